@@ -1,0 +1,50 @@
+# make run: set up a virtual environment and run the default workflow, report included.
+# make test: set up and run every test.
+#
+# Needs Python 3.11 and nothing else. Other configs: make run ARGS="--configfile config/presets/..."
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test test-fast lint clean
+
+run: $(VENV)/.ready
+	snakemake --cores 1 $(ARGS)
+	snakemake --report results/snakemake-report.html $(ARGS)
+
+test: $(VENV)/.ready-dev lint
+	pytest
+
+test-fast: $(VENV)/.ready-dev
+	pytest tests/unit
+
+lint: $(VENV)/.ready-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+# On Linux the usual wheel of torch brings gigabytes of CUDA. Where there is no NVIDIA driver, take
+# a build without them: one that pip is set up to find, else the one that uv knows of.
+TORCH := $(shell grep '^torch==' requirements.txt)
+UV := uv==0.13.9
+
+$(VENV)/.ready: requirements.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	if nvidia-smi -L >/dev/null 2>&1; then $(BIN)/pip install $(TORCH); \
+	else $(BIN)/pip install $(TORCH)+cpu \
+	  || { $(BIN)/pip install $(UV) \
+	       && $(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu $(TORCH); } \
+	  || $(BIN)/pip install $(TORCH); fi
+	$(BIN)/pip install -r requirements.txt -c constraints.txt
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(BIN)/pip install -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""sdbench: what does it take to run a text-to-image model? The library below the workflow."""

@@ -1,0 +1,213 @@
+"""Turn a configuration into the cases to measure, and say why a cell of the matrix is absent.
+
+Pure: no file is read, no device touched, nothing heavy imported. The Snakefile, the scripts and the
+tests share it.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+AUTOCAST = "autocast"
+ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
+"""Switches that choose an attention implementation, and what tables call it."""
+SWITCHES = (AUTOCAST, *ATTENTION, "vae-slicing", "channels-last")
+"""Every switch, in the order in which a set of them is written."""
+NONE = "none"
+
+
+def parse_options(text: str) -> tuple[str, ...]:
+    """Return the switches of `"autocast+vae-slicing"`; `"none"` has none.
+
+    Raises:
+        ValueError: if a switch is unknown or repeated.
+    """
+    switches = () if text == NONE else tuple(text.split("+"))
+    for switch in switches:
+        if switch not in SWITCHES:
+            raise ValueError(f"unknown option {switch!r}")
+    if len(set(switches)) != len(switches):
+        raise ValueError(f"option repeated in {text!r}")
+    return tuple(sorted(switches, key=SWITCHES.index))
+
+
+def format_options(switches: Iterable[str]) -> str:
+    """Return the one spelling of a set of switches: the reverse of `parse_options`."""
+    return "+".join(sorted(switches, key=SWITCHES.index)) or NONE
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """A way to run a model: what a pipeline is loaded for, before prompt and batch size."""
+
+    model: str
+    device: str
+    backend: str
+    precision: str
+    options: str
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The options, one by one."""
+        return parse_options(self.options)
+
+    @property
+    def attention(self) -> str:
+        """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an ONNX graph."""
+        if self.backend == "onnxruntime":
+            return "fused"
+        return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+
+    @property
+    def key(self) -> str:
+        """The variant as a relative path below its model, device and backend."""
+        return f"{self.precision}/{self.options}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell of the matrix: a variant, a batch size and every setting that moves time or pixels.
+
+    `generation` and `device` are the (complete) entries of the config; `generation` holds prompt,
+    steps, scheduler, guidance, height and width in pixels, and seed.
+    """
+
+    variant: Variant
+    batch_size: int
+    generation: Mapping[str, Any]
+    device: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that any change of the case changes."""
+        return digest(self.as_dict())[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the case as built-in types, as records hold it and Snakemake's params pass it."""
+        return {
+            "variant": asdict(self.variant),
+            "batch_size": self.batch_size,
+            "generation": dict(self.generation),
+            "device": dict(self.device),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Case":
+        """Return the case that `as_dict` wrote."""
+        return cls(
+            Variant(**data["variant"]), data["batch_size"], data["generation"], data["device"]
+        )
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A cell of the matrix that cannot be a case, and the reason."""
+
+    variant: Variant
+    batch_size: int
+    reason: str
+
+
+def digest(data: Any) -> str:
+    """Return the SHA-256 of `data` (built-in types) in canonical JSON, 64 hexadecimal digits."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def why_absent(variant: Variant, kind: str) -> str | None:
+    """Say why no case can exist for `variant` on a device of this kind; None if one can.
+
+    Only what is known before a device is touched stands here. What a machine or an installed
+    library lacks is found when the variant is loaded, and is a row with status `unsupported`.
+    """
+    attention = [s for s in variant.switches if s in ATTENTION]
+    if len(attention) > 1:
+        return f"{' and '.join(attention)} exclude each other"
+    if variant.precision == "tf32" and kind == "cpu":
+        return "TF32 is a mode of CUDA tensor cores; a CPU has none"
+    if variant.backend == "onnxruntime":
+        if variant.switches:
+            return (
+                f"{variant.switches[0]} is a switch of PyTorch; onnxruntime has none of that name"
+            )
+        if variant.precision not in ("fp32", "tf32"):
+            return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
+    if AUTOCAST in variant.switches and variant.precision == "tf32":
+        return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
+    return None
+
+
+def product(block: Mapping[str, Any]) -> Iterator[Variant]:
+    """Yield the variants of a `matrix` or `quality` entry, in the order of its lists."""
+    for device, backend, precision, options in itertools.product(
+        block["devices"], block["backends"], block["precisions"], block["options"]
+    ):
+        yield Variant(
+            block["model"], device, backend, precision, format_options(parse_options(options))
+        )
+
+
+def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:
+    """Turn a complete configuration into its cases and its absent cells.
+
+    Args:
+        config: what `check_config` returned.
+
+    Returns:
+        The cases and the absent cells, each once, in the order of the config; batch sizes rise
+        within a variant.
+    """
+    batches: dict[Variant, set[int]] = {}
+    for block in config["matrix"]:
+        for variant in product(block):
+            batches.setdefault(variant, set()).update(block["batch_sizes"])
+    cases, absent = [], []
+    for variant, sizes in batches.items():
+        device = config["devices"][variant.device]
+        generation = config["models"][variant.model]["generation"]
+        reason = why_absent(variant, device["kind"])
+        for size in sorted(sizes):
+            if reason is None:
+                cases.append(Case(variant, size, generation, device))
+            else:
+                absent.append(Absent(variant, size, reason))
+    return cases, absent
+
+
+def matrix_rows(cases: Iterable[Case], absent: Iterable[Absent]) -> list[dict[str, Any]]:
+    """Return the rows of the table `cases`: first those that exist, then those that cannot."""
+    return [
+        asdict(case.variant) | {"batch_size": case.batch_size, "case_id": case.id} for case in cases
+    ] + [
+        asdict(cell.variant) | {"batch_size": cell.batch_size, "absent_because": cell.reason}
+        for cell in absent
+    ]
+
+
+def expand_quality(config: Mapping[str, Any]) -> list[tuple[Variant, list[Variant]]]:
+    """Return for each `quality` entry its reference and the variants to compare with it.
+
+    A variant that cannot exist is left out (`why_absent` has said why in the matrix's table), and
+    so is the reference itself.
+    """
+    pairs = []
+    for block in config["quality"]:
+        given = block["reference"]
+        reference = Variant(
+            block["model"],
+            given["device"],
+            given["backend"],
+            given["precision"],
+            format_options(parse_options(given["options"])),
+        )
+        others = [
+            variant
+            for variant in dict.fromkeys(product(block))
+            if variant != reference
+            and why_absent(variant, config["devices"][variant.device]["kind"]) is None
+        ]
+        pairs.append((reference, others))
+    return pairs

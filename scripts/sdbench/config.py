@@ -1,0 +1,217 @@
+"""Check a configuration against config/schema.yaml and fill in what it leaves out."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from sdbench.errors import UserError
+
+Config = dict[str, Any]
+KeyPath = list[str | int]
+
+
+def load_schema(path: Path) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) that the YAML file at `path` holds."""
+    schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return schema
+
+
+def check_config(
+    config: Mapping[str, Any], schema: Mapping[str, Any], files: Sequence[Path]
+) -> Config:
+    """Return a complete configuration, or say what is wrong with the one given.
+
+    Args:
+        config: the configuration as merged from all its files and the command line.
+        schema: what `load_schema` returned.
+        files: the files that were merged, the later ones overriding; only read to tell the user
+            in which of them a wrong key stands.
+
+    Returns:
+        A deep copy in which every key that the schema knows has a value.
+
+    Raises:
+        UserError: on the first key that is unknown, missing, of the wrong type or out of range,
+            and on a name that is not defined.
+    """
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise UserError(_explain(error, files))
+    complete: Config = copy.deepcopy(dict(config))
+    _fill_defaults(complete, schema, schema)
+    for path, found, allowed in _dangling_names(complete):
+        section = "models" if path[-1] == "model" else "devices"
+        raise UserError(
+            f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
+            f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
+        )
+    entries = [entry["model"] for entry in complete["quality"]]
+    for i, model in enumerate(entries):
+        if model in entries[:i]:
+            raise UserError(
+                f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
+                "allowed is one entry for each model: put its devices and precisions together"
+            )
+    return complete
+
+
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a `$ref` into `$defs`, keeping what stands beside it (a default, say)."""
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    target = root["$defs"][reference.removeprefix("#/$defs/")]
+    return {**_resolve(target, root), **{k: v for k, v in schema.items() if k != "$ref"}}
+
+
+def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
+    schema = _resolve(schema, root)
+    for choice in schema.get("oneOf", ()):
+        if Draft202012Validator({**choice, "$defs": root["$defs"]}).is_valid(value):
+            _fill_defaults(value, choice, root)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for key, sub in properties.items():
+            default = _resolve(sub, root).get("default")
+            if key not in value and default is not None:
+                value[key] = copy.deepcopy(default)
+        for key, item in value.items():
+            sub = properties.get(key, schema.get("additionalProperties"))
+            if isinstance(sub, Mapping):
+                _fill_defaults(item, sub, root)
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for item in value:
+            _fill_defaults(item, schema["items"], root)
+
+
+def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, list[str]]]:
+    """Yield every use of a model or device that the config does not define."""
+    models, devices = list(config["models"]), list(config["devices"])
+    for section in ("matrix", "quality"):
+        for i, block in enumerate(config[section]):
+            if block["model"] not in models:
+                yield [section, i, "model"], block["model"], models
+            for device in block["devices"]:
+                if device not in devices:
+                    yield [section, i, "devices"], device, devices
+            if "reference" in block and block["reference"]["device"] not in devices:
+                yield [section, i, "reference", "device"], block["reference"]["device"], devices
+
+
+def _explain(error: ValidationError, files: Sequence[Path]) -> str:
+    """Say in one line where, what was found, what is allowed and what to do."""
+    path: KeyPath = list(error.absolute_path)
+    schema: Any = error.schema
+    rule: Any = error.validator
+    limit: Any = error.validator_value
+    found: Any = error.instance
+    where = locate(path, files)
+    if rule == "additionalProperties":
+        keys = sorted(schema.get("properties", {}))
+        unknown = next(key for key in found if key not in keys)
+        return (
+            f"{locate([*path, unknown], files)}: unknown key; "
+            f"allowed here are {_enumerate(keys)}: remove or rename it"
+        )
+    if rule == "required":
+        missing = next(key for key in limit if key not in found)
+        return f"{where}: the key `{missing}` is missing: add it"
+    if rule == "type":
+        problem = f"a {_kind(found)}; allowed is a {_KINDS[limit]}: change it"
+        return f"{where}: found {_shorten(found)}, {problem}"
+    if rule == "enum":
+        allowed = f"allowed are {_enumerate(limit)}: use one of these"
+    elif rule == "oneOf":
+        allowed = f"allowed is one of {_enumerate(_form(c) for c in limit)}: use one of these"
+    elif rule == "pattern":
+        hint = schema.get("description") or f"a text that matches {limit}"
+        allowed = f"allowed is: {hint.rstrip('.')}: change it"
+    elif rule in _BOUNDS:
+        allowed = f"allowed is {_BOUNDS[rule].format(limit)}: change it"
+    else:
+        allowed = f"{error.message}: change it"
+    return f"{where}: found {_shorten(found)}; {allowed}"
+
+
+_BOUNDS = {
+    "minimum": "{} or more",
+    "maximum": "{} or less",
+    "exclusiveMinimum": "more than {}",
+    "multipleOf": "a multiple of {}",
+    "minItems": "a list of at least {} item(s)",
+    "minProperties": "at least {} name(s)",
+    "minLength": "a text of at least {} character(s)",
+    "uniqueItems": "a list without repeats",
+}
+
+
+def _form(choice: Mapping[str, Any]) -> str:
+    if "const" in choice:
+        return str(choice["const"])
+    if "required" in choice:
+        return "{" + ", ".join(f"{key}: ..." for key in choice["required"]) + "}"
+    return f"a {_KINDS[choice['type']]}"
+
+
+_KINDS = {
+    "object": "mapping",
+    "array": "list",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "truth value",
+    "null": "null",
+}
+"""What people call the types of JSON schema."""
+
+
+def _kind(value: Any) -> str:
+    return next(
+        (n for t, n in _KINDS.items() if Draft202012Validator({"type": t}).is_valid(value)),
+        type(value).__name__,
+    )
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _enumerate(names: Iterable[Any]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def locate(path: KeyPath, files: Sequence[Path]) -> str:
+    """Name a key of the config for the user.
+
+    Args:
+        path: keys and places in lists from the top of the config to the one that is meant.
+        files: the files that were merged, the later ones overriding.
+
+    Returns:
+        The last of `files` that holds the key, or the longest part of its path, and the key.
+    """
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    depths = [(_depth(path, file), number) for number, file in enumerate(files)]
+    deepest = max(depths, default=(0, -1))
+    # A key that no file holds was given on the command line.
+    name = str(files[deepest[1]]) if deepest[0] >= min(1, len(path)) and files else "--config"
+    return f"{name}: {key}" if key else name
+
+
+def _depth(path: KeyPath, file: Path) -> int:
+    try:
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return 0
+    for depth, part in enumerate(path):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(path)

@@ -1,0 +1,13 @@
+"""The two ways in which a person is told that something is not as it should be."""
+
+
+class UserError(Exception):
+    """Something that the user can put right.
+
+    The message is one line that names the file and key, what was found, what is allowed and what
+    to do. It is shown without a traceback, and the exit status is not zero.
+    """
+
+
+class UnsupportedError(Exception):
+    """A case that cannot exist on this machine or backend; the message is the reason in its row."""

@@ -1,0 +1,43 @@
+"""Files that are whole or absent."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` beside `path`, then give it that name: a reader never sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write built-in types as JSON, whole or not at all. NaN and infinity are refused."""
+    text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
+    write_whole(path, (text + "\n").encode())
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 for the contents of several files, in whatever order they are given.
+
+    Where they lie plays no part: the same code in another folder has the same digest.
+    """
+    each = sorted((path.name, sha256(path)) for path in paths)
+    return hashlib.sha256(json.dumps(each).encode()).hexdigest()

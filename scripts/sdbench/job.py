@@ -1,0 +1,52 @@
+"""What every rule's script does around its work: log, and fail in a way that a person can read."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+
+from sdbench.errors import UserError
+
+
+@contextlib.contextmanager
+def logged(log: str) -> Iterator[None]:
+    """Send everything the job prints to `log` and to the terminal, its traceback included.
+
+    The copy is made below Python, on the file descriptors, so that it holds what C libraries
+    and child processes print.
+
+    Args:
+        log: path of the rule's log file; it is overwritten.
+
+    Raises:
+        SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
+            its traceback.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    # Ctrl-C goes to the whole process group: tee must outlive it to write the last lines.
+    with subprocess.Popen(["tee", log], stdin=subprocess.PIPE, start_new_session=True) as tee:
+        assert tee.stdin is not None
+        os.dup2(tee.stdin.fileno(), 1)
+        os.dup2(tee.stdin.fileno(), 2)
+        tee.stdin.close()
+        failed = False
+        try:
+            yield
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+        except Exception:
+            traceback.print_exc()
+            failed = True
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for fd, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, fd)
+                os.close(copy)
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""What machine this is. No torch here: the versions of libraries are read from their metadata."""
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "onnxruntime",
+    "numpy",
+    "snakemake",
+)
+
+
+def cpu_name() -> str:
+    """Return the processor's marketing name, or the architecture where there is none."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def cuda_device_count() -> int:
+    """Return how many CUDA devices the NVIDIA driver reports; 0 without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def missing_device(device: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with a device of the config on this machine; None if it is there."""
+    count = cuda_device_count() if device["kind"] == "cuda" else 0
+    if device["kind"] == "cuda" and device["index"] >= count:
+        return (
+            f"index: found {device['index']}, and the NVIDIA driver reports {count} GPU(s) here: "
+            "run on a machine that has it, or leave the device out of the matrix"
+        )
+    return None
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return host, processor, memory in bytes, system, and the versions of Python and libraries."""
+    libraries = {}
+    for name in LIBRARIES:
+        try:
+            libraries[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "host": socket.gethostname(),
+        "device_name": cpu_name(),
+        "cpu": {
+            "name": cpu_name(),
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "cores_usable": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": libraries,
+    }

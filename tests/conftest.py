@@ -1,0 +1,65 @@
+"""What all tests share."""
+
+import copy
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sdbench.config import Config, check_config, load_schema
+
+ROOT = Path(__file__).parent.parent
+DEFAULT = ROOT / "config" / "config.yaml"
+
+
+@pytest.fixture(scope="session")
+def schema() -> dict[str, Any]:
+    return load_schema(ROOT / "config" / "schema.yaml")
+
+
+@pytest.fixture
+def raw_config() -> Config:
+    """The default config as it stands in its file; a test may change it."""
+    config: Config = yaml.safe_load(DEFAULT.read_text())
+    return config
+
+
+@pytest.fixture
+def config(raw_config: Config, schema: dict[str, Any]) -> Config:
+    """The default config, complete."""
+    return check_config(copy.deepcopy(raw_config), schema, [DEFAULT])
+
+
+def copy_workflow(target: Path) -> Path:
+    """Copy what a clone would hold, uncommitted changes included, to `target`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+Snakemake = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
+    """Run Snakemake in `folder` and return the completed process, output as text."""
+    return subprocess.run(
+        ["snakemake", *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -1,0 +1,178 @@
+"""The matrix is data: no case is lost, none is there twice, and absence has a reason."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from sdbench.cases import (
+    SWITCHES,
+    Case,
+    Variant,
+    expand_matrix,
+    expand_quality,
+    format_options,
+    parse_options,
+    why_absent,
+)
+from sdbench.config import Config
+
+GENERATION = {
+    "prompt": "a red circle",
+    "steps": 20,
+    "scheduler": "ddim",
+    "guidance": 4.0,
+    "height": 64,
+    "width": 64,
+    "seed": 0,
+}
+
+blocks = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["a", "b"]),
+        "devices": st.lists(st.sampled_from(["cpu", "gpu"]), min_size=1, unique=True),
+        "backends": st.lists(st.sampled_from(["pytorch", "onnxruntime"]), min_size=1, unique=True),
+        "precisions": st.lists(
+            st.sampled_from(["fp32", "tf32", "fp16", "bf16"]), min_size=1, unique=True
+        ),
+        "options": st.lists(
+            st.lists(st.sampled_from(SWITCHES), max_size=3, unique=True).map(
+                lambda switches: "+".join(switches) or "none"
+            ),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        ),
+        "batch_sizes": st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True),
+    }
+)
+
+
+def config_of(matrix: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "models": {name: {"generation": GENERATION} for name in "ab"},
+        "devices": {
+            "cpu": {"kind": "cpu", "index": 0, "threads": 0, "memory_budget_gb": 0},
+            "gpu": {"kind": "cuda", "index": 0, "threads": 0, "memory_budget_gb": 0},
+        },
+        "matrix": matrix,
+        "quality": [],
+    }
+
+
+@given(st.lists(blocks, min_size=1, max_size=3))
+def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> None:
+    cases, absent = expand_matrix(config_of(matrix))
+    wanted = {
+        (b["model"], d, k, p, format_options(parse_options(o)), n)
+        for b in matrix
+        for d in b["devices"]
+        for k in b["backends"]
+        for p in b["precisions"]
+        for o in b["options"]
+        for n in b["batch_sizes"]
+    }
+    found = [(*vars(cell.variant).values(), cell.batch_size) for cell in [*cases, *absent]]
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+    assert all(cell.reason for cell in absent)
+
+
+@given(st.lists(blocks, min_size=1, max_size=3), st.randoms())
+def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.Random) -> None:
+    cases, _ = expand_matrix(config_of(matrix))
+    shuffled = [
+        {key: rng.sample(v, len(v)) if isinstance(v, list) else v for key, v in block.items()}
+        for block in rng.sample(matrix, len(matrix))
+    ]
+    again, _ = expand_matrix(config_of(shuffled))
+    ids = {case.id for case in cases}
+    assert len(ids) == len(cases)
+    assert ids == {case.id for case in again}
+
+
+def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
+    config["matrix"][0]["batch_sizes"] = [8, 1, 4]
+    cases, _ = expand_matrix(config)
+    first = [c.batch_size for c in cases if c.variant == cases[0].variant]
+    assert first == [1, 4, 8]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g, d: g.update(prompt="a blue circle"),
+        lambda g, d: g.update(seed=1),
+        lambda g, d: g.update(steps=21),
+        lambda g, d: g.update(guidance=4.5),
+        lambda g, d: g.update(width=72),
+        lambda g, d: d.update(threads=1),
+    ],
+)
+def test_every_setting_is_part_of_the_identity(
+    change: Callable[[dict[str, Any], dict[str, Any]], None],
+) -> None:
+    generation, device = dict(GENERATION), {"kind": "cpu", "threads": 0}
+    variant = Variant("m", "cpu", "pytorch", "fp32", "none")
+    before = Case(variant, 1, dict(generation), dict(device)).id
+    change(generation, device)
+    assert Case(variant, 1, generation, device).id != before
+
+
+def test_a_case_survives_the_way_through_params() -> None:
+    case = Case(Variant("m", "cpu", "pytorch", "fp32", "none"), 2, GENERATION, {"kind": "cpu"})
+    assert Case.from_dict(case.as_dict()) == case
+    assert Case.from_dict(case.as_dict()).id == case.id
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "options", "kind", "reason"),
+    [
+        ("pytorch", "fp32", "none", "cpu", None),
+        ("pytorch", "tf32", "none", "cuda", None),
+        ("pytorch", "tf32", "none", "cpu", "TF32"),
+        ("pytorch", "tf32", "autocast", "cuda", "TF32"),
+        ("pytorch", "fp16", "autocast", "cuda", None),
+        ("pytorch", "fp32", "attention-vanilla+attention-sliced", "cpu", "exclude"),
+        ("onnxruntime", "fp32", "none", "cpu", None),
+        ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
+        ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),
+    ],
+)
+def test_absence_has_its_reason(
+    backend: str, precision: str, options: str, kind: str, reason: str | None
+) -> None:
+    found = why_absent(Variant("m", "d", backend, precision, options), kind)
+    assert found is None if reason is None else reason in str(found)
+
+
+@given(st.lists(st.sampled_from(SWITCHES), unique=True))
+def test_options_have_one_spelling(switches: list[str]) -> None:
+    text = "+".join(switches) or "none"
+    assert format_options(parse_options(text)) == format_options(reversed(switches))
+
+
+@pytest.mark.parametrize("text", ["autocast+autocast", "fast", "", "none+autocast"])
+def test_other_options_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="option"):
+        parse_options(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "attention"),
+    [("none", "sdpa"), ("autocast", "sdpa"), ("autocast+attention-sliced", "sliced")],
+)
+def test_attention_follows_from_the_options(options: str, attention: str) -> None:
+    assert Variant("m", "d", "pytorch", "fp32", options).attention == attention
+
+
+def test_the_reference_is_not_compared_with_itself(config: Config) -> None:
+    ((reference, others),) = expand_quality(config)
+    assert reference == Variant("shapes", "cpu", "pytorch", "fp32", "none")
+    assert [(o.backend, o.precision) for o in others] == [
+        ("pytorch", "bf16"),
+        ("onnxruntime", "fp32"),
+    ]

@@ -1,0 +1,146 @@
+"""The config is complete or refused in one line that tells what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sdbench.cases import expand_matrix
+from sdbench.config import Config, check_config
+from sdbench.errors import UserError
+from tests.conftest import DEFAULT, ROOT
+
+PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
+
+
+def overlay(base: Config, top: Config) -> Config:
+    """Merge as Snakemake merges config files: mappings by key, everything else replaced."""
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = overlay(merged[key], value) if both else value
+    return merged
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_shipped_presets_are_valid_and_have_cases(
+    preset: Path, raw_config: Config, schema: dict[str, Any]
+) -> None:
+    merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
+    cases, _ = expand_matrix(check_config(merged, schema, [DEFAULT, preset]))
+    assert cases
+
+
+def test_defaults_are_filled_in_everywhere(config: Config) -> None:
+    assert config["pathvars"] == {"results": "results"}
+    assert config["devices"]["cpu"]["threads"] == 0
+    assert config["export"]["opset"] == 23
+    assert config["matrix"][1]["options"] == ["attention-vanilla", "attention-sliced"]
+    assert config["matrix"][2]["options"] == ["none"]
+    assert config["quality"][0]["reference"] == {
+        "device": "cpu",
+        "backend": "pytorch",
+        "precision": "fp32",
+        "options": "none",
+    }
+
+
+def test_the_given_config_is_not_changed(raw_config: Config, schema: dict[str, Any]) -> None:
+    before = yaml.safe_dump(raw_config)
+    check_config(raw_config, schema, [DEFAULT])
+    assert yaml.safe_dump(raw_config) == before
+
+
+def put(path: str, value: Any) -> Callable[[Config], None]:
+    def change(config: Config) -> None:
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        target: Any = config
+        for part in parents:
+            target = target[part]
+        target[last] = value
+
+    return change
+
+
+BAD = [
+    (put("modles", {}), "modles: unknown key", "`models`"),
+    (put("matrix", []), "matrix: found []", "at least 1"),
+    (put("matrix", {"a": 1}), "matrix: found {'a': 1}, a mapping", "a list"),
+    (put("matrix.0.precisions", ["fp31"]), "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
+    (put("matrix.0.precisions", []), "matrix[0].precisions: found []", "at least 1"),
+    (put("matrix.0.model", "x"), "matrix[0].model: 'x' is not defined", "`shapes`"),
+    (put("matrix.0.devices", ["gpu"]), "matrix[0].devices: 'gpu' is not defined", "`cpu`"),
+    (put("matrix.0.options", ["autocas"]), "matrix[0].options[0]", "autocast"),
+    (put("matrix.0.batch_sizes", [0]), "matrix[0].batch_sizes[0]: found 0", "1 or more"),
+    (put("matrix.0.batch_sizes", [1, 1]), "matrix[0].batch_sizes", "without repeats"),
+    (put("matrix.0.batch_sizes", ["1"]), "matrix[0].batch_sizes[0]: found '1'", "whole number"),
+    (put("devices.cpu.kind", "gpu"), "devices.cpu.kind: found 'gpu'", "`cuda`"),
+    (put("devices", {"a/b": {"kind": "cpu"}}), "devices: found 'a/b'", "dots"),
+    (put("models.shapes.source", {"loc": 1}), "models.shapes.source", "{hub: ..., revision: ...}"),
+    (put("models.shapes.generation.steps", 0), "generation.steps: found 0", "1 or more"),
+    (put("models.shapes.generation.width", 65), "generation.width: found 65", "multiple of 8"),
+    (put("models.shapes.generation.scheduler", "x"), "generation.scheduler", "`pndm`"),
+    (put("measuring.min_samples", True), "measuring.min_samples: found True", "whole number"),
+    (put("measuring.max_duration_s", 0), "measuring.max_duration_s: found 0", "more than 0"),
+    (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
+    (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
+    (put("models.shapes", None), "models.shapes: found None, a null", "a mapping"),
+]
+
+
+@pytest.mark.parametrize(("change", "where", "allowed"), BAD, ids=[where for _, where, _ in BAD])
+def test_a_wrong_config_is_refused_in_one_line(
+    change: Callable[[Config], None],
+    where: str,
+    allowed: str,
+    raw_config: Config,
+    schema: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    change(raw_config)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(raw_config))
+    with pytest.raises(UserError) as caught:
+        check_config(raw_config, schema, [file])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{file}: ")
+    assert where in message
+    assert allowed in message
+
+
+def test_a_model_may_be_compared_once_only(raw_config: Config, schema: dict[str, Any]) -> None:
+    raw_config["quality"] *= 2
+    with pytest.raises(UserError, match=r"quality\[1\]\.model: found 'shapes' a second time"):
+        check_config(raw_config, schema, [DEFAULT])
+
+
+def test_the_file_that_holds_the_wrong_key_is_named(
+    raw_config: Config, schema: dict[str, Any], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("measuring: {warmup: 3}\n")
+    merged = overlay(raw_config, {"measuring": {"warmup": 3}})
+    with pytest.raises(UserError, match=r"mine\.yaml: measuring\.warmup: unknown key"):
+        check_config(merged, schema, [DEFAULT, mine])
+
+
+def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[str, Any]) -> None:
+    raw_config["colour"] = "blue"
+    with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
+        check_config(raw_config, schema, [DEFAULT])
+
+
+def test_every_key_has_a_description(schema: dict[str, Any]) -> None:
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.get("properties", {}).items():
+                described = value if "$ref" not in value else schema["$defs"][value["$ref"][8:]]
+                assert described.get("description") or described.get("properties"), f"{path}.{key}"
+            for key, value in node.items():
+                walk(value, f"{path}.{key}")
+
+    walk({k: v for k, v in schema.items() if k != "$defs"}, "")
+    walk(schema["$defs"], "$defs")

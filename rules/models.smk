@@ -1,0 +1,83 @@
+# Where the weights come from, and what they are. A model of source `local` is used where it lies.
+
+from sdbench.models.manifest import model_files
+
+
+def architecture_file(wildcards):
+    "The description of a seeded model's networks."
+    name = lookup(f"models/{wildcards.model}/source/seeded", within=config)
+    return resource(f"architectures/{name}.yaml")
+
+
+rule build_model:
+    "Build a model from its published configuration with seeded weights."
+    input:
+        architecture=architecture_file,
+        vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
+        code=library(
+            "models/architectures.py",
+            "models/folders.py",
+            "models/seeded.py",
+            "models/tokenizer.py",
+        ),
+    output:
+        directory("<results>/models/{model}"),
+    log:
+        "<logs>/build_model/{model}.log",
+    wildcard_constraints:
+        model=models_from("seeded"),
+    conda:
+        "../envs/pytorch.yaml"
+    resources:
+        mem_mb=6000,
+    params:
+        seed=lookup("models/{model}/source/seed", within=config),
+    script:
+        "../scripts/build_model.py"
+
+
+# No code among the inputs: repository and revision decide every byte, and a change in how they are
+# fetched is not worth fetching gigabytes again. No `retries` either: the script tries again what may
+# pass, and a licence that is not accepted is said once.
+rule fetch_model:
+    "Download a model at its pinned revision. Later rules need no network."
+    output:
+        directory("<results>/models/{model}"),
+    log:
+        "<logs>/fetch_model/{model}.log",
+    wildcard_constraints:
+        model=models_from("hub"),
+    # Compute nodes of a cluster often have no network.
+    localrule: True
+    conda:
+        "../envs/hub.yaml"
+    params:
+        repository=lookup("models/{model}/source/hub", within=config),
+        revision=lookup("models/{model}/source/revision", within=config),
+    script:
+        "../scripts/fetch_model.py"
+
+
+def local_files(wildcards):
+    "The files of a local model: unlike its folder, their dates tell when it has changed."
+    local = "local" in config["models"][wildcards.model]["source"]
+    folder = Path(model_folder(wildcards))
+    return [folder / file for file in model_files(folder)] if local else []
+
+
+rule describe_model:
+    "Say what a model is: its files with their hashes, and its parameters."
+    input:
+        model=model_folder,
+        files=local_files,
+        code=library("files.py", "models/manifest.py"),
+    output:
+        "<results>/models/{model}.json",
+    log:
+        "<logs>/describe_model/{model}.log",
+    conda:
+        "../envs/hub.yaml"
+    params:
+        source=lookup("models/{model}/source", within=config),
+    script:
+        "../scripts/describe_model.py"

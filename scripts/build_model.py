@@ -1,0 +1,48 @@
+"""Build a model of a described architecture with seeded weights."""
+
+import os
+from pathlib import Path
+
+from sdbench.job import logged
+
+
+def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder: Path) -> None:
+    """Write a model in the diffusers layout, whole or not at all.
+
+    Args:
+        architecture_yaml: a file of resources/architectures.
+        vocabulary_gz: CLIP's vocabulary, which the architecture may ask for.
+        seed: seed of the weights.
+        folder: where to write the model; what lies there is replaced.
+
+    Raises:
+        UserError: if the architecture's file is wrong.
+    """
+    # Imported here so that no log of these libraries comes before the job's own log is open.
+    from sdbench.models.architectures import load_architecture
+    from sdbench.models.folders import written_whole
+    from sdbench.models.seeded import build_seeded
+    from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
+
+    architecture = load_architecture(architecture_yaml)
+    clip = architecture.tokenizer == "clip"
+    vocabulary = clip_vocabulary(vocabulary_gz) if clip else byte_vocabulary()
+    with written_whole(folder) as part:
+        build_seeded(architecture, vocabulary, seed, part)
+    print(f"{folder}: {sum(architecture.parameters.values()):,} parameters, seed {seed}")
+
+
+if __name__ == "__main__":
+    # torchvision is left out on purpose; transformers and diffusers warn of that and go on.
+    os.environ.update(
+        TRANSFORMERS_VERBOSITY="error",
+        DIFFUSERS_VERBOSITY="error",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+    )
+    with logged(snakemake.log[0]):
+        build_model(
+            Path(snakemake.input.architecture),
+            Path(snakemake.input.vocabulary),
+            snakemake.params.seed,
+            Path(snakemake.output[0]),
+        )

@@ -1,0 +1,43 @@
+"""Download a model at a pinned revision."""
+
+import os
+from pathlib import Path
+
+from sdbench.job import logged
+
+
+def fetch_model(repository: str, revision: str, folder: Path) -> None:
+    """Write a model of a Hugging Face hub in the diffusers layout, whole or not at all.
+
+    The token is read from ACCESS_TOKEN, HF_TOKEN or huggingface's own login.
+
+    Args:
+        repository: its id, `owner/name`.
+        revision: a commit of it, 40 digits.
+        folder: where to write the model; what lies there is replaced. An unfinished download is
+            taken up where it ended.
+
+    Raises:
+        UserError: if the model cannot be had.
+    """
+    # Set before the client is imported, which reads them then. Plain HTTP resumes what was cut and
+    # is the same for every hub and mirror; bars would fill the log.
+    os.environ.update(
+        HF_HUB_DISABLE_XET="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_VERBOSITY="error",
+    )
+    from sdbench.models.folders import written_whole
+    from sdbench.models.hub import fetch, find_token
+
+    with written_whole(folder, resume=True) as part:
+        fetch(repository, revision, find_token(), part)
+    print(f"{folder}: {repository} at {revision}")
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        fetch_model(
+            snakemake.params.repository, snakemake.params.revision, Path(snakemake.output[0])
+        )

@@ -1,0 +1,185 @@
+"""Download a model from a Hugging Face hub: only the files that are needed, each one verified."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+
+from sdbench.errors import UserError
+from sdbench.models.manifest import INDEX, check_index, choose_files
+
+ATTEMPTS = 3
+"""How often a file is begun: the client resumes after a cut by itself, but not after a reset."""
+
+
+class Token(NamedTuple):
+    """A secret, and the name of where it was found, which may be shown."""
+
+    secret: str | None
+    name: str
+
+
+def find_token() -> Token:
+    """Return the token from ACCESS_TOKEN, HF_TOKEN or huggingface's own login, in this order."""
+    for name in ("ACCESS_TOKEN", "HF_TOKEN"):
+        secret = os.environ.get(name, "").strip()
+        if secret:
+            return Token(secret, name)
+    return Token(get_token(), "the login of huggingface")
+
+
+def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
+    """Download a Stable Diffusion in the diffusers layout.
+
+    `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
+    unfinished call has left, and it does not compare what it got with its hash.
+
+    Args:
+        repository: its id, `owner/name`.
+        revision: a commit, 40 digits.
+        token: what to show the hub; without a secret, nothing.
+        folder: where to write. Files that are there already and are right are kept, all others
+            are removed.
+
+    Raises:
+        UserError: if the hub cannot be reached, does not give the model, or gives another, or the
+            repository has no weights in safetensors.
+    """
+    where = f"{repository} at {revision[:12]}"
+    with explained(repository, revision, token):
+        tree = HfApi(token=token.secret or False).list_repo_tree(
+            repository, recursive=True, revision=revision
+        )
+        files = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    wanted = choose_files(files, where)
+    # The index first: it says whether the rest is worth its gigabytes.
+    for path in sorted(wanted, key=lambda path: (path != INDEX, files[path].size)):
+        if not is_right(folder / path, files[path]):
+            (folder / path).unlink(missing_ok=True)
+            print(f"{path}: {files[path].size / 1e6:,.1f} MB", flush=True)
+            with explained(repository, revision, token):
+                download(repository, revision, token, path, folder)
+        if not is_right(folder / path, files[path]):
+            (folder / path).unlink()
+            raise UserError(
+                f"{where}: {path} came with another hash than the hub names: it was damaged on "
+                "the way; run again, and use another mirror if that does not help"
+            )
+        if path == INDEX:
+            check_index(folder / INDEX)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    for file in folder.rglob("*"):
+        if file.is_file() and file.relative_to(folder).as_posix() not in wanted:
+            file.unlink()
+
+
+def download(repository: str, revision: str, token: Token, path: str, folder: Path) -> None:
+    """Download one file to its place in `folder`, resuming when the connection is cut.
+
+    Raises:
+        httpx2.HTTPError, OSError: what the client raises; `explain` says it in words.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            hf_hub_download(
+                repository, path, revision=revision, token=token.secret or False, local_dir=folder
+            )
+            return
+        except httpx2.ReadError:
+            if attempt + 1 == ATTEMPTS:
+                raise
+            time.sleep(2**attempt)
+
+
+def is_right(path: Path, file: RepoFile) -> bool:
+    """Return whether the file at `path` is there and has the hash that the hub lists.
+
+    Large files are listed with the SHA-256 of their content, small ones with their git blob id.
+    """
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    if file.lfs is not None:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == file.lfs.sha256
+    content_and_header = b"blob %d\0" % file.size + path.read_bytes()
+    return hashlib.sha1(content_and_header, usedforsecurity=False).hexdigest() == file.blob_id
+
+
+@contextlib.contextmanager
+def explained(repository: str, revision: str, token: Token) -> Iterator[None]:
+    """Raise a `UserError` for what the hub's client raises, where there is something to be done."""
+    try:
+        yield
+    except (httpx2.HTTPError, OSError) as error:
+        # Where a file is not at hand, the client wraps what has kept it from getting it.
+        wrapped = isinstance(error, LocalEntryNotFoundError) and error.__cause__
+        reason = explain(wrapped or error, repository, revision, token)
+        if reason is None:
+            raise
+        raise UserError(reason) from None
+
+
+def explain(error: BaseException, repository: str, revision: str, token: Token) -> str | None:
+    """Say in one line what went wrong and what to do about it; None if there is nothing to do.
+
+    Nothing of the client's own message is repeated: it can hold addresses with a signature.
+    """
+    hub = constants.ENDPOINT
+    page = f"{hub}/{repository}"
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, GatedRepoError) or status == 403:
+        if token.secret is None:
+            return (
+                f"{repository}: it asks for a licence to be accepted, and no token was given: "
+                f"accept the licence of {repository} on its page, {page}, and set ACCESS_TOKEN"
+            )
+        return (
+            f"{repository}: the token in {token.name} gives no access: accept the licence of "
+            f"{repository} on its page, {page}, and let the token read gated repositories"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"{repository}: {hub} has no such repository, or it is private: correct `hub`, or set "
+            "ACCESS_TOKEN to a token that may read it"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return (
+            f"{repository}: it has no revision {revision}: set `revision` to the 40 digits of a "
+            f"commit from {page}/commits/main"
+        )
+    if status == 401:
+        return (
+            f"{repository}: {hub} does not know the token in {token.name}: make a new one on "
+            f"{hub}/settings/tokens and set ACCESS_TOKEN to it"
+        )
+    if isinstance(error, OfflineModeIsEnabled):
+        return (
+            f"{repository}: HF_HUB_OFFLINE forbids the download: unset it, or fetch the model on "
+            "a machine with a network first"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{repository}: the disk is full: make room and run again; what is there is kept"
+    if status is not None or isinstance(error, httpx2.HTTPError):
+        what = f"answered {status}" if status else f"was not reached ({type(error).__name__})"
+        return (
+            f"{repository}: {hub} {what}: check the network and HF_ENDPOINT, and run again; the "
+            "files that have come are kept"
+        )
+    return None

@@ -1,0 +1,66 @@
+"""The vocabularies of CLIP's tokenizer: the genuine one, and one of single bytes."""
+
+import gzip
+from pathlib import Path
+from typing import NamedTuple
+
+from sdbench.errors import UserError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+CLIP_MERGES = 48894
+"""Merges that CLIP uses of those in its file: 49,152 less the 256 bytes and the 2 marks."""
+
+
+class Vocabulary(NamedTuple):
+    """What a byte-pair tokenizer knows: the number of each token, and its merges by rank."""
+
+    tokens: dict[str, int]
+    merges: list[tuple[str, str]]
+
+
+def byte_alphabet() -> list[str]:
+    """Return the 256 printable characters that stand for the bytes, in CLIP's order.
+
+    Source: `bytes_to_unicode` of openai/CLIP, simple_tokenizer.py.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = 256 - len(printable)
+    return [chr(code) for code in printable] + [chr(256 + index) for index in range(others)]
+
+
+def byte_vocabulary() -> Vocabulary:
+    """Return the vocabulary in which every byte is a token: 514 of them, and no merges."""
+    return _vocabulary([])
+
+
+def clip_vocabulary(path: Path) -> Vocabulary:
+    """Return CLIP's vocabulary of 49,408 tokens.
+
+    Args:
+        path: CLIP's bpe_simple_vocab_16e6.txt.gz.
+
+    Source: `SimpleTokenizer` of openai/CLIP, simple_tokenizer.py.
+
+    Raises:
+        UserError: if the file holds fewer merges than CLIP uses.
+    """
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")[1 : 1 + CLIP_MERGES]
+    merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines) if right]
+    if len(merges) != CLIP_MERGES:
+        raise UserError(
+            f"{path}: found {len(merges)} merges; CLIP has {CLIP_MERGES}: restore the file from git"
+        )
+    return _vocabulary(merges)
+
+
+def _vocabulary(merges: list[tuple[str, str]]) -> Vocabulary:
+    alphabet = byte_alphabet()
+    tokens = [
+        *alphabet,
+        *(character + "</w>" for character in alphabet),
+        *(left + right for left, right in merges),
+        START,
+        END,
+    ]
+    return Vocabulary({token: number for number, token in enumerate(tokens)}, merges)

@@ -1,0 +1,337 @@
+"""Downloading from a hub, against a double of it on loopback; each download in its own process."""
+
+import errno
+import hashlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdbench.errors import UserError
+from sdbench.models.hub import Token, explained
+from tests.e2e.hub_double import HubDouble, Repository
+
+WORKFLOW = Path(__file__).parents[2]
+SCRIPTS = WORKFLOW / "scripts"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+DRIVER = """
+import sys, time
+from pathlib import Path
+time.sleep = lambda seconds: None
+from fetch_model import fetch_model
+from sdbench.job import logged
+with logged(sys.argv[1]):
+    fetch_model(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+"""
+UNET = "unet/diffusion_pytorch_model.safetensors"
+CHUNK = 10 * 1024 * 1024
+"""What the client writes at a time: only what reached the disk can be resumed."""
+
+
+def weights(numbers: int) -> bytes:
+    """Return a safetensors file of one fp32 tensor."""
+    tensor = {"dtype": "F32", "shape": [numbers], "data_offsets": [0, 4 * numbers]}
+    header = json.dumps({"weight": tensor}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(4 * numbers)
+
+
+def stable_diffusion() -> dict[str, bytes]:
+    """Return the files of a repository like those that Stable Diffusion was published in."""
+    needed = {
+        "model_index.json": b'{"_class_name": "StableDiffusionPipeline"}',
+        "scheduler/scheduler_config.json": b"{}",
+        "text_encoder/config.json": b"{}",
+        "text_encoder/model.safetensors": weights(3),
+        "tokenizer/merges.txt": b"a b\n",
+        "tokenizer/tokenizer_config.json": b"{}",
+        "tokenizer/vocab.json": b"{}",
+        "unet/config.json": b"{}",
+        UNET: weights(7 * 1024 * 1024),
+        "vae/config.json": b"{}",
+        "vae/diffusion_pytorch_model.safetensors": weights(4),
+    }
+    return needed | dict.fromkeys(UNWANTED, b"unwanted")
+
+
+UNWANTED = (
+    "README.md",
+    "sd-v1-4.ckpt",
+    "feature_extractor/preprocessor_config.json",
+    "safety_checker/model.safetensors",
+    "text_encoder/model.fp16.safetensors",
+    "text_encoder/pytorch_model.bin",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+)
+
+
+@pytest.fixture
+def hub() -> Iterator[HubDouble]:
+    pickled = {
+        path: content
+        for path, content in stable_diffusion().items()
+        if not path.endswith(".safetensors")
+    }
+    other = stable_diffusion() | {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
+    repositories = {
+        "acme/open": Repository(stable_diffusion(), REVISION),
+        "acme/gated": Repository(stable_diffusion(), REVISION, gated=True),
+        "acme/pickled": Repository(pickled, REVISION),
+        "acme/other": Repository(other, REVISION),
+    }
+    with HubDouble(repositories) as double:
+        yield double
+
+
+class Fetch:
+    """Runs the rule's script as Snakemake would: alone, with only the environment."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.folder = folder / "models" / "sd"
+        self.log = folder / "fetch.log"
+        self.home = folder / "home"
+        self.endpoint = endpoint
+
+    def __call__(
+        self, repository: str, revision: str = REVISION, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {k: os.environ[k] for k in ("PATH", "LANG") if k in os.environ}
+        done = subprocess.run(
+            [sys.executable, "-c", DRIVER, self.log, repository, revision, self.folder],
+            env=inherited
+            | {
+                "HOME": str(self.home),
+                "HF_ENDPOINT": self.endpoint,
+                "PYTHONPATH": str(SCRIPTS),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        for secret in variables.values():
+            if secret.startswith("hf_"):
+                assert secret not in done.stdout + done.stderr + self.log.read_text()
+        return done
+
+    def refused(self, repository: str, revision: str = REVISION, **variables: str) -> str:
+        """Run, expect a failure, and return its one line."""
+        done = self(repository, revision, **variables)
+        assert done.returncode == 1
+        assert "Traceback" not in self.log.read_text()
+        assert not self.folder.exists()
+        lines = [x for x in self.log.read_text().splitlines() if x.startswith("error: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, hub: HubDouble) -> Fetch:
+    return Fetch(tmp_path, hub.endpoint)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_only_what_a_pipeline_reads_is_downloaded(hub: HubDouble, fetch: Fetch) -> None:
+    done = fetch("acme/open")
+    assert done.returncode == 0, done.stdout
+    assert files_in(fetch.folder) == set(stable_diffusion()) - set(UNWANTED)
+    for path in files_in(fetch.folder):
+        assert (fetch.folder / path).read_bytes() == stable_diffusion()[path]
+    for path in UNWANTED:
+        assert not hub.downloads(path)
+    assert not any(request.authorised for request in hub.requests)
+    assert list(fetch.folder.parent.iterdir()) == [fetch.folder]
+
+
+@pytest.mark.parametrize("variable", ["ACCESS_TOKEN", "HF_TOKEN"])
+def test_a_token_opens_a_gated_model_and_stays_with_the_hub(
+    hub: HubDouble, fetch: Fetch, variable: str
+) -> None:
+    done = fetch("acme/gated", **{variable: "hf_accepted"})
+    assert done.returncode == 0, done.stdout
+    for request in hub.requests:
+        assert request.authorised == (request.host != f"localhost:{hub.port}")
+
+
+def test_the_login_of_huggingface_is_used(fetch: Fetch) -> None:
+    login = fetch.home / ".cache" / "huggingface" / "token"
+    login.parent.mkdir(parents=True)
+    login.write_text("hf_accepted")
+    assert fetch("acme/gated").returncode == 0
+
+
+def test_access_token_goes_before_the_others(fetch: Fetch) -> None:
+    done = fetch("acme/gated", ACCESS_TOKEN=" hf_accepted\n", HF_TOKEN="hf_unknown")
+    assert done.returncode == 0, done.stdout
+
+
+def test_gated_model_without_a_token(fetch: Fetch) -> None:
+    line = fetch.refused("acme/gated")
+    assert "accept the licence of acme/gated on its page" in line
+    assert "set ACCESS_TOKEN" in line
+
+
+def test_gated_model_whose_licence_is_not_accepted(fetch: Fetch) -> None:
+    line = fetch.refused("acme/gated", HF_TOKEN="hf_stranger")
+    assert "the token in HF_TOKEN gives no access: accept the licence" in line
+
+
+def test_wrong_token(fetch: Fetch) -> None:
+    line = fetch.refused("acme/open", ACCESS_TOKEN="hf_unknown")
+    assert "does not know the token in ACCESS_TOKEN: make a new one" in line
+
+
+@pytest.mark.parametrize("token", [{}, {"ACCESS_TOKEN": "hf_accepted"}])
+def test_unknown_repository(fetch: Fetch, token: dict[str, str]) -> None:
+    assert "has no such repository, or it is private" in fetch.refused("acme/none", **token)
+
+
+def test_unknown_revision(fetch: Fetch) -> None:
+    line = fetch.refused("acme/open", revision="f" * 40)
+    assert f"no revision {'f' * 40}" in line
+    assert "/acme/open/commits/main" in line
+
+
+def test_only_pickled_weights(hub: HubDouble, fetch: Fetch) -> None:
+    line = fetch.refused("acme/pickled")
+    assert "only text_encoder/pytorch_model.bin, a pickle" in line
+    assert not hub.downloads("model_index.json")
+
+
+def test_another_kind_of_pipeline_is_refused_before_its_weights_come(
+    hub: HubDouble, fetch: Fetch
+) -> None:
+    assert "found `FluxPipeline`" in fetch.refused("acme/other")
+    assert not hub.downloads(UNET)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_cut_connection_is_mended(hub: HubDouble, fetch: Fetch, reset: bool) -> None:
+    hub.faults.cut_after[UNET] = [CHUNK + CHUNK // 2]
+    hub.faults.reset = reset
+    done = fetch("acme/open")
+    assert done.returncode == 0, done.stdout
+    stored = [r for r in hub.downloads(UNET) if r.path.startswith("/storage/")]
+    assert [r.range for r in stored] == [None, None if reset else f"bytes={CHUNK}-"]
+    expected = hashlib.sha256(stable_diffusion()[UNET]).digest()
+    assert hashlib.sha256((fetch.folder / UNET).read_bytes()).digest() == expected
+
+
+def test_what_has_come_is_kept_for_the_next_run(hub: HubDouble, fetch: Fetch) -> None:
+    hub.faults.cut_after[UNET] = [0] * 100
+    assert "run again; the files that have come are kept" in fetch.refused("acme/open")
+    hub.faults.cut_after.clear()
+    hub.requests.clear()
+    assert fetch("acme/open").returncode == 0
+    assert hub.downloads(UNET)
+    assert not hub.downloads("vae/diffusion_pytorch_model.safetensors")
+    assert files_in(fetch.folder) == set(stable_diffusion()) - set(UNWANTED)
+
+
+def test_a_damaged_file_is_not_taken(hub: HubDouble, fetch: Fetch) -> None:
+    hub.faults.damaged.add(UNET)
+    assert f"{UNET} came with another hash than the hub names" in fetch.refused("acme/open")
+    hub.faults.damaged.clear()
+    assert fetch("acme/open").returncode == 0
+
+
+def test_a_file_left_damaged_by_an_earlier_run_is_fetched_again(fetch: Fetch) -> None:
+    left = fetch.folder.with_name(".sd.part") / UNET
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(len(stable_diffusion()[UNET])))
+    assert fetch("acme/open").returncode == 0
+    assert (fetch.folder / UNET).read_bytes() == stable_diffusion()[UNET]
+
+
+def test_hub_out_of_order(hub: HubDouble, fetch: Fetch) -> None:
+    hub.faults.status = 500
+    assert "answered 500: check the network and HF_ENDPOINT" in fetch.refused("acme/open")
+
+
+def test_token_without_the_right_to_read(hub: HubDouble, fetch: Fetch) -> None:
+    hub.faults.status = 403
+    line = fetch.refused("acme/open", ACCESS_TOKEN="hf_accepted")
+    assert "the token in ACCESS_TOKEN gives no access" in line
+
+
+def test_full_disk() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    said = pytest.raises(UserError, match="the disk is full: make room and run again")
+    with said, explained("acme/open", REVISION, Token(None, "")):
+        raise full
+
+
+def test_what_the_user_cannot_mend_keeps_its_traceback() -> None:
+    with pytest.raises(PermissionError), explained("acme/open", REVISION, Token(None, "")):
+        raise PermissionError
+
+
+def test_network_unreachable(fetch: Fetch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        fetch.endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        assert "was not reached (ConnectError)" in fetch.refused("acme/open")
+
+
+def test_offline(fetch: Fetch) -> None:
+    assert "HF_HUB_OFFLINE forbids the download" in fetch.refused("acme/open", HF_HUB_OFFLINE="1")
+
+
+CONFIG = """
+pathvars: {results: out}
+models:
+  sd:
+    source: {hub: acme/gated, revision: REVISION}
+    generation: {prompt: a, steps: 1, scheduler: ddim, guidance: 1, height: 64, width: 64}
+devices:
+  cpu: {kind: cpu}
+matrix:
+  - {model: sd, devices: [cpu], backends: [pytorch], precisions: [fp32], batch_sizes: [1]}
+"""
+
+
+def test_the_workflow_fetches_and_describes_and_never_writes_the_token(
+    hub: HubDouble, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("REVISION", REVISION))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
+    command += ["--configfile", "config.yaml", "--cores", "1", "--printshellcmds", "--verbose"]
+    command += ["--", "out/models/sd.json"]
+    done = {}
+    for token in ("hf_stranger", "hf_accepted"):
+        done[token] = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "HF_ENDPOINT": hub.endpoint,
+                "HF_HOME": str(tmp_path / "home"),
+                "ACCESS_TOKEN": token,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert token not in done[token].stdout + done[token].stderr
+    refused, fetched = done.values()
+    assert refused.returncode != 0
+    assert "error: acme/gated: the token in ACCESS_TOKEN gives no access" in refused.stderr
+    assert fetched.returncode == 0, fetched.stderr
+    manifest = json.loads((tmp_path / "out" / "models" / "sd.json").read_text())
+    assert manifest["source"] == {"hub": "acme/gated", "revision": REVISION}
+    assert manifest["parameters"] == {"text_encoder": 3, "unet": 7 * 1024 * 1024, "vae": 4}
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(".snakemake" in file.parts for file in written)
+    for file in written:
+        content = file.read_bytes()
+        assert b"hf_stranger" not in content and b"hf_accepted" not in content, file

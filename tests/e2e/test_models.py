@@ -1,0 +1,155 @@
+"""Seeded models: built, described, loaded and drawn with."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTokenizer
+
+from build_model import build_model
+from describe_model import describe_model
+from sdbench.errors import UserError
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import (
+    BUILDERS,
+    build_scheduler,
+    build_seeded,
+    build_tokenizer,
+    count_parameters,
+    outline,
+)
+from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
+
+RESOURCES = Path(__file__).parents[2] / "resources"
+VOCABULARY = RESOURCES / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
+TINY = RESOURCES / "architectures" / "tiny.yaml"
+SD_V1 = RESOURCES / "architectures" / "sd-v1.yaml"
+
+
+def digest(folder: Path) -> str:
+    manifest = folder.with_suffix(".json")
+    describe_model(folder, {"seeded": "tiny", "seed": 0}, "tiny", manifest)
+    described: str = json.loads(manifest.read_text())["digest"]
+    return described
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    build_model(TINY, VOCABULARY, 0, folder)
+    return folder
+
+
+def draw(folder: Path, prompt: str) -> np.ndarray:
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures: np.ndarray = pipeline(
+        prompt,
+        height=64,
+        width=64,
+        num_inference_steps=3,
+        generator=torch.Generator().manual_seed(0),
+        output_type="np",
+    ).images
+    return pictures
+
+
+def test_a_pipeline_loads_it_and_draws(tiny: Path) -> None:
+    pictures = draw(tiny, "a red circle")
+    assert pictures.shape == (1, 64, 64, 3)
+    assert np.isfinite(pictures).all()
+    assert pictures.std() > 0.01
+    assert np.array_equal(pictures, draw(tiny, "a red circle"))
+    assert not np.array_equal(pictures, draw(tiny, "a blue square"))
+
+
+def test_the_manifest_counts_what_the_description_says(tiny: Path) -> None:
+    digest(tiny)
+    manifest = json.loads(tiny.with_suffix(".json").read_text())
+    assert manifest["parameters"] == load_architecture(TINY).parameters
+    assert manifest["weights"] == "seeded"
+
+
+def test_the_weights_follow_the_seed(tiny: Path, tmp_path: Path) -> None:
+    build_model(TINY, VOCABULARY, 0, tmp_path / "same")
+    build_model(TINY, VOCABULARY, 1, tmp_path / "other")
+    assert digest(tmp_path / "same") == digest(tiny)
+    assert digest(tmp_path / "other") != digest(tiny)
+
+
+def test_every_weight_is_drawn(tiny: Path) -> None:
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None)
+    for name in BUILDERS:
+        for key, weight in getattr(pipeline, name).named_parameters():
+            assert weight.dtype == torch.float32
+            assert weight.isfinite().all(), f"{name}.{key}"
+            assert weight.abs().max() <= 1
+            if weight.ndim > 1:
+                assert weight.unique().numel() > 0.9 * weight.numel(), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_stable_diffusion_has_its_published_size(name: str) -> None:
+    architecture = load_architecture(SD_V1)
+    assert count_parameters(outline(architecture, name)) == architecture.parameters[name]
+
+
+def test_a_wrong_count_is_refused() -> None:
+    architecture = dataclasses.replace(load_architecture(TINY), parameters={"vae": 7})
+    with pytest.raises(
+        UserError, match=r"parameters\.vae: the configuration makes 81,215 and not 7"
+    ):
+        outline(architecture, "vae")
+
+
+def test_an_argument_that_diffusers_does_not_know_is_refused() -> None:
+    architecture = dataclasses.replace(load_architecture(TINY), vae={"layers": 7})
+    with pytest.raises(UserError, match=r"tiny\.yaml: vae: .*'layers'"):
+        outline(architecture, "vae")
+
+
+def test_genuine_tokenizer(tmp_path: Path) -> None:
+    built = build_tokenizer(load_architecture(SD_V1), clip_vocabulary(VOCABULARY))
+    built.save_pretrained(tmp_path)
+    for tokenizer in (built, CLIPTokenizer.from_pretrained(tmp_path)):
+        read = tokenizer("A photo of an astronaut riding a horse on Mars").input_ids
+        expected = [320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496]
+        assert read == [49406, *expected, 49407]
+        padded = tokenizer("mars", padding="max_length", truncation=True).input_ids
+        assert padded == [49406, 7496, *[49407] * 75]
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"vocab_size: found 49408; the tokenizer `clip` has 514"):
+        build_seeded(load_architecture(SD_V1), byte_vocabulary(), 0, tmp_path)
+
+
+def test_published_scheduler() -> None:
+    scheduler = build_scheduler(load_architecture(SD_V1))
+    assert isinstance(scheduler, diffusers.PNDMScheduler)
+    assert scheduler.config.skip_prk_steps
+    assert scheduler.config.steps_offset == 1
+    assert not scheduler.config.set_alpha_to_one
+    assert float(scheduler.betas[0]) == pytest.approx(0.00085)
+    assert float(scheduler.betas[-1]) == pytest.approx(0.012)
+
+
+@pytest.mark.parametrize(
+    "scheduler", [{}, {"class": "NoScheduler"}, {"class": "PNDMScheduler", "beta": 1}]
+)
+def test_a_wrong_scheduler_is_refused(scheduler: dict[str, object]) -> None:
+    architecture = dataclasses.replace(load_architecture(TINY), scheduler=scheduler)
+    with pytest.raises(UserError, match=r"tiny\.yaml: scheduler: "):
+        build_scheduler(architecture)
+
+
+def test_nothing_is_left_of_a_build_that_fails(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(TINY.read_text().replace("unet: 203204", "unet: 203205"))
+    with pytest.raises(UserError, match=r"wrong\.yaml: parameters\.unet"):
+        build_model(wrong, VOCABULARY, 0, tmp_path / "models" / "wrong")
+    assert not any((tmp_path / "models").iterdir())

@@ -1,0 +1,35 @@
+# The networks of a model as ONNX graphs, for the backends that run those.
+
+
+def onnx_of(wildcards):
+    "Return the records of the exported networks, where the backend reads them."
+    if wildcards.backend != "onnxruntime":
+        return []
+    return collect("<results>/onnx/{{model}}/{network}.json", network=NETWORKS)
+
+
+NETWORKS = ["text_encoder", "unet", "vae_decoder"]
+
+
+rule export_onnx:
+    "Export one network of a model to ONNX and compare it with PyTorch."
+    input:
+        manifest="<results>/models/{model}.json",
+        model=ancient(model_folder),
+        code=library("export.py"),
+    output:
+        graph=directory("<results>/onnx/{model}/{network}"),
+        record="<results>/onnx/{model}/{network}.json",
+    params:
+        opset=config["export"]["opset"],
+        tolerance=config["export"]["tolerance"],
+    log:
+        "<logs>/export_onnx/{model}/{network}.log",
+    benchmark:
+        "<benchmarks>/export_onnx/{model}/{network}.tsv"
+    wildcard_constraints:
+        network="|".join(NETWORKS),
+    conda:
+        "../envs/onnx.yaml"
+    script:
+        "../scripts/export_onnx.py"

@@ -1,0 +1,73 @@
+"""Measure all cases of one model on one device with one backend."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.backends import exported_beside
+from sdbench.cases import Case, digest
+from sdbench.files import sha256, sha256_of_all
+from sdbench.sweep import Sweep, run_sweep
+
+
+def measure_sweep(
+    cases: Sequence[Mapping[str, Any]],
+    measuring: Mapping[str, Any],
+    manifest: Path,
+    model_folder: Path,
+    onnx_records: Sequence[Path],
+    code: Sequence[Path],
+    environment_file: Path,
+    folder: Path,
+) -> None:
+    """Leave a record for each case, and an index of them, in `folder`.
+
+    Args:
+        cases: the cases, as `Case.as_dict` gives them.
+        measuring: the config's section of that name.
+        manifest: what the model stage knows of the model; its digest is the model's identity.
+        model_folder: the model in the diffusers layout.
+        onnx_records: the records of the exported networks, which lie beside them; empty where the
+            backend reads none.
+        code: the modules that decide the numbers.
+        environment_file: the conda environment of the rule.
+        folder: where the records of this model, device and backend lie.
+    """
+    model = json.loads(manifest.read_text(encoding="utf-8"))
+    sweep = Sweep(
+        folder=folder,
+        model_folder=model_folder,
+        onnx_folder=exported_beside(onnx_records),
+        weights=model["weights"],
+        measuring=measuring,
+        decided_by={
+            "model": model["digest"],
+            "code": sha256_of_all(code),
+            "environment": sha256(environment_file),
+            **({"onnx": _identity(onnx_records)} if onnx_records else {}),
+        },
+    )
+    run_sweep([Case.from_dict(case) for case in cases], sweep)
+
+
+def _identity(onnx_records: Sequence[Path]) -> str:
+    """Return the identity of exported networks: how long the export took is no part of it."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in onnx_records]
+    return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        measure_sweep(
+            cases=snakemake.params.cases,
+            measuring=snakemake.params.measuring,
+            manifest=Path(snakemake.input.manifest),
+            model_folder=Path(snakemake.input.model),
+            onnx_records=[Path(path) for path in snakemake.input.onnx],
+            code=[Path(path) for path in snakemake.input.code],
+            environment_file=Path(snakemake.input.environment_file),
+            folder=Path(snakemake.output.index).parent,
+        )

@@ -1,0 +1,29 @@
+"""What executes the networks. One module each; `load` picks it by its name in the config."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdbench.backends.engine import Engine
+from sdbench.cases import Case
+
+
+def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
+    """Load the networks of a case's variant on its device, ready to draw.
+
+    Args:
+        case: the variant to load; its batch size plays no part.
+        model_folder: the model in the diffusers layout.
+        onnx_folder: the exported networks, which only some backends read; None if there are none.
+
+    Raises:
+        sdbench.errors.UnsupportedError: if this machine or backend cannot run the variant.
+    """
+    backend = importlib.import_module(f"sdbench.backends.{case.variant.backend}")
+    engine: Engine = backend.load(case, model_folder, onnx_folder)
+    return engine
+
+
+def exported_beside(onnx_records: Sequence[Path]) -> Path | None:
+    """Return the folder of the exported networks that these records are of; None for no record."""
+    return onnx_records[0].parent if onnx_records else None

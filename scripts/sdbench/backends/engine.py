@@ -1,0 +1,167 @@
+"""A loaded pipeline behind one face for every backend.
+
+Tokenizer, scheduler, guidance, latents and the denoising loop are diffusers' own and the same
+objects for every backend: a difference between two rows is the backend and nothing else.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdbench.cases import Case
+from sdbench.errors import UnsupportedError
+from sdbench.hugging_face import diffusers
+
+SCHEDULERS = {
+    "ddim": diffusers.DDIMScheduler,
+    "pndm": diffusers.PNDMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "dpmsolver": diffusers.DPMSolverMultistepScheduler,
+}
+
+Images = NDArray[np.float32]
+"""Pictures of shape (batch, height, width, 3), values from 0 to 1."""
+
+
+def load_scheduler(model_folder: Path, name: str) -> Any:
+    """Return the named sampler with the noise schedule that the model was trained with."""
+    return SCHEDULERS[name].from_pretrained(model_folder / "scheduler")
+
+
+def torch_device(case: Case) -> torch.device:
+    """Return the device of a case.
+
+    Raises:
+        UnsupportedError: if this machine does not have it.
+    """
+    if case.device["kind"] == "cpu":
+        return torch.device("cpu")
+    index = case.device["index"]
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise UnsupportedError(
+            f"device {case.variant.device!r} is CUDA device {index}; PyTorch {torch.__version__} "
+            f"finds {count} here"
+        )
+    return torch.device("cuda", index)
+
+
+def threads(case: Case) -> int:
+    """Return the number of threads of each operation on the CPU."""
+    return int(case.device["threads"]) or len(os.sched_getaffinity(0))
+
+
+def check_images(images: Images) -> None:
+    """Refuse pictures that no working network draws.
+
+    Raises:
+        ValueError: if a picture is not finite, or is of one colour.
+    """
+    if not np.isfinite(images).all():
+        raise ValueError("the network drew values that are not numbers")
+    if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
+        raise ValueError("the network drew a picture of one colour")
+
+
+class Engine:
+    """Networks on a device, and the pipeline around them."""
+
+    def __init__(
+        self,
+        pipeline: diffusers.StableDiffusionPipeline,
+        device: torch.device,
+        dtype: torch.dtype,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.device = device
+        self.dtype = dtype
+        self.autocast = autocast
+        pipeline.set_progress_bar_config(disable=True)
+
+    def latents(self, generation: Mapping[str, Any], batch_size: int) -> torch.Tensor:
+        """Draw the noise that a batch starts from.
+
+        Picture i has a generator of its own, seeded with seed + i: it is the same picture in a
+        batch of any size, on any device, in any precision.
+
+        Returns:
+            Standard normal noise of shape (batch, channels, height, width) in latent pixels, drawn
+            in fp32 on the CPU, then cast to the engine's precision and moved to its device.
+        """
+        shape = (
+            self.pipeline.unet.config.in_channels,
+            generation["height"] // self.pipeline.vae_scale_factor,
+            generation["width"] // self.pipeline.vae_scale_factor,
+        )
+        noise = torch.stack(
+            [
+                torch.randn(shape, generator=torch.Generator().manual_seed(generation["seed"] + i))
+                for i in range(batch_size)
+            ]
+        )
+        return noise.to(self.device, self.dtype)
+
+    def draw(
+        self,
+        generation: Mapping[str, Any],
+        latents: torch.Tensor,
+        steps: int | None = None,
+        on_step_end: Callable[[torch.Tensor], None] | None = None,
+    ) -> Images:
+        """Draw one picture for each of `latents`, from prompt to pixels.
+
+        Args:
+            generation: prompt, steps and guidance, as in the config.
+            latents: what `latents` returned, shape (batch, channels, height, width).
+            steps: denoising steps, if not those of `generation`.
+            on_step_end: called with the latents at the end of each evaluation of the UNet.
+
+        Returns:
+            Pictures of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
+        """
+
+        def callback(_pipe: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            assert on_step_end is not None
+            on_step_end(tensors["latents"])
+            return tensors
+
+        with self._context():
+            images: Images = self.pipeline(
+                prompt=[generation["prompt"]] * len(latents),
+                height=generation["height"],
+                width=generation["width"],
+                num_inference_steps=steps or generation["steps"],
+                guidance_scale=generation["guidance"],
+                latents=latents,
+                output_type="np",
+                callback_on_step_end=callback if on_step_end else None,
+            ).images
+        return images
+
+    def decode(self, latents: torch.Tensor) -> Images:
+        """Turn latents of shape (batch, channels, height, width) into pictures, as `draw` does."""
+        with self._context():
+            scaled = latents / self.pipeline.vae.config.scaling_factor
+            pixels = self.pipeline.vae.decode(scaled, return_dict=False)[0]
+            images: Images = self.pipeline.image_processor.postprocess(pixels, output_type="np")
+        return images
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @contextlib.contextmanager
+    def _context(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self.autocast is not None:
+                stack.enter_context(torch.autocast(self.device.type, dtype=self.autocast))
+            yield

@@ -1,0 +1,58 @@
+"""PyTorch, eager, through diffusers."""
+
+from pathlib import Path
+
+import torch
+
+from sdbench.backends.engine import Engine, load_scheduler, threads, torch_device
+from sdbench.cases import AUTOCAST, Case
+from sdbench.hugging_face import diffusers
+
+attention_processor = diffusers.models.attention_processor
+
+WEIGHTS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
+
+HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}
+"""What autocast computes in around fp32 weights, as PyTorch's own default has it."""
+
+
+def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
+    """Load a variant; see `sdbench.backends.load`. `onnx_folder` is not read."""
+    variant, device = case.variant, torch_device(case)
+    torch.set_num_threads(threads(case))
+    # Nothing switches itself on: PyTorch would let cuDNN use TF32 in what is called fp32.
+    matmul = "tf32" if variant.precision == "tf32" else "ieee"
+    torch.backends.fp32_precision = matmul  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    dtype = WEIGHTS[variant.precision]
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        model_folder,
+        dtype=dtype,
+        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
+        # Neither is needed to draw, and `fetch_model` does not download them.
+        safety_checker=None,
+        feature_extractor=None,
+        local_files_only=True,
+    ).to(device)
+    for network in (pipeline.unet, pipeline.vae):
+        if variant.attention == "vanilla":
+            network.set_attn_processor(attention_processor.AttnProcessor())
+        elif variant.attention == "sdpa":
+            network.set_attn_processor(attention_processor.AttnProcessor2_0())
+    if variant.attention == "sliced":
+        pipeline.enable_attention_slicing("auto")
+    if "vae-slicing" in variant.switches:
+        pipeline.vae.enable_slicing()
+    if "channels-last" in variant.switches:
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+    autocast = None
+    if AUTOCAST in variant.switches:
+        autocast = HALF[device.type] if dtype == torch.float32 else dtype
+    return Engine(pipeline, device, dtype, autocast)

@@ -1,0 +1,19 @@
+"""diffusers and transformers as every part of this project wants them: offline and quiet."""
+
+import os
+
+# Only `fetch_model` may use the network; both libraries read this when they are imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import transformers
+
+# It advises to install torchvision, which would change nothing here.
+transformers.utils.logging.set_verbosity_error()
+# Loading bars of a second's life only hide what a log is read for.
+transformers.utils.logging.disable_progress_bar()
+
+import diffusers
+
+diffusers.utils.logging.disable_progress_bar()
+
+__all__ = ["diffusers", "transformers"]

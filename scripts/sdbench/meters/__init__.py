@@ -1,0 +1,1 @@
+"""What is measured, each in a pass of its own so that none disturbs another."""

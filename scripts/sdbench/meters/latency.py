@@ -1,0 +1,50 @@
+"""Seconds of one call."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def time_call(call: Callable[[], object], synchronize: Callable[[], None]) -> float:
+    """Return the seconds of one call. Nothing but the call and a synchronise is inside."""
+    synchronize()
+    begin = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - begin
+
+
+def sample_latency(
+    call: Callable[[], object], synchronize: Callable[[], None], measuring: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Time calls until there are enough of them and they have taken long enough.
+
+    Args:
+        call: what is timed.
+        synchronize: waits for the device; called on both sides of each call.
+        measuring: the config's settings `warmup_calls`, `min_samples`, `min_duration_s`,
+            `max_duration_s` and `min_samples_capped`.
+
+    Returns:
+        `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
+    """
+    warmup = [time_call(call, synchronize) for _ in range(measuring["warmup_calls"])]
+    samples: list[float] = []
+    # A collection in the middle of a call would be counted as the network's time.
+    gc.collect()
+    gc.disable()
+    try:
+        while not _enough(samples, measuring):
+            samples.append(time_call(call, synchronize))
+    finally:
+        gc.enable()
+    return {"warmup_s": warmup, "samples_s": samples}
+
+
+def _enough(samples: list[float], measuring: Mapping[str, Any]) -> bool:
+    minimum: int = measuring["min_samples"]
+    if sum(samples) >= measuring["max_duration_s"]:
+        minimum = min(minimum, measuring["min_samples_capped"])
+        return len(samples) >= minimum
+    return len(samples) >= minimum and sum(samples) >= float(measuring["min_duration_s"])

@@ -1,0 +1,137 @@
+"""Memory of one call, by every counter that the device has."""
+
+import contextlib
+import os
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+COUNTERS = (
+    "loaded_bytes",
+    "resident_peak_bytes",
+    "resident_above_load_bytes",
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "reserved_after_run_bytes",
+    "nvml_process_bytes",
+)
+"""Every counter that a record may hold; one that the device does not have is None."""
+
+
+def resident_bytes() -> int:
+    """Return the bytes of this process that are in memory now, whoever allocated them."""
+    return _status("VmRSS")
+
+
+def measure_memory(
+    call: Callable[[], object], device: torch.device, loaded_bytes: int
+) -> dict[str, int | None]:
+    """Run one call and read the counters that saw its peak.
+
+    Args:
+        call: what is run; it must have run before, so that nothing is set up on the way.
+        device: where it runs.
+        loaded_bytes: `resident_bytes()` when the model had just been loaded.
+
+    Returns:
+        All of `COUNTERS`. On a CPU the resident-set high-water mark of the process (reset before
+        the call), absolute and above `loaded_bytes`: it sees every engine's allocations. On CUDA
+        torch's own peaks, its reservation after the call (what the 2022 post called memory), and
+        what the driver says that this process holds, which sees every engine.
+    """
+    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
+    if device.type == "cpu":
+        # man 5 proc: writing 5 resets the high-water mark. getrusage's cannot be reset, and a
+        # child inherits it.
+        Path("/proc/self/clear_refs").write_text("5")
+        call()
+        peak = _status("VmHWM")
+        counters["loaded_bytes"] = loaded_bytes
+        counters["resident_peak_bytes"] = peak
+        counters["resident_above_load_bytes"] = max(0, peak - loaded_bytes)
+    else:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        torch.cuda.synchronize(device)
+        counters["peak_allocated_bytes"] = torch.cuda.max_memory_allocated(device)
+        counters["peak_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
+        counters["reserved_after_run_bytes"] = torch.cuda.memory_reserved(device)
+        counters["nvml_process_bytes"] = _nvml_process_bytes(device)
+    return counters
+
+
+@contextlib.contextmanager
+def memory_limit(budget: int | None) -> Iterator[None]:
+    """Let an allocation fail that would take this process above `budget` bytes resident.
+
+    The kernel bounds the data that a process may map, touched or not, which is a little more than
+    what is resident: the limit is the budget's room above what is resident now. A failed allocation
+    is an exception that `is_out_of_memory` knows, where the kernel's own answer would be to kill
+    the process, or to swap. None sets no limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if budget is not None:
+        room = max(0, budget - resident_bytes())
+        resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that memory did not suffice, on any device and engine."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(
+        sign in text
+        for sign in (
+            "out of memory",  # CUDA, cuBLAS
+            "can't allocate memory",  # torch's CPU allocator
+            "failed to allocate memory",  # ONNX Runtime
+            "bad allocation",  # ONNX Runtime
+            "std::bad_alloc",
+            "could not create a memory object",  # oneDNN
+        )
+    )
+
+
+def budget_bytes(device: Mapping[str, Any]) -> int | None:
+    """Return the bytes that a process may hold resident on a device of the config.
+
+    The config's `memory_budget_gb` on a CPU, half of the machine's memory where it is 0; None on a
+    GPU, which has a limit of its own.
+    """
+    if device["kind"] != "cpu":
+        return None
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(device["memory_budget_gb"] * 1e9) or machine // 2
+
+
+def _status(field: str) -> int:
+    """Return a field of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    raise KeyError(field)
+
+
+def _nvml_process_bytes(device: torch.device) -> int | None:
+    """Return what NVML says that this process holds on `device`; None where it does not say."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        # NVML numbers all GPUs of the machine, torch only those that it may see.
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        processes: list[Any] = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:
+        return None
+    return next((p.usedGpuMemory for p in processes if p.pid == os.getpid()), None)

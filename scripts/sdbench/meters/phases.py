@@ -1,0 +1,69 @@
+"""Where the time of a call goes: text encoder, each step, UNet, VAE decoder."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from sdbench.backends.engine import Engine
+
+
+def time_phases(
+    engine: Engine, generation: Mapping[str, Any], latents: torch.Tensor
+) -> dict[str, Any]:
+    """Time the parts of one call.
+
+    The device is synchronised around every part, which costs time of its own: the sum is not the
+    latency, which has a pass to itself.
+
+    Returns:
+        `text_encoder_s`, `unet_s`, `vae_decoder_s`: seconds in each network, all its evaluations
+        together; `unet_evaluations`: how many the UNet had; `step_s`: seconds of each evaluation of
+        the UNet together with guidance and scheduler, from the UNet's start to the step's end (the
+        time between two calls, or before the first step, belongs to no step).
+    """
+    spent: dict[str, list[tuple[float, float]]] = {}
+    ends: list[float] = []
+
+    def on_step_end(_: torch.Tensor) -> None:
+        engine.synchronize()
+        ends.append(time.perf_counter())
+
+    pipeline = engine.pipeline
+    with (
+        _timed(pipeline.text_encoder, "forward", spent.setdefault("text_encoder", []), engine),
+        _timed(pipeline.unet, "forward", spent.setdefault("unet", []), engine),
+        _timed(pipeline.vae, "decode", spent.setdefault("vae_decoder", []), engine),
+    ):
+        engine.draw(generation, latents, on_step_end=on_step_end)
+    totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
+    begins = [begin for begin, _ in spent["unet"]]
+    return {
+        **totals,
+        "unet_evaluations": len(begins),
+        "step_s": [end - begin for begin, end in zip(begins, ends, strict=True)],
+    }
+
+
+@contextlib.contextmanager
+def _timed(
+    network: Any, method: str, spent: list[tuple[float, float]], engine: Engine
+) -> Iterator[None]:
+    """Note begin and end of each call of `network.method`."""
+    original: Callable[..., Any] = getattr(network, method)
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        engine.synchronize()
+        begin = time.perf_counter()
+        result = original(*args, **kwargs)
+        engine.synchronize()
+        spent.append((begin, time.perf_counter()))
+        return result
+
+    setattr(network, method, timed)
+    try:
+        yield
+    finally:
+        delattr(network, method)

@@ -1,0 +1,124 @@
+"""The record: everything that is known of one measured case, as JSON."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from sdbench.cases import Case, digest
+from sdbench.errors import UserError
+from sdbench.files import sha256, write_json
+
+SCHEMA_VERSION = 1
+INDEX = "index.json"
+
+Record = dict[str, Any]
+
+
+@functools.cache
+def record_validator() -> Draft202012Validator:
+    """Return the validator of records; its schema stands in record.schema.yaml beside this file."""
+    text = Path(__file__).with_name("record.schema.yaml").read_text(encoding="utf-8")
+    return Draft202012Validator(yaml.safe_load(text))
+
+
+def fingerprint(case: Case, measuring: Mapping[str, Any], decided_by: Mapping[str, str]) -> str:
+    """Return what a record must carry to be taken for `case` again, 64 hexadecimal digits.
+
+    Args:
+        case: the case.
+        measuring: the config's settings of how it is measured.
+        decided_by: digests of all else that decides the numbers: model, code, environment file.
+    """
+    return digest([SCHEMA_VERSION, case.as_dict(), dict(measuring), dict(decided_by)])
+
+
+def record_path(folder: Path, case: Case) -> Path:
+    """Return where the record of `case` lies below the folder of its model, device and backend.
+
+    The id is in the name: a changed setting makes a new record beside the old one, and going back
+    to the old setting finds it again.
+    """
+    return folder / case.variant.key / f"batch-{case.batch_size}-{case.id[:8]}.json"
+
+
+def write_record(folder: Path, case: Case, record: Record) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+        jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
+    """
+    record_validator().validate(record)
+    write_json(record_path(folder, case), record)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record and check it.
+
+    Raises:
+        UserError: if the file is damaged or of another version; it names the file.
+    """
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: record of version {version}, allowed is {SCHEMA_VERSION}: {_REMEDY}"
+        )
+    fault = best_match(record_validator().iter_errors(record))
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path)) or "the record"
+        raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
+    return record
+
+
+_REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
+
+
+def keeps(path: Path, wanted: str) -> bool:
+    """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
+
+    A damaged record cannot, nor one that ended in an error: that is tried again.
+    """
+    try:
+        record = read_record(path)
+    except UserError:
+        return False
+    return bool(record["fingerprint"] == wanted and record["status"] != "error")
+
+
+def write_index(folder: Path, cases: list[Case]) -> None:
+    """Write which records of `folder` belong to the matrix, with their checksums."""
+    paths = [record_path(folder, case) for case in cases]
+    write_json(
+        folder / INDEX,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "records": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
+        },
+    )
+
+
+def read_indexed(index: Path) -> list[Record]:
+    """Read the records that an index names, in its order.
+
+    Raises:
+        UserError: if one is missing, damaged, or not the one that was indexed.
+    """
+    records = []
+    for name, checksum in json.loads(index.read_text(encoding="utf-8"))["records"].items():
+        path = index.parent / name
+        if not path.exists():
+            raise UserError(f"{path}: the record is gone: delete {index} and run again")
+        record = read_record(path)
+        if sha256(path) != checksum:
+            raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+        records.append(record)
+    return records

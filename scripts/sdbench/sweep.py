@@ -1,0 +1,262 @@
+"""Measure the cases of one model on one device with one backend.
+
+Python and PyTorch start once. Each variant (precision and options) is then measured in a process
+of its own, forked from there: its memory is its own, and its crash does not take the others along.
+A record is written as soon as its case is measured, and kept if nothing that decides it changed.
+"""
+
+import datetime
+import gc
+import itertools
+import multiprocessing
+import signal
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdbench import backends
+from sdbench.backends.engine import Engine, Images, check_images
+from sdbench.cases import Case
+from sdbench.errors import UnsupportedError
+from sdbench.machine import describe_machine
+from sdbench.meters.latency import sample_latency, time_call
+from sdbench.meters.memory import (
+    budget_bytes,
+    is_out_of_memory,
+    measure_memory,
+    memory_limit,
+    resident_bytes,
+)
+from sdbench.meters.phases import time_phases
+from sdbench.records import (
+    SCHEMA_VERSION,
+    Record,
+    fingerprint,
+    keeps,
+    record_path,
+    write_index,
+    write_record,
+)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is the same for all cases of a job.
+
+    `decided_by` holds the digests of model, code and environment that records are made with.
+    """
+
+    folder: Path
+    model_folder: Path
+    onnx_folder: Path | None
+    weights: str
+    measuring: Mapping[str, Any]
+    decided_by: Mapping[str, str]
+
+    def fingerprint(self, case: Case) -> str:
+        """Return the fingerprint of the record that this sweep makes of `case`."""
+        return fingerprint(case, self.measuring, self.decided_by)
+
+
+def run_sweep(cases: list[Case], sweep: Sweep) -> None:
+    """Leave a record for every case and an index of them all in the sweep's folder.
+
+    Records whose fingerprint still holds are kept. A case that fails is a record too.
+    """
+    pending = [
+        case
+        for case in cases
+        if not keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
+    ]
+    print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
+    for _, group in itertools.groupby(pending, key=lambda case: case.variant):
+        _measure_apart(list(group), sweep)
+    write_index(sweep.folder, cases)
+
+
+def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
+    """Measure the cases of one variant in a process of their own, and go on in another one if it
+    crashes."""
+    # A fork shares what is imported, and no thread or device has been started yet.
+    context = multiprocessing.get_context("fork")
+    while cases:
+        done = context.Value("i", 0)
+        process = context.Process(target=_measure_variant, args=(cases, sweep, done))
+        process.start()
+        process.join()
+        cases = cases[done.value :]
+        if cases:
+            reason = f"the measuring process ended with {_exit_name(process.exitcode)}"
+            crashed = _Attempt(cases[0], sweep, describe_machine())
+            crashed.write("error", reason)
+            cases = cases[1:]
+
+
+def _exit_name(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
+
+
+def _measure_variant(cases: list[Case], sweep: Sweep, done: Any) -> None:
+    """Load a variant, then measure its cases in order; `done` counts those that have a record."""
+    environment = describe_machine()
+    failure: tuple[str, str] | None = None
+    engine = None
+    with memory_limit(budget_bytes(cases[0].device)):
+        try:
+            engine, cold_start, loaded_bytes = _load(cases[0], sweep)
+            environment |= describe_engine(engine, cases[0])
+        except Exception as error:
+            failure = _classify(error)
+        for case in cases:
+            attempt = _Attempt(case, sweep, environment)
+            if engine is not None and failure is None:
+                try:
+                    print(f"{_name(case)}: measuring", flush=True)
+                    attempt.write(
+                        "ok", **_measure(engine, case, sweep, loaded_bytes), cold_start=cold_start
+                    )
+                except Exception as error:
+                    failure = _classify(error)
+                    attempt.write(*failure)
+                    failure = _consequence(failure, case)
+                    _empty_allocator(engine)
+            else:
+                assert failure is not None
+                attempt.write(*failure)
+            done.value += 1
+
+
+def _load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
+    """Return the engine, the seconds of its cold start, and the bytes resident after loading."""
+    begin = time.perf_counter()
+    engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
+    engine.synchronize()
+    load_s = time.perf_counter() - begin
+    gc.collect()
+    loaded_bytes = resident_bytes()
+    latents = engine.latents(case.generation, 1)
+    first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)
+    return engine, {"load_s": load_s, "first_call_s": first_call_s}, loaded_bytes
+
+
+def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
+    """Measure one case: latency, then its parts, then memory, each in a pass of its own.
+
+    Raises:
+        ValueError: if the pictures cannot be right, whatever the speed.
+    """
+    latents = engine.latents(case.generation, case.batch_size)
+
+    def call() -> Images:
+        return engine.draw(case.generation, latents)
+
+    check_images(call())
+
+    latency = sample_latency(call, engine.synchronize, sweep.measuring)
+    phases = [
+        time_phases(engine, case.generation, latents)
+        for _ in range(sweep.measuring["phase_samples"])
+    ]
+    memory = measure_memory(call, engine.device, loaded_bytes)
+    return {"latency": latency, "phases": phases, "memory": memory}
+
+
+def _classify(error: Exception) -> tuple[str, str]:
+    """Return the status and the reason that an exception stands for."""
+    if isinstance(error, UnsupportedError):
+        return "unsupported", str(error)
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if is_out_of_memory(error):
+        return "oom", f"out of memory: {reason}"
+    traceback.print_exception(error)
+    return "error", f"{type(error).__name__}: {reason}"
+
+
+def _consequence(failure: tuple[str, str], case: Case) -> tuple[str, str] | None:
+    """Return what the failure of one batch size means for the larger ones; None: try them."""
+    if failure[0] != "oom":
+        return None
+    return "oom", f"not tried: a batch of {case.batch_size} did not fit"
+
+
+def _empty_allocator(engine: Engine) -> None:
+    gc.collect()
+    if engine.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
+    """Return the device and the switches that are in force, as they are and not as they were asked
+    for."""
+    on_cuda = engine.device.type == "cuda"
+    facts: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
+        "switches": {
+            "weights_dtype": str(engine.dtype).removeprefix("torch."),
+            "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
+            "fp32_precision_matmul": torch.backends.cuda.matmul.fp32_precision,
+            "fp32_precision_conv": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "attention": case.variant.attention,
+            "scheduler": type(engine.pipeline.scheduler).__name__,
+        },
+    }
+    if on_cuda:
+        properties = torch.cuda.get_device_properties(engine.device)
+        facts["device_name"] = properties.name
+        facts["gpu"] = {
+            "uuid": str(properties.uuid),
+            "memory_bytes": properties.total_memory,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        }
+    return facts
+
+
+def _name(case: Case) -> str:
+    v = case.variant
+    return (
+        f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
+    )
+
+
+@dataclass
+class _Attempt:
+    """The measuring of one case, from now until its record is written."""
+
+    case: Case
+    sweep: Sweep
+    environment: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.started_at = _now()
+
+    def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
+        """Write the record; `measured` holds `cold_start`, `latency`, `phases` and `memory`."""
+        record: Record = {
+            "schema_version": SCHEMA_VERSION,
+            "case_id": self.case.id,
+            "fingerprint": self.sweep.fingerprint(self.case),
+            "decided_by": dict(self.sweep.decided_by),
+            "case": self.case.as_dict(),
+            "weights": self.sweep.weights,
+            "status": status,
+            "reason": reason,
+            **dict.fromkeys(("cold_start", "latency", "phases", "memory")),
+            **measured,
+            "environment": dict(self.environment),
+            "started_at": self.started_at,
+            "finished_at": _now(),
+        }
+        write_record(self.sweep.folder, self.case, record)
+        print(f"{_name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

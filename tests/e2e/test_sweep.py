@@ -1,0 +1,247 @@
+"""The measuring itself, on the tiny model: failures are rows, and none takes the others along."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sdbench import backends, sweep
+from sdbench.backends.engine import Engine, check_images
+from sdbench.cases import Case, Variant
+from sdbench.meters import memory
+from sdbench.meters.phases import time_phases
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.records import read_indexed, record_path
+from sdbench.sweep import Sweep, run_sweep
+from tests.conftest import ROOT
+
+GENERATION = {
+    "prompt": "a red circle",
+    "steps": 3,
+    "scheduler": "pndm",
+    "guidance": 4.0,
+    "height": 64,
+    "width": 64,
+    "seed": 0,
+}
+MEASURING = {
+    "warmup_calls": 1,
+    "min_samples": 3,
+    "min_duration_s": 0.0,
+    "max_duration_s": 10.0,
+    "min_samples_capped": 3,
+    "phase_samples": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+def make_case(
+    batch_size: int = 1, options: str = "none", precision: str = "fp32", **device: Any
+) -> Case:
+    variant = Variant("tiny", "cpu", "pytorch", precision, options)
+    settings = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0}
+    return Case(variant, batch_size, GENERATION, settings | device)
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+
+
+def statuses(job: Sweep) -> list[str]:
+    return [record["status"] for record in read_indexed(job.folder / "index.json")]
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_case_leaves_a_record(job: Sweep) -> None:
+    run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job)
+    records = read_indexed(job.folder / "index.json")
+    assert [r["status"] for r in records] == ["ok"] * 3
+    assert [len(r["latency"]["samples_s"]) for r in records] == [3] * 3
+    assert [len(r["latency"]["warmup_s"]) for r in records] == [1] * 3
+    # PNDM evaluates the UNet once more than there are steps, and says so.
+    assert {phase["unet_evaluations"] for r in records for phase in r["phases"]} == {4}
+    switches = [r["environment"]["switches"] for r in records]
+    assert [s["autocast_dtype"] for s in switches] == [None, None, "bfloat16"]
+    assert {s["fp32_precision_matmul"] for s in switches} == {"ieee"}
+
+
+def test_what_holds_is_kept(job: Sweep) -> None:
+    run_sweep([make_case(1)], job)
+    path = record_path(job.folder, make_case(1))
+    before = path.stat().st_mtime_ns
+    run_sweep([make_case(1), make_case(2)], job)
+    assert path.stat().st_mtime_ns == before
+    assert statuses(job) == ["ok", "ok"]
+
+
+def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
+    """A real limit on the process: the larger batches are rows without numbers, and not tried."""
+    budget = (memory.resident_bytes() + 60e6) / 1e9
+    cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
+    run_sweep(cases, job)
+    records = read_indexed(job.folder / "index.json")
+    assert [r["status"] for r in records] == ["ok", "oom", "oom"]
+    assert records[1]["reason"].startswith("out of memory")
+    assert records[2]["reason"] == "not tried: a batch of 512 did not fit"
+    assert records[1]["latency"] is None
+
+
+def test_a_missing_device_is_unsupported(job: Sweep) -> None:
+    if torch.cuda.device_count() > 90:
+        pytest.fail("a machine with more than 90 GPUs?")
+    case = make_case(kind="cuda", index=99)
+    run_sweep([case], job)
+    (record,) = read_indexed(job.folder / "index.json")
+    assert record["status"] == "unsupported"
+    assert "CUDA device 99" in record["reason"]
+
+
+def test_an_error_is_a_row_and_the_next_case_goes_on(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = sweep._measure
+
+    def fail_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            raise RuntimeError("it broke")
+        return measure(engine, case, *args)
+
+    monkeypatch.setattr(sweep, "_measure", fail_at_two)
+    run_sweep([make_case(1), make_case(2), make_case(3)], job)
+    assert statuses(job) == ["ok", "error", "ok"]
+    assert read_indexed(job.folder / "index.json")[1]["reason"] == "RuntimeError: it broke"
+    monkeypatch.undo()
+    run_sweep([make_case(1), make_case(2), make_case(3)], job)  # an error is tried again
+    assert statuses(job) == ["ok", "ok", "ok"]
+
+
+def test_a_crash_is_a_row_and_the_other_cases_go_on(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = sweep._measure
+
+    def die_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return measure(engine, case, *args)
+
+    monkeypatch.setattr(sweep, "_measure", die_at_two)
+    run_sweep([make_case(1), make_case(2), make_case(3)], job)
+    assert statuses(job) == ["ok", "error", "ok"]
+    reason = read_indexed(job.folder / "index.json")[1]["reason"]
+    assert reason == "the measuring process ended with SIGSEGV"
+
+
+def test_pictures_that_are_not_numbers_are_an_error() -> None:
+    good = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    check_images(good)
+    bad = good.copy()
+    bad[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="not numbers"):
+        check_images(bad)
+    bad[1] = 0.5
+    with pytest.raises(ValueError, match="one colour"):
+        check_images(bad)
+
+
+def test_a_picture_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
+    engine = backends.load(make_case(), model, None)
+    one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
+    assert torch.equal(one[0], four[0])
+    assert not torch.equal(four[0], four[1])
+    alone, together = engine.draw(GENERATION, one), engine.draw(GENERATION, four)
+    assert np.abs(alone[0] - together[0]).max() < 1e-4
+
+
+def test_the_same_noise_in_every_precision(model: Path, threads: None) -> None:
+    full = backends.load(make_case(), model, None).latents(GENERATION, 2)
+    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(full.to(torch.bfloat16), half)
+
+
+@pytest.mark.parametrize(
+    ("options", "processor"),
+    [
+        ("none", "AttnProcessor2_0"),
+        ("attention-vanilla", "AttnProcessor"),
+        ("attention-sliced", "SlicedAttnProcessor"),
+    ],
+)
+def test_attention_is_the_one_that_was_asked_for(
+    options: str, processor: str, model: Path, threads: None
+) -> None:
+    engine = backends.load(make_case(options=options), model, None)
+    found = {type(p).__name__ for p in engine.pipeline.unet.attn_processors.values()}
+    assert found == {processor}
+
+
+def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
+    """Known times in, the same times out; what lies between calls belongs to no step."""
+    import time
+
+    engine = backends.load(make_case(), model, None)
+    forward = engine.pipeline.unet.forward
+    naps = iter([0.05, 0.15, 0.1, 0.2])
+
+    def sleeping(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(next(naps))
+        return forward(*args, **kwargs)
+
+    engine.pipeline.unet.forward = sleeping
+    phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+    assert phases["unet_evaluations"] == len(phases["step_s"]) == 4
+    for step, nap in zip(phases["step_s"], (0.05, 0.15, 0.1, 0.2), strict=True):
+        assert nap <= step < nap + 0.05
+    assert phases["unet_s"] >= 0.5
+
+
+def test_the_resident_peak_sees_a_known_allocation() -> None:
+    """Also one that no counter of torch's sees, and one that is freed before the call ends."""
+    known = 200 * 2**20
+    loaded = memory.resident_bytes()
+
+    def call() -> None:
+        np.ones(known // 8).sum()
+
+    found = memory.measure_memory(call, torch.device("cpu"), loaded)
+    assert found["resident_above_load_bytes"] == pytest.approx(known, rel=0.05)
+    after = memory.measure_memory(lambda: None, torch.device("cpu"), loaded)
+    assert after["resident_above_load_bytes"] < 0.2 * known  # type: ignore[operator]
+
+
+def test_the_limit_is_lifted_again() -> None:
+    with memory.memory_limit(memory.resident_bytes() + 50 * 2**20):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(500 * 2**20)
+        assert memory.is_out_of_memory(caught.value)
+    assert torch.empty(100 * 2**20).numel() == 100 * 2**20
+
+
+def test_a_record_is_plain_json(job: Sweep) -> None:
+    run_sweep([make_case(1)], job)
+    record = json.loads(record_path(job.folder, make_case(1)).read_text())
+    assert Case.from_dict(record["case"]) == make_case(1)
+    assert record["weights"] == "seeded"

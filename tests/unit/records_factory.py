@@ -1,0 +1,62 @@
+"""Made-up records, whole and valid."""
+
+from typing import Any
+
+from sdbench.cases import Case, Variant
+from sdbench.records import SCHEMA_VERSION, Record
+
+GENERATION = {
+    "prompt": "a red circle",
+    "steps": 2,
+    "scheduler": "ddim",
+    "guidance": 4.0,
+    "height": 64,
+    "width": 64,
+    "seed": 0,
+}
+
+
+def make_case(batch_size: int = 1, precision: str = "fp32", options: str = "none") -> Case:
+    variant = Variant("shapes", "cpu", "pytorch", precision, options)
+    return Case(variant, batch_size, GENERATION, {"kind": "cpu", "threads": 1})
+
+
+def make_record(case: Case, samples: list[float] | None = None, **changes: Any) -> Record:
+    """Return a record with status `ok`, or as `changes` has it."""
+    record: Record = {
+        "schema_version": SCHEMA_VERSION,
+        "case_id": case.id,
+        "fingerprint": "0" * 64,
+        "decided_by": {"model": "1" * 64},
+        "case": case.as_dict(),
+        "weights": "trained",
+        "status": "ok",
+        "reason": None,
+        "cold_start": {"load_s": 0.5, "first_call_s": 0.9},
+        "latency": {"warmup_s": [0.4], "samples_s": samples or [0.1, 0.2, 0.3]},
+        "phases": [
+            {
+                "text_encoder_s": 0.01,
+                "unet_s": 0.08,
+                "vae_decoder_s": 0.02,
+                "unet_evaluations": 2,
+                "step_s": [0.04, 0.05],
+            }
+        ],
+        "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
+        "environment": {
+            "host": "h",
+            "device_name": "A CPU",
+            "cpu": {},
+            "libraries": {},
+            "python": "3.11",
+        },
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "finished_at": "2026-01-01T00:00:01+00:00",
+    }
+    return record | changes
+
+
+def make_failure(case: Case, status: str, reason: str) -> Record:
+    empty = dict.fromkeys(("cold_start", "latency", "phases", "memory"))
+    return make_record(case, status=status, reason=reason, **empty)

@@ -1,0 +1,33 @@
+"""Compare the pictures of a variant with those of the reference."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from sdbench.comparison import compare_series, save_triptychs
+
+
+def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -> None:
+    """Write a row for each mode and step, and every picture beside its reference.
+
+    Args:
+        reference: pictures of the reference (.npz).
+        other: pictures of the variant (.npz).
+        table: CSV to write.
+        pictures: folder to write the PNGs to.
+    """
+    pd.DataFrame(compare_series(reference, other)).to_csv(table, index=False)
+    pictures.mkdir(parents=True, exist_ok=True)
+    save_triptychs(reference, other, pictures)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        compare_quality(
+            reference=Path(snakemake.input.reference),
+            other=Path(snakemake.input.other),
+            table=Path(snakemake.output.table),
+            pictures=Path(snakemake.output.pictures),
+        )

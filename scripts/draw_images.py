@@ -1,0 +1,75 @@
+"""Draw the pictures of one variant over the number of steps."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdbench import backends
+from sdbench.cases import Case
+from sdbench.errors import UnsupportedError
+from sdbench.meters.memory import is_out_of_memory
+from sdbench.quality import draw_runs, draw_trajectory, save_pictures
+
+
+def draw_images(
+    case: Mapping[str, Any],
+    runs: Sequence[int],
+    trajectory_steps: int,
+    model_folder: Path,
+    onnx_records: Sequence[Path],
+    output: Path,
+) -> None:
+    """Draw both series of a variant and leave them in `output`.
+
+    A variant that this machine cannot run leaves empty series with status and reason.
+
+    Args:
+        case: the variant and its settings, as `Case.as_dict` gives them.
+        runs: numbers of steps of the full runs.
+        trajectory_steps: length of the run whose every state is decoded.
+        model_folder: the model in the diffusers layout.
+        onnx_records: the records of the exported networks, which lie beside them; empty where the
+            backend reads none.
+        output: the .npz file to write.
+    """
+    drawn = Case.from_dict(case)
+    status, reason = "ok", ""
+    side = drawn.generation["height"], drawn.generation["width"]
+    runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
+    try:
+        engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
+        runs_drawn = draw_runs(engine, drawn, runs)
+        states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
+    except UnsupportedError as error:
+        status, reason = "unsupported", str(error)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        status, reason = "oom", str(error)
+    save_pictures(
+        output,
+        status,
+        reason,
+        runs=runs_drawn,
+        runs_steps=np.array(runs[: len(runs_drawn)], np.int64),
+        trajectory=states_drawn,
+        trajectory_steps=np.arange(1, len(states_drawn) + 1),
+    )
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        draw_images(
+            case=snakemake.params.case,
+            runs=snakemake.params.runs,
+            trajectory_steps=snakemake.params.trajectory_steps,
+            model_folder=Path(snakemake.input.model),
+            onnx_records=[Path(path) for path in snakemake.input.onnx],
+            output=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,71 @@
+"""Pictures of one variant over the number of steps, from fixed prompt and latents.
+
+Two modes, never to be confused. `runs`: a full run of N steps for each N. `trajectory`: the states
+of one long run, each decoded. With the same prompt and latents an N-step run is not the N-th state
+of a longer one: its timesteps differ.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdbench.backends.engine import Engine, Images
+from sdbench.cases import Case
+from sdbench.files import write_whole
+
+Pictures = NDArray[np.uint8]
+"""Pictures of 8 bits, shape (count, height, width, 3)."""
+
+
+def to_8_bits(images: Images) -> Pictures:
+    """Round values from 0 to 1 to levels from 0 to 255, as saving a picture does."""
+    return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
+
+
+def draw_runs(engine: Engine, case: Case, steps: Sequence[int]) -> Pictures:
+    """Draw the picture of a full N-step run for each N in `steps`."""
+    pictures = []
+    for count in steps:
+        latents = engine.latents(case.generation, 1)
+        pictures.append(to_8_bits(engine.draw(case.generation, latents, steps=count))[0])
+        print(f"run of {count} steps drawn", flush=True)
+    return np.stack(pictures)
+
+
+def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
+    """Draw one run of `steps` steps and decode its state after each of them.
+
+    PNDM evaluates the UNet once more than there are steps, and replaces its first state by a better
+    one: the replaced one is left out, so that there are always `steps` states.
+    """
+    states: list[torch.Tensor] = []
+    latents = engine.latents(case.generation, 1)
+    engine.draw(
+        case.generation,
+        latents,
+        steps=steps,
+        on_step_end=lambda state: states.append(state.clone()),
+    )
+    pictures = [to_8_bits(engine.decode(state))[0] for state in states[-steps:]]
+    print(f"{steps} states of one run decoded", flush=True)
+    return np.stack(pictures)
+
+
+def save_pictures(path: Path, status: str, reason: str, **series: Any) -> None:
+    """Write the series of a variant, whole or not at all.
+
+    Args:
+        path: the .npz file.
+        status: as in a record; other than `ok` the series are empty and `reason` says why.
+        reason: empty for `ok`.
+        series: `runs`, `trajectory` (8 bits, shape (count, height, width, 3)), and `runs_steps`,
+            `trajectory_steps` (integers, shape (count,)).
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, status=np.array(status), reason=np.array(reason), **series)
+    write_whole(path, buffer.getvalue())

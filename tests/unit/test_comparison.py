@@ -1,0 +1,101 @@
+"""Pictures that are alike are found alike, and others as far apart as they are."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdbench.comparison import (
+    Picture,
+    compare_pictures,
+    compare_series,
+    difference_map,
+    psnr_db,
+    save_triptychs,
+)
+
+
+@pytest.fixture
+def noise() -> Picture:
+    return np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def test_identical_pictures(noise: Picture) -> None:
+    found = compare_pictures(noise, noise.copy())
+    assert found == {
+        "psnr_db": math.inf,
+        "ssim": pytest.approx(1.0),
+        "max_abs_difference": 0.0,
+        "identical_share": 1.0,
+    }
+
+
+def test_one_level_everywhere_is_48_db() -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    assert psnr_db(black, black + 1) == pytest.approx(20 * math.log10(255))
+
+
+def test_differences_do_not_wrap_around() -> None:
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    assert (difference_map(black, white) == 255).all()
+    assert (difference_map(white, black) == 255).all()
+    assert compare_pictures(black, white)["max_abs_difference"] == 255
+
+
+def test_a_pixel_is_the_same_only_in_all_channels(noise: Picture) -> None:
+    other = noise.copy()
+    other[:16, :, 0] ^= 1
+    assert compare_pictures(noise, other)["identical_share"] == 0.5
+
+
+def save(path: Path, runs: list[int], pictures: np.ndarray, status: str = "ok") -> Path:
+    np.savez(
+        path,
+        status=np.array(status),
+        reason=np.array("" if status == "ok" else "no room"),
+        runs=pictures[: len(runs)],
+        runs_steps=np.array(runs, np.int64),
+        trajectory=pictures,
+        trajectory_steps=np.arange(1, len(pictures) + 1),
+    )
+    return path
+
+
+def test_series_are_compared_by_step_and_not_by_place(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [1, 5, 10], pictures)
+    two = save(tmp_path / "b.npz", [5, 10], pictures[1:])
+    rows = [row for row in compare_series(one, two) if row["mode"] == "runs"]
+    assert [row["step"] for row in rows] == [5, 10]
+    assert all(row["identical_share"] == 1.0 for row in rows)
+
+
+def test_what_could_not_be_drawn_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    pictures = np.zeros((0, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [], pictures)
+    two = save(tmp_path / "b.npz", [], pictures, status="oom")
+    rows = list(compare_series(one, two))
+    assert [(row["mode"], row["status"], row["reason"]) for row in rows] == [
+        ("runs", "oom", "no room"),
+        ("trajectory", "oom", "no room"),
+    ]
+
+
+def test_every_step_is_kept_with_its_difference(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [1, 5], pictures)
+    two = save(tmp_path / "b.npz", [1, 5], 255 - pictures)
+    save_triptychs(one, two, tmp_path / "out")
+    names = sorted(p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*.png"))
+    assert names == [
+        "runs/step-001.png",
+        "runs/step-005.png",
+        *(f"trajectory/step-00{i}.png" for i in range(1, 5)),
+    ]
+    triptych = np.asarray(Image.open(tmp_path / "out" / "runs" / "step-005.png"))
+    left, middle, right = np.split(triptych, 3, axis=1)
+    assert (left == pictures[1]).all()
+    assert (middle == 255 - pictures[1]).all()
+    assert (right == difference_map(left, middle)).all()

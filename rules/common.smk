@@ -1,0 +1,93 @@
+# What the rules share: the checked config, the cases in it, and functions that name files.
+
+import os
+import re
+import sys
+from pathlib import Path
+
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+sys.path.insert(0, str(WORKFLOW / "scripts"))
+
+from sdbench.cases import Case, Variant, expand_matrix, expand_quality, matrix_rows
+from sdbench.config import check_config, load_schema
+from sdbench.errors import UserError
+from sdbench.machine import missing_device
+from sdbench.models.manifest import model_files
+from sdbench.models.sources import check_sources
+
+
+def in_workflow(path):
+    "Return a file of the workflow, by a short name where it is run from its own folder."
+    return os.path.relpath(WORKFLOW / path) if Path.cwd() == WORKFLOW else str(WORKFLOW / path)
+
+
+def resource(name):
+    return in_workflow(f"resources/{name}")
+
+
+def library(*names):
+    "Return modules of the library: Snakemake sees a change of a script, not of what it imports."
+    return [in_workflow(f"scripts/sdbench/{name}") for name in names]
+
+
+def refuse(error):
+    "End with one line, before any job starts."
+    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+try:
+    config_files = [Path(file) for file in dict.fromkeys(workflow.configfiles)]
+    config.update(check_config(config, load_schema(WORKFLOW / "config/schema.yaml"), config_files))
+    check_sources(config["models"], WORKFLOW, WORKFLOW / "resources/architectures", config_files)
+    CASES, ABSENT = expand_matrix(config)
+    PAIRS = expand_quality(config)
+    if not CASES:
+        raise UserError(
+            f"{config_files[-1]}: matrix: no cell of it can exist; the first is absent because "
+            f"{ABSENT[0].reason}: change devices, backends, precisions or options"
+        )
+except UserError as error:
+    refuse(error)
+
+
+onstart:
+    for name, device in config["devices"].items():
+        reason = missing_device(device)
+        if reason and any(case.variant.device == name for case in CASES):
+            refuse(f"{config_files[-1]}: devices.{name}.{reason}")
+
+
+# quality_animation is a GIF and an output of its own.
+FIGURES = [
+    "speed",
+    "devices",
+    "memory",
+    "throughput",
+    "batch_throughput",
+    "autocast_speed",
+    "autocast_memory",
+    "attention",
+    "quality_steps",
+    "quality_curve",
+    "quality_panel",
+]
+
+
+def sweeps():
+    "Return (model, device, backend) of every job that measures."
+    return list(dict.fromkeys((c.variant.model, c.variant.device, c.variant.backend) for c in CASES))
+
+
+def model_folder(wildcards):
+    source = config["models"][wildcards.model]["source"]
+    if "local" in source:
+        return str(WORKFLOW / source["local"]) if not Path.cwd() == WORKFLOW else source["local"]
+    return f"{config['pathvars']['results']}/models/{wildcards.model}"
+
+
+def models_from(source):
+    "Return a pattern that matches the names of the models with this kind of source."
+    names = [name for name, model in config["models"].items() if source in model["source"]]
+    return "|".join(re.escape(name) for name in names) or "(?!)"

@@ -1,0 +1,117 @@
+# Tables from records. A table can be made again without touching a device.
+
+TABLES = ["cases", "latency", "memory", "throughput", "exports", "quality"]
+TABLE_CODE = library("tables/rows.py", "tables/schemas.py")
+
+
+rule collect_cases:
+    "List every cell of the matrix, those that cannot exist with the reason."
+    input:
+        code=TABLE_CODE,
+    output:
+        report("<results>/tables/cases.csv", category="Tables", caption="../report/cases.rst"),
+    params:
+        rows=matrix_rows(CASES, ABSENT),
+    log:
+        "<logs>/collect_cases.log",
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/collect_cases.py"
+
+
+rule collect_records:
+    "Make the tables of latency, memory and throughput from the records."
+    input:
+        indexes=[
+            f"<results>/records/{model}/{device}/{backend}/index.json"
+            for model, device, backend in sweeps()
+        ],
+        code=TABLE_CODE,
+    output:
+        latency=report(
+            "<results>/tables/latency.csv", category="Tables", caption="../report/latency.rst"
+        ),
+        memory=report(
+            "<results>/tables/memory.csv", category="Tables", caption="../report/memory_table.rst"
+        ),
+        throughput=report(
+            "<results>/tables/throughput.csv",
+            category="Tables",
+            caption="../report/throughput_table.rst",
+        ),
+    log:
+        "<logs>/collect_records.log",
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/collect_records.py"
+
+
+rule collect_exports:
+    "Make the table of ONNX exports."
+    input:
+        records=collect(
+            "<results>/onnx/{model}/{network}.json",
+            model=list(dict.fromkeys(m for m, _, backend in sweeps() if backend == "onnxruntime")),
+            network=NETWORKS,
+        ),
+        code=TABLE_CODE,
+    output:
+        report("<results>/tables/exports.csv", category="Tables", caption="../report/exports.rst"),
+    log:
+        "<logs>/collect_exports.log",
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/collect_exports.py"
+
+
+rule collect_quality:
+    "Make the table of how far pictures are from the reference's."
+    input:
+        comparisons=[f"<results>/quality/{variant_path(other)}.csv" for _, other in COMPARED],
+        manifests=collect(
+            "<results>/models/{model}.json", model=[reference.model for reference, _ in PAIRS]
+        ),
+        code=TABLE_CODE,
+    output:
+        report(
+            "<results>/tables/quality.csv", category="Tables", caption="../report/quality.rst"
+        ),
+    params:
+        pairs=[
+            {
+                "variant": vars(other),
+                "reference": vars(reference),
+                "generation": config["models"][other.model]["generation"],
+            }
+            for reference, other in COMPARED
+        ],
+    log:
+        "<logs>/collect_quality.log",
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/collect_quality.py"
+
+
+rule check_results:
+    "Check that every case has its row, that no number is impossible, and that nothing failed."
+    input:
+        tables=collect("<results>/tables/{table}.csv", table=TABLES),
+        pictures=[
+            f"<results>/quality/{variant_path(variant)}.npz"
+            for reference, others in PAIRS
+            for variant in [reference, *others]
+        ],
+        # Last of all: a failed case must not keep the figures from being drawn.
+        figures=collect("<results>/figures/{figure}.png", figure=FIGURES),
+    output:
+        "<results>/checks.txt",
+    log:
+        "<logs>/check_results.log",
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/check_results.py"

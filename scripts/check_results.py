@@ -1,0 +1,125 @@
+"""Check the results as a whole, once everything is there."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sdbench.errors import UserError
+from sdbench.files import write_whole
+from sdbench.tables import schemas
+from sdbench.tables.schemas import read_table
+
+KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
+POSITIVE = {
+    "latency": ("n", "latency_s", "load_s", "first_call_s", "unet_s", "step_s"),
+    "memory": (),  # which counters there are depends on the device
+    "throughput": ("n", "images_per_minute"),
+}
+"""By table, the columns that a measured case must have a positive number in."""
+
+
+def find_missing(cases: pd.DataFrame, measured: pd.DataFrame, name: str) -> Iterator[str]:
+    """Yield a sentence for each case without a row in the table `name`, and the other way round."""
+    wanted = set(cases.loc[cases["case_id"].notna(), KEY].itertuples(index=False, name=None))
+    found = set(measured[KEY].itertuples(index=False, name=None))
+    for key in sorted(wanted - found):
+        yield f"{name}: no row for {_join(key)}"
+    for key in sorted(found - wanted):
+        yield f"{name}: a row for {_join(key)}, which the config does not have"
+
+
+def find_wrong_numbers(table: pd.DataFrame, name: str, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each measured case with a number that is missing or not positive, and
+    for each other case that has a number."""
+    for row in table.to_dict("records"):
+        for column in columns:
+            case = _join(tuple(row[key] for key in KEY))
+            if row["status"] == "ok" and not row[column] > 0:
+                yield f"{name}: {column} of {case} is {row[column]}"
+            if row["status"] != "ok" and not pd.isna(row[column]):
+                yield f"{name}: {column} of {case} is {row[column]} with status {row['status']}"
+
+
+def find_errors(table: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each case that ended in an error."""
+    for row in table[table["status"] == "error"].to_dict("records"):
+        yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
+
+
+def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each exported network that differs too much from PyTorch."""
+    for row in exports[~(exports["max_rel_error"] <= exports["tolerance"])].to_dict("records"):
+        yield (
+            f"exports: {row['network']} of {row['model']} differs from PyTorch by "
+            f"{row['max_rel_error']:.2g}, allowed is {row['tolerance']:g}"
+        )
+
+
+def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
+    """Yield a sentence for each series whose last picture is of one colour, or that is empty."""
+    for path in pictures:
+        with np.load(path) as series:
+            if series["status"] != "ok":
+                continue
+            for mode in ("runs", "trajectory"):
+                if not len(series[mode]):
+                    yield f"{path}: no pictures in mode {mode}"
+                elif series[mode][-1].std() == 0:
+                    yield f"{path}: the last picture in mode {mode} is of one colour"
+
+
+def check_results(
+    cases: Path,
+    latency: Path,
+    memory: Path,
+    throughput: Path,
+    exports: Path,
+    quality: Path,
+    pictures: Sequence[Path],
+    report: Path,
+) -> None:
+    """Check the tables against each other and against what cannot be, and write what was checked.
+
+    Raises:
+        UserError: names every fault. The tables and figures are there all the same: a failed case
+            is a row in them.
+    """
+    wanted = read_table(cases, schemas.CASES)
+    tables = {
+        "latency": read_table(latency, schemas.LATENCY),
+        "memory": read_table(memory, schemas.MEMORY),
+        "throughput": read_table(throughput, schemas.THROUGHPUT),
+    }
+    read_table(quality, schemas.QUALITY)
+    faults: list[str] = []
+    for name, table in tables.items():
+        faults += find_missing(wanted, table, name)
+        faults += find_wrong_numbers(table, name, POSITIVE[name])
+    faults += find_errors(tables["latency"])
+    faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
+    faults += find_bad_pictures(pictures)
+    if faults:
+        raise UserError("; ".join(faults))
+    counts = tables["latency"]["status"].value_counts()
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    text = f"{len(wanted)} cells of the matrix, {len(tables['latency'])} cases: {statuses}\n"
+    write_whole(report, text.encode())
+    print(text, end="")
+
+
+def _join(key: tuple[object, ...]) -> str:
+    return " ".join(map(str, key))
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    tables = {Path(path).stem: Path(path) for path in snakemake.input.tables}
+    with logged(snakemake.log[0]):
+        check_results(
+            **tables,
+            pictures=[Path(path) for path in snakemake.input.pictures],
+            report=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,21 @@
+"""Make the table of all cells of the matrix, those that cannot exist included."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sdbench.tables.schemas import CASES, write_table
+
+
+def collect_cases(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
+    """Write the cells of the matrix to `table`."""
+    write_table(pd.DataFrame([dict(row) for row in rows]), table, CASES)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        collect_cases(rows=snakemake.params.rows, table=Path(snakemake.output[0]))

@@ -1,0 +1,29 @@
+"""Make the table of ONNX exports."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sdbench.tables.rows import export_row
+from sdbench.tables.schemas import EXPORTS, write_table
+
+
+def collect_exports(records: Sequence[Path], table: Path) -> None:
+    """Write a row for each record of an export, <model>/<network>.json, to `table`."""
+    rows = [
+        export_row(path.parent.name, json.loads(path.read_text(encoding="utf-8")))
+        for path in records
+    ]
+    write_table(pd.DataFrame(rows), table, EXPORTS)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        collect_exports(
+            records=[Path(path) for path in snakemake.input.records],
+            table=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,45 @@
+"""Make the table of how far pictures are from the reference's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sdbench.tables.rows import quality_rows
+from sdbench.tables.schemas import QUALITY, write_table
+
+
+def collect_quality(
+    comparisons: Sequence[Path],
+    pairs: Sequence[Mapping[str, Any]],
+    manifests: Mapping[str, Path],
+    table: Path,
+) -> None:
+    """Write a row for each compared picture to `table`.
+
+    Args:
+        comparisons: what `compare_quality` wrote for each compared variant.
+        pairs: for each of them its `variant`, its `reference` and its `generation` settings.
+        manifests: by model, what the model stage knows of it.
+        table: CSV to write.
+    """
+    rows = []
+    for comparison, pair in zip(comparisons, pairs, strict=True):
+        manifest = manifests[pair["variant"]["model"]]
+        weights = json.loads(manifest.read_text(encoding="utf-8"))["weights"]
+        rows += quality_rows(pd.read_csv(comparison), **pair, weights=weights)
+    write_table(pd.DataFrame(rows), table, QUALITY)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        collect_quality(
+            comparisons=[Path(path) for path in snakemake.input.comparisons],
+            pairs=snakemake.params.pairs,
+            manifests={Path(path).stem: Path(path) for path in snakemake.input.manifests},
+            table=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,1 @@
+"""Tables (CSV) from records (JSON): what columns they have, and how each is filled."""

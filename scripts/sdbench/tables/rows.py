@@ -1,0 +1,146 @@
+"""One row of a table from one record."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from sdbench.cases import Variant
+
+Record = Mapping[str, Any]
+Row = dict[str, Any]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+def case_columns(record: Record) -> Row:
+    """Return the columns that every table of cases begins with."""
+    case, variant = record["case"], Variant(**record["case"]["variant"])
+    generation = case["generation"]
+    return {
+        "model": variant.model,
+        "weights": record["weights"],
+        "device": variant.device,
+        "device_name": record["environment"]["device_name"],
+        "backend": variant.backend,
+        "precision": variant.precision,
+        "options": variant.options,
+        "attention": variant.attention,
+        "batch_size": case["batch_size"],
+        **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
+        "status": record["status"],
+        "reason": record["reason"],
+    }
+
+
+def median_with_interval(samples: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Return the median and its bootstrap confidence interval at 95 %.
+
+    The interval is the percentile interval of Efron 1979 from 2,000 seeded resamples; there is none
+    of fewer than three samples.
+    """
+    median = float(np.median(samples))
+    if len(samples) < 3:
+        return median, None, None
+    if min(samples) == max(samples):
+        return median, median, median
+    interval = scipy.stats.bootstrap(
+        (samples,),
+        np.median,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return median, float(interval.low), float(interval.high)
+
+
+def latency_row(record: Record) -> Row:
+    """Return the row of the table `latency`."""
+    row = case_columns(record)
+    if record["status"] != "ok":
+        return row
+    samples = record["latency"]["samples_s"]
+    median, low, high = median_with_interval(samples)
+    q1, q3 = np.percentile(samples, [25, 75])
+    phases = record["phases"]
+    parts = ("text_encoder_s", "unet_s", "vae_decoder_s")
+    return row | {
+        "n": len(samples),
+        "latency_s": median,
+        "latency_q1_s": q1,
+        "latency_q3_s": q3,
+        "latency_ci_low_s": low,
+        "latency_ci_high_s": high,
+        "warmup_calls": len(record["latency"]["warmup_s"]),
+        **record["cold_start"],
+        **{part: float(np.median([phase[part] for phase in phases])) for part in parts},
+        "step_s": float(np.median([step for phase in phases for step in phase["step_s"]])),
+        "unet_evaluations": phases[0]["unet_evaluations"],
+    }
+
+
+def memory_row(record: Record) -> Row:
+    """Return the row of the table `memory`."""
+    return case_columns(record) | (record["memory"] or {})
+
+
+def throughput_rows(records: Iterable[Record]) -> list[Row]:
+    """Return the rows of the table `throughput`, each variant's largest and best batch marked."""
+    rows = []
+    for record in records:
+        row = case_columns(record)
+        if record["status"] == "ok":
+            images = 60.0 * row["batch_size"]
+            median, low, high = median_with_interval(record["latency"]["samples_s"])
+            row |= {
+                "n": len(record["latency"]["samples_s"]),
+                "latency_s": median,
+                "images_per_minute": images / median,
+                # The slow end of the call is the low end of the rate.
+                "images_per_minute_ci_low": high and images / high,
+                "images_per_minute_ci_high": low and images / low,
+            }
+        rows.append(row)
+    by_variant: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        row |= {"largest": False, "best": False}
+        if row["status"] == "ok":
+            by_variant.setdefault(_variant(row), []).append(row)
+    for ran in by_variant.values():
+        max(ran, key=lambda row: row["batch_size"])["largest"] = True
+        max(ran, key=lambda row: row["images_per_minute"])["best"] = True
+    return rows
+
+
+def _variant(row: Row) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("model", "device", "backend", "precision", "options"))
+
+
+def export_row(model: str, record: Mapping[str, Any]) -> Row:
+    """Return the row of the table `exports`."""
+    return {"model": model, "status": "ok", **record}
+
+
+def quality_rows(
+    comparison: pd.DataFrame,
+    variant: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    weights: str,
+) -> list[Row]:
+    """Return the rows of the table `quality` for one compared variant."""
+    settings = {key: generation[key] for key in ("width", "height", "scheduler", "guidance")}
+    names = ("device", "backend", "precision", "options")
+    common = {
+        **variant,
+        "attention": Variant(**variant).attention,
+        "weights": weights,
+        **{f"reference_{key}": reference[key] for key in names},
+        **settings,
+    }
+    rows = comparison.to_dict("records")
+    return [common | {str(key): value for key, value in row.items()} for row in rows]

@@ -1,0 +1,248 @@
+"""The columns of every table. Units are in the names; an empty cell means that there is no number.
+
+A table is validated against its schema when it is written and when a figure reads it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from sdbench.errors import UserError
+
+STATUSES = ("ok", "oom", "unsupported", "error")
+
+
+def _text(**kwargs: object) -> pa.Column:
+    return pa.Column(str, **kwargs)  # type: ignore[arg-type]
+
+
+def _number(minimum: float = 0.0, **kwargs: object) -> pa.Column:
+    return pa.Column(float, pa.Check.ge(minimum), nullable=True, **kwargs)  # type: ignore[arg-type]
+
+
+def _count(minimum: int = 0) -> pa.Column:
+    return pa.Column("Int64", pa.Check.ge(minimum), nullable=True)
+
+
+VARIANT = {
+    "model": _text(),
+    "weights": pa.Column(str, pa.Check.isin(("trained", "seeded"))),
+    "device": _text(),
+    "device_name": _text(nullable=True),
+    "backend": _text(),
+    "precision": _text(),
+    "options": _text(),
+    "attention": _text(),
+}
+"""How a model was run. `weights: seeded` means random weights: pictures mean nothing."""
+
+SETTINGS = {
+    "width": _count(8),
+    "height": _count(8),
+    "steps": _count(1),
+    "scheduler": _text(),
+    "guidance": _number(),
+}
+"""What was drawn. Rows are comparable only where these and the model agree."""
+
+STATUS = {
+    "status": pa.Column(str, pa.Check.isin(STATUSES)),
+    "reason": _text(nullable=True),
+}
+
+CASE = {**VARIANT, "batch_size": _count(1), **SETTINGS, **STATUS}
+
+
+def _table(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, strict=True, ordered=True, coerce=True, unique=unique)
+
+
+_CASE_KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
+
+CASES = _table(
+    {
+        "model": _text(),
+        "device": _text(),
+        "backend": _text(),
+        "precision": _text(),
+        "options": _text(),
+        "batch_size": _count(1),
+        "case_id": _text(nullable=True),
+        "absent_because": _text(nullable=True),
+    },
+    _CASE_KEY,
+)
+"""Every cell of the matrix: a case with its id, or the reason why there is none."""
+
+LATENCY = _table(
+    {
+        **CASE,
+        "n": _count(),
+        "latency_s": _number(),
+        "latency_q1_s": _number(),
+        "latency_q3_s": _number(),
+        "latency_ci_low_s": _number(),
+        "latency_ci_high_s": _number(),
+        "warmup_calls": _count(),
+        "load_s": _number(),
+        "first_call_s": _number(),
+        "text_encoder_s": _number(),
+        "unet_s": _number(),
+        "vae_decoder_s": _number(),
+        "step_s": _number(),
+        "unet_evaluations": _count(),
+    },
+    _CASE_KEY,
+)
+"""One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
+cold start apart; and medians of the parts from a pass of their own."""
+
+MEMORY = _table(
+    {
+        **CASE,
+        "loaded_bytes": _number(),
+        "resident_peak_bytes": _number(),
+        "resident_above_load_bytes": _number(),
+        "peak_allocated_bytes": _number(),
+        "peak_reserved_bytes": _number(),
+        "reserved_after_run_bytes": _number(),
+        "nvml_process_bytes": _number(),
+    },
+    _CASE_KEY,
+)
+"""Each counter in a column of its own. `loaded_bytes`, `resident_*`: the process on a CPU;
+`peak_allocated_bytes`, `peak_reserved_bytes`: torch's CUDA allocator, peak since load;
+`reserved_after_run_bytes`: the counter of the 2022 post; `nvml_process_bytes`: what the driver
+says that the process holds."""
+
+THROUGHPUT = _table(
+    {
+        **CASE,
+        "n": _count(),
+        "latency_s": _number(),
+        "images_per_minute": _number(),
+        "images_per_minute_ci_low": _number(),
+        "images_per_minute_ci_high": _number(),
+        "largest": pa.Column(bool),
+        "best": pa.Column(bool),
+    },
+    _CASE_KEY,
+)
+"""`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute."""
+
+EXPORTS = _table(
+    {
+        "model": _text(),
+        "network": _text(),
+        **STATUS,
+        "opset": _count(),
+        "parameters": _count(),
+        "max_abs_error": _number(),
+        "max_rel_error": _number(),
+        "tolerance": _number(),
+        "file_bytes": _number(),
+        "export_s": _number(),
+    },
+    ["model", "network"],
+)
+"""Each network exported to ONNX, against PyTorch: the largest absolute difference of outputs, and
+that as a share of the largest absolute output (which `tolerance` bounds)."""
+
+QUALITY = _table(
+    {
+        **VARIANT,
+        "reference_device": _text(),
+        "reference_backend": _text(),
+        "reference_precision": _text(),
+        "reference_options": _text(),
+        "mode": pa.Column(str, pa.Check.isin(("runs", "trajectory"))),
+        "step": _count(1),
+        "width": _count(8),
+        "height": _count(8),
+        "scheduler": _text(),
+        "guidance": _number(),
+        **STATUS,
+        "psnr_db": _number(),
+        "ssim": _number(-1.0),
+        "max_abs_difference": _number(),
+        "identical_share": _number(),
+    },
+    ["model", "device", "backend", "precision", "options", "reference_device",
+     "reference_backend", "reference_precision", "reference_options", "mode", "step"],
+)  # fmt: skip
+"""The picture after `step` steps against the reference's, both of 8 bits: PSNR in dB (`inf` where
+they are identical), SSIM, the largest difference of a channel in levels of 255, and the share of
+pixels that are equal. Mode `runs`: a full run of `step` steps. Mode `trajectory`: the state after
+`step` of one long run."""
+
+PUBLISHED = _table(
+    {
+        "campaign": _text(),
+        "source": _text(),
+        "model": _text(),
+        "device_name": _text(),
+        "device_kind": pa.Column(str, pa.Check.isin(("cpu", "cuda"))),
+        "backend": _text(),
+        "backend_version": _text(nullable=True),
+        "precision": _text(),
+        "tf32_convolutions": pa.Column(bool),
+        "options": _text(),
+        "attention": _text(nullable=True),
+        "batch_size": _count(1),
+        "width": _count(8),
+        "height": _count(8),
+        "steps": _count(1),
+        "scheduler": _text(),
+        "guidance": _number(),
+        "status": pa.Column(str, pa.Check.isin(STATUSES)),
+        "latency_s": _number(),
+        "images_per_minute": _number(),
+        "memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+    }
+)
+"""Results that others published, with the settings under which they measured.
+`tf32_convolutions`: whether "fp32" let cuDNN use TF32, PyTorch's default on Ampere and later."""
+
+
+def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Read a CSV table and validate it.
+
+    Raises:
+        UserError: if the file does not hold such a table; names the file and the first fault.
+    """
+    try:
+        # Only the empty cell is missing: a model may well be called "NA".
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        missing = [name for name in schema.columns if name not in table]
+        unknown = [name for name in table if name not in schema.columns]
+        if missing or unknown:
+            raise ValueError(f"columns missing: {missing}, columns unknown: {unknown}")
+        return _validate(table, schema)
+    except (pa.errors.SchemaError, ValueError) as error:
+        fault = str(error).splitlines()[0]
+        raise UserError(f"{path}: {fault}: delete the file and run the workflow again") from error
+
+
+def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
+    """Validate `table`, and write it beside `path` as CSV before it takes its name.
+
+    Columns of the schema that `table` lacks are added empty.
+
+    Raises:
+        pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
+    """
+    checked = _validate(table.reindex(columns=list(schema.columns)), schema)
+    beside = path.with_name(path.name + ".part")
+    checked.to_csv(beside, index=False)
+    beside.replace(path)
+
+
+def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    # An empty column of texts is read as numbers; a table without rows has no types at all.
+    texts = [n for n, c in schema.columns.items() if c.dtype is not None and "str" in str(c.dtype)]
+    for name in texts:
+        if name in table and (table[name].isna().all() or table.empty):
+            table[name] = table[name].astype("str").where(table[name].notna())
+    return schema.validate(table)

@@ -1,0 +1,162 @@
+"""The default workflow, for real, in a folder of its own; then a second run, and a changed config.
+
+The tests run in the order in which they stand: each goes on from the results of the one before.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sdbench.records import read_indexed, read_record, record_validator
+from sdbench.tables import schemas
+from sdbench.tables.schemas import read_table
+from tests.conftest import copy_workflow, run_snakemake
+
+CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the default workflow has run, report included."""
+    folder = copy_workflow(tmp_path_factory.mktemp("clone"))
+    run = run_snakemake(folder, "--cores", "1", timeout=1200)
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> list[dict[str, object]]:
+    indexes = sorted((folder / "results/records").rglob("index.json"))
+    return [record for index in indexes for record in read_indexed(index)]
+
+
+def test_every_case_has_a_record_that_its_schema_allows(
+    folder: Path, records: list[dict[str, object]]
+) -> None:
+    cases = read_table(folder / "results/tables/cases.csv", schemas.CASES)
+    assert {record["case_id"] for record in records} == set(cases["case_id"].dropna())
+    for record in records:
+        record_validator().validate(record)
+        assert record["status"] == "ok", record["reason"]
+
+
+def test_the_latency_table_says_what_the_records_say(
+    folder: Path, records: list[dict[str, object]]
+) -> None:
+    table = read_table(folder / "results/tables/latency.csv", schemas.LATENCY).set_index(CASE)
+    assert len(table) == len(records)
+    for record in records:
+        case = json.loads(json.dumps(record["case"]))
+        row = table.loc[(*case["variant"].values(), case["batch_size"])]
+        samples = record["latency"]["samples_s"]  # type: ignore[index]
+        assert row["latency_s"] == pytest.approx(np.median(samples), rel=1e-12)
+        assert row["n"] == len(samples) >= 3
+        assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
+        # 20 DDIM steps are 20 evaluations, in every phase sample.
+        phases = record["phases"]
+        assert [len(phase["step_s"]) for phase in phases] == [20] * len(phases)  # type: ignore
+
+
+def test_memory_is_that_of_the_process(folder: Path) -> None:
+    table = read_table(folder / "results/tables/memory.csv", schemas.MEMORY)
+    above = table["resident_above_load_bytes"]
+    assert (table["resident_peak_bytes"] == table["loaded_bytes"] + above).all()
+    assert (table["resident_peak_bytes"] > 50e6).all()
+    assert table["peak_allocated_bytes"].isna().all()
+
+
+def test_throughput_is_images_over_latency(folder: Path) -> None:
+    table = read_table(folder / "results/tables/throughput.csv", schemas.THROUGHPUT)
+    images = 60 * table["batch_size"].astype(float) / table["latency_s"]
+    assert table["images_per_minute"].to_numpy() == pytest.approx(images.to_numpy())
+    assert (table[table["largest"]]["batch_size"] == 8).all()
+
+
+def test_exports_agree_with_pytorch(folder: Path) -> None:
+    table = read_table(folder / "results/tables/exports.csv", schemas.EXPORTS)
+    assert set(table["network"]) == {"text_encoder", "unet", "vae_decoder"}
+    assert (table["max_rel_error"] < 1e-4).all()
+    assert (table["opset"] == 23).all()
+
+
+def test_quality_has_all_steps_of_both_modes(folder: Path) -> None:
+    table = read_table(folder / "results/tables/quality.csv", schemas.QUALITY)
+    config = yaml.safe_load((folder / "config/config.yaml").read_text())["quality"][0]
+    for _, series in table.groupby(["backend", "precision"]):
+        steps = series.groupby("mode")["step"].apply(list)
+        assert steps["trajectory"] == list(range(1, 101))
+        assert steps["runs"] == config["runs"]
+    # ONNX Runtime computes in fp32 what PyTorch does: its pictures are all but the same.
+    onnx = table[table["backend"] == "onnxruntime"]
+    assert (onnx["max_abs_difference"] <= 2).all()
+    assert (table[table["precision"] == "bf16"]["ssim"] > 0.5).all()
+    # A 20-step run is not the 20th state of a 100-step run.
+    with np.load(folder / "results/quality/shapes/cpu/pytorch/fp32/none.npz") as series:
+        run = series["runs"][list(series["runs_steps"]).index(20)].astype(int)
+        assert np.abs(run - series["trajectory"][19]).max() > 10
+        # The last run and the last state are both whole 100-step runs.
+        assert (series["runs"][-1] == series["trajectory"][-1]).mean() > 0.99
+
+
+def test_every_picture_is_kept_with_its_difference(folder: Path) -> None:
+    kept = folder / "results/quality/shapes/cpu/pytorch/bf16/none"
+    assert len(list((kept / "trajectory").glob("*.png"))) == 100
+    assert len(list((kept / "runs").glob("*.png"))) == 12
+
+
+def test_every_figure_is_there_twice(folder: Path) -> None:
+    figures = folder / "results/figures"
+    pngs = {path.stem for path in figures.glob("*.png")}
+    assert pngs == {path.stem for path in figures.glob("*.svg")}
+    assert len(pngs) == 11
+    assert (figures / "quality_animation.gif").stat().st_size > 10_000
+
+
+def test_the_report_is_one_file_with_every_result(folder: Path) -> None:
+    run = run_snakemake(folder, "--report", "report.html", timeout=300)
+    assert run.returncode == 0, run.stderr
+    text = (folder / "report.html").read_text()
+    for name in ("throughput.png", "quality_panel.png", "latency.csv"):
+        assert name in text
+
+
+def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
+    run = run_snakemake(folder, "-n", "--cores", "1")
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout + run.stderr
+
+
+def test_an_added_batch_size_measures_that_point_only(folder: Path) -> None:
+    """And a damaged record is measured again, all others are left as they are."""
+    store = folder / "results/records/shapes/cpu/onnxruntime"
+    before = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
+    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    config["matrix"][2]["batch_sizes"].append(3)
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+    target = "results/tables/latency.csv"
+    run = run_snakemake(folder, "--cores", "1", target, timeout=300)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    after = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
+    assert {path.name[:7] for path in set(after) - set(before)} == {"batch-3"}
+    assert all(after[path] == content for path, content in before.items())
+    table = read_table(folder / target, schemas.LATENCY)
+    assert len(table) == 29
+    shutil.copy(folder / target, folder / "latency-with-3.csv")
+
+
+def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    config["matrix"][2]["batch_sizes"] = [1, 2]
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+    run = run_snakemake(folder, "--cores", "1", "results/tables/latency.csv", timeout=300)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    table = pd.read_csv(folder / "results/tables/latency.csv")
+    assert set(table[table["backend"] == "onnxruntime"]["batch_size"]) == {1, 2}
+    store = folder / "results/records/shapes/cpu/onnxruntime"
+    assert len(list(store.rglob("batch-*.json"))) == 5
+    assert all(read_record(path)["status"] == "ok" for path in store.rglob("batch-*.json"))

@@ -1,0 +1,117 @@
+"""The check at the end finds what is missing, impossible or failed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from check_results import check_results
+from sdbench.cases import Case, matrix_rows
+from sdbench.errors import UserError
+from sdbench.records import Record
+from sdbench.tables import schemas
+from sdbench.tables.rows import export_row, latency_row, memory_row, throughput_rows
+from sdbench.tables.schemas import write_table
+from tests.unit.records_factory import make_case, make_failure, make_record
+
+EXPORT = {
+    "network": "unet",
+    "opset": 23,
+    "parameters": 10,
+    "max_abs_error": 1e-6,
+    "max_rel_error": 1e-6,
+    "tolerance": 1e-4,
+    "file_bytes": 100,
+    "export_s": 1.0,
+}
+
+
+class Results:
+    """A folder of results; every test spoils one thing in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cases = [make_case(1), make_case(2)]
+        self.records: list[Record] = [make_record(case) for case in self.cases]
+        self.export = dict(EXPORT)
+        self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+
+    def check(self) -> str:
+        def write(name: str, rows: list[dict[str, object]]) -> Path:
+            path = self.folder / f"{name}.csv"
+            write_table(pd.DataFrame(rows), path, getattr(schemas, name.upper()))
+            return path
+
+        pictures = self.folder / "none.npz"
+        steps = np.arange(1, len(self.picture) + 1)
+        np.savez(
+            pictures,
+            status=np.array("ok"),
+            runs=self.picture,
+            runs_steps=steps,
+            trajectory=self.picture,
+            trajectory_steps=steps,
+        )
+        report = self.folder / "checks.txt"
+        check_results(
+            cases=write("cases", matrix_rows(self.cases, [])),
+            latency=write("latency", [latency_row(r) for r in self.records]),
+            memory=write("memory", [memory_row(r) for r in self.records]),
+            throughput=write("throughput", throughput_rows(self.records)),
+            exports=write("exports", [export_row("shapes", self.export)]),
+            quality=write("quality", []),
+            pictures=[pictures],
+            report=report,
+        )
+        return report.read_text()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path)
+
+
+def test_good_results_pass_and_are_counted(results: Results) -> None:
+    case = make_case(4)
+    results.cases.append(case)
+    results.records.append(make_failure(case, "oom", "out of memory"))
+    assert results.check() == "3 cells of the matrix, 3 cases: 2 ok, 1 oom\n"
+
+
+def refused(results: Results) -> str:
+    with pytest.raises(UserError) as caught:
+        results.check()
+    assert not (results.folder / "checks.txt").exists()
+    return str(caught.value)
+
+
+def test_a_case_without_a_row_is_found(results: Results) -> None:
+    results.records.pop()
+    assert "latency: no row for shapes cpu pytorch fp32 none 2" in refused(results)
+
+
+def test_a_row_that_no_case_asked_for_is_found(results: Results) -> None:
+    stranger: Case = make_case(3)
+    results.records.append(make_record(stranger))
+    assert "a row for shapes cpu pytorch fp32 none 3" in refused(results)
+
+
+def test_a_failed_case_is_named_with_its_reason(results: Results) -> None:
+    results.records[1] = make_failure(results.cases[1], "error", "ValueError: it broke")
+    assert "failed: shapes cpu pytorch fp32 none 2: ValueError: it broke" in refused(results)
+
+
+def test_an_export_beyond_its_tolerance_is_found(results: Results) -> None:
+    results.export["max_rel_error"] = 0.5
+    assert "unet of shapes differs from PyTorch by 0.5" in refused(results)
+
+
+def test_a_picture_of_one_colour_is_found(results: Results) -> None:
+    results.picture[:] = 7
+    assert "is of one colour" in refused(results)
+
+
+def test_no_pictures_are_found(results: Results) -> None:
+    results.picture = results.picture[:0]
+    assert "no pictures in mode runs" in refused(results)

@@ -1,0 +1,115 @@
+"""Rows say what the records hold, and nothing else."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.errors
+import pytest
+
+from sdbench.errors import UserError
+from sdbench.tables import schemas
+from sdbench.tables.rows import latency_row, median_with_interval, memory_row, throughput_rows
+from sdbench.tables.schemas import read_table, write_table
+from tests.unit.records_factory import make_case, make_failure, make_record
+
+
+def test_latency_is_the_median_with_its_quartiles() -> None:
+    row = latency_row(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4]))
+    assert row["latency_s"] == 0.3
+    assert row["latency_q1_s"] == pytest.approx(0.2)
+    assert row["latency_q3_s"] == pytest.approx(0.4)
+    assert row["n"] == 5
+    assert row["latency_ci_low_s"] <= 0.3 <= row["latency_ci_high_s"]
+    assert row["load_s"] == 0.5
+    assert row["step_s"] == pytest.approx(0.045)
+
+
+def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(100):
+        _, low, high = median_with_interval(list(rng.exponential(1.0, 40)))
+        assert low is not None
+        assert high is not None
+        hits += low <= math.log(2) <= high
+    assert 88 <= hits <= 100  # 95 of 100 expected, of which 88 is 3.2 deviations off
+
+
+@pytest.mark.parametrize("samples", [[0.5], [0.5, 0.6]])
+def test_there_is_no_interval_of_two_samples(samples: list[float]) -> None:
+    assert median_with_interval(samples)[1:] == (None, None)
+
+
+def test_a_failed_case_has_a_reason_and_no_numbers() -> None:
+    record = make_failure(make_case(), "oom", "out of memory")
+    for row in (latency_row(record), memory_row(record), *throughput_rows([record])):
+        assert row["status"] == "oom"
+        assert row["reason"] == "out of memory"
+        assert "latency_s" not in row
+        assert "images_per_minute" not in row
+        assert "resident_peak_bytes" not in row
+
+
+def test_throughput_counts_the_images_of_a_batch() -> None:
+    rows = throughput_rows([make_record(make_case(4), [2.0, 2.0, 2.0])])
+    assert rows[0]["images_per_minute"] == 120.0
+
+
+def test_largest_and_best_batch_are_marked_within_each_variant() -> None:
+    records = [
+        make_record(make_case(1), [1.0]),
+        make_record(make_case(2), [1.5]),
+        make_record(make_case(4), [4.0]),
+        make_failure(make_case(8), "oom", "out of memory"),
+        make_record(make_case(1, precision="bf16"), [9.0]),
+    ]
+    rows = throughput_rows(records)
+    assert [row["largest"] for row in rows] == [False, False, True, False, True]
+    assert [row["best"] for row in rows] == [False, True, False, False, True]
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "latency.csv"
+    records = [make_record(make_case(1)), make_failure(make_case(2), "oom", "too big")]
+    write_table(pd.DataFrame([latency_row(r) for r in records]), path, schemas.LATENCY)
+    table = read_table(path, schemas.LATENCY)
+    assert list(table["status"]) == ["ok", "oom"]
+    assert pd.isna(table["latency_s"][1])
+    assert "-1" not in path.read_text()
+
+
+def test_a_table_without_rows_is_a_table(tmp_path: Path) -> None:
+    write_table(pd.DataFrame([]), tmp_path / "t.csv", schemas.QUALITY)
+    assert read_table(tmp_path / "t.csv", schemas.QUALITY).empty
+
+
+def test_a_model_may_be_called_na(tmp_path: Path) -> None:
+    row = latency_row(make_record(make_case())) | {"model": "NA"}
+    write_table(pd.DataFrame([row]), tmp_path / "t.csv", schemas.LATENCY)
+    assert read_table(tmp_path / "t.csv", schemas.LATENCY)["model"][0] == "NA"
+
+
+def test_a_case_cannot_be_in_a_table_twice(tmp_path: Path) -> None:
+    rows = [latency_row(make_record(make_case()))] * 2
+    with pytest.raises(pandera.errors.SchemaError):
+        write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.LATENCY)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_spoilt_table_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "latency.csv"
+    write_table(pd.DataFrame([latency_row(make_record(make_case()))]), path, schemas.LATENCY)
+    good = path.read_text()
+    for spoilt in (
+        good.replace("latency_s,", "latency,", 1),
+        good.replace(",ok,", ",fine,"),
+        good.replace("0.2", "-0.2", 1),
+    ):
+        assert spoilt != good
+        path.write_text(spoilt)
+        with pytest.raises(UserError) as caught:
+            read_table(path, schemas.LATENCY)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,143 @@
+"""Which jobs a config has, what a single target needs, and what a wrong config gets."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import copy_workflow, run_snakemake
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_workflow(tmp_path_factory.mktemp("workflow"))
+
+
+def planned(folder: Path, *args: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run plans."""
+    run = run_snakemake(folder, "-n", "--cores", "1", *args)
+    assert run.returncode == 0, run.stdout + run.stderr
+    stats = run.stdout.rpartition("Job stats:")[2].partition("\n\n")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
+
+
+def write_config(folder: Path, config: object) -> str:
+    name = "mine.yaml"
+    (folder / name).write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return name
+
+
+def test_the_default_runs_every_stage(folder: Path) -> None:
+    jobs = planned(folder)
+    assert jobs["measure_sweep"] == 2
+    assert jobs["export_onnx"] == 3
+    assert jobs["draw_images"] == 3
+    assert jobs["compare_quality"] == 2
+    for rule in (
+        "collect_cases",
+        "collect_records",
+        "collect_exports",
+        "collect_quality",
+        "plot_speed",
+        "plot_quality_animation",
+        "check_results",
+        "all",
+    ):
+        assert jobs[rule] == 1
+    assert "train_shapes" not in jobs
+    assert "fetch_model" not in jobs
+
+
+def test_one_figure_needs_only_its_own(folder: Path) -> None:
+    jobs = planned(folder, "results/figures/throughput.png")
+    assert set(jobs) - {"total"} == {
+        "describe_model",
+        "export_onnx",
+        "measure_sweep",
+        "collect_records",
+        "plot_throughput",
+    }
+
+
+def test_a_quality_figure_measures_nothing(folder: Path) -> None:
+    assert "measure_sweep" not in planned(folder, "results/figures/quality_curve.png")
+
+
+def test_another_config_names_its_own_results(folder: Path) -> None:
+    name = write_config(folder, {"pathvars": {"results": "elsewhere"}})
+    jobs = planned(folder, "--configfile", name, "--", "elsewhere/tables/latency.csv")
+    assert jobs["measure_sweep"] == 2
+
+
+def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
+    block = {
+        "model": "shapes",
+        "devices": ["cpu"],
+        "backends": ["pytorch"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    name = write_config(folder, {"matrix": [block], "quality": []})
+    jobs = planned(folder, "--configfile", name)
+    assert "export_onnx" not in jobs
+    assert "draw_images" not in jobs
+    assert jobs["check_results"] == 1
+
+
+def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
+    jobs = planned(folder, "--configfile", "config/presets/lambda-2022.yaml")
+    assert jobs["fetch_model"] == 1
+    assert jobs["measure_sweep"] == 3
+
+
+BAD = [
+    ("measuring: {warmup: 3}", "mine.yaml: measuring.warmup: unknown key"),
+    ("matrix: []", "mine.yaml: matrix: found []"),
+    ("models: {x: {source: {local: nowhere}}}", "models.x: the key `generation` is missing"),
+    (
+        "matrix: [{model: shapes, devices: [cpu], backends: [onnxruntime], "
+        "precisions: [bf16], batch_sizes: [1]}]",
+        "mine.yaml: matrix: no cell of it can exist; the first is absent because",
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), BAD, ids=[message for _, message in BAD])
+def test_a_wrong_config_gets_one_line(folder: Path, config: str, message: str) -> None:
+    name = write_config(folder, config)
+    run = run_snakemake(folder, "-n", "--cores", "1", "--configfile", name)
+    assert run.returncode != 0
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in run.stderr + run.stdout
+    assert not (folder / "results").exists()
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_job(folder: Path) -> None:
+    config = {
+        "pathvars": {"results": "nothing"},
+        "devices": {"gpu": {"kind": "cuda", "index": 99}},
+        "matrix": [
+            {
+                "model": "shapes",
+                "devices": ["gpu"],
+                "backends": ["pytorch"],
+                "precisions": ["fp32"],
+                "batch_sizes": [1],
+            }
+        ],
+        "quality": [],
+    }
+    name = write_config(folder, config)
+    run = run_snakemake(folder, "--cores", "1", "--configfile", name)
+    assert run.returncode != 0
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert "mine.yaml: devices.gpu.index: found 99" in line
+    assert "Traceback" not in run.stderr
+    assert not (folder / "nothing" / "records").exists()
+
+
+def test_the_workflow_is_clean(folder: Path) -> None:
+    run = run_snakemake(folder, "--lint")
+    assert run.returncode == 0, run.stderr

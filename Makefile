@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-fast lint clean
+.PHONY: run test test-fast lint docs clean
 
 run: $(VENV)/.ready
 	snakemake --cores 1 $(ARGS)
@@ -26,6 +26,10 @@ lint: $(VENV)/.ready-dev
 	mypy
 	snakefmt --check Snakefile rules
 	snakemake --lint
+
+# The reference of all config keys, from the schema.
+docs: $(VENV)/.ready
+	PYTHONPATH=scripts python -m sdbench.config_docs config/schema.yaml config/README.md
 
 # On Linux the usual wheel of torch brings gigabytes of CUDA. Where there is no NVIDIA driver, take
 # a build without them: one that pip is set up to find, else the one that uv knows of.

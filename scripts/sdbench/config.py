@@ -60,24 +60,24 @@ def check_config(
     return complete
 
 
-def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Follow a `$ref` into `$defs`, keeping what stands beside it (a default, say)."""
     reference = schema.get("$ref")
     if reference is None:
         return schema
     target = root["$defs"][reference.removeprefix("#/$defs/")]
-    return {**_resolve(target, root), **{k: v for k, v in schema.items() if k != "$ref"}}
+    return {**resolve(target, root), **{k: v for k, v in schema.items() if k != "$ref"}}
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
-    schema = _resolve(schema, root)
+    schema = resolve(schema, root)
     for choice in schema.get("oneOf", ()):
         if Draft202012Validator({**choice, "$defs": root["$defs"]}).is_valid(value):
             _fill_defaults(value, choice, root)
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         for key, sub in properties.items():
-            default = _resolve(sub, root).get("default")
+            default = resolve(sub, root).get("default")
             if key not in value and default is not None:
                 value[key] = copy.deepcopy(default)
         for key, item in value.items():

@@ -1,0 +1,43 @@
+"""What is written about the project is true of it."""
+
+import re
+
+from sdbench.config import load_schema
+from sdbench.config_docs import MARK, render_reference
+from tests.conftest import ROOT
+
+
+def test_the_reference_of_the_keys_is_that_of_the_schema() -> None:
+    text = (ROOT / "config/README.md").read_text()
+    reference = render_reference(load_schema(ROOT / "config/schema.yaml"))
+    assert text.partition(MARK)[2].strip() == reference.strip(), "run `make docs`"
+
+
+def test_every_preset_is_described() -> None:
+    text = (ROOT / "config/README.md").read_text()
+    for preset in (ROOT / "config/presets").glob("*.yaml"):
+        assert f"`presets/{preset.name}`" in text
+
+
+def test_links_and_paths_in_the_documents_lead_somewhere() -> None:
+    for document in (*ROOT.glob("*.md"), ROOT / "config/README.md", ROOT / "resources/README.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_rule_has_its_script_log_and_environment() -> None:
+    for file in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            name = rule.partition(":")[0]
+            assert f'"../scripts/{name}.py"' in rule, name
+            assert (ROOT / "scripts" / f"{name}.py").exists()
+            assert f"<logs>/{name}" in rule, name
+            assert '"../envs/' in rule, name
+            assert re.match(r'\w+:\n    "', rule), f"{name} has no docstring"
+
+
+def test_every_caption_is_used() -> None:
+    rules = "".join(p.read_text() for p in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")])
+    for caption in (ROOT / "report").glob("*.rst"):
+        assert f"report/{caption.name}" in rules, caption.name

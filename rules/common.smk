@@ -8,7 +8,14 @@ from pathlib import Path
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
-from sdbench.cases import Case, Variant, expand_matrix, expand_quality, matrix_rows
+from sdbench.cases import (
+    Case,
+    Variant,
+    expand_matrix,
+    expand_quality,
+    matrix_rows,
+    measured_device,
+)
 from sdbench.config import check_config, load_schema
 from sdbench.errors import UserError
 from sdbench.machine import missing_device

@@ -25,7 +25,14 @@ def engine_code(wildcards):
 def meter_code(wildcards):
     "Return the modules that decide a record's numbers."
     return engine_code(wildcards) + library(
-        "sweep.py", "meters/latency.py", "meters/memory.py", "meters/phases.py"
+        "sweep.py",
+        "nvml.py",
+        "meters/contention.py",
+        "meters/energy.py",
+        "meters/latency.py",
+        "meters/memory.py",
+        "meters/phases.py",
+        "meters/reference.py",
     )
 
 

@@ -9,7 +9,8 @@ def drawn_case(wildcards):
     "Return the case, of one picture, that the pictures of a variant are drawn as."
     variant = Variant(**{key: wildcards[key] for key in VARIANT_KEYS})
     generation = config["models"][variant.model]["generation"]
-    return Case(variant, 1, generation, config["devices"][variant.device]).as_dict()
+    device = measured_device(config["devices"][variant.device])
+    return Case(variant, 1, generation, device).as_dict()
 
 
 def quality_steps(wildcards):

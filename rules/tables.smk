@@ -1,6 +1,6 @@
 # Tables from records. A table can be made again without touching a device.
 
-TABLES = ["cases", "latency", "memory", "throughput", "exports", "quality"]
+TABLES = ["cases", "latency", "memory", "throughput", "noise", "exports", "quality"]
 TABLE_CODE = library("tables/rows.py", "tables/schemas.py")
 
 
@@ -21,13 +21,13 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of latency, memory and throughput from the records."
+    "Make the tables of latency, memory, throughput and noise from the records."
     input:
         indexes=[
             f"<results>/records/{model}/{device}/{backend}/index.json"
             for model, device, backend in sweeps()
         ],
-        code=TABLE_CODE,
+        code=TABLE_CODE + library("records.py", "tables/quality.py", "comparison.py"),
     output:
         latency=report(
             "<results>/tables/latency.csv", category="Tables", caption="../report/latency.rst"
@@ -40,6 +40,13 @@ rule collect_records:
             category="Tables",
             caption="../report/throughput_table.rst",
         ),
+        noise=report(
+            "<results>/tables/noise.csv", category="Tables", caption="../report/noise.rst"
+        ),
+    params:
+        prices={name: device["price_per_hour"] for name, device in config["devices"].items()},
+        currency=config["currency"],
+        gate=config["quality_gate"],
     log:
         "<logs>/collect_records.log",
     conda:

@@ -1,25 +1,61 @@
-"""Make the tables latency, memory and throughput from the records."""
+"""Make the tables latency, memory, throughput and noise from the records."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from sdbench.records import read_indexed
-from sdbench.tables.rows import latency_row, memory_row, throughput_rows
-from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT, write_table
+from sdbench.records import REFERENCE, read_indexed
+from sdbench.tables.quality import compare_cases
+from sdbench.tables.rows import latency_row, memory_row, noise_row, throughput_rows
+from sdbench.tables.schemas import LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
 
 
-def collect_records(indexes: Sequence[Path], latency: Path, memory: Path, throughput: Path) -> None:
-    """Write a row for each record that the indexes name to each of the three tables.
+def collect_records(
+    indexes: Sequence[Path],
+    prices: Mapping[str, float],
+    currency: str,
+    gate: Mapping[str, float],
+    latency: Path,
+    memory: Path,
+    throughput: Path,
+    noise: Path,
+) -> None:
+    """Write a row for each record that the indexes name to each of the first three tables.
+
+    Args:
+        indexes: the index of each job's records.
+        prices: by device, what an hour of it costs; 0 for unknown.
+        currency: of the prices.
+        gate: the config's `quality_gate`.
+        latency: CSV to write.
+        memory: CSV to write.
+        throughput: CSV to write.
+        noise: CSV to write, a row for each job.
 
     Raises:
         UserError: if a record is missing, damaged or changed; it names the file.
     """
-    records = [record for index in indexes for record in read_indexed(index)]
-    write_table(pd.DataFrame([latency_row(record) for record in records]), latency, LATENCY)
-    write_table(pd.DataFrame([memory_row(record) for record in records]), memory, MEMORY)
-    write_table(pd.DataFrame(throughput_rows(records)), throughput, THROUGHPUT)
+    jobs = {index: read_indexed(index) for index in indexes}
+    records = [pair for job in jobs.values() for pair in job]
+    quality = compare_cases(records, gate)
+    rows = [latency_row(record) for _, record in records]
+    write_table(pd.DataFrame(_beside(rows, quality)), latency, LATENCY)
+    write_table(pd.DataFrame([memory_row(record) for _, record in records]), memory, MEMORY)
+    rows = throughput_rows([record for _, record in records], prices, currency)
+    write_table(pd.DataFrame(_beside(rows, quality)), throughput, THROUGHPUT)
+    noises = []
+    for index, ((_, record), *_) in jobs.items():
+        timed = json.loads(index.with_name(REFERENCE).read_text(encoding="utf-8"))
+        noises.append(noise_row(record, timed["start_s"], timed["end_s"]))
+    write_table(pd.DataFrame(noises), noise, NOISE)
+
+
+def _beside(
+    rows: Sequence[Mapping[str, object]], others: Sequence[Mapping[str, object]]
+) -> list[dict[str, object]]:
+    return [{**row, **other} for row, other in zip(rows, others, strict=True)]
 
 
 if __name__ == "__main__":
@@ -28,7 +64,11 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         collect_records(
             indexes=[Path(path) for path in snakemake.input.indexes],
+            prices=snakemake.params.prices,
+            currency=snakemake.params.currency,
+            gate=snakemake.params.gate,
             latency=Path(snakemake.output.latency),
             memory=Path(snakemake.output.memory),
             throughput=Path(snakemake.output.throughput),
+            noise=Path(snakemake.output.noise),
         )

@@ -71,8 +71,8 @@ class Variant:
 class Case:
     """One cell of the matrix: a variant, a batch size and every setting that moves time or pixels.
 
-    `generation` and `device` are the (complete) entries of the config; `generation` holds prompt,
-    steps, scheduler, guidance, height and width in pixels, and seed.
+    `generation` and `device` are entries of the complete config, without prices; `generation` holds
+    prompt, steps, scheduler, guidance, height and width in pixels, and seed.
     """
 
     variant: Variant
@@ -140,6 +140,11 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     return None
 
 
+def measured_device(device: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a device's entry that can move a measurement: all but its price."""
+    return {key: value for key, value in device.items() if key != "price_per_hour"}
+
+
 def product(block: Mapping[str, Any]) -> Iterator[Variant]:
     """Yield the variants of a `matrix` or `quality` entry, in the order of its lists."""
     for device, backend, precision, options in itertools.product(
@@ -166,7 +171,7 @@ def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:
             batches.setdefault(variant, set()).update(block["batch_sizes"])
     cases, absent = [], []
     for variant, sizes in batches.items():
-        device = config["devices"][variant.device]
+        device = measured_device(config["devices"][variant.device])
         generation = config["models"][variant.model]["generation"]
         reason = why_absent(variant, device["kind"])
         for size in sorted(sizes):

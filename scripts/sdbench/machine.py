@@ -23,12 +23,26 @@ LIBRARIES = (
 
 def cpu_name() -> str:
     """Return the processor's marketing name, or the architecture where there is none."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_mhz() -> float | None:
+    """Return the processors' mean clock now, in MHz; None where the system does not tell."""
+    text = _read("/proc/cpuinfo") or ""
+    clocks = [
+        float(line.partition(":")[2]) for line in text.splitlines() if line.startswith("cpu MHz")
+    ]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
 
 
 def cuda_device_count() -> int:
@@ -67,9 +81,11 @@ def describe_machine() -> dict[str, Any]:
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
             "cores_usable": len(os.sched_getaffinity(0)),
+            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
         "system": platform.platform(),
+        "container": Path("/.dockerenv").exists() or "container" in os.environ,
         "python": platform.python_version(),
         "libraries": libraries,
     }

@@ -12,19 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from sdbench.backends.engine import Engine, Images
+from sdbench.backends.engine import Engine, Pictures, to_8_bits
 from sdbench.cases import Case
 from sdbench.files import write_whole
-
-Pictures = NDArray[np.uint8]
-"""Pictures of 8 bits, shape (count, height, width, 3)."""
-
-
-def to_8_bits(images: Images) -> Pictures:
-    """Round values from 0 to 1 to levels from 0 to 255, as saving a picture does."""
-    return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
 
 
 def draw_runs(engine: Engine, case: Case, steps: Sequence[int]) -> Pictures:

@@ -1,21 +1,27 @@
 """The record: everything that is known of one measured case, as JSON."""
 
 import functools
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from numpy.typing import NDArray
+from PIL import Image
 
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
-from sdbench.files import sha256, write_json
+from sdbench.files import sha256, write_json, write_whole
 
 SCHEMA_VERSION = 1
 INDEX = "index.json"
+REFERENCE = "reference.json"
+"""The fixed work that was timed before and after the records of a folder were measured."""
 
 Record = dict[str, Any]
 
@@ -45,6 +51,19 @@ def record_path(folder: Path, case: Case) -> Path:
     to the old setting finds it again.
     """
     return folder / case.variant.key / f"batch-{case.batch_size}-{case.id[:8]}.json"
+
+
+def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
+    """Write a picture of shape (height, width, 3) beside the record of `case`, as PNG.
+
+    Returns:
+        `file`, its name, and `sha256`, for the record to hold.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    path = record_path(folder, case).with_suffix(".png")
+    write_whole(path, buffer.getvalue())
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def write_record(folder: Path, case: Case, record: Record) -> None:
@@ -106,8 +125,8 @@ def write_index(folder: Path, cases: list[Case]) -> None:
     )
 
 
-def read_indexed(index: Path) -> list[Record]:
-    """Read the records that an index names, in its order.
+def read_indexed(index: Path) -> list[tuple[Path, Record]]:
+    """Read the records that an index names, in its order, each with its path.
 
     Raises:
         UserError: if one is missing, damaged, or not the one that was indexed.
@@ -120,5 +139,5 @@ def read_indexed(index: Path) -> list[Record]:
         record = read_record(path)
         if sha256(path) != checksum:
             raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
-        records.append(record)
+        records.append((path, record))
     return records

@@ -9,21 +9,34 @@ import datetime
 import gc
 import itertools
 import multiprocessing
+import os
 import signal
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sdbench import backends
-from sdbench.backends.engine import Engine, Images, check_images
+from sdbench import backends, nvml
+from sdbench.backends.engine import (
+    Engine,
+    Images,
+    check_images,
+    gpu_uuid,
+    threads,
+    to_8_bits,
+    torch_device,
+)
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
-from sdbench.machine import describe_machine
+from sdbench.files import write_json
+from sdbench.machine import cpu_mhz, describe_machine
+from sdbench.meters.contention import busy_cores, watch
+from sdbench.meters.energy import Counter, measure_energy, rapl_energy_j
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
     budget_bytes,
@@ -33,15 +46,30 @@ from sdbench.meters.memory import (
     resident_bytes,
 )
 from sdbench.meters.phases import time_phases
+from sdbench.meters.reference import time_reference
 from sdbench.records import (
+    REFERENCE,
     SCHEMA_VERSION,
     Record,
     fingerprint,
     keeps,
     record_path,
     write_index,
+    write_picture,
     write_record,
 )
+
+MEASURED = (
+    "cold_start",
+    "contention",
+    "device_state",
+    "latency",
+    "phases",
+    "memory",
+    "energy",
+    "picture",
+)
+"""The parts of a record that a case without a measurement lacks."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +102,39 @@ def run_sweep(cases: list[Case], sweep: Sweep) -> None:
         if not keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
     ]
     print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
-    for _, group in itertools.groupby(pending, key=lambda case: case.variant):
-        _measure_apart(list(group), sweep)
+    if pending:
+        # The same work before and after: what differs between the two is the machine's own noise.
+        start = _time_reference_apart(pending[0])
+        for _, group in itertools.groupby(pending, key=lambda case: case.variant):
+            _measure_apart(list(group), sweep)
+        end = _time_reference_apart(pending[0])
+        write_json(sweep.folder / REFERENCE, {"start_s": start, "end_s": end})
     write_index(sweep.folder, cases)
+
+
+def _time_reference_apart(case: Case) -> list[float]:
+    """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_time_reference, args=(case, sender))
+    process.start()
+    sender.close()
+    try:
+        samples: list[float] = receiver.recv()
+    except EOFError:
+        samples = []
+    process.join()
+    return samples
+
+
+def _time_reference(case: Case, sender: Connection) -> None:
+    try:
+        device = torch_device(case)
+    except UnsupportedError:
+        sender.send([])
+        return
+    torch.set_num_threads(threads(case))
+    sender.send(time_reference(device))
 
 
 def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
@@ -145,25 +203,57 @@ def _load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
 
 
 def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
-    """Measure one case: latency, then its parts, then memory, each in a pass of its own.
+    """Measure one case: latency, its parts, memory and energy, each in a pass of its own.
 
     Raises:
         ValueError: if the pictures cannot be right, whatever the speed.
+        ContentionError: if something else uses the device and the config says to end the case.
     """
+    device, measuring = engine.device, sweep.measuring
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> Images:
         return engine.draw(case.generation, latents)
 
-    check_images(call())
+    images = call()
+    check_images(images)
+    contention = watch(lambda: _look_around(device), measuring)
+    before = device_state(device)
+    latency = sample_latency(call, engine.synchronize, measuring)
+    after = device_state(device)
+    return {
+        "contention": contention,
+        "device_state": {"before": before, "after": after},
+        "latency": latency,
+        "phases": [
+            time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
+        ],
+        "memory": measure_memory(call, device, loaded_bytes),
+        "energy": measure_energy(
+            call, engine.synchronize, energy_counter(device), measuring["energy_duration_s"]
+        ),
+        "picture": write_picture(sweep.folder, case, to_8_bits(images)[0]),
+    }
 
-    latency = sample_latency(call, engine.synchronize, sweep.measuring)
-    phases = [
-        time_phases(engine, case.generation, latents)
-        for _ in range(sweep.measuring["phase_samples"])
-    ]
-    memory = measure_memory(call, engine.device, loaded_bytes)
-    return {"latency": latency, "phases": phases, "memory": memory}
+
+def _look_around(device: torch.device) -> dict[str, Any]:
+    on_gpu = nvml.foreign_processes(gpu_uuid(device)) if device.type == "cuda" else []
+    return {"busy_cores": busy_cores(), "gpu_processes": on_gpu}
+
+
+def energy_counter(device: torch.device) -> Counter:
+    """Return the counter of the energy that a device uses."""
+    if device.type == "cuda":
+        uuid = gpu_uuid(device)
+        return Counter("nvml", lambda: nvml.total_energy_j(uuid))
+    return Counter("rapl", rapl_energy_j)
+
+
+def device_state(device: torch.device) -> dict[str, Any]:
+    """Return what may drift while a case is measured: a GPU's clocks, a machine's load."""
+    if device.type == "cuda":
+        return nvml.gpu_state(gpu_uuid(device))
+    return {"load_1min": os.getloadavg()[0], "cpu_mhz": cpu_mhz()}
 
 
 def _classify(error: Exception) -> tuple[str, str]:
@@ -209,8 +299,7 @@ def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
     if on_cuda:
         properties = torch.cuda.get_device_properties(engine.device)
         facts["device_name"] = properties.name
-        facts["gpu"] = {
-            "uuid": str(properties.uuid),
+        facts["gpu"] = nvml.describe_gpu(gpu_uuid(engine.device)) | {
             "memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
@@ -238,7 +327,7 @@ class _Attempt:
         self.started_at = _now()
 
     def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
-        """Write the record; `measured` holds `cold_start`, `latency`, `phases` and `memory`."""
+        """Write the record; `measured` holds those of `MEASURED` that there are."""
         record: Record = {
             "schema_version": SCHEMA_VERSION,
             "case_id": self.case.id,
@@ -248,7 +337,7 @@ class _Attempt:
             "weights": self.sweep.weights,
             "status": status,
             "reason": reason,
-            **dict.fromkeys(("cold_start", "latency", "phases", "memory")),
+            **dict.fromkeys(MEASURED),
             **measured,
             "environment": dict(self.environment),
             "started_at": self.started_at,

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def records(folder: Path) -> list[dict[str, object]]:
     indexes = sorted((folder / "results/records").rglob("index.json"))
-    return [record for index in indexes for record in read_indexed(index)]
+    return [record for index in indexes for _, record in read_indexed(index)]
 
 
 def test_every_case_has_a_record_that_its_schema_allows(

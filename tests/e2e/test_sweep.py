@@ -19,7 +19,7 @@ from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
-from sdbench.records import read_indexed, record_path
+from sdbench.records import Record, read_indexed, record_path
 from sdbench.sweep import Sweep, run_sweep
 from tests.conftest import ROOT
 
@@ -39,6 +39,10 @@ MEASURING = {
     "max_duration_s": 10.0,
     "min_samples_capped": 3,
     "phase_samples": 2,
+    "contention": "warn",
+    "max_busy_cores": 0.25,
+    "contention_wait_s": 0,
+    "energy_duration_s": 0.1,
 }
 
 
@@ -63,8 +67,12 @@ def job(model: Path, tmp_path: Path) -> Sweep:
     return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
 
 
+def indexed(job: Sweep) -> list[Record]:
+    return [record for _, record in read_indexed(job.folder / "index.json")]
+
+
 def statuses(job: Sweep) -> list[str]:
-    return [record["status"] for record in read_indexed(job.folder / "index.json")]
+    return [record["status"] for record in indexed(job)]
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def threads() -> Iterator[None]:
 
 def test_every_case_leaves_a_record(job: Sweep) -> None:
     run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job)
-    records = read_indexed(job.folder / "index.json")
+    records = indexed(job)
     assert [r["status"] for r in records] == ["ok"] * 3
     assert [len(r["latency"]["samples_s"]) for r in records] == [3] * 3
     assert [len(r["latency"]["warmup_s"]) for r in records] == [1] * 3
@@ -101,7 +109,7 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     budget = (memory.resident_bytes() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
     run_sweep(cases, job)
-    records = read_indexed(job.folder / "index.json")
+    records = indexed(job)
     assert [r["status"] for r in records] == ["ok", "oom", "oom"]
     assert records[1]["reason"].startswith("out of memory")
     assert records[2]["reason"] == "not tried: a batch of 512 did not fit"
@@ -113,7 +121,7 @@ def test_a_missing_device_is_unsupported(job: Sweep) -> None:
         pytest.fail("a machine with more than 90 GPUs?")
     case = make_case(kind="cuda", index=99)
     run_sweep([case], job)
-    (record,) = read_indexed(job.folder / "index.json")
+    (record,) = indexed(job)
     assert record["status"] == "unsupported"
     assert "CUDA device 99" in record["reason"]
 
@@ -131,7 +139,7 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
     monkeypatch.setattr(sweep, "_measure", fail_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job)
     assert statuses(job) == ["ok", "error", "ok"]
-    assert read_indexed(job.folder / "index.json")[1]["reason"] == "RuntimeError: it broke"
+    assert indexed(job)[1]["reason"] == "RuntimeError: it broke"
     monkeypatch.undo()
     run_sweep([make_case(1), make_case(2), make_case(3)], job)  # an error is tried again
     assert statuses(job) == ["ok", "ok", "ok"]
@@ -150,7 +158,7 @@ def test_a_crash_is_a_row_and_the_other_cases_go_on(
     monkeypatch.setattr(sweep, "_measure", die_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job)
     assert statuses(job) == ["ok", "error", "ok"]
-    reason = read_indexed(job.folder / "index.json")[1]["reason"]
+    reason = indexed(job)[1]["reason"]
     assert reason == "the measuring process ended with SIGSEGV"
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 
 from sdbench.cases import (
     SWITCHES,
+    Absent,
     Case,
     Variant,
     expand_matrix,
@@ -75,7 +76,8 @@ def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> No
         for o in b["options"]
         for n in b["batch_sizes"]
     }
-    found = [(*vars(cell.variant).values(), cell.batch_size) for cell in [*cases, *absent]]
+    cells: list[Case | Absent] = [*cases, *absent]
+    found = [(*vars(cell.variant).values(), cell.batch_size) for cell in cells]
     assert len(found) == len(set(found))
     assert set(found) == wanted
     assert all(cell.reason for cell in absent)

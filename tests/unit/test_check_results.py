@@ -58,7 +58,7 @@ class Results:
             cases=write("cases", matrix_rows(self.cases, [])),
             latency=write("latency", [latency_row(r) for r in self.records]),
             memory=write("memory", [memory_row(r) for r in self.records]),
-            throughput=write("throughput", throughput_rows(self.records)),
+            throughput=write("throughput", throughput_rows(self.records, {"cpu": 0}, "USD")),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
             pictures=[pictures],

@@ -44,7 +44,11 @@ def test_there_is_no_interval_of_two_samples(samples: list[float]) -> None:
 
 def test_a_failed_case_has_a_reason_and_no_numbers() -> None:
     record = make_failure(make_case(), "oom", "out of memory")
-    for row in (latency_row(record), memory_row(record), *throughput_rows([record])):
+    for row in (
+        latency_row(record),
+        memory_row(record),
+        *throughput_rows([record], {"cpu": 0}, "USD"),
+    ):
         assert row["status"] == "oom"
         assert row["reason"] == "out of memory"
         assert "latency_s" not in row
@@ -53,7 +57,7 @@ def test_a_failed_case_has_a_reason_and_no_numbers() -> None:
 
 
 def test_throughput_counts_the_images_of_a_batch() -> None:
-    rows = throughput_rows([make_record(make_case(4), [2.0, 2.0, 2.0])])
+    rows = throughput_rows([make_record(make_case(4), [2.0] * 3)], {"cpu": 0}, "USD")
     assert rows[0]["images_per_minute"] == 120.0
 
 
@@ -65,7 +69,7 @@ def test_largest_and_best_batch_are_marked_within_each_variant() -> None:
         make_failure(make_case(8), "oom", "out of memory"),
         make_record(make_case(1, precision="bf16"), [9.0]),
     ]
-    rows = throughput_rows(records)
+    rows = throughput_rows(records, {"cpu": 0}, "USD")
     assert [row["largest"] for row in rows] == [False, False, True, False, True]
     assert [row["best"] for row in rows] == [False, True, False, False, True]
 

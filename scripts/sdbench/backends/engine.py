@@ -28,6 +28,14 @@ SCHEDULERS = {
 Images = NDArray[np.float32]
 """Pictures of shape (batch, height, width, 3), values from 0 to 1."""
 
+Pictures = NDArray[np.uint8]
+"""Pictures of 8 bits, shape (batch, height, width, 3)."""
+
+
+def to_8_bits(images: Images) -> Pictures:
+    """Round values from 0 to 1 to levels from 0 to 255, as saving a picture does."""
+    return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
+
 
 def load_scheduler(model_folder: Path, name: str) -> Any:
     """Return the named sampler with the noise schedule that the model was trained with."""
@@ -50,6 +58,11 @@ def torch_device(case: Case) -> torch.device:
             f"finds {count} here"
         )
     return torch.device("cuda", index)
+
+
+def gpu_uuid(device: torch.device) -> str:
+    """Return the UUID of a GPU as NVML and `nvidia-smi` write it."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def threads(case: Case) -> int:

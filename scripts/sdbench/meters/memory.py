@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from sdbench import nvml
+from sdbench.backends.engine import gpu_uuid
+
 COUNTERS = (
     "loaded_bytes",
     "resident_peak_bytes",
@@ -60,7 +63,7 @@ def measure_memory(
         counters["peak_allocated_bytes"] = torch.cuda.max_memory_allocated(device)
         counters["peak_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
         counters["reserved_after_run_bytes"] = torch.cuda.memory_reserved(device)
-        counters["nvml_process_bytes"] = _nvml_process_bytes(device)
+        counters["nvml_process_bytes"] = nvml.process_bytes(gpu_uuid(device))
     return counters
 
 
@@ -120,18 +123,3 @@ def _status(field: str) -> int:
         if name == field:
             return int(value.split()[0]) * 1024
     raise KeyError(field)
-
-
-def _nvml_process_bytes(device: torch.device) -> int | None:
-    """Return what NVML says that this process holds on `device`; None where it does not say."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        # NVML numbers all GPUs of the machine, torch only those that it may see.
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
-        processes: list[Any] = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:
-        return None
-    return next((p.usedGpuMemory for p in processes if p.pid == os.getpid()), None)

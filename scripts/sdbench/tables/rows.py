@@ -33,6 +33,7 @@ def case_columns(record: Record) -> Row:
         **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],
         "reason": record["reason"],
+        "contended": record["contention"] and record["contention"]["contended"],
     }
 
 
@@ -88,8 +89,16 @@ def memory_row(record: Record) -> Row:
     return case_columns(record) | (record["memory"] or {})
 
 
-def throughput_rows(records: Iterable[Record]) -> list[Row]:
-    """Return the rows of the table `throughput`, each variant's largest and best batch marked."""
+def throughput_rows(
+    records: Iterable[Record], prices: Mapping[str, float], currency: str
+) -> list[Row]:
+    """Return the rows of the table `throughput`, each variant's largest and best batch marked.
+
+    Args:
+        records: the records of the matrix.
+        prices: by device, what an hour of it costs; 0 for unknown.
+        currency: of the prices.
+    """
     rows = []
     for record in records:
         row = case_columns(record)
@@ -103,6 +112,8 @@ def throughput_rows(records: Iterable[Record]) -> list[Row]:
                 # The slow end of the call is the low end of the rate.
                 "images_per_minute_ci_low": high and images / high,
                 "images_per_minute_ci_high": low and images / low,
+                **_energy(record["energy"], row["batch_size"]),
+                **_cost(prices[row["device"]], currency, median / row["batch_size"]),
             }
         rows.append(row)
     by_variant: dict[tuple[Any, ...], list[Row]] = {}
@@ -114,6 +125,45 @@ def throughput_rows(records: Iterable[Record]) -> list[Row]:
         max(ran, key=lambda row: row["batch_size"])["largest"] = True
         max(ran, key=lambda row: row["images_per_minute"])["best"] = True
     return rows
+
+
+def _energy(energy: Mapping[str, Any] | None, batch_size: int) -> Row:
+    if energy is None:
+        return {}
+    per_image = energy["energy_j"] / energy["calls"] / batch_size
+    return {"energy_j_per_image": per_image, "energy_source": energy["source"]}
+
+
+def _cost(price_per_hour: float, currency: str, seconds_per_image: float) -> Row:
+    if not price_per_hour:
+        return {}
+    cost = 1000 * seconds_per_image * price_per_hour / 3600
+    return {"cost_per_1000_images": cost, "currency": currency}
+
+
+def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> Row:
+    """Return the row of the table `noise` for one job.
+
+    Args:
+        record: any record of the job, which names model, device and backend.
+        start: seconds of the fixed work before the job's cases.
+        end: the same after them. Both are empty where the device is not there.
+    """
+    columns = case_columns(record)
+    row = {key: columns[key] for key in ("model", "device", "device_name", "backend")}
+    row["n"] = len(start) + len(end)
+    if not start or not end:
+        return row
+    first, last = float(np.median(start)), float(np.median(end))
+    q1, median, q3 = np.percentile([*start, *end], [25, 50, 75])
+    drift, spread = abs(last - first) / first, float((q3 - q1) / median)
+    return row | {
+        "start_s": first,
+        "end_s": last,
+        "drift": drift,
+        "spread": spread,
+        "noise": max(drift, spread),
+    }
 
 
 def _variant(row: Row) -> tuple[Any, ...]:

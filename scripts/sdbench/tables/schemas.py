@@ -46,6 +46,18 @@ SETTINGS = {
 }
 """What was drawn. Rows are comparable only where these and the model agree."""
 
+FLAG = pa.Column("boolean", nullable=True)
+
+CIRCUMSTANCES = {
+    "contended": FLAG,
+    "psnr_db": _number(),
+    "ssim": _number(-1.0),
+    "passes_gate": FLAG,
+}
+"""`contended`: something else used the device just before. `psnr_db`, `ssim`: the picture against
+the fp32 picture of PyTorch from the same latents, where the matrix has that; `passes_gate`: whether
+it keeps the config's `quality_gate`. Empty for seeded weights, whose pictures mean nothing."""
+
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),
     "reason": _text(nullable=True),
@@ -92,6 +104,7 @@ LATENCY = _table(
         "vae_decoder_s": _number(),
         "step_s": _number(),
         "unet_evaluations": _count(),
+        **CIRCUMSTANCES,
     },
     _CASE_KEY,
 )
@@ -126,10 +139,36 @@ THROUGHPUT = _table(
         "images_per_minute_ci_high": _number(),
         "largest": pa.Column(bool),
         "best": pa.Column(bool),
+        **CIRCUMSTANCES,
+        "energy_j_per_image": _number(),
+        "energy_source": _text(nullable=True),
+        "cost_per_1000_images": _number(),
+        "currency": _text(nullable=True),
     },
     _CASE_KEY,
 )
-"""`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute."""
+"""`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
+energy where the device counts it, money where the config has a price."""
+
+NOISE = _table(
+    {
+        "model": _text(),
+        "device": _text(),
+        "device_name": _text(nullable=True),
+        "backend": _text(),
+        "n": _count(),
+        "start_s": _number(),
+        "end_s": _number(),
+        "drift": _number(),
+        "spread": _number(),
+        "noise": _number(),
+    },
+    ["model", "device", "backend"],
+)
+"""A small fixed piece of work before and after the cases of a job: medians at the start and at the
+end; `drift`, the difference of the two as a share of the first; `spread`, the interquartile range
+of all as a share of their median; `noise`, the larger of both. Rows that differ by less cannot be
+told apart."""
 
 EXPORTS = _table(
     {

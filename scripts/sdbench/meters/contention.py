@@ -1,0 +1,85 @@
+"""Whether anything else uses the device, before it is measured."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+STAT = Path("/proc/stat")
+WATCH_S = 0.5
+"""How long the processors are watched. This process sleeps meanwhile: what is busy is another."""
+
+
+class ContentionError(Exception):
+    """The device is not ours alone, and the config says that this ends the case."""
+
+
+def busy_cores(watch_s: float = WATCH_S, stat: Path = STAT) -> float | None:
+    """Return how many processors were busy, on average, while this process slept `watch_s` seconds.
+
+    None where the system does not tell (man 5 proc, /proc/stat).
+    """
+    try:
+        before = _jiffies(stat)
+        time.sleep(watch_s)
+        after = _jiffies(stat)
+    except (OSError, ValueError):
+        return None
+    busy, total = after[0] - before[0], after[1] - before[1]
+    processors = sum(
+        line.startswith("cpu") and line[3].isdigit()
+        for line in stat.read_text(encoding="ascii").splitlines()
+    )
+    return processors * busy / total if total else 0.0
+
+
+def _jiffies(stat: Path) -> tuple[int, int]:
+    """Return the busy and all ticks of all processors together."""
+    name, *fields = stat.read_text(encoding="ascii").splitlines()[0].split()
+    if name != "cpu":
+        raise ValueError(name)
+    ticks = [int(field) for field in fields[:8]]  # guest time is in user time already
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def watch(
+    look: Callable[[], dict[str, Any]],
+    measuring: Mapping[str, Any],
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Look whether anything else uses the device, and do what the config says.
+
+    Args:
+        look: returns `busy_cores` and `gpu_processes`.
+        measuring: the config's settings `contention`, `max_busy_cores` and `contention_wait_s`.
+        sleep: waits for a number of seconds.
+
+    Returns:
+        What `look` saw last, with `contended` and the seconds `waited_s`.
+
+    Raises:
+        ContentionError: if the device is in use, with `fail` at once, with `wait` after the wait.
+    """
+    waited = 0.0
+    while True:
+        seen = look()
+        reasons = _reasons(seen, measuring)
+        if not reasons or measuring["contention"] == "warn":
+            return {**seen, "contended": bool(reasons), "waited_s": waited}
+        if measuring["contention"] == "fail" or waited >= measuring["contention_wait_s"]:
+            raise ContentionError(
+                f"something else uses the device: {', '.join(reasons)}, after waiting {waited:g} s "
+                "(measuring.contention in the config)"
+            )
+        sleep(5.0)
+        waited += 5.0
+
+
+def _reasons(seen: Mapping[str, Any], measuring: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    if seen["busy_cores"] is not None and seen["busy_cores"] > measuring["max_busy_cores"]:
+        reasons.append(f"{seen['busy_cores']:.2f} cores are busy")
+    for process in seen["gpu_processes"]:
+        reasons.append(f"process {process['pid']} computes on the GPU")
+    return reasons

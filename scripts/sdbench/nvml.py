@@ -1,0 +1,83 @@
+"""What NVIDIA's driver says of a GPU, through its management library (NVML).
+
+A GPU is named by its UUID: NVML counts all GPUs of the machine, torch only those it may see.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+
+def _handle(uuid: str) -> Any:
+    pynvml.nvmlInit()
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def process_bytes(uuid: str) -> int | None:
+    """Return the bytes that this process holds on the GPU; None where the driver does not say."""
+    with contextlib.suppress(pynvml.NVMLError):
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid)):
+            if process.pid == os.getpid():
+                held: int | None = process.usedGpuMemory
+                return held
+    return None
+
+
+def foreign_processes(uuid: str) -> list[dict[str, Any]]:
+    """Return pid and bytes of every other process that computes on the GPU."""
+    with contextlib.suppress(pynvml.NVMLError):
+        return [
+            {"pid": process.pid, "bytes": process.usedGpuMemory}
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
+            if process.pid != os.getpid()
+        ]
+    return []
+
+
+def total_energy_j(uuid: str) -> float | None:
+    """Return the joules that the GPU used since its driver was loaded; None before Volta."""
+    with contextlib.suppress(pynvml.NVMLError):
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))) / 1000
+    return None
+
+
+def describe_gpu(uuid: str) -> dict[str, Any]:
+    """Return what does not change while a case is measured; None for what the GPU does not say."""
+    handle = _handle(uuid)
+    return {
+        "uuid": uuid,
+        "driver": _ask(pynvml.nvmlSystemGetDriverVersion),
+        "power_limit_w": _milli(_ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)),
+        "ecc": _first(_ask(pynvml.nvmlDeviceGetEccMode, handle)),
+        "persistence_mode": _ask(pynvml.nvmlDeviceGetPersistenceMode, handle),
+    }
+
+
+def gpu_state(uuid: str) -> dict[str, Any]:
+    """Return clocks in MHz, temperature in degrees Celsius, power in watts, and the bit mask of
+    reasons for which the clocks are held down (nvmlClocksEventReasons)."""
+    handle = _handle(uuid)
+    return {
+        "sm_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        "memory_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        "temperature_c": _ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+        "power_w": _milli(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
+        "throttle_reasons": _ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
+    }
+
+
+def _ask(question: Callable[..., Any], *args: Any) -> Any:
+    with contextlib.suppress(pynvml.NVMLError):
+        return question(*args)
+    return None
+
+
+def _milli(value: float | None) -> float | None:
+    return None if value is None else value / 1000
+
+
+def _first(value: list[int] | None) -> int | None:
+    return value[0] if value else None

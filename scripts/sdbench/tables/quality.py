@@ -1,0 +1,69 @@
+"""Quality beside speed: every case's picture against the fp32 picture of the same latents."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sdbench.cases import NONE, digest
+from sdbench.comparison import Picture, compare_pictures
+from sdbench.errors import UserError
+from sdbench.files import sha256
+from sdbench.tables.rows import Record, Row
+
+
+def compare_cases(records: Sequence[tuple[Path, Record]], gate: Mapping[str, float]) -> list[Row]:
+    """Return `psnr_db`, `ssim` and `passes_gate` for each record, empty where nothing is to say.
+
+    The reference of a case is what PyTorch drew in fp32 without options from the same model and
+    settings, on the same device if the matrix has that, else on any. Any batch size will do: the
+    first picture starts from the same latents in all.
+
+    Args:
+        records: path and content of each record.
+        gate: the config's `min_ssim` and `min_psnr_db`.
+
+    Raises:
+        UserError: if a picture is gone or was changed since it was drawn; it names the file.
+    """
+    references: dict[tuple[str, ...], Path] = {}
+    for path, record in records:
+        variant = record["case"]["variant"]
+        exact = (variant["backend"], variant["precision"], variant["options"])
+        if exact == ("pytorch", "fp32", NONE) and record["picture"]:
+            picture = path.with_name(record["picture"]["file"])
+            references.setdefault((*_drawing(record), variant["device"]), picture)
+            references.setdefault(_drawing(record), picture)
+    rows: list[Row] = []
+    for path, record in records:
+        drawing = _drawing(record)
+        device = record["case"]["variant"]["device"]
+        reference = references.get((*drawing, device), references.get(drawing))
+        if record["picture"] is None or reference is None or record["weights"] == "seeded":
+            rows.append({})
+            continue
+        picture = path.with_name(record["picture"]["file"])
+        if not picture.exists() or sha256(picture) != record["picture"]["sha256"]:
+            raise UserError(f"{picture}: gone or changed since it was drawn: delete {path} too")
+        found = compare_pictures(_read(reference), _read(picture))
+        rows.append(
+            {
+                "psnr_db": found["psnr_db"],
+                "ssim": found["ssim"],
+                "passes_gate": found["ssim"] >= gate["min_ssim"]
+                and found["psnr_db"] >= gate["min_psnr_db"],
+            }
+        )
+    return rows
+
+
+def _drawing(record: Record) -> tuple[str, ...]:
+    """Return what two pictures must share to show the same thing."""
+    case: Mapping[str, Any] = record["case"]
+    return (case["variant"]["model"], digest(case["generation"]))
+
+
+def _read(path: Path) -> Picture:
+    return np.asarray(Image.open(path))

@@ -1,0 +1,79 @@
+"""Every picture is compared with the fp32 picture of the same latents, judged by the gate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdbench.errors import UserError
+from sdbench.files import sha256
+from sdbench.records import Record
+from sdbench.tables.quality import compare_cases
+from tests.unit.records_factory import make_case, make_failure, make_record
+
+GATE = {"min_ssim": 0.9, "min_psnr_db": 20.0}
+RIGHT = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def drawn(
+    folder: Path, name: str, pixels: Any, precision: str, **changes: Any
+) -> tuple[Path, Record]:
+    picture = folder / f"{name}.png"
+    Image.fromarray(pixels).save(picture)
+    record = make_record(
+        make_case(precision=precision),
+        picture={"file": picture.name, "sha256": sha256(picture)},
+        **changes,
+    )
+    return folder / f"{name}.json", record
+
+
+def test_rows_are_judged_against_the_reference(tmp_path: Path) -> None:
+    near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
+    rows = compare_cases(
+        [
+            drawn(tmp_path, "far", 255 - RIGHT, "fp16"),
+            drawn(tmp_path, "near", near, "bf16"),
+            drawn(tmp_path, "right", RIGHT, "fp32"),
+        ],
+        GATE,
+    )
+    assert [row["passes_gate"] for row in rows] == [False, True, True]
+    assert rows[2]["psnr_db"] == float("inf")
+    assert 40 < rows[1]["psnr_db"] < 43
+
+
+def test_both_bounds_of_the_gate_count(tmp_path: Path) -> None:
+    near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
+    pair = [drawn(tmp_path, "near", near, "bf16"), drawn(tmp_path, "right", RIGHT, "fp32")]
+    assert not compare_cases(pair, {"min_ssim": 0.9, "min_psnr_db": 50})[0]["passes_gate"]
+    assert not compare_cases(pair, {"min_ssim": 1.0, "min_psnr_db": 20})[0]["passes_gate"]
+
+
+def test_nothing_is_said_without_a_reference_or_a_picture(tmp_path: Path) -> None:
+    failed = tmp_path / "failed.json", make_failure(make_case(), "oom", "too big")
+    assert compare_cases([drawn(tmp_path, "a", RIGHT, "bf16"), failed], GATE) == [{}, {}]
+
+
+def test_pictures_of_seeded_weights_are_not_judged(tmp_path: Path) -> None:
+    pair = [
+        drawn(tmp_path, "a", RIGHT, "bf16", weights="seeded"),
+        drawn(tmp_path, "b", RIGHT, "fp32", weights="seeded"),
+    ]
+    assert compare_cases(pair, GATE) == [{}, {}]
+
+
+def test_other_settings_are_another_picture(tmp_path: Path) -> None:
+    path, record = drawn(tmp_path, "a", RIGHT, "bf16")
+    case = record["case"]
+    record["case"] = {**case, "generation": {**case["generation"], "seed": 1}}
+    assert compare_cases([(path, record), drawn(tmp_path, "b", RIGHT, "fp32")], GATE)[0] == {}
+
+
+def test_a_picture_that_was_changed_is_refused(tmp_path: Path) -> None:
+    pair = [drawn(tmp_path, "a", RIGHT, "bf16"), drawn(tmp_path, "b", RIGHT, "fp32")]
+    Image.fromarray(255 - RIGHT).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png: gone or changed"):
+        compare_cases(pair, GATE)

@@ -25,7 +25,11 @@ from sdbench.models.sources import check_sources
 
 def in_workflow(path):
     "Return a file of the workflow, by a short name where it is run from its own folder."
-    return os.path.relpath(WORKFLOW / path) if Path.cwd() == WORKFLOW else str(WORKFLOW / path)
+    return (
+        os.path.relpath(WORKFLOW / path)
+        if Path.cwd() == WORKFLOW
+        else str(WORKFLOW / path)
+    )
 
 
 def resource(name):
@@ -46,8 +50,12 @@ def refuse(error):
 
 try:
     config_files = [Path(file) for file in dict.fromkeys(workflow.configfiles)]
-    config.update(check_config(config, load_schema(WORKFLOW / "config/schema.yaml"), config_files))
-    check_sources(config["models"], WORKFLOW, WORKFLOW / "resources/architectures", config_files)
+    config.update(
+        check_config(config, load_schema(WORKFLOW / "config/schema.yaml"), config_files)
+    )
+    check_sources(
+        config["models"], WORKFLOW, WORKFLOW / "resources/architectures", config_files
+    )
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
     if not CASES:
@@ -66,35 +74,45 @@ onstart:
             refuse(f"{config_files[-1]}: devices.{name}.{reason}")
 
 
-# quality_animation is a GIF and an output of its own.
 FIGURES = [
-    "speed",
-    "devices",
-    "memory",
-    "throughput",
-    "batch_throughput",
-    "autocast_speed",
-    "autocast_memory",
-    "attention",
-    "quality_steps",
-    "quality_curve",
-    "quality_panel",
+    "speed.png",
+    "devices.png",
+    "memory.png",
+    "throughput.png",
+    "batch_throughput.png",
+    "autocast_speed.png",
+    "autocast_memory.png",
+    "attention.png",
+    "quality_steps.png",
+    "quality_curve.png",
+    "quality_panel.png",
+    "quality_animation.gif",
 ]
 
 
 def sweeps():
     "Return (model, device, backend) of every job that measures."
-    return list(dict.fromkeys((c.variant.model, c.variant.device, c.variant.backend) for c in CASES))
+    return list(
+        dict.fromkeys(
+            (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
+        )
+    )
 
 
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     if "local" in source:
-        return str(WORKFLOW / source["local"]) if not Path.cwd() == WORKFLOW else source["local"]
+        return (
+            str(WORKFLOW / source["local"])
+            if not Path.cwd() == WORKFLOW
+            else source["local"]
+        )
     return f"{config['pathvars']['results']}/models/{wildcards.model}"
 
 
 def models_from(source):
     "Return a pattern that matches the names of the models with this kind of source."
-    names = [name for name, model in config["models"].items() if source in model["source"]]
+    names = [
+        name for name, model in config["models"].items() if source in model["source"]
+    ]
     return "|".join(re.escape(name) for name in names) or "(?!)"

@@ -20,9 +20,6 @@ rule export_onnx:
     output:
         graph=directory("<results>/onnx/{model}/{network}"),
         record="<results>/onnx/{model}/{network}.json",
-    params:
-        opset=config["export"]["opset"],
-        tolerance=config["export"]["tolerance"],
     log:
         "<logs>/export_onnx/{model}/{network}.log",
     benchmark:
@@ -31,5 +28,8 @@ rule export_onnx:
         network="|".join(NETWORKS),
     conda:
         "../envs/onnx.yaml"
+    params:
+        opset=config["export"]["opset"],
+        tolerance=config["export"]["tolerance"],
     script:
         "../scripts/export_onnx.py"

@@ -48,17 +48,17 @@ rule measure_sweep:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
         # and a record that still holds must survive that.
         index="<results>/records/{model}/{device}/{backend}/index.json",
-    params:
-        cases=sweep_cases,
-        measuring=config["measuring"],
     log:
         "<logs>/measure_sweep/{model}/{device}/{backend}.log",
     benchmark:
         "<benchmarks>/measure_sweep/{model}/{device}/{backend}.tsv"
+    conda:
+        "../envs/{backend}.yaml"
     # Nothing else may run beside a measurement, so the job takes every core that Snakemake has. How
     # many threads the networks get is the device's own setting.
     threads: workflow.cores
-    conda:
-        "../envs/{backend}.yaml"
+    params:
+        cases=sweep_cases,
+        measuring=config["measuring"],
     script:
         "../scripts/measure_sweep.py"

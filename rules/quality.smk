@@ -16,7 +16,9 @@ def drawn_case(wildcards):
 def quality_steps(wildcards):
     entry = quality_entry(wildcards.model)
     count = entry["trajectory_steps"]
-    return list(range(1, count + 1)) if entry["runs"] == "all" else sorted(entry["runs"])
+    return (
+        list(range(1, count + 1)) if entry["runs"] == "all" else sorted(entry["runs"])
+    )
 
 
 VARIANT_KEYS = ["model", "device", "backend", "precision", "options"]
@@ -42,18 +44,20 @@ rule draw_images:
         code=lambda wildcards: engine_code(wildcards) + library("quality.py"),
     output:
         f"<results>/quality/{VARIANT}.npz",
-    params:
-        case=drawn_case,
-        runs=quality_steps,
-        trajectory_steps=lambda wildcards: quality_entry(wildcards.model)["trajectory_steps"],
     log:
         f"<logs>/draw_images/{VARIANT}.log",
     benchmark:
         f"<benchmarks>/draw_images/{VARIANT}.tsv"
-    # Drawing beside a measurement would disturb it.
-    threads: workflow.cores
     conda:
         "../envs/{backend}.yaml"
+    # Drawing beside a measurement would disturb it.
+    threads: workflow.cores
+    params:
+        case=drawn_case,
+        runs=quality_steps,
+        trajectory_steps=lambda wildcards: quality_entry(wildcards.model)[
+            "trajectory_steps"
+        ],
     script:
         "../scripts/draw_images.py"
 

@@ -9,13 +9,17 @@ rule collect_cases:
     input:
         code=TABLE_CODE,
     output:
-        report("<results>/tables/cases.csv", category="Tables", caption="../report/cases.rst"),
-    params:
-        rows=matrix_rows(CASES, ABSENT),
+        report(
+            "<results>/tables/cases.csv",
+            category="Tables",
+            caption="../report/cases.rst",
+        ),
     log:
         "<logs>/collect_cases.log",
     conda:
         "../envs/tables.yaml"
+    params:
+        rows=matrix_rows(CASES, ABSENT),
     script:
         "../scripts/collect_cases.py"
 
@@ -30,10 +34,14 @@ rule collect_records:
         code=TABLE_CODE + library("records.py", "tables/quality.py", "comparison.py"),
     output:
         latency=report(
-            "<results>/tables/latency.csv", category="Tables", caption="../report/latency.rst"
+            "<results>/tables/latency.csv",
+            category="Tables",
+            caption="../report/latency.rst",
         ),
         memory=report(
-            "<results>/tables/memory.csv", category="Tables", caption="../report/memory_table.rst"
+            "<results>/tables/memory.csv",
+            category="Tables",
+            caption="../report/memory_table.rst",
         ),
         throughput=report(
             "<results>/tables/throughput.csv",
@@ -41,16 +49,21 @@ rule collect_records:
             caption="../report/throughput_table.rst",
         ),
         noise=report(
-            "<results>/tables/noise.csv", category="Tables", caption="../report/noise.rst"
+            "<results>/tables/noise.csv",
+            category="Tables",
+            caption="../report/noise.rst",
         ),
-    params:
-        prices={name: device["price_per_hour"] for name, device in config["devices"].items()},
-        currency=config["currency"],
-        gate=config["quality_gate"],
     log:
         "<logs>/collect_records.log",
     conda:
         "../envs/tables.yaml"
+    params:
+        prices={
+            name: device["price_per_hour"]
+            for name, device in config["devices"].items()
+        },
+        currency=config["currency"],
+        gate=config["quality_gate"],
     script:
         "../scripts/collect_records.py"
 
@@ -60,12 +73,20 @@ rule collect_exports:
     input:
         records=collect(
             "<results>/onnx/{model}/{network}.json",
-            model=list(dict.fromkeys(m for m, _, backend in sweeps() if backend == "onnxruntime")),
+            model=list(
+                dict.fromkeys(
+                    m for m, _, backend in sweeps() if backend == "onnxruntime"
+                )
+            ),
             network=NETWORKS,
         ),
         code=TABLE_CODE,
     output:
-        report("<results>/tables/exports.csv", category="Tables", caption="../report/exports.rst"),
+        report(
+            "<results>/tables/exports.csv",
+            category="Tables",
+            caption="../report/exports.rst",
+        ),
     log:
         "<logs>/collect_exports.log",
     conda:
@@ -77,15 +98,24 @@ rule collect_exports:
 rule collect_quality:
     "Make the table of how far pictures are from the reference's."
     input:
-        comparisons=[f"<results>/quality/{variant_path(other)}.csv" for _, other in COMPARED],
+        comparisons=[
+            f"<results>/quality/{variant_path(other)}.csv" for _, other in COMPARED
+        ],
         manifests=collect(
-            "<results>/models/{model}.json", model=[reference.model for reference, _ in PAIRS]
+            "<results>/models/{model}.json",
+            model=[reference.model for reference, _ in PAIRS],
         ),
         code=TABLE_CODE,
     output:
         report(
-            "<results>/tables/quality.csv", category="Tables", caption="../report/quality.rst"
+            "<results>/tables/quality.csv",
+            category="Tables",
+            caption="../report/quality.rst",
         ),
+    log:
+        "<logs>/collect_quality.log",
+    conda:
+        "../envs/tables.yaml"
     params:
         pairs=[
             {
@@ -95,10 +125,6 @@ rule collect_quality:
             }
             for reference, other in COMPARED
         ],
-    log:
-        "<logs>/collect_quality.log",
-    conda:
-        "../envs/tables.yaml"
     script:
         "../scripts/collect_quality.py"
 
@@ -113,7 +139,7 @@ rule check_results:
             for variant in [reference, *others]
         ],
         # Last of all: a failed case must not keep the figures from being drawn.
-        figures=collect("<results>/figures/{figure}.png", figure=FIGURES),
+        figures=collect("<results>/figures/{figure}", figure=FIGURES),
     output:
         "<results>/checks.txt",
     log:

@@ -1,0 +1,308 @@
+# One figure to a rule. Figures read tables and pictures only, so that a figure can be drawn again
+# without touching a device.
+
+# Modules that decide a figure: changing a colour draws the figures again and measures nothing.
+FRAME_CODE = library(
+    "published.py",
+    "tables/schemas.py",
+    "figures/style.py",
+    "figures/labels.py",
+    "figures/frame.py",
+)
+BAR_CODE = FRAME_CODE + library("figures/results.py", "figures/panels.py")
+CURVE_CODE = FRAME_CODE + library("figures/curves.py")
+PICTURE_CODE = FRAME_CODE + library("figures/pictures.py", "figures/tiles.py")
+
+DEVICE_KINDS = {name: device["kind"] for name, device in config["devices"].items()}
+
+# What the picture figures compare: lists of the same length, one entry for each compared variant.
+REFERENCES = [
+    f"<results>/quality/{variant_path(reference)}.npz" for reference, _ in COMPARED
+]
+OTHERS = [f"<results>/quality/{variant_path(other)}.npz" for _, other in COMPARED]
+
+
+rule plot_speed:
+    "Draw seconds per image at batch 1, by device and precision."
+    input:
+        latency="<results>/tables/latency.csv",
+        published=resource("published.csv"),
+        code=BAR_CODE + library("figures/latency.py"),
+    output:
+        png=report(
+            "<results>/figures/speed.png",
+            category="Speed",
+            caption="../report/speed.rst",
+            labels={"shows": "time per image", "by": "device and precision"},
+        ),
+        svg="<results>/figures/speed.svg",
+    log:
+        "<logs>/plot_speed.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        campaigns=config["published"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_speed.py"
+
+
+rule plot_devices:
+    "Draw seconds per image of every device at its best settings."
+    input:
+        latency="<results>/tables/latency.csv",
+        published=resource("published.csv"),
+        code=BAR_CODE + library("figures/latency.py"),
+    output:
+        png=report(
+            "<results>/figures/devices.png",
+            category="Speed",
+            caption="../report/devices.rst",
+            labels={"shows": "time per image", "by": "device, best settings"},
+        ),
+        svg="<results>/figures/devices.svg",
+    log:
+        "<logs>/plot_devices.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        campaigns=config["published"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_devices.py"
+
+
+rule plot_memory:
+    "Draw the memory that one image needs, each counter apart."
+    input:
+        memory="<results>/tables/memory.csv",
+        published=resource("published.csv"),
+        code=BAR_CODE + library("figures/memory.py"),
+    output:
+        png=report(
+            "<results>/figures/memory.png",
+            category="Memory",
+            caption="../report/memory.rst",
+            labels={"shows": "memory", "by": "device and precision"},
+        ),
+        svg="<results>/figures/memory.svg",
+    log:
+        "<logs>/plot_memory.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        campaigns=config["published"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_memory.py"
+
+
+rule plot_throughput:
+    "Draw images per minute at the largest batch of each device and precision."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        published=resource("published.csv"),
+        code=BAR_CODE,
+    output:
+        png=report(
+            "<results>/figures/throughput.png",
+            category="Throughput",
+            caption="../report/throughput.rst",
+            labels={"shows": "images per minute", "by": "device and precision"},
+        ),
+        svg="<results>/figures/throughput.svg",
+    log:
+        "<logs>/plot_throughput.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        campaigns=config["published"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_throughput.py"
+
+
+rule plot_batch_throughput:
+    "Draw images per minute against batch size, up to where memory ends."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        published=resource("published.csv"),
+        code=BAR_CODE + CURVE_CODE,
+    output:
+        png=report(
+            "<results>/figures/batch_throughput.png",
+            category="Throughput",
+            caption="../report/batch_throughput.rst",
+            labels={"shows": "images per minute", "by": "batch size"},
+        ),
+        svg="<results>/figures/batch_throughput.svg",
+    log:
+        "<logs>/plot_batch_throughput.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        campaigns=config["published"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_batch_throughput.py"
+
+
+rule plot_autocast_speed:
+    "Draw seconds per image with and without autocast."
+    input:
+        latency="<results>/tables/latency.csv",
+        code=BAR_CODE + library("figures/latency.py", "figures/autocast.py"),
+    output:
+        png=report(
+            "<results>/figures/autocast_speed.png",
+            category="Speed",
+            caption="../report/autocast_speed.rst",
+            labels={"shows": "time per image", "by": "autocast"},
+        ),
+        svg="<results>/figures/autocast_speed.svg",
+    log:
+        "<logs>/plot_autocast_speed.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_autocast_speed.py"
+
+
+rule plot_autocast_memory:
+    "Draw memory with and without autocast."
+    input:
+        memory="<results>/tables/memory.csv",
+        code=BAR_CODE + library("figures/memory.py", "figures/autocast.py"),
+    output:
+        png=report(
+            "<results>/figures/autocast_memory.png",
+            category="Memory",
+            caption="../report/autocast_memory.rst",
+            labels={"shows": "memory", "by": "autocast"},
+        ),
+        svg="<results>/figures/autocast_memory.svg",
+    log:
+        "<logs>/plot_autocast_memory.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_autocast_memory.py"
+
+
+rule plot_attention:
+    "Draw speed and memory of the attention implementations, side by side."
+    input:
+        latency="<results>/tables/latency.csv",
+        memory="<results>/tables/memory.csv",
+        code=BAR_CODE + library("figures/latency.py", "figures/memory.py"),
+    output:
+        png=report(
+            "<results>/figures/attention.png",
+            category="Speed",
+            caption="../report/attention.rst",
+            labels={"shows": "time and memory", "by": "attention"},
+        ),
+        svg="<results>/figures/attention.svg",
+    log:
+        "<logs>/plot_attention.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_attention.py"
+
+
+rule plot_quality_steps:
+    "Draw strips of pictures over steps: reference, others and differences."
+    input:
+        quality="<results>/tables/quality.csv",
+        references=REFERENCES,
+        others=OTHERS,
+        code=PICTURE_CODE,
+    output:
+        png=report(
+            "<results>/figures/quality_steps.png",
+            category="Quality",
+            caption="../report/quality_steps.rst",
+            labels={"shows": "pictures", "by": "steps"},
+        ),
+        svg="<results>/figures/quality_steps.svg",
+    log:
+        "<logs>/plot_quality_steps.log",
+    conda:
+        "../envs/figures.yaml"
+    script:
+        "../scripts/plot_quality_steps.py"
+
+
+rule plot_quality_curve:
+    "Draw PSNR and SSIM against steps."
+    input:
+        quality="<results>/tables/quality.csv",
+        code=CURVE_CODE + library("figures/pictures.py"),
+    output:
+        png=report(
+            "<results>/figures/quality_curve.png",
+            category="Quality",
+            caption="../report/quality_curve.rst",
+            labels={"shows": "PSNR and SSIM", "by": "steps"},
+        ),
+        svg="<results>/figures/quality_curve.svg",
+    log:
+        "<logs>/plot_quality_curve.log",
+    conda:
+        "../envs/figures.yaml"
+    script:
+        "../scripts/plot_quality_curve.py"
+
+
+rule plot_quality_panel:
+    "Draw reference, other and difference at one step."
+    input:
+        quality="<results>/tables/quality.csv",
+        references=REFERENCES,
+        others=OTHERS,
+        code=PICTURE_CODE,
+    output:
+        png=report(
+            "<results>/figures/quality_panel.png",
+            category="Quality",
+            caption="../report/quality_panel.rst",
+            labels={"shows": "pictures", "by": "one step"},
+        ),
+        svg="<results>/figures/quality_panel.svg",
+    log:
+        "<logs>/plot_quality_panel.log",
+    conda:
+        "../envs/figures.yaml"
+    params:
+        panel_steps=[quality_entry(other.model)["panel_step"] for _, other in COMPARED],
+    script:
+        "../scripts/plot_quality_panel.py"
+
+
+rule plot_quality_animation:
+    "Draw reference, other and difference over the steps, as a film."
+    input:
+        quality="<results>/tables/quality.csv",
+        references=REFERENCES,
+        others=OTHERS,
+        code=PICTURE_CODE,
+    output:
+        gif=report(
+            "<results>/figures/quality_animation.gif",
+            category="Quality",
+            caption="../report/quality_animation.rst",
+            labels={"shows": "pictures", "by": "steps, as a film"},
+        ),
+    log:
+        "<logs>/plot_quality_animation.log",
+    conda:
+        "../envs/figures.yaml"
+    script:
+        "../scripts/plot_quality_animation.py"

@@ -1,0 +1,140 @@
+"""Draw speed and memory of the attention implementations, side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.figures.labels import TIMES, backend_label
+from sdbench.figures.latency import latency_cell
+from sdbench.figures.memory import counted, memory_cell, peak_counter
+from sdbench.figures.panels import (
+    Cell,
+    Sheet,
+    absent_cell,
+    calls_note,
+    draw_sheet,
+    make_panels,
+    missing_cell,
+    source_note,
+)
+from sdbench.figures.results import ATTENTION_ORDER, Result, measured, without_attention
+from sdbench.figures.style import PRECISIONS, save_figure
+from sdbench.tables.schemas import LATENCY, MEMORY, read_table
+
+_NAMES = {"sdpa": "SDPA"}
+
+
+def plot_attention(
+    latency: Path, memory: Path, kinds: Mapping[str, str], png: Path, svg: Path
+) -> None:
+    """Draw seconds and memory of one image for each attention implementation.
+
+    Args:
+        latency: table of schema LATENCY.
+        memory: table of schema MEMORY.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    save_figure(draw_sheet(attention_sheet(latency, memory, kinds)), png, svg)
+
+
+def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    shown = compared(measured(read_table(latency, LATENCY), kinds))
+    memories = {
+        (r.place, r.options): r
+        for r in measured(read_table(memory, MEMORY), kinds)
+        if r.batch_size == 1
+    }
+    defaults = {_without_backend(r): r for r in shown if r.attention == "sdpa"}
+
+    def cells(result: Result) -> tuple[Cell, ...]:
+        default = defaults.get(_without_backend(result))
+        held = memories.get((result.place, result.options))
+        held_default = memories.get((default.place, default.options)) if default else None
+        speed = latency_cell(result, _ratio(_seconds(result), _seconds(default), result is default))
+        if held is None:
+            return speed, absent_cell("memory") if result.ok else missing_cell(result)
+        space = memory_cell(
+            held,
+            peak_counter(held),
+            _ratio(_bytes(held), _bytes(held_default), held is held_default),
+            beside=False,
+        )
+        return speed, space
+
+    return Sheet(
+        title="What the attention implementation costs",
+        subtitle="Time and memory of one call with one prompt, no other option; 1 GB is 10⁹ bytes. "
+        f"Shorter is better. Grey: the ratio ({TIMES}) to PyTorch's SDPA in the same precision.",
+        panels=make_panels(
+            shown,
+            lambda r: (
+                "seconds per image",
+                "peak GB above load" if r.kind == "cpu" else "peak GB allocated",
+            ),
+            cells,
+            label=_label,
+        ),
+        footnote=source_note(shown, f"time: {calls_note(shown)}; memory: one pass per case"),
+        missing="No precision was measured with more than one attention implementation at batch 1.",
+        interval="quartiles",
+    )
+
+
+def compared(results: Sequence[Result]) -> list[Result]:
+    """Keep what differs in attention alone, where there is more than one kind to compare."""
+    single = [r for r in results if r.batch_size == 1 and not without_attention(r)]
+    kinds_of: dict[tuple[object, ...], set[str]] = {}
+    for result in single:
+        kinds_of.setdefault(_without_backend(result), set()).add(result.attention)
+    devices = list(dict.fromkeys(r.device for r in single))
+    precisions = list(PRECISIONS)
+    return sorted(
+        (r for r in single if len(kinds_of[_without_backend(r)]) > 1),
+        key=lambda r: (
+            devices.index(r.device),
+            precisions.index(r.precision) if r.precision in precisions else len(precisions),
+            ATTENTION_ORDER.index(r.attention),
+        ),
+    )
+
+
+def _without_backend(result: Result) -> tuple[object, ...]:
+    return (result.condition, result.model, result.device, result.precision)
+
+
+def _seconds(result: Result | None) -> float | None:
+    return result.numbers.get("latency_s") if result else None
+
+
+def _bytes(result: Result | None) -> float | None:
+    return counted(result, peak_counter(result)) if result else None
+
+
+def _ratio(value: float | None, whole: float | None, default: bool) -> str:
+    if default or value is None or not whole:
+        return ""
+    return f"{value / whole:.2f} {TIMES}"
+
+
+def _label(result: Result, among: Sequence[Result]) -> str:
+    label = f"{result.precision}, {_NAMES.get(result.attention, result.attention)}"
+    if result.backend != "pytorch":
+        label += f" ({backend_label(result.backend)})"
+    if len({r.model for r in among}) > 1:
+        label += f", {result.model}"
+    return label
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_attention(
+            Path(snakemake.input.latency),
+            Path(snakemake.input.memory),
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

@@ -1,0 +1,60 @@
+"""Draw the memory of each precision with and without autocast."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdbench.figures.autocast import autocast_pairs, autocast_panels
+from sdbench.figures.memory import GB_AXIS, MARKS, PEAK_ALLOCATED, RESIDENT, memory_cell
+from sdbench.figures.panels import Sheet, draw_sheet, source_note
+from sdbench.figures.results import Result, measured
+from sdbench.figures.style import save_figure
+from sdbench.tables.schemas import MEMORY, read_table
+
+
+def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], png: Path, svg: Path) -> None:
+    """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
+
+    Args:
+        memory: table of schema MEMORY.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    save_figure(draw_sheet(autocast_memory_sheet(memory, kinds)), png, svg)
+
+
+def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    pairs = autocast_pairs(measured(read_table(memory, MEMORY), kinds))
+    shown = [result for pair in pairs for result in pair if result is not None]
+    return Sheet(
+        title="What autocast does to memory",
+        subtitle="Memory of one call with one prompt, with and without autocast and otherwise "
+        "alike. 1 GB is 10⁹ bytes.",
+        panels=autocast_panels(
+            pairs,
+            lambda result: (f"{_counter(result)}, {GB_AXIS}",),
+            lambda result: memory_cell(result, _counter(result)),
+        ),
+        footnote=source_note(shown, "highest values of one pass per case"),
+        missing="No case with autocast was measured at batch size 1.",
+        marks=MARKS,
+        solid="without autocast",
+        pale="with autocast",
+    )
+
+
+def _counter(result: Result) -> str:
+    return RESIDENT if result.kind == "cpu" else PEAK_ALLOCATED
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_autocast_memory(
+            Path(snakemake.input.memory),
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

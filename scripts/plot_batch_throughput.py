@@ -1,0 +1,124 @@
+"""Draw images per minute against batch size, up to where memory ends."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, draw_curves
+from sdbench.figures.labels import listing, status_label
+from sdbench.figures.panels import calls_note, panel_title, source_note
+from sdbench.figures.results import Result, measured, plainest, published, setting_label
+from sdbench.figures.style import save_figure
+from sdbench.published import load_published
+from sdbench.tables.schemas import THROUGHPUT, read_table
+
+MARKERS = {"pytorch": "o", "onnxruntime": "s"}
+
+
+def plot_batch_throughput(
+    throughput: Path,
+    published_table: Path,
+    campaigns: Sequence[str],
+    kinds: Mapping[str, str],
+    png: Path,
+    svg: Path,
+) -> None:
+    """Draw images per minute of each batch size with default options, one plot for each device.
+
+    Args:
+        throughput: table of schema THROUGHPUT.
+        published_table: table of schema PUBLISHED.
+        campaigns: which of its campaigns are shown.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    sheet = batch_sheet(throughput, published_table, campaigns, kinds)
+    save_figure(draw_curves(sheet), png, svg)
+
+
+def batch_sheet(
+    throughput: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
+) -> CurveSheet:
+    """Return what the figure holds."""
+    results = measured(read_table(throughput, THROUGHPUT), kinds)
+    results += published(load_published(published_table, campaigns))
+    shown = plainest(results, batches=True)
+    return CurveSheet(
+        title="Images per minute against batch size",
+        subtitle="Default options (or the fewest that were measured, named). Higher is better. "
+        "Each device has an axis of its own, from zero.",
+        xlabel="images per batch",
+        sections=_sections(shown),
+        footnote=source_note(shown, calls_note(shown)),
+        missing="No case was measured, and no published campaign is shown.",
+        interval="95 % interval",
+    )
+
+
+def _sections(shown: Sequence[Result]) -> list[Section]:
+    own_first = sorted(shown, key=lambda r: r.published)
+    sections = []
+    for condition, kind in dict.fromkeys((r.condition, r.kind) for r in own_first):
+        members = [r for r in own_first if (r.condition, r.kind) == (condition, kind)]
+        of_device = [
+            [r for r in members if r.device == device]
+            for device in dict.fromkeys(r.device for r in members)
+        ]
+        alone = [
+            own[0]
+            for own in of_device
+            if len({r.batch_size for r in own}) == 1 and all(r.ok for r in own)
+        ]
+        plots = tuple(_plot(own) for own in of_device if own[0] not in alone)
+        words = f"One batch size alone, so no curve: {listing(r.device for r in alone)}."
+        sections.append(Section(panel_title(members), plots, words if alone else ""))
+    return sections
+
+
+def _plot(members: Sequence[Result]) -> Plot:
+    curves = []
+    notes = []
+    for place in dict.fromkeys(r.place for r in members):
+        line = sorted((r for r in members if r.place == place), key=lambda r: r.batch_size)
+        label = setting_label(line[0], members)
+        if any(r.ok or r.status == "oom" for r in line):
+            curves.append(_curve(label, line))
+        notes += [
+            f"{label}, batch {r.batch_size}: {status_label(r.status, '')}"
+            for r in line
+            if r.status in ("unsupported", "error")
+        ]
+    own = any(not r.published for r in members)
+    return Plot(members[0].device, "images per minute", tuple(curves), tuple(notes), bold=own)
+
+
+def _curve(label: str, line: Sequence[Result]) -> Curve:
+    drawn = [r for r in line if r.ok]
+    numbers = [r.numbers for r in drawn]
+    has_interval = bool(drawn) and all("images_per_minute_ci_low" in n for n in numbers)
+    misfits = [r.batch_size for r in line if r.status == "oom"]
+    return Curve(
+        label=label,
+        precision=line[0].precision,
+        x=tuple(float(r.batch_size) for r in drawn),
+        y=tuple(n["images_per_minute"] for n in numbers),
+        low=tuple(n["images_per_minute_ci_low"] for n in numbers) if has_interval else (),
+        high=tuple(n["images_per_minute_ci_high"] for n in numbers) if has_interval else (),
+        published=line[0].published,
+        marker=MARKERS.get(line[0].backend, "D"),
+        misfit=float(min(misfits)) if misfits else None,
+    )
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_batch_throughput(
+            Path(snakemake.input.throughput),
+            Path(snakemake.input.published),
+            snakemake.params.campaigns,
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

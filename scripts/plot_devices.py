@@ -1,0 +1,86 @@
+"""Draw seconds per image of every device, CPU and GPU, at its best settings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.figures.latency import latency_cell
+from sdbench.figures.panels import (
+    Sheet,
+    draw_sheet,
+    make_panels,
+    source_note,
+)
+from sdbench.figures.results import Result, best_of, measured, published, setting_label
+from sdbench.figures.style import save_figure
+from sdbench.published import load_published
+from sdbench.tables.schemas import LATENCY, read_table
+
+
+def plot_devices(
+    latency: Path,
+    published_table: Path,
+    campaigns: Sequence[str],
+    kinds: Mapping[str, str],
+    png: Path,
+    svg: Path,
+) -> None:
+    """Draw the shortest median time of one image that each device reached with each backend.
+
+    Args:
+        latency: table of schema LATENCY.
+        published_table: table of schema PUBLISHED.
+        campaigns: which of its campaigns are shown.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    save_figure(draw_sheet(devices_sheet(latency, published_table, campaigns, kinds)), png, svg)
+
+
+def devices_sheet(
+    latency: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
+) -> Sheet:
+    """Return what the figure holds."""
+    results = measured(read_table(latency, LATENCY), kinds)
+    results += published(load_published(published_table, campaigns))
+    shown = best_of(
+        [result for result in results if result.batch_size == 1],
+        key=lambda r: (r.condition, r.campaign, r.kind, r.device, r.backend),
+        value=lambda r: r.numbers["latency_s"],
+    )
+    return Sheet(
+        title="Every device at its best",
+        subtitle="Seconds of one call with one prompt, on a logarithmic axis, with the fastest "
+        "precision and options of each device and backend. Further left is better.",
+        panels=make_panels(
+            shown,
+            lambda _: ("seconds per image (logarithmic)",),
+            lambda result: (latency_cell(result),),
+            label=_label,
+            kinds_apart=False,
+            order="ranked",
+            log=True,
+        ),
+        footnote=source_note(shown, "medians of n calls"),
+        missing="No case with batch size 1 was measured, and no published campaign is shown.",
+        interval="quartiles",
+    )
+
+
+def _label(result: Result, among: Sequence[Result]) -> str:
+    # Without numbers no settings were best, and all of them failed.
+    return setting_label(result, among) if result.ok else f"{result.precision} and all others"
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_devices(
+            Path(snakemake.input.latency),
+            Path(snakemake.input.published),
+            snakemake.params.campaigns,
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

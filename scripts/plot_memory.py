@@ -1,0 +1,106 @@
+"""Draw the memory that one image needs, by device and precision, each counter apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sdbench.figures.memory import (
+    AFTER_RUN,
+    GB_AXIS,
+    MARKS,
+    PEAK_ALLOCATED,
+    PUBLISHED_AFTER_RUN,
+    RESIDENT,
+    memory_cell,
+)
+from sdbench.figures.panels import (
+    Sheet,
+    draw_sheet,
+    make_panels,
+    source_note,
+)
+from sdbench.figures.results import Result, measured, plainest, published
+from sdbench.figures.style import save_figure
+from sdbench.published import load_published
+from sdbench.tables.schemas import MEMORY, read_table
+
+
+def plot_memory(
+    memory: Path,
+    published_table: Path,
+    campaigns: Sequence[str],
+    kinds: Mapping[str, str],
+    png: Path,
+    svg: Path,
+) -> None:
+    """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
+
+    Args:
+        memory: table of schema MEMORY.
+        published_table: table of schema PUBLISHED.
+        campaigns: which of its campaigns are shown, as far as they name memory.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    save_figure(draw_sheet(memory_sheet(memory, published_table, campaigns, kinds)), png, svg)
+
+
+def memory_sheet(
+    memory: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
+) -> Sheet:
+    """Return what the figure holds."""
+    own = [r for r in measured(read_table(memory, MEMORY), kinds) if r.batch_size == 1]
+    others = _with_counter(published(load_published(published_table, campaigns)))
+    shown = [counted for result in plainest(own) for counted in _counters(result)] + plainest(
+        result for result in others if result.batch_size == 1
+    )
+    return Sheet(
+        title="Memory to draw one image",
+        subtitle="One prompt, default options (or the fewest that were measured, named). Counters "
+        "that do not count the same have panels of their own. 1 GB is 10⁹ bytes.",
+        panels=make_panels(
+            shown,
+            lambda _: (GB_AXIS,),
+            lambda result: (memory_cell(result, result.counter),),
+            heading=lambda result: result.counter,
+        ),
+        footnote=source_note(shown, "highest values of one pass per case"),
+        missing="No case with batch size 1 was measured, and no published campaign names memory.",
+        marks=MARKS,
+    )
+
+
+def _counters(result: Result) -> list[Result]:
+    """Return the result once for each counter that has a panel."""
+    if result.kind == "cpu":
+        return [replace(result, counter=RESIDENT)]
+    return [replace(result, counter=counter) for counter in (PEAK_ALLOCATED, AFTER_RUN)]
+
+
+def _with_counter(results: Sequence[Result]) -> list[Result]:
+    """Return the published results of campaigns that name memory, each with its counter.
+
+    A row that ran out of memory names no counter: it has that of its campaign.
+    """
+    counters = {r.campaign: r.counter for r in results if r.counter}
+    named = [
+        replace(r, counter=counters[r.campaign])
+        for r in results
+        if r.campaign in counters and (r.counter or not r.ok)
+    ]
+    return [replace(r, counter=AFTER_RUN) if r.counter == PUBLISHED_AFTER_RUN else r for r in named]
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_memory(
+            Path(snakemake.input.memory),
+            Path(snakemake.input.published),
+            snakemake.params.campaigns,
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

@@ -1,0 +1,160 @@
+"""Draw reference, other and difference of each compared variant at one step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sdbench.figures import style
+from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, words_height
+from sdbench.figures.labels import shorten
+from sdbench.figures.pictures import (
+    Comparison,
+    Picture,
+    amplification,
+    difference,
+    load_comparisons,
+    missing_words,
+    nearest_step,
+    score_text,
+)
+from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+
+_LABEL, _GAP = 1.85, 0.1
+_TILE = (INNER - _LABEL - 2 * _GAP) / 3
+_HEADS = 0.22
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row: a comparison, in a mode, after a step, which may not be the one wanted."""
+
+    comparison: Comparison
+    mode: str
+    step: int
+    wanted: int
+
+    @property
+    def pictures(self) -> tuple[Picture, Picture, NDArray[np.uint8]]:
+        """Return the reference's picture, the other's, and the map of their difference."""
+        reference = self.comparison.reference.at(self.mode, self.step)
+        other = self.comparison.other.at(self.mode, self.step)
+        return reference, other, difference(reference, other)
+
+    @property
+    def label(self) -> str:
+        """Say what was drawn, after how many steps, and how alike it is."""
+        lines = [shorten(self.comparison.model, 22), self.comparison.label]
+        if self.mode == "runs":
+            lines.append(f"full run of {self.step} steps")
+        else:
+            lines.append(f"state after step {self.step} of one run")
+        if self.step != self.wanted:
+            lines.append(f"(nearest to {self.wanted})")
+        lines.append(score_text(self.comparison, self.mode, self.step).replace(", ", "\n"))
+        return "\n".join(line for line in lines if line)
+
+
+def plot_quality_panel(
+    quality: Path,
+    references: Sequence[Path],
+    others: Sequence[Path],
+    panel_steps: Sequence[int],
+    png: Path,
+    svg: Path,
+) -> None:
+    """Draw a row of three pictures for each compared variant.
+
+    Args:
+        quality: table of schema QUALITY.
+        references: for each of `others` the archive of its reference.
+        others: archives of the compared variants (`sdbench.figures.pictures`).
+        panel_steps: for each of `others` the step to show.
+        png: written.
+        svg: written.
+    """
+    figure = draw_panel(load_comparisons(quality, references, others), panel_steps)
+    style.save_figure(figure, png, svg)
+
+
+def draw_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
+    """Return the figure; a full run is shown where there is one, else a state of the long run."""
+    with style.styled():
+        return _draw(comparisons, panel_steps)
+
+
+def _draw(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
+    shown = [
+        choose(comparison, wanted)
+        for comparison, wanted in zip(comparisons, panel_steps, strict=True)
+        if not comparison.words
+    ]
+    words = missing_words(comparisons)
+    factor = amplification(row.pictures[2] for row in shown)
+    heights = [_tile_height(row) + _GAP for row in shown]
+    body = sum(heights) + words_height(words) + (_HEADS + BAR_HEIGHT if shown else 0)
+    frame = draw_frame(
+        "What the other settings draw",
+        "The same prompt, latents and number of steps as the reference, picture by picture.",
+        difference_note(factor) if shown else "",
+        body,
+    )
+    top = frame.top
+    if shown:
+        for column, head in enumerate(("reference", "other", "difference")):
+            frame.figure.text(frame.x(_left(column)), frame.y(top), head, va="top", weight="bold")
+        top += _HEADS
+    for row, height in zip(shown, heights, strict=True):
+        _draw_row(frame, row, top, factor)
+        top += height
+    frame.say(words, top)
+    if shown:
+        draw_bar(frame, top + words_height(words), factor)
+    return frame.figure
+
+
+def choose(comparison: Comparison, wanted: int) -> Shown:
+    """Return what to show of a comparison that has pictures: the run nearest to `wanted` steps."""
+    mode = "runs" if comparison.steps("runs") else "trajectory"
+    return Shown(comparison, mode, nearest_step(comparison.steps(mode), wanted), wanted)
+
+
+def _tile_height(row: Shown) -> float:
+    height, width = row.comparison.reference.images[row.mode].shape[1:3]
+    return max(float(_TILE * height / width), 1.1)
+
+
+def _draw_row(frame: Frame, row: Shown, top: float, factor: int) -> None:
+    for column, picture in enumerate(row.pictures):
+        draw_tile(frame, picture, _left(column), top, _TILE, factor)
+    label = style.wrap(row.label, style.TEXT, _LABEL - 0.1)
+    frame.figure.text(frame.x(MARGIN), frame.y(top), label, va="top", linespacing=1.35)
+    frame.figure.text(
+        frame.x(_left(0) + 0.05),
+        frame.y(top + 0.05),
+        row.comparison.reference_label,
+        va="top",
+        fontsize=style.SMALL,
+        bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+    )
+
+
+def _left(column: int) -> float:
+    return MARGIN + _LABEL + column * (_TILE + _GAP)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_quality_panel(
+            Path(snakemake.input.quality),
+            [Path(path) for path in snakemake.input.references],
+            [Path(path) for path in snakemake.input.others],
+            snakemake.params.panel_steps,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

@@ -1,0 +1,193 @@
+"""Draw strips of pictures over steps: the reference, the others, and where they differ."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sdbench.figures import style
+from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, heading_height, words_height
+from sdbench.figures.labels import plural
+from sdbench.figures.pictures import (
+    MODES,
+    Comparison,
+    amplification,
+    choose_steps,
+    difference,
+    load_comparisons,
+    missing_words,
+    score_text,
+)
+from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+
+COLUMNS = 8
+_LABEL, _GAP, _STEPS, _SCORE, _STRIP_GAP = 1.3, 0.06, 0.2, 0.15, 0.22
+_TILE = (INNER - _LABEL - _GAP * (COLUMNS - 1)) / COLUMNS
+
+Strip = tuple[str, list[Comparison]]
+"""A mode, and the comparisons with one reference."""
+
+
+def plot_quality_steps(
+    quality: Path, references: Sequence[Path], others: Sequence[Path], png: Path, svg: Path
+) -> None:
+    """Draw for each reference and mode the pictures after chosen steps.
+
+    Args:
+        quality: table of schema QUALITY.
+        references: for each of `others` the archive of its reference.
+        others: archives of the compared variants (`sdbench.figures.pictures`).
+        png: written.
+        svg: written.
+    """
+    figure = draw_strips(load_comparisons(quality, references, others))
+    style.save_figure(figure, png, svg)
+
+
+def draw_strips(comparisons: Sequence[Comparison]) -> Figure:
+    """Return the figure of all comparisons."""
+    with style.styled():
+        return _draw(comparisons)
+
+
+def _draw(comparisons: Sequence[Comparison]) -> Figure:
+    strips = _strips(comparisons)
+    factor = amplification(m for strip in strips for maps in _maps(strip) for m in maps)
+    words = missing_words(comparisons)
+    body = sum(_height(strip) for strip in strips) + words_height(words)
+    body += BAR_HEIGHT if strips else 0
+    frame = draw_frame(
+        "What the other settings draw, step by step",
+        "The same prompt and latents. Below each difference: PSNR. A full run of N steps is not "
+        "the N-th state of a longer run: their timesteps differ.",
+        difference_note(factor) if strips else "",
+        body,
+    )
+    top = frame.top
+    for strip in strips:
+        _draw_strip(frame, strip, top, factor)
+        top += _height(strip)
+    frame.say(words, top)
+    if strips:
+        draw_bar(frame, top + words_height(words), factor)
+    return frame.figure
+
+
+def _strips(comparisons: Sequence[Comparison]) -> list[Strip]:
+    seen = [c for c in comparisons if not c.words]
+    return [
+        (mode, members)
+        for key in dict.fromkeys((c.model, c.reference_label) for c in seen)
+        for mode in MODES
+        if (members := [c for c in seen if (c.model, c.reference_label) == key and c.steps(mode)])
+    ]
+
+
+def _steps(strip: Strip) -> list[int]:
+    mode, members = strip
+    shared = set(members[0].steps(mode)).intersection(*(c.steps(mode) for c in members))
+    return choose_steps(sorted(shared), COLUMNS)
+
+
+def _maps(strip: Strip) -> list[list[NDArray[np.uint8]]]:
+    """Return for each comparison of a strip where its pictures differ, step by step."""
+    mode, members = strip
+    return [
+        [difference(c.reference.at(mode, step), c.other.at(mode, step)) for step in _steps(strip)]
+        for c in members
+    ]
+
+
+def _tile_height(strip: Strip) -> float:
+    mode, members = strip
+    height, width = members[0].reference.images[mode].shape[1:3]
+    return float(_TILE * height / width)
+
+
+def _title(strip: Strip) -> str:
+    mode, members = strip
+    count = len(members[0].steps(mode))
+    return f"{members[0].model}: {MODES[mode]} ({plural(count, 'picture')} compared)"
+
+
+def _height(strip: Strip) -> float:
+    _, members = strip
+    rows = 1 + 2 * len(members)
+    return (
+        heading_height(_title(strip))
+        + _STEPS
+        + rows * (_tile_height(strip) + _GAP)
+        + len(members) * _SCORE
+        + _STRIP_GAP
+    )
+
+
+def _draw_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
+    mode, members = strip
+    steps = _steps(strip)
+    tall = _tile_height(strip)
+    frame.heading(_title(strip), top)
+    at = top + heading_height(_title(strip))
+    for column, step in enumerate(steps):
+        noun = "N = " if mode == "runs" else "step "
+        frame.figure.text(
+            frame.x(_left(column) + _TILE / 2), frame.y(at), f"{noun}{step}", ha="center", va="top"
+        )
+    at += _STEPS
+    first = members[0]
+    _draw_row(
+        frame,
+        f"reference:\n{first.reference_label}",
+        [first.reference.at(mode, step) for step in steps],
+        at,
+    )
+    at += tall + _GAP
+    for comparison, maps in zip(members, _maps(strip), strict=True):
+        _draw_row(frame, comparison.label, [comparison.other.at(mode, s) for s in steps], at)
+        at += tall + _GAP
+        _draw_row(frame, "difference", maps, at, factor)
+        at += tall + 0.02
+        for column, step in enumerate(steps):
+            frame.figure.text(
+                frame.x(_left(column) + _TILE / 2),
+                frame.y(at),
+                score_text(comparison, mode, step, short=True),
+                ha="center",
+                va="top",
+                fontsize=style.SMALL,
+                color=style.GREY,
+            )
+        at += _SCORE + _GAP - 0.02
+
+
+def _draw_row(
+    frame: Frame, label: str, pictures: Sequence[NDArray[np.uint8]], top: float, factor: int = 1
+) -> None:
+    tall = 0.0
+    for column, picture in enumerate(pictures):
+        tall = draw_tile(frame, picture, _left(column), top, _TILE, factor)
+    frame.figure.text(
+        frame.x(MARGIN),
+        frame.y(top + tall / 2),
+        style.wrap(label, style.TEXT, _LABEL - 0.1),
+        va="center",
+    )
+
+
+def _left(column: int) -> float:
+    return MARGIN + _LABEL + column * (_TILE + _GAP)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_quality_steps(
+            Path(snakemake.input.quality),
+            [Path(path) for path in snakemake.input.references],
+            [Path(path) for path in snakemake.input.others],
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

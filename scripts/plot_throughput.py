@@ -1,0 +1,102 @@
+"""Draw images per minute at the largest batch of each device and precision."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.figures.panels import (
+    Cell,
+    Sheet,
+    draw_sheet,
+    make_panels,
+    missing_cell,
+    source_note,
+    value_text,
+)
+from sdbench.figures.results import Result, best_of, measured, plainest, published
+from sdbench.figures.style import save_figure
+from sdbench.published import load_published
+from sdbench.tables.schemas import THROUGHPUT, read_table
+
+
+def plot_throughput(
+    throughput: Path,
+    published_table: Path,
+    campaigns: Sequence[str],
+    kinds: Mapping[str, str],
+    png: Path,
+    svg: Path,
+) -> None:
+    """Draw images per minute at the largest batch that ran, with default options.
+
+    Args:
+        throughput: table of schema THROUGHPUT.
+        published_table: table of schema PUBLISHED.
+        campaigns: which of its campaigns are shown.
+        kinds: device name -> `cpu` or `cuda`.
+        png: written.
+        svg: written.
+    """
+    sheet = throughput_sheet(throughput, published_table, campaigns, kinds)
+    save_figure(draw_sheet(sheet), png, svg)
+
+
+def throughput_sheet(
+    throughput: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
+) -> Sheet:
+    """Return what the figure holds."""
+    results = measured(read_table(throughput, THROUGHPUT), kinds)
+    results += published(load_published(published_table, campaigns))
+    plain = plainest(results, batches=True)
+    shown = best_of(plain, key=lambda r: r.place, value=lambda r: -r.batch_size)
+    return Sheet(
+        title="Images per minute at the largest batch",
+        subtitle="Default options (or the fewest that were measured, named), at the largest batch "
+        "that ran. Longer is better. Only bars of one panel may be compared.",
+        panels=make_panels(
+            shown,
+            lambda _: ("images per minute",),
+            lambda result: (_cell(result, plain),),
+            most_first=True,
+        ),
+        footnote=source_note(shown, "from medians of n calls"),
+        missing="No case was measured, and no published campaign is shown.",
+        interval="95 % interval",
+    )
+
+
+def _cell(result: Result, plain: Sequence[Result]) -> Cell:
+    if not result.ok:
+        return missing_cell(result)
+    numbers = result.numbers
+    extra = [f"batch {result.batch_size}"]
+    too_large = [
+        r.batch_size
+        for r in plain
+        if r.place == result.place and r.status == "oom" and r.batch_size > result.batch_size
+    ]
+    if too_large:
+        extra.append(f"{min(too_large)} does not fit")
+    if "n" in numbers:
+        extra.append(f"n = {numbers['n']:.0f}")
+    value = numbers["images_per_minute"]
+    return Cell(
+        value,
+        value_text(result, value),
+        ", ".join(extra),
+        numbers.get("images_per_minute_ci_low"),
+        numbers.get("images_per_minute_ci_high"),
+    )
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_throughput(
+            Path(snakemake.input.throughput),
+            Path(snakemake.input.published),
+            snakemake.params.campaigns,
+            snakemake.params.kinds,
+            Path(snakemake.output.png),
+            Path(snakemake.output.svg),
+        )

@@ -1,0 +1,1 @@
+"""Figures: tables in, PNG and SVG out. Nothing here measures, and nothing touches a device."""

@@ -1,0 +1,21 @@
+"""The bar of a time."""
+
+from sdbench.figures.panels import Cell, missing_cell, value_text
+from sdbench.figures.results import Result
+
+
+def latency_cell(result: Result, extra: str | None = None) -> Cell:
+    """Return the median seconds of one call with its quartiles, and n behind it if no `extra`."""
+    if not result.ok:
+        return missing_cell(result)
+    numbers = result.numbers
+    value = numbers["latency_s"]
+    if extra is None:
+        extra = f"n = {numbers['n']:.0f}" if "n" in numbers else ""
+    return Cell(
+        value,
+        value_text(result, value, "s"),
+        extra,
+        numbers.get("latency_q1_s"),
+        numbers.get("latency_q3_s"),
+    )

@@ -1,0 +1,67 @@
+"""Which memory counter a bar shows, and what it is called."""
+
+from sdbench.figures.labels import number
+from sdbench.figures.panels import Cell, absent_cell, missing_cell, value_text
+from sdbench.figures.results import Result
+
+GB = 1e9
+GB_AXIS = "GB (10⁹ bytes)"
+
+RESIDENT = "peak resident memory of the process"
+ABOVE_LOAD = "peak resident memory above the level after load"
+PEAK_ALLOCATED = "peak allocated by torch"
+AFTER_RUN = "reserved after the run, as in 2022"
+PUBLISHED_AFTER_RUN = "torch reserved after run"
+"""What PUBLISHED calls the counter `AFTER_RUN`."""
+
+COLUMNS = {
+    RESIDENT: "resident_peak_bytes",
+    ABOVE_LOAD: "resident_above_load_bytes",
+    PEAK_ALLOCATED: "peak_allocated_bytes",
+    AFTER_RUN: "reserved_after_run_bytes",
+}
+"""Counter -> column of MEMORY."""
+
+_BESIDE = {
+    RESIDENT: (("o", "loaded_bytes"),),
+    PEAK_ALLOCATED: (("D", "peak_reserved_bytes"), ("^", "nvml_process_bytes")),
+}
+_GLYPHS = {"o": "●", "D": "◆", "^": "▲"}
+MARKS = (
+    ("o", "after load"),
+    ("D", "peak reserved by torch"),
+    ("^", "process, as NVML sees it"),
+)
+"""Marker -> what it shows: the counters beside the one that has the bar."""
+
+
+def peak_counter(result: Result) -> str:
+    """Return the counter that tells the variants of a device apart best."""
+    return ABOVE_LOAD if result.kind == "cpu" else PEAK_ALLOCATED
+
+
+def counted(result: Result, counter: str) -> float | None:
+    """Return what a counter showed in bytes; None if it was not recorded."""
+    column = "memory_bytes" if result.published else COLUMNS[counter]
+    return result.numbers.get(column)
+
+
+def memory_cell(result: Result, counter: str, extra: str = "", beside: bool = True) -> Cell:
+    """Return the bar of one counter in GB, with markers for those beside it."""
+    if not result.ok:
+        return missing_cell(result)
+    value = counted(result, counter)
+    if value is None:
+        return absent_cell(counter)
+    marks = tuple(
+        (marker, result.numbers[column] / GB)
+        for marker, column in (_BESIDE.get(counter, ()) if beside else ())
+        if column in result.numbers
+    )
+    words = [f"{_GLYPHS[marker]} {number(size)}" for marker, size in marks]
+    return Cell(
+        value / GB,
+        value_text(result, value / GB, "GB"),
+        "  ".join([*words, extra]).rstrip(),
+        marks=marks,
+    )

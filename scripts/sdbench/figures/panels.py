@@ -1,0 +1,546 @@
+"""Bars in panels: the form of every figure that compares devices and precisions.
+
+A figure is a column of panels, one for each condition, so that what is not comparable shares no
+axis. A panel is a list of rows, grouped by device; a row has a bar in each of the panel's columns,
+or says in words why there is none. Everything is placed in inches, so that forty devices make the
+figure longer and nothing smaller.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.transforms import blended_transform_factory
+
+from sdbench.figures import style
+from sdbench.figures.frame import MARGIN, Frame, Whisker, draw_frame, heading_height, words_height
+from sdbench.figures.labels import (
+    KINDS,
+    condition_label,
+    listing,
+    number,
+    plural,
+    published_number,
+    status_label,
+)
+from sdbench.figures.results import Result, setting_label
+
+_GAP = 0.12
+_ROW, _GROUP_GAP, _LINE = 0.235, 0.13, 0.15
+_AXIS_BELOW, _PANEL_GAP = 0.42, 0.2
+_NAME_MAX, _LABEL_MAX = 1.75, 2.5
+_BAR = 0.66
+
+
+Order = Literal["own first", "ranked"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a row shows in one column.
+
+    `value`, `low`, `high` and `marks` (marker, value) are in the unit of the column's axis. Without
+    a value, `text` says why there is none; with one, it is written behind the bar, `extra` greyer.
+    """
+
+    value: float | None
+    text: str
+    extra: str = ""
+    low: float | None = None
+    high: float | None = None
+    marks: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def end(self) -> float:
+        """Where the drawing ends and the text begins."""
+        return max([self.value or 0.0, self.high or 0.0, *(value for _, value in self.marks)])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a panel: a way of running, on a device (`group`)."""
+
+    group: str
+    label: str
+    precision: str
+    cells: tuple[Cell, ...]
+    published: bool = False
+    pale: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A whole figure.
+
+    `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
+    what is shown in words where there is no panel, `solid` and `pale` what such bars are.
+    """
+
+    title: str
+    subtitle: str
+    panels: Sequence[Panel]
+    footnote: str
+    missing: str
+    interval: str = ""
+    marks: tuple[tuple[str, str], ...] = ()
+    solid: str = "measured here"
+    pale: str = ""
+
+
+def missing_cell(result: Result) -> Cell:
+    """Return the cell of a result without numbers: its status in words."""
+    return Cell(None, status_label(result.status, result.reason))
+
+
+def value_text(result: Result, value: float, unit: str = "") -> str:
+    """Return a value of a result with its unit, with no more digits than are known."""
+    digits = published_number(value) if result.published else number(value)
+    return f"{digits} {unit}".rstrip()
+
+
+def absent_cell(what: str) -> Cell:
+    """Return the cell of a result that is ok, but has not this number."""
+    return Cell(None, f"{what}: not recorded")
+
+
+def make_panels(
+    results: Sequence[Result],
+    columns: Callable[[Result], tuple[str, ...]],
+    cells: Callable[[Result], tuple[Cell, ...]],
+    *,
+    label: Callable[[Result, Sequence[Result]], str] = setting_label,
+    heading: Callable[[Result], str] = lambda result: "",
+    kinds_apart: bool = True,
+    order: Order = "own first",
+    most_first: bool = False,
+    pale: Callable[[Result], bool] = lambda result: False,
+    log: bool = False,
+) -> list[Panel]:
+    """Sort results into panels: one for each condition, heading and kind of device.
+
+    Args:
+        results: what is shown, each as one row.
+        columns: labels of the axes of the panel that a result is in.
+        cells: what a result shows in each column.
+        label: what a row is called, given the results in its panel.
+        heading: what the title of a panel says beside its condition.
+        kinds_apart: whether CPUs and GPUs have panels of their own.
+        order: `own first`: own devices in the order of the table, then the published ones from best
+            to worst; `ranked`: all from best to worst.
+        most_first: whether the most is the best, and not the least.
+        pale: whether the bar of a result is drawn pale.
+        log: whether the axes are logarithmic.
+    """
+
+    def where(result: Result) -> tuple[object, ...]:
+        kind = result.kind if kinds_apart else ""
+        return (result.condition, kind, heading(result))
+
+    places = list(dict.fromkeys(where(r) for r in sorted(results, key=lambda r: r.published)))
+    panels = []
+    for place in places:
+        members = [r for r in results if where(r) == place]
+        rows = [
+            Row(r.device, label(r, members), r.precision, cells(r), r.published, pale(r))
+            for r in members
+        ]
+        title = panel_title(members, heading(members[0]), kinds_apart)
+        ordered = _ordered(rows, order, most_first)
+        panels.append(Panel(title, columns(members[0]), ordered, log))
+    return panels
+
+
+def panel_title(members: Sequence[Result], heading: str = "", kinds_apart: bool = True) -> str:
+    """Say what results that share a panel have in common.
+
+    That is their kind of device (if `kinds_apart`), their condition, `heading`, whether all were
+    published, and whether own ones are of seeded weights.
+    """
+    first = members[0]
+    title = condition_label(first.condition)
+    if kinds_apart:
+        title = f"{KINDS[first.kind]}: {title}"
+    if heading:
+        title += f" — {heading}"
+    if all(r.published for r in members):
+        return title + " (published)"
+    if any(r.weights == "seeded" for r in members):
+        mixed = any(r.published for r in members)
+        title += " (weights measured here: seeded)" if mixed else " (weights: seeded)"
+    return title
+
+
+def draw_sheet(sheet: Sheet) -> Figure:
+    """Draw a sheet; nothing is left out, and nothing overlaps however much it holds."""
+    with style.styled():
+        return _draw(sheet)
+
+
+def source_note(results: Sequence[Result], own: str) -> str:
+    """Say where the numbers of a figure come from; `own` says how the own ones were taken."""
+    devices = list(dict.fromkeys(r.device for r in results if not r.published))
+    campaigns = list(dict.fromkeys(r.campaign for r in results if r.published))
+    note = []
+    if devices:
+        names = listing(devices) if len(devices) <= 6 else plural(len(devices), "device")
+        note.append(f"Measured here: {names}; {own}.")
+    if campaigns:
+        note.append(
+            f"Published, without spread: {listing(campaigns)} (resources/README.md says how)."
+        )
+    return " ".join(note)
+
+
+def calls_note(results: Sequence[Result]) -> str:
+    """Say of how many calls the own results are medians."""
+    counts = [int(r.numbers["n"]) for r in results if not r.published and "n" in r.numbers]
+    if not counts:
+        return "nothing could be timed"
+    least, most = min(counts), max(counts)
+    calls = plural(most, "call") if least == most else f"{least} to {most} calls"
+    return f"medians of n = {calls}"
+
+
+def _ordered(rows: Sequence[Row], order: Order, most_first: bool) -> tuple[Row, ...]:
+    groups: dict[tuple[bool, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.published, row.group), []).append(row)
+
+    def worth(row: Row) -> float:
+        value = row.cells[0].value
+        return math.inf if value is None else -value if most_first else value
+
+    def rank(key: tuple[bool, str]) -> tuple[bool, float]:
+        best = min(worth(row) for row in groups[key])
+        if order == "ranked":
+            return (False, best)
+        return (key[0], best if key[0] else 0.0)
+
+    if order == "ranked":
+        groups = {key: sorted(members, key=worth) for key, members in groups.items()}
+    return tuple(row for key in sorted(groups, key=rank) for row in groups[key])
+
+
+def _draw(sheet: Sheet) -> Figure:
+    panels = [_fit_text(panel) for panel in sheet.panels]
+    name_width = max((_names_width(panel) for panel in panels), default=0.0)
+    label_width = max((_labels_width(panel) for panel in panels), default=0.0)
+    body = sum(_height(panel) for panel in panels) if panels else words_height([sheet.missing])
+    frame = draw_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _legend_handles(sheet))
+    if not panels:
+        frame.say([sheet.missing], frame.top)
+    top = frame.top
+    for panel in panels:
+        _draw_panel(frame, panel, top, name_width, label_width)
+        top += _height(panel)
+    return frame.figure
+
+
+def _fit_text(panel: Panel) -> Panel:
+    rows = tuple(
+        replace(
+            row,
+            group=style.wrap(row.group, style.TEXT, _NAME_MAX, bold=not row.published),
+            label=style.wrap(row.label, style.TEXT, _LABEL_MAX),
+        )
+        for row in panel.rows
+    )
+    return replace(panel, rows=rows)
+
+
+def _names_width(panel: Panel) -> float:
+    return max(
+        (style.text_width(r.group, style.TEXT, bold=not r.published) for r in panel.rows),
+        default=0.0,
+    )
+
+
+def _labels_width(panel: Panel) -> float:
+    return max((style.text_width(r.label, style.TEXT) for r in panel.rows), default=0.0)
+
+
+def _groups(panel: Panel) -> list[list[Row]]:
+    return [
+        list(rows) for _, rows in itertools.groupby(panel.rows, lambda r: (r.published, r.group))
+    ]
+
+
+def _row_height(row: Row) -> float:
+    return _ROW + _LINE * row.label.count("\n")
+
+
+def _group_height(rows: Sequence[Row]) -> float:
+    name = _LINE * (1 + rows[0].group.count("\n")) + 0.08
+    return max(sum(_row_height(row) for row in rows), name)
+
+
+def _axis_height(panel: Panel) -> float:
+    groups = _groups(panel)
+    return sum(_group_height(rows) for rows in groups) + _GROUP_GAP * len(groups)
+
+
+def _height(panel: Panel) -> float:
+    return heading_height(panel.title) + _axis_height(panel) + _AXIS_BELOW + _PANEL_GAP
+
+
+def _draw_panel(
+    frame: Frame, panel: Panel, top: float, name_width: float, label_width: float
+) -> None:
+    frame.heading(panel.title, top)
+    left = MARGIN + name_width + _GAP + label_width + _GAP
+    tall = _axis_height(panel)
+    gap = 0.2
+    wide = (style.WIDTH - MARGIN - left - gap * (len(panel.columns) - 1)) / len(panel.columns)
+    for column, label in enumerate(panel.columns):
+        axes = frame.axes(
+            left + column * (wide + gap), top + heading_height(panel.title), wide, tall
+        )
+        axes.set_ylim(tall, 0)
+        axes.set_yticks([])
+        axes.set_xlabel(label)
+        _set_scale(axes, panel, column, wide)
+        _draw_rows(axes, panel, column)
+        if column == 0:
+            _draw_names(frame.figure, axes, panel, left - _GAP)
+
+
+def _draw_names(figure: Figure, axes: Axes, panel: Panel, right: float) -> None:
+    left = MARGIN
+    across = blended_transform_factory(figure.transFigure, axes.transData)
+    at = 0.0
+    for number_of_group, rows in enumerate(_groups(panel)):
+        if number_of_group:
+            axes.add_line(
+                Line2D(
+                    [left / style.WIDTH, 1 - MARGIN / style.WIDTH],
+                    [at, at],
+                    color=style.GRID,
+                    linewidth=0.7,
+                    transform=across,
+                    clip_on=False,
+                )
+            )
+        tall = _group_height(rows) + _GROUP_GAP
+        axes.text(
+            left / style.WIDTH,
+            at + tall / 2,
+            rows[0].group,
+            transform=across,
+            va="center_baseline",
+            weight="normal" if rows[0].published else "bold",
+            linespacing=1.15,
+        )
+        for row, centre in _centres(rows, at):
+            axes.text(
+                right / style.WIDTH,
+                centre,
+                row.label,
+                transform=across,
+                va="center_baseline",
+                ha="right",
+                linespacing=1.15,
+            )
+        at += tall
+
+
+def _centres(rows: Sequence[Row], top: float) -> list[tuple[Row, float]]:
+    spare = _group_height(rows) + _GROUP_GAP - sum(_row_height(row) for row in rows)
+    at = top + spare / 2
+    placed = []
+    for row in rows:
+        placed.append((row, at + _row_height(row) / 2))
+        at += _row_height(row)
+    return placed
+
+
+def _draw_rows(axes: Axes, panel: Panel, column: int) -> None:
+    at = 0.0
+    for rows in _groups(panel):
+        for row, centre in _centres(rows, at):
+            _draw_cell(axes, panel, row, row.cells[column], centre)
+        at += _group_height(rows) + _GROUP_GAP
+
+
+def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None:
+    if cell.value is None:
+        start = axes.get_xlim()[0]
+        wide = float(axes.get_position().width) * style.WIDTH
+        axes.annotate(
+            style.fit(cell.text, style.TEXT, wide - 0.15),
+            (start, y),
+            (4, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            color=style.ALARM,
+            style="italic",
+            annotation_clip=False,
+        )
+        return
+    dark = style.colour(row.precision)
+    hollow = row.published or row.pale
+    if panel.log:
+        axes.plot([axes.get_xlim()[0], cell.value], [y, y], color=style.GRID, linewidth=0.8)
+        axes.plot(
+            cell.value,
+            y,
+            marker="o",
+            markersize=6.5,
+            color=dark,
+            linestyle="none",
+            markerfacecolor=style.PAPER if row.published else dark,
+            markeredgewidth=1.6,
+        )
+    else:
+        axes.barh(
+            y,
+            cell.value,
+            height=_BAR * _ROW,
+            edgecolor=dark,
+            linewidth=0.9,
+            facecolor=style.lighter(dark, 0.75 if row.published else 0.5) if hollow else dark,
+            hatch=style.HATCH if row.published else None,
+        )
+    if cell.low is not None and cell.high is not None:
+        spread = [[max(cell.value - cell.low, 0)], [max(cell.high - cell.value, 0)]]
+        # A pale line below the dark one keeps it visible on the darkest bar.
+        lines = ((style.INK, 1.0),) if panel.log else ((style.PAPER, 2.2), (style.INK, 1.0))
+        for tint, width in lines:
+            axes.errorbar(
+                cell.value,
+                y,
+                xerr=spread,
+                color=tint,
+                linewidth=width,
+                capsize=2.2,
+                capthick=width,
+                linestyle="none",
+                zorder=1.9 if panel.log else 3,
+            )
+    for marker, value in cell.marks:
+        axes.plot(
+            value,
+            y,
+            marker=marker,
+            color=style.INK,
+            markersize=5.5,
+            linestyle="none",
+            markeredgecolor=style.PAPER,
+            markeredgewidth=0.7,
+        )
+    axes.annotate(
+        cell.text, (cell.end, y), (6, 0), textcoords="offset points", va="center_baseline"
+    )
+    if cell.extra:
+        after = 6 + 72 * style.text_width(cell.text, style.TEXT) + 6
+        axes.annotate(
+            cell.extra,
+            (cell.end, y),
+            (after, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            color=style.GREY,
+            fontsize=style.SMALL,
+        )
+
+
+def _cell_text_width(cell: Cell) -> float:
+    extra = style.text_width(cell.extra, style.SMALL) + 6 / 72 if cell.extra else 0.0
+    return style.text_width(cell.text, style.TEXT) + extra + 14 / 72
+
+
+def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
+    """Choose limits that leave room for the text behind every bar."""
+    cells = [row.cells[column] for row in panel.rows]
+    drawn = [cell for cell in cells if cell.value is not None]
+    axes.grid(axis="y", visible=False)
+    if not drawn or max(cell.end for cell in drawn) <= 0:
+        axes.set_xlim(0, 1)
+        axes.set_xticks([])
+        return
+    room = [(cell.end, max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn]
+    if panel.log:
+        ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in drawn]
+        start = math.log10(min(ends)) - 0.12
+        stop = max(start + (math.log10(end) - start) / share for end, share in room)
+        short = max(1 - (stop - start), 0)
+        start, stop = start - short / 2, stop + short / 2
+        axes.set_xscale("log")
+        axes.set_xlim(10**start, 10**stop)
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.set_xlim(0, max(end / share for end, share in room))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(max(3, int(wide * 1.6)), steps=[1, 2, 5]))
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
+    rows = [row for panel in sheet.panels for row in panel.rows]
+    cells = [cell for row in rows for cell in row.cells]
+    log = any(panel.log for panel in sheet.panels)
+    grey = style.OTHER
+    handles: list[Patch | Line2D] = []
+
+    def dot(face: str) -> Line2D:
+        return Line2D(
+            [],
+            [],
+            marker="o",
+            color=grey,
+            markerfacecolor=face,
+            linestyle="none",
+            markersize=6.5,
+            markeredgewidth=1.6,
+        )
+
+    def drawn(published: bool, pale: bool = False) -> bool:
+        return any(
+            row.published == published
+            and (row.pale or not pale)
+            and any(cell.value is not None for cell in row.cells)
+            for row in rows
+        )
+
+    if drawn(published=False):
+        mark = dot(grey) if log else Patch(facecolor=grey, edgecolor=grey)
+        mark.set_label(sheet.solid)
+        handles.append(mark)
+    if sheet.pale and drawn(published=False, pale=True):
+        handles.append(Patch(facecolor=style.lighter(grey, 0.5), edgecolor=grey, label=sheet.pale))
+    if drawn(published=True):
+        mark = (
+            dot(style.PAPER)
+            if log
+            else Patch(facecolor=style.lighter(grey, 0.75), edgecolor=grey, hatch=style.HATCH)
+        )
+        mark.set_label("published")
+        handles.append(mark)
+    if sheet.interval and any(cell.low is not None for cell in cells):
+        handles.append(Whisker([], [], label=sheet.interval))
+    used = {marker for cell in cells for marker, _ in cell.marks}
+    handles += [
+        Line2D(
+            [], [], marker=marker, color=style.INK, linestyle="none", markersize=5.5, label=words
+        )
+        for marker, words in sheet.marks
+        if marker in used
+    ]
+    return handles

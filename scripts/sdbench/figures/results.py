@@ -1,0 +1,212 @@
+"""Rows of the tables, measured and published, in one form; and which of them a figure shows."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from sdbench.cases import ATTENTION, NONE
+from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
+from sdbench.figures.labels import backend_label, device_label, shorten
+from sdbench.figures.style import FP32_TF32
+from sdbench.published import Condition, condition
+
+ATTENTION_ORDER = ("sdpa", "fused", "xformers", "vanilla", "sliced")
+_NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a table: how something was run, and the numbers that came of it.
+
+    `campaign` is empty for what was measured here. `numbers` holds the columns of the table that
+    are numbers and not empty, under their names, in the units of their names.
+    """
+
+    condition: Condition
+    kind: str
+    device: str
+    model: str
+    weights: str
+    backend: str
+    precision: str
+    options: str
+    attention: str
+    batch_size: int
+    status: str
+    reason: str = ""
+    campaign: str = ""
+    counter: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def published(self) -> bool:
+        """Whether others published it."""
+        return bool(self.campaign)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has numbers."""
+        return self.status == "ok"
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The options, one by one."""
+        return () if self.options == NONE else tuple(self.options.split("+"))
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str, str]:
+        """Where and in what it ran, options apart: the cell of which one result is shown."""
+        return (self.campaign, self.kind, self.device, self.model, self.backend, self.precision)
+
+
+def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
+    """Return the rows of a table of cases.
+
+    Args:
+        table: of schema LATENCY, MEMORY or THROUGHPUT.
+        kinds: device name -> `cpu` or `cuda`, as in the config.
+    """
+    return [
+        Result(
+            condition=condition(row),
+            kind=kinds[str(row["device"])],
+            device=_own_device(str(row["device"]), row["device_name"]),
+            model=str(row["model"]),
+            weights=str(row["weights"]),
+            backend=str(row["backend"]),
+            precision=str(row["precision"]),
+            options=str(row["options"]),
+            attention=str(row["attention"]),
+            batch_size=int(row["batch_size"]),
+            status=str(row["status"]),
+            reason=row["reason"] or "",
+            numbers=_numbers(row),
+        )
+        for row in _records(table)
+    ]
+
+
+def published(table: pd.DataFrame) -> list[Result]:
+    """Return the rows of a table of schema PUBLISHED."""
+    return [
+        Result(
+            condition=condition(row),
+            kind=str(row["device_kind"]),
+            device=device_label(str(row["device_name"])),
+            model=str(row["model"]),
+            weights="trained",
+            backend=str(row["backend"]),
+            precision=FP32_TF32 if row["tf32_convolutions"] else str(row["precision"]),
+            options=str(row["options"]),
+            attention=row["attention"] or "",
+            batch_size=int(row["batch_size"]),
+            status=str(row["status"]),
+            campaign=str(row["campaign"]),
+            counter=row["memory_counter"] or "",
+            numbers=_numbers(row),
+        )
+        for row in _records(table)
+    ]
+
+
+def plainest(results: Iterable[Result], batches: bool = False) -> list[Result]:
+    """Keep of each place the results with the fewest options, as far as there is a choice.
+
+    Args:
+        results: of any places, batch sizes and options.
+        batches: whether all batch sizes are kept. Lambda's code switched VAE slicing on by itself
+            at large batches, so that of published results it then does not count as an option.
+
+    Returns:
+        One result of each place, or one of each place and batch size.
+    """
+    chosen: dict[tuple[object, ...], Result] = {}
+    best: dict[tuple[object, ...], tuple[int, int, str]] = {}
+    for result in results:
+        ignored = {"vae-slicing"} if batches and result.published else set()
+        switches = [s for s in result.switches if s not in ignored]
+        rank = (len(switches), _attention_rank(result), "+".join(switches))
+        if rank < best.get(result.place, (99, 0, "")):
+            best[result.place] = rank
+            chosen = {k: v for k, v in chosen.items() if k[0] != result.place}
+        if rank == best[result.place]:
+            key = (result.place, result.batch_size if batches else 0)
+            chosen.setdefault(key, result)
+    return list(chosen.values())
+
+
+def best_of(
+    results: Iterable[Result],
+    key: Callable[[Result], object],
+    value: Callable[[Result], float],
+) -> list[Result]:
+    """Keep the result of each `key` with the least `value`, in order of first appearance.
+
+    A result without numbers is kept only where its key has none with.
+    """
+    chosen: dict[object, Result] = {}
+    for result in results:
+        held = chosen.get(key(result))
+        if held is None or _rank(result, value) < _rank(held, value):
+            chosen[key(result)] = result
+    return list(chosen.values())
+
+
+def without_attention(result: Result) -> tuple[str, ...]:
+    """Return the options of a result that do not choose its attention."""
+    return tuple(switch for switch in result.switches if switch not in ATTENTION)
+
+
+def setting_label(result: Result, among: Sequence[Result]) -> str:
+    """Say how a result was run, as far as the results shown with it need telling apart.
+
+    SDPA is not named where nothing else is: it is PyTorch's default.
+    """
+    parts = [result.precision]
+    if {r.backend for r in among} != {"pytorch"}:
+        parts.append(backend_label(result.backend))
+    parts += without_attention(result)
+    if result.attention not in ("sdpa", "fused", ""):
+        parts.append(ATTENTION_LABELS.get(result.attention, result.attention))
+    own = {r.model for r in among if not r.published}
+    if len(own) > 1 and not result.published:
+        parts.append(shorten(result.model, 24))
+    campaigns = {r.campaign for r in among if r.published}
+    if len(campaigns) > 1 and result.published:
+        parts.append(result.campaign)
+    return ", ".join(parts)
+
+
+def _attention_rank(result: Result) -> int:
+    if result.attention in ATTENTION_ORDER:
+        return ATTENTION_ORDER.index(result.attention)
+    return len(ATTENTION_ORDER)
+
+
+def _rank(result: Result, value: Callable[[Result], float]) -> tuple[bool, float]:
+    return (not result.ok, value(result) if result.ok else 0.0)
+
+
+def _own_device(device: str, name: str | None) -> str:
+    if name is None or device_label(name) == device:
+        return shorten(device)
+    return f"{device_label(name)} ({shorten(device, 24)})"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if name not in _NOT_NUMBERS
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    }

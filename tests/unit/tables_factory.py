@@ -1,0 +1,161 @@
+"""Made-up tables for the tests of figures: rows like a default run's, and a GPU's."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from numpy.typing import NDArray
+
+from sdbench.tables.schemas import write_table
+
+SHAPES: dict[str, Any] = {
+    "model": "shapes",
+    "weights": "trained",
+    "device": "cpu",
+    "device_name": "AMD EPYC 7B13 64-Core Processor",
+    "backend": "pytorch",
+    "precision": "fp32",
+    "options": "none",
+    "attention": "sdpa",
+    "batch_size": 1,
+    "width": 64,
+    "height": 64,
+    "steps": 20,
+    "scheduler": "ddim",
+    "guidance": 4.0,
+    "status": "ok",
+    "reason": None,
+}
+"""A row of the default run, numbers apart."""
+
+SD_V1: dict[str, Any] = {
+    **SHAPES,
+    "model": "sd-v1-4",
+    "device": "gpu",
+    "device_name": "NVIDIA H100 80GB HBM3",
+    "width": 512,
+    "height": 512,
+    "steps": 50,
+    "scheduler": "pndm",
+    "guidance": 7.5,
+}
+"""A row of the preset lambda-2022, numbers apart."""
+
+KINDS = {"cpu": "cpu", "gpu": "cuda"}
+
+
+def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[str, Any]:
+    """Return a row of LATENCY that took `seconds`, quartiles 3 % off, n = 12."""
+    return {
+        **base,
+        "n": 12,
+        "latency_s": seconds,
+        "latency_q1_s": seconds * 0.97,
+        "latency_q3_s": seconds * 1.03,
+        "latency_ci_low_s": seconds * 0.98,
+        "latency_ci_high_s": seconds * 1.02,
+        "warmup_calls": 1,
+        **changes,
+    }
+
+
+def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> dict[str, Any]:
+    """Return a row of THROUGHPUT with `per_minute` images, its interval 2 % wide to each side."""
+    row = {**base, **changes}
+    return {
+        **row,
+        "n": 7,
+        "latency_s": 60 * row["batch_size"] / per_minute,
+        "images_per_minute": per_minute,
+        "images_per_minute_ci_low": per_minute * 0.98,
+        "images_per_minute_ci_high": per_minute * 1.02,
+        "largest": changes.get("largest", False),
+        "best": changes.get("best", False),
+    }
+
+
+def failed_row(base: dict[str, Any], status: str, **changes: Any) -> dict[str, Any]:
+    """Return a row without numbers (of any table of cases)."""
+    return {**base, "status": status, "reason": f"because of {status}", **changes}
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path, schema: pa.DataFrameSchema) -> Path:
+    """Write rows as a table of `schema`, flags of THROUGHPUT false where left out."""
+    table = pd.DataFrame(rows, columns=list(schema.columns) if not rows else None)
+    for flag in {"largest", "best"} & set(schema.columns):
+        table[flag] = [bool(row.get(flag, False)) for row in rows]
+    write_table(table, path, schema)
+    return path
+
+
+def draw_discs(steps: list[int], side: int, seed: int, noise: float) -> NDArray[np.uint8]:
+    """Return pictures (count, side, side, 3) of a disc that comes out of noise over the steps.
+
+    The same `seed` gives the same disc, and `noise` in levels of 255 is added on top.
+    """
+    random = np.random.default_rng(seed)
+    start = random.uniform(0, 255, (side, side, 3))
+    own = np.random.default_rng(int(noise * 1000) + 1)
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    disc = np.where((x**2 + y**2 < 0.09)[..., None], [210.0, 40, 40], [40.0, 60, 200])
+    pictures = []
+    for step in steps:
+        share = min(1.0, step / 30)
+        picture = share * disc + (1 - share) * start + own.normal(0, noise, disc.shape)
+        pictures.append(np.clip(picture, 0, 255).round().astype(np.uint8))
+    return np.stack(pictures) if pictures else np.empty((0, side, side, 3), np.uint8)
+
+
+def write_pictures(
+    path: Path,
+    noise: float,
+    runs: list[int],
+    trajectory: list[int],
+    side: int = 64,
+) -> Path:
+    """Write an archive of pictures as the quality stage does; without steps, one that failed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        status=np.array("ok" if runs or trajectory else "unsupported"),
+        reason=np.array(""),
+        runs=draw_discs(runs, side, 0, noise),
+        runs_steps=np.array(runs, np.int64),
+        trajectory=draw_discs(trajectory, side, 0, noise),
+        trajectory_steps=np.array(trajectory, np.int64),
+    )
+    return path
+
+
+def quality_rows(
+    base: dict[str, Any],
+    mode: str,
+    steps: list[int],
+    psnr: list[float],
+    ssim: list[float],
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """Return rows of QUALITY against the fp32 of PyTorch on the same device."""
+    kept = {name: value for name, value in base.items() if name not in ("batch_size", "steps")}
+    reference = {
+        "reference_device": base["device"],
+        "reference_backend": "pytorch",
+        "reference_precision": "fp32",
+        "reference_options": "none",
+    }
+    return [
+        {
+            **kept,
+            **reference,
+            "mode": mode,
+            "step": step,
+            "psnr_db": decibels,
+            "ssim": likeness,
+            "max_abs_difference": 3.0,
+            "identical_share": 0.5,
+            **changes,
+        }
+        for step, decibels, likeness in zip(steps, psnr, ssim, strict=True)
+    ]

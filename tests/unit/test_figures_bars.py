@@ -1,0 +1,359 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import colors
+from matplotlib.figure import Figure
+
+from plot_attention import attention_sheet
+from plot_autocast_memory import autocast_memory_sheet
+from plot_autocast_speed import autocast_speed_sheet
+from plot_devices import devices_sheet
+from plot_memory import memory_sheet
+from plot_speed import plot_speed, speed_sheet
+from plot_throughput import throughput_sheet
+from sdbench.figures import style
+from sdbench.figures.panels import Sheet, draw_sheet
+from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
+from tests.unit.figure_reading import bars, faults, texts
+from tests.unit.tables_factory import (
+    KINDS,
+    SD_V1,
+    SHAPES,
+    failed_row,
+    latency_row,
+    throughput_row,
+    write_rows,
+)
+
+PUBLISHED = Path(__file__).parents[2] / "resources" / "published.csv"
+LAMBDA = ["lambda-2022-10"]
+
+Rows = list[dict[str, Any]]
+
+
+def onnx(base: dict[str, Any]) -> dict[str, Any]:
+    return {**base, "backend": "onnxruntime", "attention": "fused"}
+
+
+def memory_row(base: dict[str, Any], gigabytes: float) -> dict[str, Any]:
+    if base["device"] == "cpu":
+        return {
+            **base,
+            "loaded_bytes": gigabytes * 0.6e9,
+            "resident_peak_bytes": gigabytes * 1e9,
+            "resident_above_load_bytes": gigabytes * 0.4e9,
+        }
+    return {
+        **base,
+        "peak_allocated_bytes": gigabytes * 1e9,
+        "peak_reserved_bytes": gigabytes * 1.2e9,
+        "reserved_after_run_bytes": gigabytes * 1.1e9,
+        "nvml_process_bytes": gigabytes * 1.4e9,
+    }
+
+
+def speed(rows: Rows, folder: Path, campaigns: list[str]) -> Sheet:
+    table = write_rows(rows, folder / "latency.csv", LATENCY)
+    return speed_sheet(table, PUBLISHED, campaigns, KINDS)
+
+
+def test_bars_are_as_long_as_the_numbers_of_the_table(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 0.5),
+        latency_row({**SHAPES, "precision": "bf16"}, 0.25),
+        latency_row(onnx(SHAPES), 0.375),
+    ]
+    figure = draw_sheet(speed(rows, tmp_path, []))
+    assert [bar.get_width() for bar in bars(figure.axes[0])] == [0.5, 0.25, 0.375]
+    assert {"0.500 s", "0.250 s", "0.375 s", "n = 12"} <= set(texts(figure))
+
+
+def test_a_precision_has_its_colour_measured_or_published(tmp_path: Path) -> None:
+    rows = [latency_row({**SD_V1, "precision": "fp16"}, 1.0)]
+    drawn = bars(draw_sheet(speed(rows, tmp_path, LAMBDA)).axes[0])
+    fp16 = colors.to_rgba(style.PRECISIONS["fp16"])
+    assert drawn[0].get_facecolor() == fp16
+    assert drawn[0].get_hatch() is None
+    published = drawn[1:]
+    assert all(bar.get_hatch() == style.HATCH for bar in published)
+    assert [bar.get_edgecolor() == fp16 for bar in published].count(True) == 6
+
+
+def test_published_rows_share_a_panel_only_where_conditions_agree(tmp_path: Path) -> None:
+    alike = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
+    assert [{row.published for row in p.rows} for p in alike.panels] == [{False, True}, {True}]
+    other = speed([latency_row({**SD_V1, "steps": 30}, 4.0)], tmp_path, LAMBDA)
+    assert [{row.published for row in p.rows} for p in other.panels] == [{False}, {True}, {True}]
+    assert [panel.title.endswith("(published)") for panel in other.panels] == [False, True, True]
+
+
+def test_own_and_published_fp32_are_not_called_the_same(tmp_path: Path) -> None:
+    sheet = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
+    precisions = {row.group: row.precision for row in sheet.panels[0].rows if "16" not in row.label}
+    assert precisions["H100 80GB HBM3 (gpu)"] == "fp32"
+    assert precisions["A100 80GB PCIe"] == style.FP32_TF32
+    assert precisions["Quadro RTX 8000"] == "fp32"
+
+
+def test_failures_stand_in_their_place_in_words(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 0.5),
+        failed_row({**SHAPES, "precision": "bf16"}, "oom"),
+        failed_row({**SHAPES, "precision": "fp16"}, "unsupported", reason="no Half here"),
+        failed_row(onnx(SHAPES), "error"),
+    ]
+    figure = draw_sheet(speed(rows, tmp_path, []))
+    assert len(bars(figure.axes[0])) == 1
+    shown = texts(figure)
+    assert "out of memory" in shown
+    assert "not supported: no Half here" in shown
+    assert "failed: see its log" in shown
+
+
+def test_the_rtx_3080_ran_out_of_memory(tmp_path: Path) -> None:
+    sheet = speed([], tmp_path, LAMBDA)
+    cells = [row.cells[0] for p in sheet.panels for row in p.rows if row.group == "RTX 3080"]
+    assert [cell.value for cell in cells] == [None, 5.59]
+    assert cells[0].text == "out of memory"
+
+
+def test_seeded_weights_are_named(tmp_path: Path) -> None:
+    rows = [latency_row({**SD_V1, "weights": "seeded"}, 4.0)]
+    assert speed(rows, tmp_path, []).panels[0].title.endswith("(weights: seeded)")
+    mixed = speed(rows, tmp_path, LAMBDA).panels[0].title
+    assert mixed.endswith("(weights measured here: seeded)")
+
+
+def test_other_batch_sizes_are_not_shown_as_the_first(tmp_path: Path) -> None:
+    rows = [latency_row({**SHAPES, "batch_size": 2}, 0.5)]
+    sheet = speed(rows, tmp_path, [])
+    assert not sheet.panels
+    assert any("batch size 1" in text for text in texts(draw_sheet(sheet)))
+
+
+def test_devices_shows_the_fastest_settings(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SD_V1, 4.0),
+        latency_row({**SD_V1, "precision": "fp16", "options": "autocast"}, 1.5),
+        latency_row({**SD_V1, "precision": "bf16"}, 2.0),
+        failed_row({**SD_V1, "device": "cpu", "device_name": None}, "oom"),
+    ]
+    table = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    (panel,) = devices_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    assert panel.log
+    assert (panel.rows[0].group, panel.rows[0].cells[0].value) == ("H100 80GB HBM3 (gpu)", 1.5)
+    assert panel.rows[0].label.startswith("fp16, PyTorch, autocast")
+    assert panel.rows[-1].group == "cpu"
+    assert panel.rows[-1].cells[0].text == "out of memory"
+    # The published CPUs ran both backends.
+    assert len(panel.rows) == 1 + 6 + 4 + 1
+
+
+def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path) -> None:
+    rows = [
+        throughput_row(SD_V1, 30.0, batch_size=4),
+        throughput_row(SD_V1, 28.0, batch_size=8, largest=True),
+        failed_row(SD_V1, "oom", batch_size=16),
+    ]
+    table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
+    gpus, _ = throughput_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    assert gpus.rows[0].cells[0].value == 28.0
+    assert gpus.rows[0].cells[0].extra == "batch 8, 16 does not fit, n = 7"
+    best = next(r for r in gpus.rows if r.group == "A100 80GB PCIe" and r.precision == "fp16")
+    assert (best.cells[0].value, best.cells[0].extra) == (26.3, "batch 28")
+    lengths = [bar.get_width() for bar in bars(draw_sheet(Sheet("", "", [gpus], "", "")).axes[0])]
+    assert lengths[0] == 28.0
+
+
+def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
+    rows = [memory_row(SD_V1, 6.0), memory_row({**SD_V1, "device": "cpu"}, 5.0)]
+    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
+    peak, after, resident = memory_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    assert "peak allocated" in peak.title
+    assert [row.cells[0].value for row in peak.rows] == [6.0]
+    assert dict(peak.rows[0].cells[0].marks) == pytest.approx({"D": 7.2, "^": 8.4})
+    assert "as in 2022" in after.title
+    assert after.rows[0].cells[0].value == pytest.approx(6.6)
+    assert sum(row.published for row in after.rows) == 12
+    assert [row.cells[0].value for row in resident.rows] == [5.0]
+    assert dict(resident.rows[0].cells[0].marks) == pytest.approx({"o": 3.0})
+
+
+def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:
+    table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "memory.csv", MEMORY)
+    panels = memory_sheet(table, PUBLISHED, ["onnxruntime-2023-02"], KINDS).panels
+    assert [any(row.published for row in panel.rows) for panel in panels] == [False, False, True]
+    assert "NVML" in panels[-1].title
+
+
+def test_autocast_is_paired_with_its_absence(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 0.5),
+        latency_row({**SHAPES, "options": "autocast"}, 0.375),
+        latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 0.3),
+        latency_row(onnx(SHAPES), 0.4),
+    ]
+    table = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    (panel,) = autocast_speed_sheet(table, KINDS).panels
+    assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16, autocast"]
+    assert [row.pale for row in panel.rows] == [False, True, True]
+    assert panel.rows[1].cells[0].extra.endswith("0.75 \N{MULTIPLICATION SIGN} without")
+    assert panel.rows[2].cells[0].extra.endswith("not measured without")
+
+
+def test_autocast_memory_has_ratios(tmp_path: Path) -> None:
+    rows = [memory_row(SD_V1, 8.0), memory_row({**SD_V1, "options": "autocast"}, 10.0)]
+    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
+    (panel,) = autocast_memory_sheet(table, KINDS).panels
+    assert panel.rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
+
+
+def attention_rows() -> Rows:
+    vanilla = {**SHAPES, "options": "attention-vanilla", "attention": "vanilla"}
+    return [vanilla, SHAPES, onnx(SHAPES), {**SHAPES, "precision": "bf16"}]
+
+
+def test_attention_shows_speed_and_memory_and_ratios(tmp_path: Path) -> None:
+    times, sizes = [0.75, 0.5, 0.4, 0.3], [2.0, 1.0, 1.5, 0.5]
+    latency = write_rows(
+        [latency_row(row, time) for row, time in zip(attention_rows(), times, strict=True)],
+        tmp_path / "latency.csv",
+        LATENCY,
+    )
+    memory = write_rows(
+        [memory_row(row, size) for row, size in zip(attention_rows(), sizes, strict=True)],
+        tmp_path / "memory.csv",
+        MEMORY,
+    )
+    (panel,) = attention_sheet(latency, memory, KINDS).panels
+    assert [row.label for row in panel.rows] == [
+        "fp32, SDPA",
+        "fp32, fused (ONNX Runtime)",
+        "fp32, vanilla",
+    ]
+    assert [row.cells[0].value for row in panel.rows] == [0.5, 0.4, 0.75]
+    assert [row.cells[1].value for row in panel.rows] == pytest.approx([0.4, 0.6, 0.8])
+    times_sign = "\N{MULTIPLICATION SIGN}"
+    assert panel.rows[2].cells[0].extra == f"1.50 {times_sign}"
+    assert panel.rows[2].cells[1].extra == f"2.00 {times_sign}"
+
+
+def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
+    rows = [latency_row(row, 0.5) for row in attention_rows()]
+    latency = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    memory = write_rows([], tmp_path / "memory.csv", MEMORY)
+    (panel,) = attention_sheet(latency, memory, KINDS).panels
+    assert {row.cells[1].text for row in panel.rows} == {"memory: not recorded"}
+
+
+SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
+    "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), PUBLISHED, campaigns, kinds
+    ),
+    "devices": lambda rows, folder, campaigns, kinds: devices_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), PUBLISHED, campaigns, kinds
+    ),
+    "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), PUBLISHED, campaigns, kinds
+    ),
+    "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
+        write_rows(rows, folder / "t.csv", MEMORY), PUBLISHED, campaigns, kinds
+    ),
+    "autocast_speed": lambda rows, folder, campaigns, kinds: autocast_speed_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "autocast_memory": lambda rows, folder, campaigns, kinds: autocast_memory_sheet(
+        write_rows(rows, folder / "t.csv", MEMORY), kinds
+    ),
+    "attention": lambda rows, folder, campaigns, kinds: attention_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY),
+        write_rows(rows, folder / "m.csv", MEMORY),
+        kinds,
+    ),
+}
+SWITCHES = [("none", "sdpa"), ("autocast", "sdpa"), ("attention-vanilla", "vanilla")]
+ALL_FAILED = [
+    failed_row(
+        {**SHAPES, "device_name": None, "precision": precision},
+        status,
+        options=options,
+        attention=attention,
+        reason="a message of a library that goes on and on and says where in its source it was",
+    )
+    for precision, status in [("fp32", "oom"), ("bf16", "error"), ("fp16", "unsupported")]
+    for options, attention in SWITCHES
+]
+
+
+def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
+    if "memory" in name:
+        return memory_row(base, 6.0)
+    if name == "throughput":
+        return throughput_row(base, 20.0)
+    return latency_row(base, 4.0)
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: Path) -> None:
+    sheet = SHEETS[name]([], tmp_path, [], KINDS)
+    assert not sheet.panels
+    figure = draw_sheet(sheet)
+    assert " ".join(sheet.missing.split()) in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> None:
+    figure = draw_sheet(SHEETS[name](ALL_FAILED, tmp_path, [], KINDS))
+    assert sum(len(axes.patches) for axes in figure.axes) == 0
+    assert "out of memory" in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SHEETS if name != "attention"])
+def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
+    sheet = SHEETS[name]([ok_row(name, {**SHAPES, "options": "autocast"})], tmp_path, [], KINDS)
+    assert len(sheet.panels) == 1
+    assert faults(draw_sheet(sheet)) == []
+
+
+@pytest.mark.parametrize("name", ["speed", "devices", "throughput", "memory"])
+def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path: Path) -> None:
+    devices = [f"node-{i:02d}-{'very-' * 9}long-name" for i in range(40)]
+    rows = [
+        ok_row(
+            name,
+            {
+                **SD_V1,
+                "device": device,
+                "device_name": f"NVIDIA Imaginary Accelerator Super Extended Edition {i}",
+                "precision": precision,
+                "model": "sd-v1-" + "a-long-name-" * 4,
+            },
+        )
+        for i, device in enumerate(devices)
+        for precision in ("fp32", "fp16")
+    ]
+    figure = draw_sheet(SHEETS[name](rows, tmp_path, LAMBDA, dict.fromkeys(devices, "cuda")))
+    assert faults(figure) == []
+
+
+def test_files_are_written(tmp_path: Path) -> None:
+    table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "latency.csv", LATENCY)
+    png, svg = tmp_path / "speed.png", tmp_path / "speed.svg"
+    plot_speed(table, PUBLISHED, LAMBDA, KINDS, png, svg)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in svg.read_text()
+
+
+def test_whiskers_are_the_quartiles(tmp_path: Path) -> None:
+    figure: Figure = draw_sheet(speed([latency_row(SHAPES, 0.5)], tmp_path, []))
+    spans = [
+        np.asarray(path.vertices)[:, 0].tolist()
+        for collection in figure.axes[0].collections
+        for path in collection.get_paths()
+    ]
+    assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)

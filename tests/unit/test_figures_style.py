@@ -1,0 +1,105 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from matplotlib import colors
+from matplotlib.figure import Figure
+
+from sdbench.figures import labels, style
+from sdbench.published import Condition
+
+
+def luminance(name: str) -> float:
+    """Relative luminance of WCAG 2: what grey print keeps."""
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(name)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_differ_in_grey_print() -> None:
+    greys = [luminance(name) for name in style.PRECISIONS.values()]
+    assert all((light + 0.05) / (dark + 0.05) > 1.3 for dark, light in pairwise(greys))
+
+
+def test_unknown_precision_has_a_colour() -> None:
+    assert style.colour("int4") == style.OTHER
+
+
+def test_lighter_goes_from_the_colour_to_white() -> None:
+    assert style.lighter("#102030", 0) == "#102030"
+    assert style.lighter("#102030", 1) == "#ffffff"
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        figure = Figure(figsize=(2, 2))
+        figure.add_subplot().barh([0], [1], hatch=style.HATCH)
+        style.save_figure(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+    for ending in ("png", "svg"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_wrapped_lines_fit_and_lose_nothing() -> None:
+    text = "a line that is rather long and has to be broken somewhere"
+    wrapped = style.wrap(text, 8, 1.5)
+    assert wrapped.replace("\n", " ") == text
+    assert all(style.text_width(line, 8) <= 1.5 for line in wrapped.split("\n"))
+
+
+def test_fitted_text_is_cut_at_a_word() -> None:
+    assert style.fit("all of it", 8, 5) == "all of it"
+    short = style.fit("a message that goes on and on", 8, 1.0)
+    assert short.endswith(" …") and "a message that goes on and on".startswith(short[:-2])
+    assert style.text_width(short, 8) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("NVIDIA GeForce RTX 3090", "RTX 3090"),
+        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
+        ("Quadro RTX 8000", "Quadro RTX 8000"),
+        ("Intel(R) Core(TM) i7-6850K CPU @ 3.60GHz", "Intel Core i7-6850K"),
+        ("AMD EPYC 7352 24-Core Processor", "AMD EPYC 7352"),
+    ],
+)
+def test_device_label(name: str, shown: str) -> None:
+    assert labels.device_label(name) == shown
+
+
+def test_long_names_keep_both_ends() -> None:
+    short = labels.shorten("first" + "x" * 100 + "last")
+    assert len(short) == labels.LONGEST
+    assert short.startswith("first") and short.endswith("last")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (0.4567, "0.457"),
+        (0.0123, "0.0123"),
+        (3.9, "3.90"),
+        (26.3, "26.3"),
+        (458.97, "459"),
+        (12345.0, "12345"),
+    ],
+)
+def test_number_has_three_digits(value: float, shown: str) -> None:
+    assert labels.number(value) == shown
+
+
+def test_condition_label_says_what_was_drawn() -> None:
+    times = labels.TIMES
+    shown = labels.condition_label(Condition("shapes", 64, 32, 20, "ddim", False))
+    assert shown == f"shapes, 64 {times} 32 px, 20 steps DDIM, no guidance"
+
+
+def test_status_label_gives_the_reason_of_what_is_not_supported() -> None:
+    assert labels.status_label("oom", "CUDA out of memory. Tried ...") == "out of memory"
+    assert labels.status_label("unsupported", "no bf16") == "not supported: no bf16"
+
+
+def test_listing() -> None:
+    assert labels.listing(["a", "b", "a", "c"]) == "a, b and c"

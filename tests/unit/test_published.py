@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sdbench.errors import UserError
+from sdbench.published import Condition, condition, load_published, model_family
+from sdbench.tables.schemas import PUBLISHED, read_table
+
+PATH = Path(__file__).parents[2] / "resources" / "published.csv"
+CAMPAIGNS = {
+    "lambda-2022-10": 58,
+    "lambda-2023-01-xformers": 80,
+    "lambda-2023-01-no-xformers": 96,
+    "lambda-2023-01-h100-mig": 64,
+    "diffusers-2023-03": 288,
+    "onnxruntime-2023-02": 21,
+    "fal-2023": 7,
+}
+POST = {
+    "model": "CompVis/stable-diffusion-v1-4",
+    "width": 512,
+    "height": 512,
+    "steps": 50,
+    "scheduler": "pndm",
+    "guidance": 7.5,
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return read_table(PATH, PUBLISHED)
+
+
+def test_every_campaign_is_whole(table: pd.DataFrame) -> None:
+    assert table["campaign"].value_counts().to_dict() == CAMPAIGNS
+
+
+def test_known_numbers(table: pd.DataFrame) -> None:
+    best = table[
+        (table["campaign"] == "lambda-2022-10")
+        & (table["device_name"] == "NVIDIA A100 80GB PCIe")
+        & (table["precision"] == "fp16")
+        & (table["batch_size"] == 28)
+    ]
+    assert best["images_per_minute"].tolist() == [26.3]
+    assert best["latency_s"].tolist() == [63.88]
+    assert best["options"].tolist() == ["autocast"]
+    assert best["memory_bytes"].tolist() == [78.78e9]
+    assert best["memory_counter"].tolist() == ["torch reserved after run"]
+
+
+def test_numbers_agree_with_each_other(table: pd.DataFrame) -> None:
+    ok = table[table["status"] == "ok"]
+    computed = 60 * ok["batch_size"].astype(float) / ok["latency_s"]
+    # Published to two decimals.
+    assert (computed - ok["images_per_minute"]).abs().max() < 0.06
+
+
+def test_what_ran_out_of_memory_has_no_numbers(table: pd.DataFrame) -> None:
+    oom = table[table["status"] == "oom"]
+    assert len(oom) == 98
+    assert oom[["latency_s", "images_per_minute", "memory_bytes"]].isna().all(axis=None)
+
+
+def test_all_were_drawn_at_one_size_and_guidance(table: pd.DataFrame) -> None:
+    assert set(table["width"]) == set(table["height"]) == {512}
+    assert set(table["guidance"]) == {7.5}
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("NVIDIA A100 80GB PCIe", True),
+        ("NVIDIA H100 PCIe", True),
+        ("NVIDIA RTX A5500", True),
+        ("NVIDIA GeForce RTX 4090", True),
+        ("NVIDIA V100", False),
+        ("NVIDIA T4", False),
+        ("Quadro RTX 8000", False),
+        ("AMD EPYC 7352 24-Core Processor", False),
+    ],
+)
+def test_fp32_says_whether_convolutions_used_tf32(
+    table: pd.DataFrame, device: str, expected: bool
+) -> None:
+    rows = table[
+        (table["device_name"] == device)
+        & (table["precision"] == "fp32")
+        & (table["backend"] == "pytorch")
+    ]
+    assert set(rows["tf32_convolutions"]) == {expected}
+
+
+def test_tf32_is_said_of_fp32_in_pytorch_alone(table: pd.DataFrame) -> None:
+    rows = table[table["tf32_convolutions"]]
+    assert set(rows["precision"]) == {"fp32"}
+    assert set(rows["backend"]) == {"pytorch"}
+    assert set(rows["device_kind"]) == {"cuda"}
+
+
+def test_vae_slicing_of_2023_is_named(table: pd.DataFrame) -> None:
+    rows = table[table["campaign"].str.startswith("lambda-2023")]
+    sliced = rows["options"] == "vae-slicing"
+    assert (sliced == (rows["batch_size"] > 16)).all()
+
+
+def test_load_published_keeps_the_campaigns_asked_for() -> None:
+    campaigns = ["fal-2023", "lambda-2022-10"]
+    assert set(load_published(PATH, campaigns)["campaign"]) == set(campaigns)
+    assert load_published(PATH, []).empty
+
+
+def test_unknown_campaign_is_a_user_error_that_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"`lambda`.*`lambda-2022-10`.*`fal-2023`"):
+        load_published(PATH, ["lambda"])
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("CompVis/stable-diffusion-v1-4", "Stable Diffusion v1"),
+        ("runwayml/stable-diffusion-v1-5", "Stable Diffusion v1"),
+        ("sd-v1-4", "Stable Diffusion v1"),
+        ("sd-v1", "Stable Diffusion v1"),
+        ("stable-diffusion-v1-4-mine", "Stable Diffusion v1"),
+        ("shapes", "shapes"),
+        ("sd-v15", "sd-v15"),
+        ("sdxl", "sdxl"),
+        ("stable-diffusion-2-1", "stable-diffusion-2-1"),
+    ],
+)
+def test_model_family(model: str, family: str) -> None:
+    assert model_family(model) == family
+
+
+def test_condition_is_what_moves_time() -> None:
+    own = condition({**POST, "model": "sd-v1", "scheduler": "PNDM", "guidance": 4.0})
+    assert own == condition(POST)
+    assert own == Condition("Stable Diffusion v1", 512, 512, 50, "pndm", True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "shapes"},
+        {"width": 256},
+        {"height": 256},
+        {"steps": 30},
+        {"scheduler": "ddim"},
+        {"guidance": 1.0},
+    ],
+)
+def test_conditions_that_do_not_agree(change: dict[str, object]) -> None:
+    assert condition({**POST, **change}) != condition(POST)

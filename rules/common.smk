@@ -1,6 +1,5 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,13 +9,12 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from sdbench.cases import (
     Case,
-    Variant,
     expand_matrix,
     expand_quality,
     matrix_rows,
     measured_device,
 )
-from sdbench.config import check_config, load_schema
+from sdbench.config import check_config, load_schema, locate
 from sdbench.errors import UserError
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
@@ -25,11 +23,7 @@ from sdbench.models.sources import check_sources
 
 def in_workflow(path):
     "Return a file of the workflow, by a short name where it is run from its own folder."
-    return (
-        os.path.relpath(WORKFLOW / path)
-        if Path.cwd() == WORKFLOW
-        else str(WORKFLOW / path)
-    )
+    return str(path) if Path.cwd() == WORKFLOW else str(WORKFLOW / path)
 
 
 def resource(name):
@@ -44,12 +38,14 @@ def library(*names):
 def refuse(error):
     "End with one line, before any job starts."
     sys.stderr.write(f"error: {error}\n")
-    sys.stderr.flush()
-    os._exit(1)
+    sys.exit(1)
 
 
 try:
-    config_files = [Path(file) for file in dict.fromkeys(workflow.configfiles)]
+    overriding = [str(file) for file in workflow.overwrite_configfiles or []]
+    config_files = sorted(
+        map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
+    )
     config.update(
         check_config(config, load_schema(WORKFLOW / "config/schema.yaml"), config_files)
     )
@@ -71,7 +67,7 @@ onstart:
     for name, device in config["devices"].items():
         reason = missing_device(device)
         if reason and any(case.variant.device == name for case in CASES):
-            refuse(f"{config_files[-1]}: devices.{name}.{reason}")
+            refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 
 
 FIGURES = [
@@ -88,31 +84,3 @@ FIGURES = [
     "quality_panel.png",
     "quality_animation.gif",
 ]
-
-
-def sweeps():
-    "Return (model, device, backend) of every job that measures."
-    return list(
-        dict.fromkeys(
-            (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
-        )
-    )
-
-
-def model_folder(wildcards):
-    source = config["models"][wildcards.model]["source"]
-    if "local" in source:
-        return (
-            str(WORKFLOW / source["local"])
-            if not Path.cwd() == WORKFLOW
-            else source["local"]
-        )
-    return f"{config['pathvars']['results']}/models/{wildcards.model}"
-
-
-def models_from(source):
-    "Return a pattern that matches the names of the models with this kind of source."
-    names = [
-        name for name, model in config["models"].items() if source in model["source"]
-    ]
-    return "|".join(re.escape(name) for name in names) or "(?!)"

@@ -1,16 +1,6 @@
 # The networks of a model as ONNX graphs, for the backends that run those.
 
 
-def onnx_of(wildcards):
-    "Return the records of the exported networks, where the backend reads them."
-    if wildcards.backend != "onnxruntime":
-        return []
-    return collect("<results>/onnx/{{model}}/{network}.json", network=NETWORKS)
-
-
-NETWORKS = ["text_encoder", "unet", "vae_decoder"]
-
-
 rule export_onnx:
     "Export one network of a model to ONNX and compare it with PyTorch."
     input:

@@ -2,40 +2,6 @@
 # one device with one backend: start-up costs seconds, and on a cluster this is what lands on a node.
 
 
-def sweep_cases(wildcards):
-    wanted = (wildcards.model, wildcards.device, wildcards.backend)
-    return [
-        case.as_dict()
-        for case in CASES
-        if (case.variant.model, case.variant.device, case.variant.backend) == wanted
-    ]
-
-
-def engine_code(wildcards):
-    "Return the modules that decide what a backend computes."
-    return library(
-        "cases.py",
-        "hugging_face.py",
-        "backends/__init__.py",
-        "backends/engine.py",
-        f"backends/{wildcards.backend}.py",
-    )
-
-
-def meter_code(wildcards):
-    "Return the modules that decide a record's numbers."
-    return engine_code(wildcards) + library(
-        "sweep.py",
-        "nvml.py",
-        "meters/contention.py",
-        "meters/energy.py",
-        "meters/latency.py",
-        "meters/memory.py",
-        "meters/phases.py",
-        "meters/reference.py",
-    )
-
-
 rule measure_sweep:
     "Measure every case of one model on one device with one backend."
     input:
@@ -43,7 +9,7 @@ rule measure_sweep:
         model=ancient(model_folder),
         onnx=onnx_of,
         code=meter_code,
-        environment_file=lambda wildcards: in_workflow(f"envs/{wildcards.backend}.yaml"),
+        environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
         # and a record that still holds must survive that.

@@ -1,13 +1,5 @@
 # Where the weights come from, and what they are. A model of source `local` is used where it lies.
 
-from sdbench.models.manifest import model_files
-
-
-def architecture_file(wildcards):
-    "The description of a seeded model's networks."
-    name = lookup(f"models/{wildcards.model}/source/seeded", within=config)
-    return resource(f"architectures/{name}.yaml")
-
 
 rule build_model:
     "Build a model from its published configuration with seeded weights."
@@ -56,13 +48,6 @@ rule fetch_model:
         revision=lookup("models/{model}/source/revision", within=config),
     script:
         "../scripts/fetch_model.py"
-
-
-def local_files(wildcards):
-    "The files of a local model: unlike its folder, their dates tell when it has changed."
-    local = "local" in config["models"][wildcards.model]["source"]
-    folder = Path(model_folder(wildcards))
-    return [folder / file for file in model_files(folder)] if local else []
 
 
 rule describe_model:

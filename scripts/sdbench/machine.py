@@ -59,7 +59,7 @@ def missing_device(device: Mapping[str, Any]) -> str | None:
     count = cuda_device_count() if device["kind"] == "cuda" else 0
     if device["kind"] == "cuda" and device["index"] >= count:
         return (
-            f"index: found {device['index']}, and the NVIDIA driver reports {count} GPU(s) here: "
+            f"found {device['index']}, and the NVIDIA driver reports {count} GPU(s) here: "
             "run on a machine that has it, or leave the device out of the matrix"
         )
     return None

@@ -1,0 +1,127 @@
+# What a job reads, by its wildcards. Names that read as English, so that the rules do.
+
+NETWORKS = ["text_encoder", "unet", "vae_decoder"]
+VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
+COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
+DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
+
+
+def variant_path(variant):
+    return VARIANT.format(**vars(variant))
+
+
+def sweeps():
+    "Return (model, device, backend) of every job that measures."
+    return list(
+        dict.fromkeys(
+            (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
+        )
+    )
+
+
+def model_folder(wildcards):
+    source = config["models"][wildcards.model]["source"]
+    return (
+        in_workflow(source["local"])
+        if "local" in source
+        else f"<results>/models/{wildcards.model}"
+    )
+
+
+def models_from(source):
+    "Return a pattern that matches the names of the models with this kind of source."
+    names = [
+        name for name, model in config["models"].items() if source in model["source"]
+    ]
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def architecture_file(wildcards):
+    "The description of a seeded model's networks."
+    name = lookup(f"models/{wildcards.model}/source/seeded", within=config)
+    return resource(f"architectures/{name}.yaml")
+
+
+def local_files(wildcards):
+    "The files of a local model: unlike its folder, their dates tell when it has changed."
+    local = "local" in config["models"][wildcards.model]["source"]
+    folder = Path(model_folder(wildcards))
+    return [folder / file for file in model_files(folder)] if local else []
+
+
+def onnx_of(wildcards):
+    "Return the records of the exported networks, where the backend reads them."
+    if wildcards.backend != "onnxruntime":
+        return []
+    return collect("<results>/onnx/{{model}}/{network}.json", network=NETWORKS)
+
+
+def sweep_cases(wildcards):
+    wanted = (wildcards.model, wildcards.device, wildcards.backend)
+    return [
+        case.as_dict()
+        for case in CASES
+        if (case.variant.model, case.variant.device, case.variant.backend) == wanted
+    ]
+
+
+def engine_code(wildcards):
+    "Return the modules that decide what a backend computes."
+    return library(
+        "cases.py",
+        "hugging_face.py",
+        "backends/__init__.py",
+        "backends/engine.py",
+        f"backends/{wildcards.backend}.py",
+    )
+
+
+def meter_code(wildcards):
+    "Return the modules that decide a record's numbers."
+    return engine_code(wildcards) + library(
+        "sweep.py",
+        "nvml.py",
+        "meters/contention.py",
+        "meters/energy.py",
+        "meters/latency.py",
+        "meters/memory.py",
+        "meters/phases.py",
+        "meters/reference.py",
+    )
+
+
+def environment_file(wildcards):
+    return in_workflow(f"envs/{wildcards.backend}.yaml")
+
+
+def quality_entry(model):
+    return next(entry for entry in config["quality"] if entry["model"] == model)
+
+
+def drawn_case(wildcards):
+    "Return the case, of one picture, that the pictures of a variant are drawn as."
+    variant = next(v for v in DRAWN if variant_path(v) == VARIANT.format(**wildcards))
+    generation = config["models"][variant.model]["generation"]
+    device = measured_device(config["devices"][variant.device])
+    return Case(variant, 1, generation, device).as_dict()
+
+
+def quality_runs(wildcards):
+    entry = quality_entry(wildcards.model)
+    count = entry["trajectory_steps"]
+    return (
+        list(range(1, count + 1)) if entry["runs"] == "all" else sorted(entry["runs"])
+    )
+
+
+def trajectory_steps(wildcards):
+    return quality_entry(wildcards.model)["trajectory_steps"]
+
+
+def drawing_code(wildcards):
+    return engine_code(wildcards) + library("quality.py")
+
+
+def reference_pictures(wildcards):
+    reference = next(ref for ref, _ in PAIRS if ref.model == wildcards.model)
+    return f"<results>/quality/{variant_path(reference)}.npz"

@@ -75,6 +75,7 @@ def check_results(
     latency: Path,
     memory: Path,
     throughput: Path,
+    noise: Path,
     exports: Path,
     quality: Path,
     pictures: Sequence[Path],
@@ -92,6 +93,7 @@ def check_results(
         "memory": read_table(memory, schemas.MEMORY),
         "throughput": read_table(throughput, schemas.THROUGHPUT),
     }
+    read_table(noise, schemas.NOISE)
     read_table(quality, schemas.QUALITY)
     faults: list[str] = []
     for name, table in tables.items():

@@ -59,6 +59,7 @@ class Results:
             latency=write("latency", [latency_row(r) for r in self.records]),
             memory=write("memory", [memory_row(r) for r in self.records]),
             throughput=write("throughput", throughput_rows(self.records, {"cpu": 0}, "USD")),
+            noise=write("noise", []),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
             pictures=[pictures],

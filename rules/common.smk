@@ -11,6 +11,7 @@ from sdbench.cases import (
     Case,
     expand_matrix,
     expand_quality,
+    expand_searches,
     matrix_rows,
     measured_device,
 )

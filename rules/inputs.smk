@@ -65,6 +65,15 @@ def sweep_cases(wildcards):
     ]
 
 
+def sweep_searches(wildcards):
+    wanted = (wildcards.model, wildcards.device, wildcards.backend)
+    return [
+        {"variant": vars(variant), "cap": cap}
+        for variant, cap in expand_searches(config).items()
+        if (variant.model, variant.device, variant.backend) == wanted
+    ]
+
+
 def engine_code(wildcards):
     "Return the modules that decide what a backend computes."
     return library(
@@ -83,6 +92,7 @@ def meter_code(wildcards):
         "nvml.py",
         "meters/contention.py",
         "meters/energy.py",
+        "meters/largest_batch.py",
         "meters/latency.py",
         "meters/memory.py",
         "meters/phases.py",

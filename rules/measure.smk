@@ -25,6 +25,7 @@ rule measure_sweep:
     threads: workflow.cores
     params:
         cases=sweep_cases,
+        searches=sweep_searches,
         measuring=config["measuring"],
     script:
         "../scripts/measure_sweep.py"

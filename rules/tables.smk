@@ -1,6 +1,15 @@
 # Tables from records. A table can be made again without touching a device.
 
-TABLES = ["cases", "latency", "memory", "throughput", "noise", "exports", "quality"]
+TABLES = [
+    "cases",
+    "latency",
+    "memory",
+    "throughput",
+    "largest",
+    "noise",
+    "exports",
+    "quality",
+]
 TABLE_CODE = library("tables/rows.py", "tables/schemas.py")
 
 
@@ -25,7 +34,7 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of latency, memory, throughput and noise from the records."
+    "Make the tables of latency, memory, throughput, largest batch and noise from the records."
     input:
         indexes=[
             f"<results>/records/{model}/{device}/{backend}/index.json"
@@ -47,6 +56,11 @@ rule collect_records:
             "<results>/tables/throughput.csv",
             category="Tables",
             caption="../report/throughput_table.rst",
+        ),
+        largest=report(
+            "<results>/tables/largest.csv",
+            category="Tables",
+            caption="../report/largest.rst",
         ),
         noise=report(
             "<results>/tables/noise.csv",

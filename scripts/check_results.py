@@ -20,9 +20,18 @@ POSITIVE = {
 """By table, the columns that a measured case must have a positive number in."""
 
 
-def find_missing(cases: pd.DataFrame, measured: pd.DataFrame, name: str) -> Iterator[str]:
-    """Yield a sentence for each case without a row in the table `name`, and the other way round."""
+def find_missing(
+    cases: pd.DataFrame, largest: pd.DataFrame, measured: pd.DataFrame, name: str
+) -> Iterator[str]:
+    """Yield a sentence for each case without a row in the table `name`, and the other way round.
+
+    A largest batch that was found is a case as well.
+    """
     wanted = set(cases.loc[cases["case_id"].notna(), KEY].itertuples(index=False, name=None))
+    found_by_search = largest[largest["largest_batch"] > 0].rename(
+        columns={"largest_batch": "batch_size"}
+    )
+    wanted |= set(found_by_search[KEY].itertuples(index=False, name=None))
     found = set(measured[KEY].itertuples(index=False, name=None))
     for key in sorted(wanted - found):
         yield f"{name}: no row for {_join(key)}"
@@ -75,6 +84,7 @@ def check_results(
     latency: Path,
     memory: Path,
     throughput: Path,
+    largest: Path,
     noise: Path,
     exports: Path,
     quality: Path,
@@ -93,11 +103,12 @@ def check_results(
         "memory": read_table(memory, schemas.MEMORY),
         "throughput": read_table(throughput, schemas.THROUGHPUT),
     }
+    searches = read_table(largest, schemas.LARGEST)
     read_table(noise, schemas.NOISE)
     read_table(quality, schemas.QUALITY)
     faults: list[str] = []
     for name, table in tables.items():
-        faults += find_missing(wanted, table, name)
+        faults += find_missing(wanted, searches, table, name)
         faults += find_wrong_numbers(table, name, POSITIVE[name])
     faults += find_errors(tables["latency"])
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))

@@ -1,4 +1,4 @@
-"""Make the tables latency, memory, throughput and noise from the records."""
+"""Make the tables latency, memory, throughput, largest and noise from the records."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ import pandas as pd
 
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.quality import compare_cases
-from sdbench.tables.rows import latency_row, memory_row, noise_row, throughput_rows
-from sdbench.tables.schemas import LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
+from sdbench.tables.rows import largest_row, latency_row, memory_row, noise_row, throughput_rows
+from sdbench.tables.schemas import LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
 
 
 def collect_records(
@@ -20,6 +20,7 @@ def collect_records(
     latency: Path,
     memory: Path,
     throughput: Path,
+    largest: Path,
     noise: Path,
 ) -> None:
     """Write a row for each record that the indexes name to each of the first three tables.
@@ -32,6 +33,7 @@ def collect_records(
         latency: CSV to write.
         memory: CSV to write.
         throughput: CSV to write.
+        largest: CSV to write, a row for each search for the largest batch.
         noise: CSV to write, a row for each job.
 
     Raises:
@@ -45,6 +47,12 @@ def collect_records(
     write_table(pd.DataFrame([memory_row(record) for _, record in records]), memory, MEMORY)
     rows = throughput_rows([record for _, record in records], prices, currency)
     write_table(pd.DataFrame(_beside(rows, quality)), throughput, THROUGHPUT)
+    searches = [
+        largest_row(search)
+        for index in indexes
+        for search in json.loads(index.read_text(encoding="utf-8"))["largest"]
+    ]
+    write_table(pd.DataFrame(searches), largest, LARGEST)
     noises = []
     for index, ((_, record), *_) in jobs.items():
         timed = json.loads(index.with_name(REFERENCE).read_text(encoding="utf-8"))
@@ -70,5 +78,6 @@ if __name__ == "__main__":
             latency=Path(snakemake.output.latency),
             memory=Path(snakemake.output.memory),
             throughput=Path(snakemake.output.throughput),
+            largest=Path(snakemake.output.largest),
             noise=Path(snakemake.output.noise),
         )

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.backends import exported_beside
-from sdbench.cases import Case, digest
+from sdbench.cases import Case, Variant, digest
 from sdbench.files import sha256, sha256_of_all
 from sdbench.sweep import Sweep, run_sweep
 
 
 def measure_sweep(
     cases: Sequence[Mapping[str, Any]],
+    searches: Sequence[Mapping[str, Any]],
     measuring: Mapping[str, Any],
     manifest: Path,
     model_folder: Path,
@@ -25,6 +26,7 @@ def measure_sweep(
 
     Args:
         cases: the cases, as `Case.as_dict` gives them.
+        searches: each a `variant` whose largest batch is searched for, and the `cap` of the search.
         measuring: the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
         model_folder: the model in the diffusers layout.
@@ -48,7 +50,8 @@ def measure_sweep(
             **({"onnx": _identity(onnx_records)} if onnx_records else {}),
         },
     )
-    run_sweep([Case.from_dict(case) for case in cases], sweep)
+    caps = {Variant(**search["variant"]): search["cap"] for search in searches}
+    run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
 
 
 def _identity(onnx_records: Sequence[Path]) -> str:
@@ -63,6 +66,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         measure_sweep(
             cases=snakemake.params.cases,
+            searches=snakemake.params.searches,
             measuring=snakemake.params.measuring,
             manifest=Path(snakemake.input.manifest),
             model_folder=Path(snakemake.input.model),

@@ -182,6 +182,17 @@ def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:
     return cases, absent
 
 
+def expand_searches(config: Mapping[str, Any]) -> dict[Variant, int]:
+    """Return the variants whose largest batch is searched for, each with the cap of its search."""
+    caps: dict[Variant, int] = {}
+    for block in config["matrix"]:
+        for variant in product(block):
+            cap = max(block["largest_batch"], caps.get(variant, 0))
+            if cap and why_absent(variant, config["devices"][variant.device]["kind"]) is None:
+                caps[variant] = cap
+    return caps
+
+
 def matrix_rows(cases: Iterable[Case], absent: Iterable[Absent]) -> list[dict[str, Any]]:
     """Return the rows of the table `cases`: first those that exist, then those that cannot."""
     return [

@@ -113,13 +113,15 @@ def keeps(path: Path, wanted: str) -> bool:
     return bool(record["fingerprint"] == wanted and record["status"] != "error")
 
 
-def write_index(folder: Path, cases: list[Case]) -> None:
-    """Write which records of `folder` belong to the matrix, with their checksums."""
+def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:
+    """Write which records of `folder` belong to the matrix, with their checksums, and what the
+    searches for the largest batch found."""
     paths = [record_path(folder, case) for case in cases]
     write_json(
         folder / INDEX,
         {
             "schema_version": SCHEMA_VERSION,
+            "largest": searches,
             "records": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
         },
     )

@@ -8,13 +8,14 @@ A record is written as soon as its case is measured, and kept if nothing that de
 import datetime
 import gc
 import itertools
+import json
 import multiprocessing
 import os
 import signal
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,13 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import Case
+from sdbench.cases import Case, Variant, digest
 from sdbench.errors import UnsupportedError
 from sdbench.files import write_json
 from sdbench.machine import cpu_mhz, describe_machine
 from sdbench.meters.contention import busy_cores, watch
 from sdbench.meters.energy import Counter, measure_energy, rapl_energy_j
+from sdbench.meters.largest_batch import find_largest, predict_largest
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
     budget_bytes,
@@ -53,6 +55,7 @@ from sdbench.records import (
     Record,
     fingerprint,
     keeps,
+    read_record,
     record_path,
     write_index,
     write_picture,
@@ -91,43 +94,133 @@ class Sweep:
         return fingerprint(case, self.measuring, self.decided_by)
 
 
-def run_sweep(cases: list[Case], sweep: Sweep) -> None:
+def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:
     """Leave a record for every case and an index of them all in the sweep's folder.
 
     Records whose fingerprint still holds are kept. A case that fails is a record too.
+
+    Args:
+        cases: the cases of one model, device and backend.
+        sweep: what is the same for all of them.
+        searches: by variant, the cap of the search for its largest batch, which becomes a case too.
     """
-    pending = [
-        case
-        for case in cases
-        if not keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
-    ]
-    print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
-    if pending:
+    start = None
+    if any(not _is_kept(case, sweep) for case in cases):
         # The same work before and after: what differs between the two is the machine's own noise.
-        start = _time_reference_apart(pending[0])
-        for _, group in itertools.groupby(pending, key=lambda case: case.variant):
-            _measure_apart(list(group), sweep)
-        end = _time_reference_apart(pending[0])
+        start = _time_reference_apart(cases[0])
+    _measure_pending(cases, sweep)
+    found = [_search_largest(variant, cap, cases, sweep) for variant, cap in searches.items()]
+    largest = [
+        replace(case, batch_size=search["largest_batch"])
+        for search, case in zip(found, map(_by_variant(cases).get, searches), strict=True)
+        if case is not None and search["largest_batch"]
+    ]
+    _measure_pending(largest, sweep)
+    if start is not None:
+        end = _time_reference_apart(cases[0])
         write_json(sweep.folder / REFERENCE, {"start_s": start, "end_s": end})
-    write_index(sweep.folder, cases)
+    write_index(sweep.folder, [*cases, *largest], found)
+
+
+def _by_variant(cases: list[Case]) -> dict[Variant, Case]:
+    return {case.variant: case for case in reversed(cases)}
+
+
+def _is_kept(case: Case, sweep: Sweep) -> bool:
+    return keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
+
+
+def _measure_pending(cases: list[Case], sweep: Sweep) -> None:
+    pending = [case for case in cases if not _is_kept(case, sweep)]
+    print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
+    for _, group in itertools.groupby(pending, key=lambda case: case.variant):
+        _measure_apart(list(group), sweep)
+
+
+def _search_largest(variant: Variant, cap: int, cases: list[Case], sweep: Sweep) -> dict[str, Any]:
+    """Return the largest batch of a variant, found before if nothing changed that decides it."""
+    own = [case for case in cases if case.variant == variant]
+    wanted = digest([sweep.fingerprint(own[0]), [case.batch_size for case in own], cap])
+    path = record_path(sweep.folder, own[0]).parent / f"largest-{wanted[:8]}.json"
+    if path.exists():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    records = {case.batch_size: read_record(record_path(sweep.folder, case)) for case in own}
+    found = _apart(_search, own[0], cap, records, sweep)
+    if found is None:
+        found = {"largest_batch": 0, "probes": [], "reason": "the searching process ended early"}
+    found = {"variant": asdict(variant), "cap": cap, "reason": None, **found}
+    write_json(path, found)
+    print(f"{_name(own[0])}: the largest batch is {found['largest_batch']}", flush=True)
+    return found
+
+
+def _search(
+    sender: Connection, case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep
+) -> None:
+    """Search for the largest batch of the variant of `case`, and send what was found."""
+    runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
+    fails = min((n for n, record in records.items() if record["status"] == "oom"), default=cap + 1)
+    broken = [r["reason"] for r in records.values() if r["status"] in ("error", "unsupported")]
+    if broken or runs >= cap:
+        reason = broken[0] if broken else None
+        sender.send({"largest_batch": min(runs, cap), "probes": [], "reason": reason})
+        return
+    budget = budget_bytes(case.device)
+    with memory_limit(budget):
+        engine, _, _ = _load(case, sweep)
+        limit = budget or torch.cuda.mem_get_info(engine.device)[1]
+        counter = "resident_peak_bytes" if engine.device.type == "cpu" else "peak_reserved_bytes"
+        peaks = {n: r["memory"][counter] for n, r in records.items() if r["status"] == "ok"}
+        predicted = predict_largest(peaks, limit)
+
+        def fits(batch_size: int) -> bool:
+            try:
+                # Memory does not depend on the number of steps: one is enough.
+                engine.draw(case.generation, engine.latents(case.generation, batch_size), steps=1)
+                engine.synchronize()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                _empty_allocator(engine)
+                print(f"{_name(case)}: a batch of {batch_size} does not fit", flush=True)
+                return False
+            print(f"{_name(case)}: a batch of {batch_size} fits", flush=True)
+            return True
+
+        largest, probes = find_largest(fits, predicted, runs, min(fails, cap + 1))
+    sender.send(
+        {
+            "largest_batch": largest,
+            "predicted_batch": predicted,
+            "limit_bytes": limit,
+            "probes": probes,
+        }
+    )
+
+
+def _apart(function: Callable[..., None], *args: Any) -> Any:
+    """Return what `function(sender, *args)` sends from a process of its own; None if it dies."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=function, args=(sender, *args))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        return None
+    finally:
+        process.join()
 
 
 def _time_reference_apart(case: Case) -> list[float]:
     """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_time_reference, args=(case, sender))
-    process.start()
-    sender.close()
-    try:
-        samples: list[float] = receiver.recv()
-    except EOFError:
-        samples = []
-    process.join()
+    samples: list[float] = _apart(_time_reference, case) or []
     return samples
 
 
-def _time_reference(case: Case, sender: Connection) -> None:
+def _time_reference(sender: Connection, case: Case) -> None:
     try:
         device = torch_device(case)
     except UnsupportedError:

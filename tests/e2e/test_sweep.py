@@ -83,7 +83,7 @@ def threads() -> Iterator[None]:
 
 
 def test_every_case_leaves_a_record(job: Sweep) -> None:
-    run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job)
+    run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job, {})
     records = indexed(job)
     assert [r["status"] for r in records] == ["ok"] * 3
     assert [len(r["latency"]["samples_s"]) for r in records] == [3] * 3
@@ -96,10 +96,10 @@ def test_every_case_leaves_a_record(job: Sweep) -> None:
 
 
 def test_what_holds_is_kept(job: Sweep) -> None:
-    run_sweep([make_case(1)], job)
+    run_sweep([make_case(1)], job, {})
     path = record_path(job.folder, make_case(1))
     before = path.stat().st_mtime_ns
-    run_sweep([make_case(1), make_case(2)], job)
+    run_sweep([make_case(1), make_case(2)], job, {})
     assert path.stat().st_mtime_ns == before
     assert statuses(job) == ["ok", "ok"]
 
@@ -108,7 +108,7 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     """A real limit on the process: the larger batches are rows without numbers, and not tried."""
     budget = (memory.resident_bytes() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
-    run_sweep(cases, job)
+    run_sweep(cases, job, {})
     records = indexed(job)
     assert [r["status"] for r in records] == ["ok", "oom", "oom"]
     assert records[1]["reason"].startswith("out of memory")
@@ -116,11 +116,36 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     assert records[1]["latency"] is None
 
 
+def test_the_largest_batch_is_exact(job: Sweep) -> None:
+    """The limit of the process is real, and the answer is checked by trying it and the next."""
+    budget = (memory.resident_bytes() + 100e6) / 1e9
+    cases = [make_case(n, memory_budget_gb=budget) for n in (4, 8, 16)]
+    run_sweep(cases, job, {cases[0].variant: 2048})
+    (search,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    largest, tried = search["largest_batch"], {p["batch_size"]: p["fits"] for p in search["probes"]}
+    assert 16 < largest < 2048
+    assert tried[largest] is True
+    assert tried[largest + 1] is False
+    assert indexed(job)[-1]["case"]["batch_size"] == largest
+    before = (job.folder / "index.json").stat().st_mtime_ns
+    probes = list(job.folder.rglob("largest-*.json"))
+    run_sweep(cases, job, {cases[0].variant: 2048})
+    assert list(job.folder.rglob("largest-*.json")) == probes
+    assert (job.folder / "index.json").stat().st_mtime_ns > before
+
+
+def test_the_cap_of_a_search_is_measured(job: Sweep) -> None:
+    run_sweep([make_case(1), make_case(2)], job, {make_case().variant: 5})
+    assert [r["case"]["batch_size"] for r in indexed(job)] == [1, 2, 5]
+    (search,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    assert search["probes"] == [{"batch_size": 5, "fits": True}]
+
+
 def test_a_missing_device_is_unsupported(job: Sweep) -> None:
     if torch.cuda.device_count() > 90:
         pytest.fail("a machine with more than 90 GPUs?")
     case = make_case(kind="cuda", index=99)
-    run_sweep([case], job)
+    run_sweep([case], job, {})
     (record,) = indexed(job)
     assert record["status"] == "unsupported"
     assert "CUDA device 99" in record["reason"]
@@ -137,11 +162,11 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
         return measure(engine, case, *args)
 
     monkeypatch.setattr(sweep, "_measure", fail_at_two)
-    run_sweep([make_case(1), make_case(2), make_case(3)], job)
+    run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
     assert statuses(job) == ["ok", "error", "ok"]
     assert indexed(job)[1]["reason"] == "RuntimeError: it broke"
     monkeypatch.undo()
-    run_sweep([make_case(1), make_case(2), make_case(3)], job)  # an error is tried again
+    run_sweep([make_case(1), make_case(2), make_case(3)], job, {})  # an error is tried again
     assert statuses(job) == ["ok", "ok", "ok"]
 
 
@@ -156,7 +181,7 @@ def test_a_crash_is_a_row_and_the_other_cases_go_on(
         return measure(engine, case, *args)
 
     monkeypatch.setattr(sweep, "_measure", die_at_two)
-    run_sweep([make_case(1), make_case(2), make_case(3)], job)
+    run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
     assert statuses(job) == ["ok", "error", "ok"]
     reason = indexed(job)[1]["reason"]
     assert reason == "the measuring process ended with SIGKILL"
@@ -249,7 +274,7 @@ def test_the_limit_is_lifted_again() -> None:
 
 
 def test_a_record_is_plain_json(job: Sweep) -> None:
-    run_sweep([make_case(1)], job)
+    run_sweep([make_case(1)], job, {})
     record = json.loads(record_path(job.folder, make_case(1)).read_text())
     assert Case.from_dict(record["case"]) == make_case(1)
     assert record["weights"] == "seeded"

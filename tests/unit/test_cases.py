@@ -15,8 +15,10 @@ from sdbench.cases import (
     Variant,
     expand_matrix,
     expand_quality,
+    expand_searches,
     format_options,
     parse_options,
+    product,
     why_absent,
 )
 from sdbench.config import Config
@@ -48,6 +50,7 @@ blocks = st.fixed_dictionaries(
             unique=True,
         ),
         "batch_sizes": st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True),
+        "largest_batch": st.sampled_from([0, 16, 64]),
     }
 )
 
@@ -169,6 +172,19 @@ def test_other_options_are_refused(text: str) -> None:
 )
 def test_attention_follows_from_the_options(options: str, attention: str) -> None:
     assert Variant("m", "d", "pytorch", "fp32", options).attention == attention
+
+
+@given(st.lists(blocks, min_size=1, max_size=3))
+def test_what_can_exist_is_searched_up_to_its_highest_cap(
+    matrix: list[dict[str, Any]],
+) -> None:
+    config = config_of(matrix)
+    searches = expand_searches(config)
+    existing = {case.variant for case in expand_matrix(config)[0]}
+    assert set(searches) <= existing
+    for variant, cap in searches.items():
+        caps = [b["largest_batch"] for b in matrix if variant in product(b)]
+        assert cap == max(caps) > 0
 
 
 def test_the_reference_is_not_compared_with_itself(config: Config) -> None:

@@ -11,7 +11,7 @@ from sdbench.cases import Case, matrix_rows
 from sdbench.errors import UserError
 from sdbench.records import Record
 from sdbench.tables import schemas
-from sdbench.tables.rows import export_row, latency_row, memory_row, throughput_rows
+from sdbench.tables.rows import export_row, largest_row, latency_row, memory_row, throughput_rows
 from sdbench.tables.schemas import write_table
 from tests.unit.records_factory import make_case, make_failure, make_record
 
@@ -35,6 +35,7 @@ class Results:
         self.cases = [make_case(1), make_case(2)]
         self.records: list[Record] = [make_record(case) for case in self.cases]
         self.export = dict(EXPORT)
+        self.largest: list[dict[str, object]] = []
         self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
     def check(self) -> str:
@@ -59,6 +60,7 @@ class Results:
             latency=write("latency", [latency_row(r) for r in self.records]),
             memory=write("memory", [memory_row(r) for r in self.records]),
             throughput=write("throughput", throughput_rows(self.records, {"cpu": 0}, "USD")),
+            largest=write("largest", self.largest),
             noise=write("noise", []),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
@@ -78,6 +80,15 @@ def test_good_results_pass_and_are_counted(results: Results) -> None:
     results.cases.append(case)
     results.records.append(make_failure(case, "oom", "out of memory"))
     assert results.check() == "3 cells of the matrix, 3 cases: 2 ok, 1 oom\n"
+
+
+def test_a_largest_batch_that_was_found_is_a_case(results: Results) -> None:
+    case = make_case(5)
+    search = {"largest_batch": 5, "cap": 8, "probes": [], "variant": vars(case.variant)}
+    results.largest.append(largest_row(search))
+    assert "no row for shapes cpu pytorch fp32 none 5" in refused(results)
+    results.records.append(make_record(case))
+    assert "3 cases: 3 ok" in results.check()
 
 
 def refused(results: Results) -> str:

@@ -83,7 +83,7 @@ def test_a_damaged_record_is_refused_by_name(damage: Any, tmp_path: Path) -> Non
 def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
     case = make_case()
     write_record(tmp_path, case, make_record(case))
-    write_index(tmp_path, [case])
+    write_index(tmp_path, [case], [])
     assert len(read_indexed(tmp_path / "index.json")) == 1
     path = record_path(tmp_path, case)
     record = json.loads(path.read_text())

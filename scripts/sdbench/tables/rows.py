@@ -141,6 +141,12 @@ def _cost(price_per_hour: float, currency: str, seconds_per_image: float) -> Row
     return {"cost_per_1000_images": cost, "currency": currency}
 
 
+def largest_row(search: Mapping[str, Any]) -> Row:
+    """Return the row of the table `largest` from what a search found."""
+    found = {key: value for key, value in search.items() if key not in ("variant", "probes")}
+    return {**search["variant"], **found, "probes": len(search["probes"])}
+
+
 def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> Row:
     """Return the row of the table `noise` for one job.
 

@@ -150,6 +150,25 @@ THROUGHPUT = _table(
 """`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
 energy where the device counts it, money where the config has a price."""
 
+LARGEST = _table(
+    {
+        "model": _text(),
+        "device": _text(),
+        "backend": _text(),
+        "precision": _text(),
+        "options": _text(),
+        "largest_batch": _count(),
+        "cap": _count(1),
+        "predicted_batch": _count(),
+        "probes": _count(),
+        "limit_bytes": _number(),
+        "reason": _text(nullable=True),
+    },
+    _CASE_KEY[:-1],
+)
+"""The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
+what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
+
 NOISE = _table(
     {
         "model": _text(),

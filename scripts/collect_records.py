@@ -8,7 +8,15 @@ import pandas as pd
 
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.quality import compare_cases
-from sdbench.tables.rows import largest_row, latency_row, memory_row, noise_row, throughput_rows
+from sdbench.tables.rows import (
+    Record,
+    Row,
+    largest_row,
+    latency_row,
+    memory_row,
+    noise_row,
+    throughput_rows,
+)
 from sdbench.tables.schemas import LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
 
 
@@ -40,30 +48,37 @@ def collect_records(
         UserError: if a record is missing, damaged or changed; it names the file.
     """
     jobs = {index: read_indexed(index) for index in indexes}
+    noises = [_noise(index, job[0][1]) for index, job in jobs.items()]
     records = [pair for job in jobs.values() for pair in job]
-    quality = compare_cases(records, gate)
+    circumstances = [
+        {"noise": own.get("noise"), **quality}
+        for own, quality in zip(
+            [own for own, job in zip(noises, jobs.values(), strict=True) for _ in job],
+            compare_cases(records, gate),
+            strict=True,
+        )
+    ]
     rows = [latency_row(record) for _, record in records]
-    write_table(pd.DataFrame(_beside(rows, quality)), latency, LATENCY)
+    write_table(_table(rows, circumstances), latency, LATENCY)
     write_table(pd.DataFrame([memory_row(record) for _, record in records]), memory, MEMORY)
     rows = throughput_rows([record for _, record in records], prices, currency)
-    write_table(pd.DataFrame(_beside(rows, quality)), throughput, THROUGHPUT)
+    write_table(_table(rows, circumstances), throughput, THROUGHPUT)
+    write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [
         largest_row(search)
         for index in indexes
         for search in json.loads(index.read_text(encoding="utf-8"))["largest"]
     ]
     write_table(pd.DataFrame(searches), largest, LARGEST)
-    noises = []
-    for index, ((_, record), *_) in jobs.items():
-        timed = json.loads(index.with_name(REFERENCE).read_text(encoding="utf-8"))
-        noises.append(noise_row(record, timed["start_s"], timed["end_s"]))
-    write_table(pd.DataFrame(noises), noise, NOISE)
 
 
-def _beside(
-    rows: Sequence[Mapping[str, object]], others: Sequence[Mapping[str, object]]
-) -> list[dict[str, object]]:
-    return [{**row, **other} for row, other in zip(rows, others, strict=True)]
+def _noise(index: Path, record: Record) -> Row:
+    timed = json.loads(index.with_name(REFERENCE).read_text(encoding="utf-8"))
+    return noise_row(record, timed["start_s"], timed["end_s"])
+
+
+def _table(rows: Sequence[Row], beside: Sequence[Row]) -> pd.DataFrame:
+    return pd.DataFrame([{**row, **other} for row, other in zip(rows, beside, strict=True)])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from sdbench.figures.panels import (
     missing_cell,
     source_note,
 )
-from sdbench.figures.results import ATTENTION_ORDER, Result, measured, without_attention
+from sdbench.figures.results import ATTENTION_ORDER, Result, measured, ratio_text, without_attention
 from sdbench.figures.style import PRECISIONS, save_figure
 from sdbench.tables.schemas import LATENCY, MEMORY, read_table
 
@@ -52,7 +52,7 @@ def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sh
         default = defaults.get(_without_backend(result))
         held = memories.get((result.place, result.options))
         held_default = memories.get((default.place, default.options)) if default else None
-        speed = latency_cell(result, _ratio(_seconds(result), _seconds(default), result is default))
+        speed = latency_cell(result, _time_ratio(result, default))
         if held is None:
             return speed, absent_cell("memory") if result.ok else missing_cell(result)
         space = memory_cell(
@@ -110,6 +110,13 @@ def _seconds(result: Result | None) -> float | None:
 
 def _bytes(result: Result | None) -> float | None:
     return counted(result, peak_counter(result)) if result else None
+
+
+def _time_ratio(result: Result, default: Result | None) -> str:
+    value, whole = _seconds(result), _seconds(default)
+    if result is default or value is None or not whole:
+        return ""
+    return ratio_text(value, whole, result)
 
 
 def _ratio(value: float | None, whole: float | None, default: bool) -> str:

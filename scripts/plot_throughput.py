@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.figures.panels import (
+    FAILS_GATE,
     Cell,
     Sheet,
     draw_sheet,
@@ -78,6 +79,8 @@ def _cell(result: Result, plain: Sequence[Result]) -> Cell:
         extra.append(f"{min(too_large)} does not fit")
     if "n" in numbers:
         extra.append(f"n = {numbers['n']:.0f}")
+    if result.fails_gate:
+        extra.append(FAILS_GATE)
     value = numbers["images_per_minute"]
     return Cell(
         value,

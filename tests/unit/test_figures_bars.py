@@ -15,6 +15,7 @@ from plot_memory import memory_sheet
 from plot_speed import plot_speed, speed_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures import style
+from sdbench.figures.labels import TIMES
 from sdbench.figures.panels import Sheet, draw_sheet
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
 from tests.unit.figure_reading import bars, faults, texts
@@ -357,3 +358,30 @@ def test_whiskers_are_the_quartiles(tmp_path: Path) -> None:
         for path in collection.get_paths()
     ]
     assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)
+
+
+def test_a_ratio_within_the_noise_is_said_to_be(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 1.00, noise=0.1),
+        latency_row({**SHAPES, "options": "autocast"}, 1.05, noise=0.1),
+        latency_row({**SHAPES, "precision": "bf16"}, 1.00, noise=0.1),
+        latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 1.30, noise=0.1),
+    ]
+    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    (panel,) = autocast_speed_sheet(path, KINDS).panels
+    extras = [row.cells[0].extra for row in panel.rows if row.pale]
+    assert f"1.05 {TIMES} without (within the noise)" in extras[0]
+    assert extras[1].endswith(f"1.30 {TIMES} without")
+
+
+def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 1.0, passes_gate=True),
+        latency_row({**SHAPES, "precision": "bf16"}, 0.5, passes_gate=False, contended=True),
+    ]
+    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    sheet = speed_sheet(path, PUBLISHED, [], KINDS)
+    (panel,) = sheet.panels
+    marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
+    assert marked == {"fp32": False, "bf16": True}
+    assert "Something else used the device just before 1 row" in sheet.footnote

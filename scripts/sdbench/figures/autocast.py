@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sdbench.cases import AUTOCAST
-from sdbench.figures.labels import TIMES
 from sdbench.figures.panels import Cell, Panel, make_panels
-from sdbench.figures.results import Result
+from sdbench.figures.results import Result, ratio_text
 
 
 def autocast_pairs(results: Sequence[Result]) -> list[tuple[Result | None, Result]]:
@@ -36,7 +35,7 @@ def autocast_panels(
             continue
         whole, part = cell(without).value, cell(under).value
         if whole and part is not None:
-            ratios[id(under)] = f"{part / whole:.2f} {TIMES} without"
+            ratios[id(under)] = ratio_text(part, whole, under, "without")
 
     def with_ratio(result: Result) -> tuple[Cell, ...]:
         plain = cell(result)

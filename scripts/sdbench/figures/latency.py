@@ -1,6 +1,6 @@
 """The bar of a time."""
 
-from sdbench.figures.panels import Cell, missing_cell, value_text
+from sdbench.figures.panels import FAILS_GATE, Cell, missing_cell, value_text
 from sdbench.figures.results import Result
 
 
@@ -12,6 +12,8 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
     value = numbers["latency_s"]
     if extra is None:
         extra = f"n = {numbers['n']:.0f}" if "n" in numbers else ""
+    if result.fails_gate:
+        extra = ", ".join(filter(None, (extra, FAILS_GATE)))
     return Cell(
         value,
         value_text(result, value, "s"),

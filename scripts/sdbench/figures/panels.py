@@ -39,6 +39,9 @@ _NAME_MAX, _LABEL_MAX = 1.75, 2.5
 _BAR = 0.66
 
 
+FAILS_GATE = "fails the quality gate"
+"""What stands behind a bar whose picture strayed too far for its speed to count."""
+
 Order = Literal["own first", "ranked"]
 
 
@@ -201,6 +204,9 @@ def source_note(results: Sequence[Result], own: str) -> str:
     if devices:
         names = listing(devices) if len(devices) <= 6 else plural(len(devices), "device")
         note.append(f"Measured here: {names}; {own}.")
+    contended = sum(r.contended for r in results)
+    if contended:
+        note.append(f"Something else used the device before {plural(contended, 'row')}.")
     if campaigns:
         note.append(
             f"Published, without spread: {listing(campaigns)} (resources/README.md says how)."

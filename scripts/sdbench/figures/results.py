@@ -8,7 +8,7 @@ import pandas as pd
 
 from sdbench.cases import ATTENTION, NONE
 from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
-from sdbench.figures.labels import backend_label, device_label, shorten
+from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
 from sdbench.figures.style import FP32_TF32
 from sdbench.published import Condition, condition
 
@@ -20,8 +20,9 @@ _NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")
 class Result:
     """One row of a table: how something was run, and the numbers that came of it.
 
-    `campaign` is empty for what was measured here. `numbers` holds the columns of the table that
-    are numbers and not empty, under their names, in the units of their names.
+    `campaign` is empty for what was measured here. `contended`: something else used the device.
+    `fails_gate`: its picture misses the config's quality gate. `numbers` holds the columns of the
+    table that are numbers and not empty, under their names, in the units of their names.
     """
 
     condition: Condition
@@ -38,6 +39,8 @@ class Result:
     reason: str = ""
     campaign: str = ""
     counter: str = ""
+    contended: bool = False
+    fails_gate: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -82,6 +85,8 @@ def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
             batch_size=int(row["batch_size"]),
             status=str(row["status"]),
             reason=row["reason"] or "",
+            contended=row.get("contended") is True,
+            fails_gate=row.get("passes_gate") is False,
             numbers=_numbers(row),
         )
         for row in _records(table)
@@ -152,6 +157,20 @@ def best_of(
         if held is None or _rank(result, value) < _rank(held, value):
             chosen[key(result)] = result
     return list(chosen.values())
+
+
+def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
+    """Return a ratio, and whether the machine's noise is larger than its distance from one.
+
+    Args:
+        value: of `result`.
+        whole: what it is compared with.
+        result: says how steady its machine was.
+        words: what stands behind the ratio.
+    """
+    text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
+    within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
+    return f"{text} (within the noise)" if within else text
 
 
 def without_attention(result: Result) -> tuple[str, ...]:

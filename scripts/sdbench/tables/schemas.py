@@ -50,11 +50,13 @@ FLAG = pa.Column("boolean", nullable=True)
 
 CIRCUMSTANCES = {
     "contended": FLAG,
+    "noise": _number(),
     "psnr_db": _number(),
     "ssim": _number(-1.0),
     "passes_gate": FLAG,
 }
-"""`contended`: something else used the device just before. `psnr_db`, `ssim`: the picture against
+"""`contended`: something else used the device just before. `noise`: the machine's own, of the job
+that measured it, as in the table of that name. `psnr_db`, `ssim`: the picture against
 the fp32 picture of PyTorch from the same latents, where the matrix has that; `passes_gate`: whether
 it keeps the config's `quality_gate`. Empty for seeded weights, whose pictures mean nothing."""
 

@@ -1,0 +1,114 @@
+"""Does the harness report what a bare loop would?
+
+    PYTHONPATH=scripts python benchmarks/fidelity.py
+
+In one process, on the bundled model, each round takes one sample in three ways, in rotating order:
+by our meter, by a bare timed call of the same diffusers pipeline, and by torch.utils.benchmark. The
+medians must agree within 1 %, or the program ends with status 1.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import torch
+import torch.utils.benchmark
+
+from sdbench import backends
+from sdbench.cases import Case, Variant
+from sdbench.meters.latency import time_call
+
+MODEL = Path(__file__).parent.parent / "resources" / "models" / "shapes"
+GENERATION = {
+    "prompt": "a red circle on a blue background",
+    "steps": 20,
+    "scheduler": "ddim",
+    "guidance": 4.0,
+    "height": 64,
+    "width": 64,
+    "seed": 0,
+}
+TOLERANCE = 0.01
+
+
+def main() -> int:
+    """Print the ratios of the medians with their 95 % intervals; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    device = {"kind": "cpu", "index": 0, "threads": arguments.threads, "memory_budget_gb": 0}
+    case = Case(Variant("shapes", "cpu", "pytorch", "fp32", "none"), 1, GENERATION, device)
+    engine = backends.load(case, MODEL, None)
+    latents = engine.latents(GENERATION, 1)
+
+    def bare_call() -> None:
+        with torch.inference_mode():
+            engine.pipeline(
+                prompt=[GENERATION["prompt"]],
+                height=64,
+                width=64,
+                num_inference_steps=20,
+                guidance_scale=4.0,
+                latents=latents,
+                output_type="np",
+            )
+
+    timer = torch.utils.benchmark.Timer(
+        "call()", globals={"call": bare_call}, num_threads=arguments.threads
+    )
+
+    def ours() -> float:
+        return time_call(lambda: engine.draw(GENERATION, latents), engine.synchronize)
+
+    def bare() -> float:
+        begin = time.perf_counter()
+        bare_call()
+        return time.perf_counter() - begin
+
+    def torchs() -> float:
+        return float(timer.timeit(1).times[0])
+
+    ways: dict[str, Callable[[], float]] = {"ours": ours, "bare": bare, "torch": torchs}
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for way in names:
+        ways[way]()
+    for i in range(arguments.rounds):
+        for name in names[i % 3 :] + names[: i % 3]:
+            samples[name].append(ways[name]())
+    status = 0
+    for name in ("bare", "torch"):
+        ratio, low, high = ratio_of_medians(samples["ours"], samples[name])
+        good = abs(ratio - 1) <= TOLERANCE
+        verdict = "ok" if good else "differs by more than 1 %"
+        print(f"ours / {name}: {ratio:.4f}, 95 % interval {low:.4f} to {high:.4f}: {verdict}")
+        status |= not good
+    print(f"n = {arguments.rounds}, median {np.median(samples['ours']):.4f} s")
+    return int(status)
+
+
+def ratio_of_medians(ours: list[float], others: list[float]) -> tuple[float, float, float]:
+    """Return the ratio of two medians of paired samples, with its bootstrap interval."""
+
+    def ratio(a: Any, b: Any, axis: int = -1) -> Any:
+        return np.median(a, axis=axis) / np.median(b, axis=axis)
+
+    interval = scipy.stats.bootstrap(
+        (np.array(ours), np.array(others)),
+        ratio,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(np.median(ours) / np.median(others)), float(interval.low), float(interval.high)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -206,7 +206,7 @@ def source_note(results: Sequence[Result], own: str) -> str:
         note.append(f"Measured here: {names}; {own}.")
     contended = sum(r.contended for r in results)
     if contended:
-        note.append(f"Something else used the device before {plural(contended, 'row')}.")
+        note.append(f"Something else used the device just before {plural(contended, 'row')}.")
     if campaigns:
         note.append(
             f"Published, without spread: {listing(campaigns)} (resources/README.md says how)."

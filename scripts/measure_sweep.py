@@ -8,7 +8,9 @@ from typing import Any
 from sdbench.backends import exported_beside
 from sdbench.cases import Case, Variant, digest
 from sdbench.files import sha256, sha256_of_all
-from sdbench.sweep import Sweep, run_sweep
+from sdbench.machine import identify_machine
+from sdbench.measurement import Sweep
+from sdbench.sweep import run_sweep
 
 
 def measure_sweep(
@@ -47,6 +49,7 @@ def measure_sweep(
             "model": model["digest"],
             "code": sha256_of_all(code),
             "environment": sha256(environment_file),
+            "machine": digest(identify_machine(cases[0]["device"])),
             **({"onnx": _identity(onnx_records)} if onnx_records else {}),
         },
     )

@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 
 from sdbench.errors import UserError
+from sdbench.files import sha256_of_all
 from sdbench.hugging_face import diffusers, transformers
 
 
@@ -136,7 +137,7 @@ def export_network(
 
     Returns:
         `network`, `opset`, `parameters`, `max_abs_error`, `max_rel_error`, `tolerance`,
-        `file_bytes` and `export_s`.
+        `sha256`, `file_bytes` and `export_s`.
 
     Raises:
         UserError: if the exported network differs by more than `tolerance`.
@@ -179,6 +180,7 @@ def export_network(
         "max_abs_error": max_abs,
         "max_rel_error": max_rel,
         "tolerance": tolerance,
+        "sha256": sha256_of_all(file.parent.glob("model.onnx*")),
         "file_bytes": sum(part.stat().st_size for part in file.parent.glob("model.onnx*")),
         "export_s": export_s,
     }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -24,6 +25,8 @@ def logged(log: str) -> Iterator[None]:
         SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
             its traceback.
     """
+    # Ended by its scheduler, a job must end its own processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -45,18 +45,33 @@ def _read(path: str) -> str | None:
         return None
 
 
-def cuda_device_count() -> int:
-    """Return how many CUDA devices the NVIDIA driver reports; 0 without a driver."""
+def gpu_names() -> list[str]:
+    """Return the GPUs that the NVIDIA driver reports, name and UUID; none without a driver."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return 0
+        return []
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+
+
+def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of this machine decides a number: another one makes records of its own.
+
+    Args:
+        device: an entry of the config's `devices`.
+    """
+    machine = describe_machine()
+    return {
+        "cpu": machine["cpu"]["name"],
+        "cores_usable": machine["cpu"]["cores_usable"],
+        "libraries": {k: v for k, v in machine["libraries"].items() if k != "snakemake"},
+        "gpus": gpu_names() if device["kind"] == "cuda" else [],
+    }
 
 
 def missing_device(device: Mapping[str, Any]) -> str | None:
     """Say what is wrong with a device of the config on this machine; None if it is there."""
-    count = cuda_device_count() if device["kind"] == "cuda" else 0
+    count = len(gpu_names()) if device["kind"] == "cuda" else 0
     if device["kind"] == "cuda" and device["index"] >= count:
         return (
             f"found {device['index']}, and the NVIDIA driver reports {count} GPU(s) here: "

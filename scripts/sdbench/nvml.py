@@ -19,21 +19,27 @@ def _handle(uuid: str) -> Any:
 def process_bytes(uuid: str) -> int | None:
     """Return the bytes that this process holds on the GPU; None where the driver does not say."""
     with contextlib.suppress(pynvml.NVMLError):
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid)):
-            if process.pid == os.getpid():
-                held: int | None = process.usedGpuMemory
-                return held
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
+        own = [process for process in processes if process.pid == os.getpid()]
+        # In a container the driver may know us by another pid; alone, we are still the one.
+        if own or len(processes) == 1:
+            held: int | None = (own or processes)[0].usedGpuMemory
+            return held
     return None
 
 
 def foreign_processes(uuid: str) -> list[dict[str, Any]]:
-    """Return pid and bytes of every other process that computes on the GPU."""
+    """Return pid and bytes of every other process that computes on the GPU.
+
+    This process must use the GPU already. In a container the driver may know it by another pid:
+    one of the processes, whichever it is, is then taken to be this one.
+    """
     with contextlib.suppress(pynvml.NVMLError):
-        return [
-            {"pid": process.pid, "bytes": process.usedGpuMemory}
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
-            if process.pid != os.getpid()
-        ]
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
+        others = [process for process in processes if process.pid != os.getpid()]
+        if len(others) == len(processes):
+            others = others[1:]
+        return [{"pid": process.pid, "bytes": process.usedGpuMemory} for process in others]
     return []
 
 

@@ -72,8 +72,14 @@ def write_record(folder: Path, case: Case, record: Record) -> None:
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    record_validator().validate(record)
-    write_json(record_path(folder, case), record)
+    whole = record | {"checksum": _checksum(record)}
+    record_validator().validate(whole)
+    write_json(record_path(folder, case), whole)
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Return the digest of everything in a record but the digest itself."""
+    return digest({key: value for key, value in record.items() if key != "checksum"})
 
 
 def read_record(path: Path) -> Record:
@@ -95,6 +101,8 @@ def read_record(path: Path) -> Record:
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
         raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
+    if record["checksum"] != _checksum(record):
+        raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
     return record
 
 
@@ -104,13 +112,13 @@ _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow agai
 def keeps(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one that ended in an error: that is tried again.
+    A damaged record cannot, nor one with status `error` or `unsupported`: those are tried again.
     """
     try:
         record = read_record(path)
     except UserError:
         return False
-    return bool(record["fingerprint"] == wanted and record["status"] != "error")
+    return bool(record["fingerprint"] == wanted and record["status"] in ("ok", "oom"))
 
 
 def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:

@@ -3,7 +3,11 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, sweep
+from sdbench import backends, measurement, search
 from sdbench.backends.engine import Engine, check_images
 from sdbench.cases import Case, Variant
+from sdbench.measurement import Sweep
 from sdbench.meters import memory
 from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
-from sdbench.records import Record, read_indexed, record_path
-from sdbench.sweep import Sweep, run_sweep
+from sdbench.records import Record, read_indexed, read_record, record_path
+from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 
 GENERATION = {
@@ -44,6 +49,9 @@ MEASURING = {
     "contention_wait_s": 0,
     "energy_duration_s": 0.1,
 }
+
+
+Measure = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -116,29 +124,104 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     assert records[1]["latency"] is None
 
 
-def test_the_largest_batch_is_exact(job: Sweep) -> None:
-    """The limit of the process is real, and the answer is checked by trying it and the next."""
-    budget = (memory.resident_bytes() + 100e6) / 1e9
-    cases = [make_case(n, memory_budget_gb=budget) for n in (4, 8, 16)]
+@pytest.mark.parametrize("room", [60e6, 100e6, 150e6])
+def test_the_largest_batch_runs_and_is_found_again(job: Sweep, room: float) -> None:
+    """The limit of the process is real: the answer was measured, and the next one up failed."""
+    budget = (memory.resident_bytes() + room) / 1e9
+    cases = [make_case(n, memory_budget_gb=budget) for n in (2, 4, 8)]
     run_sweep(cases, job, {cases[0].variant: 2048})
-    (search,) = json.loads((job.folder / "index.json").read_text())["largest"]
-    largest, tried = search["largest_batch"], {p["batch_size"]: p["fits"] for p in search["probes"]}
-    assert 16 < largest < 2048
-    assert tried[largest] is True
-    assert tried[largest + 1] is False
-    assert indexed(job)[-1]["case"]["batch_size"] == largest
-    before = (job.folder / "index.json").stat().st_mtime_ns
-    probes = list(job.folder.rglob("largest-*.json"))
+    (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    assert found["reason"] is None
+    largest = found["largest_batch"]
+    tried = {p["batch_size"]: p["fits"] for p in found["probes"]}
+    assert 8 < largest < 2048
+    last = indexed(job)[-1]
+    assert (last["case"]["batch_size"], last["status"]) == (largest, "ok")
+    next_up = record_path(job.folder, replace(cases[0], batch_size=largest + 1))
+    assert tried.get(largest + 1) is False or read_record(next_up)["status"] == "oom"
+    before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*-*.json")}
     run_sweep(cases, job, {cases[0].variant: 2048})
-    assert list(job.folder.rglob("largest-*.json")) == probes
-    assert (job.folder / "index.json").stat().st_mtime_ns > before
+    assert {path: path.stat().st_mtime_ns for path in job.folder.rglob("*-*.json")} == before
+
+
+def test_a_search_that_breaks_keeps_what_is_known_and_is_tried_again(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [make_case(1), make_case(2)]
+
+    def break_down(*_: Any) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(search, "find_largest", break_down)
+    run_sweep(cases, job, {cases[0].variant: 5})
+    (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    assert found["largest_batch"] == 2
+    assert "ended early" in found["reason"]
+    monkeypatch.undo()
+    run_sweep(cases, job, {cases[0].variant: 5})
+    (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    assert (found["largest_batch"], found["reason"]) == (5, None)
+
+
+def test_noise_is_there_after_an_interruption(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdbench.sweep.write_index", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep([make_case(1)], job, {})
+    (job.folder / "reference.json").unlink()
+    monkeypatch.undo()
+    run_sweep([make_case(1)], job, {})
+    timed = json.loads((job.folder / "reference.json").read_text())
+    assert len(timed["start_s"]) == len(timed["end_s"]) == 15
+
+
+STOPPED = """
+import os, sys, time
+sys.path.insert(0, {scripts!r})
+from sdbench.job import logged
+from sdbench.processes import run_apart
+
+def work(send):
+    print("worker", os.getpid(), flush=True)
+    time.sleep(60)
+
+with logged({log!r}):
+    run_apart(work)
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: Path) -> None:
+    """SIGTERM, as a scheduler sends it, and SIGKILL, which nobody can catch."""
+    log = tmp_path / "log"
+    script = STOPPED.format(scripts=str(ROOT / "scripts"), log=str(log))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as job:
+        wait_for(lambda: log.exists() and "worker" in log.read_text())
+        worker = int(log.read_text().split()[1])
+        job.send_signal(sign)
+        job.wait(timeout=20)
+    wait_for(lambda: not is_running(worker))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_the_cap_of_a_search_is_measured(job: Sweep) -> None:
     run_sweep([make_case(1), make_case(2)], job, {make_case().variant: 5})
     assert [r["case"]["batch_size"] for r in indexed(job)] == [1, 2, 5]
-    (search,) = json.loads((job.folder / "index.json").read_text())["largest"]
-    assert search["probes"] == [{"batch_size": 5, "fits": True}]
+    (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
+    assert found["probes"] == [{"batch_size": 5, "fits": True}]
 
 
 def test_a_missing_device_is_unsupported(job: Sweep) -> None:
@@ -154,14 +237,14 @@ def test_a_missing_device_is_unsupported(job: Sweep) -> None:
 def test_an_error_is_a_row_and_the_next_case_goes_on(
     job: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = sweep._measure
+    measure: Measure = measurement._measure
 
     def fail_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             raise RuntimeError("it broke")
         return measure(engine, case, *args)
 
-    monkeypatch.setattr(sweep, "_measure", fail_at_two)
+    monkeypatch.setattr(measurement, "_measure", fail_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
     assert statuses(job) == ["ok", "error", "ok"]
     assert indexed(job)[1]["reason"] == "RuntimeError: it broke"
@@ -173,18 +256,18 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
 def test_a_crash_is_a_row_and_the_other_cases_go_on(
     job: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = sweep._measure
+    measure: Measure = measurement._measure
 
     def die_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return measure(engine, case, *args)
 
-    monkeypatch.setattr(sweep, "_measure", die_at_two)
+    monkeypatch.setattr(measurement, "_measure", die_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
     assert statuses(job) == ["ok", "error", "ok"]
     reason = indexed(job)[1]["reason"]
-    assert reason == "the measuring process ended with SIGKILL"
+    assert reason == "while it was measured the process ended with SIGKILL"
 
 
 def test_pictures_that_are_not_numbers_are_an_error() -> None:
@@ -233,8 +316,6 @@ def test_attention_is_the_one_that_was_asked_for(
 
 def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
     """Known times in, the same times out; what lies between calls belongs to no step."""
-    import time
-
     engine = backends.load(make_case(), model, None)
     forward = engine.pipeline.unet.forward
     naps = iter([0.05, 0.15, 0.1, 0.2])

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case
@@ -19,9 +20,13 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     Raises:
         sdbench.errors.UnsupportedError: if this machine or backend cannot run the variant.
     """
-    backend = importlib.import_module(f"sdbench.backends.{case.variant.backend}")
-    engine: Engine = backend.load(case, model_folder, onnx_folder)
+    engine: Engine = import_backend(case).load(case, model_folder, onnx_folder)
     return engine
+
+
+def import_backend(case: Case) -> Any:
+    """Return the module of a case's backend, imported now so that loading does not include it."""
+    return importlib.import_module(f"sdbench.backends.{case.variant.backend}")
 
 
 def exported_beside(onnx_records: Sequence[Path]) -> Path | None:

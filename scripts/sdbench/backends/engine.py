@@ -5,6 +5,7 @@ objects for every backend: a difference between two rows is the backend and noth
 """
 
 import contextlib
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ SCHEDULERS = {
     "dpmsolver": diffusers.DPMSolverMultistepScheduler,
 }
 
+SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "trained_betas")
+"""Keys of a scheduler's configuration that belong to the model and not to the sampler."""
+
 Images = NDArray[np.float32]
 """Pictures of shape (batch, height, width, 3), values from 0 to 1."""
 
@@ -38,8 +42,28 @@ def to_8_bits(images: Images) -> Pictures:
 
 
 def load_scheduler(model_folder: Path, name: str) -> Any:
-    """Return the named sampler with the noise schedule that the model was trained with."""
-    return SCHEDULERS[name].from_pretrained(model_folder / "scheduler")
+    """Return the named sampler with the noise schedule that the model was trained with.
+
+    Raises:
+        UnsupportedError: if the sampler does not know a part of that schedule.
+    """
+    sampler = SCHEDULERS[name]
+    config = sampler.load_config(model_folder / "scheduler")
+    known = inspect.signature(sampler.__init__).parameters
+    for key in SCHEDULE:
+        if config.get(key) and key not in known:
+            raise UnsupportedError(
+                f"the model was trained with {key}, which the scheduler {name} does not know: use "
+                f"{' or '.join(s for s in SCHEDULERS if _knows(s, key))}"
+            )
+    # Runge-Kutta steps at the start, which no Stable Diffusion is used with, would evaluate the
+    # UNet many more times than there are steps.
+    own = {"skip_prk_steps": True} if "skip_prk_steps" in known else {}
+    return sampler.from_config(config, **own)
+
+
+def _knows(name: str, key: str) -> bool:
+    return key in inspect.signature(SCHEDULERS[name].__init__).parameters
 
 
 def torch_device(case: Case) -> torch.device:
@@ -83,7 +107,10 @@ def check_images(images: Images) -> None:
 
 
 class Engine:
-    """Networks on a device, and the pipeline around them."""
+    """Networks on a device, and the pipeline around them.
+
+    `switches` says what the backend set that moves time or pixels, for the record.
+    """
 
     def __init__(
         self,
@@ -91,11 +118,13 @@ class Engine:
         device: torch.device,
         dtype: torch.dtype,
         autocast: torch.dtype | None = None,
+        switches: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
+        self.switches = dict(switches or {})
         pipeline.set_progress_bar_config(disable=True)
 
     def latents(self, generation: Mapping[str, Any], batch_size: int) -> torch.Tensor:

@@ -72,7 +72,12 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads(case)
     options.inter_op_num_threads = 1
-    session = {"sess_options": options, "providers": [provider]}
+    settings = {}
+    if device.type == "cuda":
+        # ONNX Runtime lets TF32 into fp32 unless it is told not to.
+        tf32 = case.variant.precision == "tf32"
+        settings = {"device_id": device.index, "use_tf32": int(tf32)}
+    session = {"sess_options": options, "providers": [(provider, settings)]}
 
     def config(part: str, kind: Any) -> Any:
         return diffusers.configuration_utils.FrozenDict(kind.load_config(model_folder / part))
@@ -99,4 +104,5 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return Engine(pipeline, device, torch.float32)
+    switches = {"provider": provider, **settings}
+    return Engine(pipeline, device, torch.float32, switches=switches)

@@ -46,7 +46,9 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
         elif variant.attention == "sdpa":
             network.set_attn_processor(attention_processor.AttnProcessor2_0())
     if variant.attention == "sliced":
+        # It slices the UNet's attention; the VAE's only layer of it has no such form.
         pipeline.enable_attention_slicing("auto")
+        pipeline.vae.set_attn_processor(attention_processor.AttnProcessor())
     if "vae-slicing" in variant.switches:
         pipeline.vae.enable_slicing()
     if "channels-last" in variant.switches:
@@ -55,4 +57,9 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     autocast = None
     if AUTOCAST in variant.switches:
         autocast = HALF[device.type] if dtype == torch.float32 else dtype
-    return Engine(pipeline, device, dtype, autocast)
+    switches = {
+        "fp32_precision_matmul": torch.backends.cuda.matmul.fp32_precision,
+        "fp32_precision_conv": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+    return Engine(pipeline, device, dtype, autocast, switches)

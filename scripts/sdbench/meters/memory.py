@@ -1,6 +1,7 @@
 """Memory of one call, by every counter that the device has."""
 
 import contextlib
+import ctypes
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,7 @@ def measure_memory(
     """
     counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
     if device.type == "cpu":
+        _trim_heap()
         # man 5 proc: writing 5 resets the high-water mark. getrusage's cannot be reset, and a
         # child inherits it.
         Path("/proc/self/clear_refs").write_text("5")
@@ -99,7 +101,9 @@ def is_out_of_memory(error: BaseException) -> bool:
             "failed to allocate memory",  # ONNX Runtime
             "bad allocation",  # ONNX Runtime
             "std::bad_alloc",
+            "could not create a primitive",  # oneDNN
             "could not create a memory object",  # oneDNN
+            "_status_alloc_failed",  # cuBLAS, cuDNN
         )
     )
 
@@ -114,6 +118,12 @@ def budget_bytes(device: Mapping[str, Any]) -> int | None:
         return None
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(device["memory_budget_gb"] * 1e9) or machine // 2
+
+
+def _trim_heap() -> None:
+    """Give freed memory back to the system, so that an earlier, larger call is not counted."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _status(field: str) -> int:

@@ -1,0 +1,211 @@
+"""Measure the cases of one variant, in a process that does nothing else."""
+
+import datetime
+import gc
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdbench import backends
+from sdbench.backends.engine import Engine, Images, check_images, to_8_bits, torch_device
+from sdbench.cases import Case
+from sdbench.devices import describe_engine, device_state, energy_counter, look_around
+from sdbench.errors import UnsupportedError
+from sdbench.machine import describe_machine
+from sdbench.meters.contention import watch
+from sdbench.meters.energy import measure_energy
+from sdbench.meters.latency import sample_latency, time_call
+from sdbench.meters.memory import (
+    budget_bytes,
+    is_out_of_memory,
+    measure_memory,
+    memory_limit,
+    resident_bytes,
+)
+from sdbench.meters.phases import time_phases
+from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
+
+MEASURED = (
+    "cold_start",
+    "contention",
+    "device_state",
+    "latency",
+    "phases",
+    "memory",
+    "energy",
+    "picture",
+)
+"""The parts of a record that a case without a measurement may lack."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is the same for all cases of a job.
+
+    `decided_by` holds the digests of what records are made with, beside case and settings.
+    """
+
+    folder: Path
+    model_folder: Path
+    onnx_folder: Path | None
+    weights: str
+    measuring: Mapping[str, Any]
+    decided_by: Mapping[str, str]
+
+    def fingerprint(self, case: Case) -> str:
+        """Return the fingerprint of the record that this sweep makes of `case`."""
+        return fingerprint(case, self.measuring, self.decided_by)
+
+
+def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
+    """Load a variant, then measure its cases in order; send each that has its record.
+
+    Once a batch does not fit, larger ones are records with status `oom` and are not tried.
+    """
+    environment = describe_machine()
+    failure: tuple[str, str] | None = None
+    engine, contention = None, None
+    with memory_limit(budget_bytes(cases[0].device)):
+        try:
+            # Before anything is loaded: a neighbour's memory must not look like a small device.
+            contention = _watch(cases[0], sweep)
+            engine, cold_start, loaded_bytes = load(cases[0], sweep)
+            environment |= describe_engine(engine, cases[0])
+        except Exception as error:
+            failure = classify(error)
+        for case in cases:
+            attempt = Attempt(case, sweep, environment)
+            if engine is None or failure is not None:
+                assert failure is not None
+                attempt.write(*failure, contention=contention)
+            else:
+                print(f"{name(case)}: measuring", flush=True)
+                try:
+                    measured = _measure(engine, case, sweep, loaded_bytes)
+                    attempt.write("ok", cold_start=cold_start, **measured)
+                except Exception as error:
+                    failure = classify(error)
+                    attempt.write(*failure, contention=contention)
+                    if failure[0] == "oom":
+                        failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
+                    else:
+                        failure = None
+                    empty_allocator(engine)
+            send(case.id)
+
+
+def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
+    """Return the engine, the seconds of its cold start, and the bytes resident after loading."""
+    begin = time.perf_counter()
+    engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
+    engine.synchronize()
+    load_s = time.perf_counter() - begin
+    gc.collect()
+    loaded_bytes = resident_bytes()
+    latents = engine.latents(case.generation, 1)
+    first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)
+    return engine, {"load_s": load_s, "first_call_s": first_call_s}, loaded_bytes
+
+
+def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
+    """Measure one case: latency, its parts, memory and energy, each in a pass of its own.
+
+    Raises:
+        ValueError: if the pictures cannot be right, whatever the speed.
+        ContentionError: if something else uses the device and the config says to end the case.
+    """
+    device, measuring = engine.device, sweep.measuring
+    latents = engine.latents(case.generation, case.batch_size)
+
+    def call() -> Images:
+        return engine.draw(case.generation, latents)
+
+    images = call()
+    check_images(images)
+    contention = _watch(case, sweep)
+    before = device_state(device)
+    latency = sample_latency(call, engine.synchronize, measuring)
+    after = device_state(device)
+    return {
+        "contention": contention,
+        "device_state": {"before": before, "after": after},
+        "latency": latency,
+        "phases": [
+            time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
+        ],
+        "memory": measure_memory(call, device, loaded_bytes),
+        "energy": measure_energy(
+            call, engine.synchronize, energy_counter(device), measuring["energy_duration_s"]
+        ),
+        "picture": write_picture(sweep.folder, case, to_8_bits(images)[0]),
+    }
+
+
+def _watch(case: Case, sweep: Sweep) -> dict[str, Any]:
+    device = torch_device(case)
+    return watch(lambda: look_around(device), sweep.measuring)
+
+
+def classify(error: Exception) -> tuple[str, str]:
+    """Return the status and the reason that an exception stands for."""
+    if isinstance(error, UnsupportedError):
+        return "unsupported", str(error)
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if is_out_of_memory(error):
+        return "oom", f"out of memory: {reason}"
+    traceback.print_exception(error)
+    return "error", f"{type(error).__name__}: {reason}"
+
+
+def empty_allocator(engine: Engine) -> None:
+    """Give back what a failed call may still hold. Never inside a timed region."""
+    gc.collect()
+    if engine.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def name(case: Case) -> str:
+    """Return what a case is called in a log."""
+    v = case.variant
+    return (
+        f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclass
+class Attempt:
+    """The measuring of one case, from now until its record is written."""
+
+    case: Case
+    sweep: Sweep
+    environment: Mapping[str, Any]
+    started_at: str = field(default_factory=_now)
+
+    def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
+        """Write the record; `measured` holds those of `MEASURED` that there are."""
+        record: Record = {
+            "schema_version": SCHEMA_VERSION,
+            "case_id": self.case.id,
+            "fingerprint": self.sweep.fingerprint(self.case),
+            "decided_by": dict(self.sweep.decided_by),
+            "case": self.case.as_dict(),
+            "weights": self.sweep.weights,
+            "status": status,
+            "reason": reason,
+            **dict.fromkeys(MEASURED),
+            **measured,
+            "environment": dict(self.environment),
+            "started_at": self.started_at,
+            "finished_at": _now(),
+        }
+        write_record(self.sweep.folder, self.case, record)
+        print(f"{name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)

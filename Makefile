@@ -11,8 +11,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: run test test-fast lint docs clean
 
 run: $(VENV)/.ready
-	snakemake --cores 1 $(ARGS)
-	snakemake --report results/snakemake-report.html $(ARGS)
+	# A failed case must not keep the others out of the report.
+	snakemake --cores 1 $(ARGS); status=$$?; \
+	snakemake --report results/snakemake-report.html $(ARGS) && exit $$status
 
 test: $(VENV)/.ready-dev lint
 	pytest

@@ -7,6 +7,7 @@ from pathlib import Path
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from sdbench.campaigns import known_campaigns
 from sdbench.cases import (
     Case,
     expand_matrix,
@@ -15,7 +16,7 @@ from sdbench.cases import (
     matrix_rows,
     measured_device,
 )
-from sdbench.config import check_config, load_schema, locate
+from sdbench.config import check_campaigns, check_config, load_schema, locate
 from sdbench.errors import UserError
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
@@ -55,6 +56,12 @@ try:
     )
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
+    VARIANTS = {case.variant for case in CASES}.union(
+        *([r, *others] for r, others in PAIRS)
+    )
+    check_campaigns(
+        config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
+    )
     if not CASES:
         raise UserError(
             f"{config_files[-1]}: matrix: no cell of it can exist; the first is absent because "
@@ -67,7 +74,7 @@ except UserError as error:
 onstart:
     for name, device in config["devices"].items():
         reason = missing_device(device)
-        if reason and any(case.variant.device == name for case in CASES):
+        if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 
 

@@ -6,7 +6,7 @@ rule export_onnx:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        code=library("export.py"),
+        code=library("export.py", "hugging_face.py"),
     output:
         graph=directory("<results>/onnx/{model}/{network}"),
         record="<results>/onnx/{model}/{network}.json",

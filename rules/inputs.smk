@@ -19,6 +19,11 @@ def sweeps():
     )
 
 
+def every_core(wildcards):
+    "Return all cores that Snakemake has; one where it was given none, as with --unlock."
+    return workflow.resource_settings.cores or 1
+
+
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     return (
@@ -89,6 +94,12 @@ def meter_code(wildcards):
     "Return the modules that decide a record's numbers."
     return engine_code(wildcards) + library(
         "sweep.py",
+        "measurement.py",
+        "search.py",
+        "processes.py",
+        "records.py",
+        "devices.py",
+        "machine.py",
         "nvml.py",
         "meters/contention.py",
         "meters/energy.py",
@@ -129,7 +140,7 @@ def trajectory_steps(wildcards):
 
 
 def drawing_code(wildcards):
-    return engine_code(wildcards) + library("quality.py")
+    return engine_code(wildcards) + library("quality.py", "meters/memory.py")
 
 
 def reference_pictures(wildcards):

@@ -16,13 +16,11 @@ rule measure_sweep:
         index="<results>/records/{model}/{device}/{backend}/index.json",
     log:
         "<logs>/measure_sweep/{model}/{device}/{backend}.log",
-    benchmark:
-        "<benchmarks>/measure_sweep/{model}/{device}/{backend}.tsv"
     conda:
         "../envs/{backend}.yaml"
     # Nothing else may run beside a measurement, so the job takes every core that Snakemake has. How
     # many threads the networks get is the device's own setting.
-    threads: workflow.cores
+    threads: every_core
     params:
         cases=sweep_cases,
         searches=sweep_searches,

@@ -9,6 +9,7 @@ rule build_model:
         code=library(
             "models/architectures.py",
             "models/folders.py",
+            "models/manifest.py",
             "models/seeded.py",
             "models/tokenizer.py",
         ),

@@ -17,7 +17,7 @@ rule draw_images:
     conda:
         "../envs/{backend}.yaml"
     # Drawing beside a measurement would disturb it.
-    threads: workflow.cores
+    threads: every_core
     params:
         case=drawn_case,
         runs=quality_runs,

@@ -10,7 +10,7 @@ TABLES = [
     "exports",
     "quality",
 ]
-TABLE_CODE = library("tables/rows.py", "tables/schemas.py")
+TABLE_CODE = library("cases.py", "tables/rows.py", "tables/schemas.py")
 
 
 rule collect_cases:
@@ -148,6 +148,7 @@ rule check_results:
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
+        code=library("tables/schemas.py"),
         # Last of all: a failed case must not keep the figures from being drawn.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
     output:

@@ -67,16 +67,19 @@ def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
 
 
 def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
-    """Yield a sentence for each series whose last picture is of one colour, or that is empty."""
+    """Yield a sentence for each series that failed, is empty, or has a picture of one colour."""
     for path in pictures:
         with np.load(path) as series:
+            if series["status"] == "error":
+                yield f"failed: {path}: {series['reason']}"
             if series["status"] != "ok":
                 continue
             for mode in ("runs", "trajectory"):
-                if not len(series[mode]):
+                drawn = series[mode]
+                if not len(drawn):
                     yield f"{path}: no pictures in mode {mode}"
-                elif series[mode][-1].std() == 0:
-                    yield f"{path}: the last picture in mode {mode} is of one colour"
+                elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
+                    yield f"{path}: a picture in mode {mode} is of one colour"
 
 
 def check_results(
@@ -114,7 +117,10 @@ def check_results(
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
     faults += find_bad_pictures(pictures)
     if faults:
-        raise UserError("; ".join(faults))
+        raise UserError(
+            "; ".join(faults) + ": mend what failed and run again with --forcerun measure_sweep "
+            "(or draw_images), which keeps all that is good"
+        )
     counts = tables["latency"]["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     text = f"{len(wanted)} cells of the matrix, {len(tables['latency'])} cases: {statuses}\n"

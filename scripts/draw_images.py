@@ -1,6 +1,5 @@
 """Draw the pictures of one variant over the number of steps."""
 
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 
 from sdbench import backends
 from sdbench.cases import Case
-from sdbench.errors import UnsupportedError
-from sdbench.meters.memory import is_out_of_memory
+from sdbench.measurement import classify
+from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.quality import draw_runs, draw_trajectory, save_pictures
 
 
@@ -24,7 +23,7 @@ def draw_images(
 ) -> None:
     """Draw both series of a variant and leave them in `output`.
 
-    A variant that this machine cannot run leaves empty series with status and reason.
+    A variant that fails leaves what was drawn until then, with status and reason: the others go on.
 
     Args:
         case: the variant and its settings, as `Case.as_dict` gives them.
@@ -40,16 +39,12 @@ def draw_images(
     side = drawn.generation["height"], drawn.generation["width"]
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
-        engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
-        runs_drawn = draw_runs(engine, drawn, runs)
-        states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
-    except UnsupportedError as error:
-        status, reason = "unsupported", str(error)
+        with memory_limit(budget_bytes(drawn.device)):
+            engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
+            runs_drawn = draw_runs(engine, drawn, runs)
+            states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        traceback.print_exc()
-        status, reason = "oom", str(error)
+        status, reason = classify(error)
     save_pictures(
         output,
         status,

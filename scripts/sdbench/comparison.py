@@ -60,12 +60,17 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
                     yield {"mode": mode, "step": 1, "status": status, "reason": reason}
                 return
         for mode in MODES:
-            steps = {int(step): i for i, step in enumerate(right[f"{mode}_steps"])}
-            rights, lefts = right[mode], left[mode]
-            for i, step in enumerate(left[f"{mode}_steps"]):
-                if int(step) in steps:
-                    figures = compare_pictures(rights[steps[int(step)]], lefts[i])
-                    yield {"mode": mode, "step": int(step), "status": "ok", **figures}
+            for step, one, two in _pairs(right, left, mode):
+                figures = compare_pictures(one, two)
+                yield {"mode": mode, "step": step, "status": "ok", **figures}
+
+
+def _pairs(right: Any, left: Any, mode: str) -> Iterator[tuple[int, Picture, Picture]]:
+    """Yield each step that both archives have, with the picture of either."""
+    rights = dict(zip(map(int, right[f"{mode}_steps"]), right[mode], strict=True))
+    for step, picture in zip(map(int, left[f"{mode}_steps"]), left[mode], strict=True):
+        if step in rights:
+            yield step, rights[step], picture
 
 
 def save_triptychs(reference: Path, other: Path, folder: Path) -> None:
@@ -77,6 +82,6 @@ def save_triptychs(reference: Path, other: Path, folder: Path) -> None:
         for mode in MODES:
             target = folder / mode
             target.mkdir(parents=True, exist_ok=True)
-            for step, one, two in zip(left[f"{mode}_steps"], right[mode], left[mode], strict=False):
+            for step, one, two in _pairs(right, left, mode):
                 panels = np.concatenate([one, two, difference_map(one, two)], axis=1)
-                Image.fromarray(panels).save(target / f"step-{int(step):03d}.png")
+                Image.fromarray(panels).save(target / f"step-{step:03d}.png")

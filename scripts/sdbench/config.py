@@ -9,6 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from sdbench.cases import parse_options
 from sdbench.errors import UserError
 
 Config = dict[str, Any]
@@ -44,6 +45,11 @@ def check_config(
         raise UserError(_explain(error, files))
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
+    for path, options in _options(complete):
+        try:
+            parse_options(options)
+        except ValueError as fault:
+            raise UserError(f"{locate(path, files)}: {fault}: name each switch once") from None
     for path, found, allowed in _dangling_names(complete):
         section = "models" if path[-1] == "model" else "devices"
         raise UserError(
@@ -58,6 +64,20 @@ def check_config(
                 "allowed is one entry for each model: put its devices and precisions together"
             )
     return complete
+
+
+def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path]) -> None:
+    """Check that every campaign of published results that a config names is known.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for i, name in enumerate(config["published"]):
+        if name not in known:
+            raise UserError(
+                f"{locate(['published', i], files)}: found {_shorten(name)}; allowed are "
+                f"{_enumerate(known)}: use some of these"
+            )
 
 
 def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,6 +107,15 @@ def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
     elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         for item in value:
             _fill_defaults(item, schema["items"], root)
+
+
+def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:
+    """Yield every set of options."""
+    for section in ("matrix", "quality"):
+        for i, block in enumerate(config[section]):
+            yield from (([section, i, "options", j], o) for j, o in enumerate(block["options"]))
+            if "reference" in block:
+                yield [section, i, "reference", "options"], block["reference"]["options"]
 
 
 def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, list[str]]]:

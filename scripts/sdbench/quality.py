@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdbench.backends.engine import Engine, Pictures, to_8_bits
+from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
 from sdbench.cases import Case
 from sdbench.files import write_whole
 
@@ -23,7 +23,9 @@ def draw_runs(engine: Engine, case: Case, steps: Sequence[int]) -> Pictures:
     pictures = []
     for count in steps:
         latents = engine.latents(case.generation, 1)
-        pictures.append(to_8_bits(engine.draw(case.generation, latents, steps=count))[0])
+        images = engine.draw(case.generation, latents, steps=count)
+        check_images(images)
+        pictures.append(to_8_bits(images)[0])
         print(f"run of {count} steps drawn", flush=True)
     return np.stack(pictures)
 
@@ -42,7 +44,11 @@ def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
         steps=steps,
         on_step_end=lambda state: states.append(state.clone()),
     )
-    pictures = [to_8_bits(engine.decode(state))[0] for state in states[-steps:]]
+    pictures = []
+    for state in states[-steps:]:
+        images = engine.decode(state)
+        check_images(images)
+        pictures.append(to_8_bits(images)[0])
     print(f"{steps} states of one run decoded", flush=True)
     return np.stack(pictures)
 

@@ -3,9 +3,8 @@
 The tests run in the order in which they stand: each goes on from the results of the one before.
 """
 
-import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,36 +29,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def records(folder: Path) -> list[dict[str, object]]:
+def records(folder: Path) -> list[dict[str, Any]]:
     indexes = sorted((folder / "results/records").rglob("index.json"))
     return [record for index in indexes for _, record in read_indexed(index)]
 
 
 def test_every_case_has_a_record_that_its_schema_allows(
-    folder: Path, records: list[dict[str, object]]
+    folder: Path, records: list[dict[str, Any]]
 ) -> None:
     cases = read_table(folder / "results/tables/cases.csv", schemas.CASES)
-    assert {record["case_id"] for record in records} == set(cases["case_id"].dropna())
+    searched = read_table(folder / "results/tables/largest.csv", schemas.LARGEST)
+    assert list(searched["largest_batch"]) == [16]
+    listed = {record["case_id"] for record in records if record["case"]["batch_size"] != 16}
+    assert listed == set(cases["case_id"].dropna())
+    assert len(records) == len(listed) + 1
     for record in records:
         record_validator().validate(record)
         assert record["status"] == "ok", record["reason"]
 
 
 def test_the_latency_table_says_what_the_records_say(
-    folder: Path, records: list[dict[str, object]]
+    folder: Path, records: list[dict[str, Any]]
 ) -> None:
     table = read_table(folder / "results/tables/latency.csv", schemas.LATENCY).set_index(CASE)
     assert len(table) == len(records)
     for record in records:
-        case = json.loads(json.dumps(record["case"]))
+        case = record["case"]
         row = table.loc[(*case["variant"].values(), case["batch_size"])]
-        samples = record["latency"]["samples_s"]  # type: ignore[index]
+        samples = record["latency"]["samples_s"]
         assert row["latency_s"] == pytest.approx(np.median(samples), rel=1e-12)
         assert row["n"] == len(samples) >= 3
-        assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
+        if len(samples) >= 6:
+            assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
         # 20 DDIM steps are 20 evaluations, in every phase sample.
         phases = record["phases"]
-        assert [len(phase["step_s"]) for phase in phases] == [20] * len(phases)  # type: ignore
+        assert [len(phase["step_s"]) for phase in phases] == [20] * len(phases)
 
 
 def test_memory_is_that_of_the_process(folder: Path) -> None:
@@ -74,7 +78,7 @@ def test_throughput_is_images_over_latency(folder: Path) -> None:
     table = read_table(folder / "results/tables/throughput.csv", schemas.THROUGHPUT)
     images = 60 * table["batch_size"].astype(float) / table["latency_s"]
     assert table["images_per_minute"].to_numpy() == pytest.approx(images.to_numpy())
-    assert (table[table["largest"]]["batch_size"] == 8).all()
+    assert set(table[table["largest"]]["batch_size"]) == {1, 8, 16}
 
 
 def test_exports_agree_with_pytorch(folder: Path) -> None:
@@ -136,7 +140,7 @@ def test_an_added_batch_size_measures_that_point_only(folder: Path) -> None:
     store = folder / "results/records/shapes/cpu/onnxruntime"
     before = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
-    config["matrix"][2]["batch_sizes"].append(3)
+    config["matrix"][3]["batch_sizes"].append(3)
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     target = "results/tables/latency.csv"
     run = run_snakemake(folder, "--cores", "1", target, timeout=300)
@@ -144,19 +148,17 @@ def test_an_added_batch_size_measures_that_point_only(folder: Path) -> None:
     after = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
     assert {path.name[:7] for path in set(after) - set(before)} == {"batch-3"}
     assert all(after[path] == content for path, content in before.items())
-    table = read_table(folder / target, schemas.LATENCY)
-    assert len(table) == 29
-    shutil.copy(folder / target, folder / "latency-with-3.csv")
+    assert len(read_table(folder / target, schemas.LATENCY)) == 18
 
 
 def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(folder: Path) -> None:
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
-    config["matrix"][2]["batch_sizes"] = [1, 2]
+    config["matrix"][3] |= {"batch_sizes": [1, 2], "largest_batch": 0}
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     run = run_snakemake(folder, "--cores", "1", "results/tables/latency.csv", timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     table = pd.read_csv(folder / "results/tables/latency.csv")
     assert set(table[table["backend"] == "onnxruntime"]["batch_size"]) == {1, 2}
     store = folder / "results/records/shapes/cpu/onnxruntime"
-    assert len(list(store.rglob("batch-*.json"))) == 5
+    assert len(list(store.rglob("batch-*.json"))) == 6
     assert all(read_record(path)["status"] == "ok" for path in store.rglob("batch-*.json"))

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sdbench.campaigns import known_campaigns
 from sdbench.cases import expand_matrix
-from sdbench.config import Config, check_config
+from sdbench.config import Config, check_campaigns, check_config
 from sdbench.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 
@@ -37,8 +38,8 @@ def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["pathvars"] == {"results": "results"}
     assert config["devices"]["cpu"]["threads"] == 0
     assert config["export"]["opset"] == 23
-    assert config["matrix"][1]["options"] == ["attention-vanilla", "attention-sliced"]
-    assert config["matrix"][2]["options"] == ["none"]
+    assert config["matrix"][2]["options"] == ["attention-vanilla", "attention-sliced"]
+    assert config["matrix"][3]["options"] == ["none"]
     assert config["quality"][0]["reference"] == {
         "device": "cpu",
         "backend": "pytorch",
@@ -86,6 +87,7 @@ BAD = [
     (put("measuring.max_duration_s", 0), "measuring.max_duration_s: found 0", "more than 0"),
     (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
     (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
+    (put("matrix.0.options", ["autocast+autocast"]), "matrix[0].options[0]: option", "once"),
     (put("models.shapes", None), "models.shapes: found None, a null", "a mapping"),
 ]
 
@@ -131,6 +133,15 @@ def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[
     raw_config["colour"] = "blue"
     with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
         check_config(raw_config, schema, [DEFAULT])
+
+
+def test_an_unknown_campaign_is_refused(config: Config) -> None:
+    known = known_campaigns(ROOT / "resources/published.csv")
+    assert "lambda-2022-10" in known
+    check_campaigns(config, known, [DEFAULT])
+    config["published"] = ["lambda-2022-10", "nope"]
+    with pytest.raises(UserError, match=r"published\[1\]: found 'nope'; allowed are `lambda"):
+        check_campaigns(config, known, [])
 
 
 def test_every_key_has_a_description(schema: dict[str, Any]) -> None:

@@ -16,11 +16,11 @@ from tests.unit.records_factory import make_case, make_failure, make_record
 
 
 def test_latency_is_the_median_with_its_quartiles() -> None:
-    row = latency_row(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4]))
+    row = latency_row(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4, 0.3, 0.3]))
     assert row["latency_s"] == 0.3
-    assert row["latency_q1_s"] == pytest.approx(0.2)
-    assert row["latency_q3_s"] == pytest.approx(0.4)
-    assert row["n"] == 5
+    assert row["latency_q1_s"] == pytest.approx(0.25)
+    assert row["latency_q3_s"] == pytest.approx(0.35)
+    assert row["n"] == 7
     assert row["latency_ci_low_s"] <= 0.3 <= row["latency_ci_high_s"]
     assert row["load_s"] == 0.5
     assert row["step_s"] == pytest.approx(0.045)
@@ -37,8 +37,8 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says() -> None:
     assert 88 <= hits <= 100  # 95 of 100 expected, of which 88 is 3.2 deviations off
 
 
-@pytest.mark.parametrize("samples", [[0.5], [0.5, 0.6]])
-def test_there_is_no_interval_of_two_samples(samples: list[float]) -> None:
+@pytest.mark.parametrize("samples", [[0.5], [0.5, 0.6, 0.7, 0.8, 0.9]])
+def test_there_is_no_interval_of_fewer_than_six_samples(samples: list[float]) -> None:
     assert median_with_interval(samples)[1:] == (None, None)
 
 

@@ -1,0 +1,74 @@
+# How the bundled model `shapes` was trained, and how well it draws. No other rule needs these:
+#   snakemake --cores 2 train_shapes plot_shapes_loss
+#   cp -r results/shapes/model/. resources/models/shapes/
+#   snakemake --cores 1 score_shapes
+
+
+rule train_shapes:
+    "Train the small Stable Diffusion that draws coloured shapes. A stopped training is carried on."
+    input:
+        code=library(
+            "shapes/networks.py",
+            "shapes/scenes.py",
+            "shapes/tokenizer.py",
+            "models/tokenizer.py",
+            "shapes/training.py",
+        ),
+    output:
+        model=directory("<results>/shapes/model"),
+        losses="<results>/shapes/loss.csv",
+    log:
+        "<logs>/train_shapes.log",
+    benchmark:
+        "<benchmarks>/train_shapes.tsv"
+    conda:
+        "../envs/pytorch.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        seed=0,
+    script:
+        "../scripts/train_shapes.py"
+
+
+rule plot_shapes_loss:
+    "Draw the loss of the training of `shapes`."
+    input:
+        losses="<results>/shapes/loss.csv",
+        code=library("figures/style.py"),
+    output:
+        png="<results>/shapes/loss.png",
+        svg="<results>/shapes/loss.svg",
+    log:
+        "<logs>/plot_shapes_loss.log",
+    conda:
+        "../envs/figures.yaml"
+    script:
+        "../scripts/plot_shapes_loss.py"
+
+
+rule score_shapes:
+    "Draw 200 captions with the bundled `shapes` at its defaults, and read the pictures back."
+    input:
+        model=resource("models/shapes"),
+        code=library("shapes/reader.py", "shapes/scenes.py"),
+    output:
+        scores="<results>/shapes/scores.json",
+        sheet="<results>/shapes/pictures.png",
+    log:
+        "<logs>/score_shapes.log",
+    conda:
+        "../envs/pytorch.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        captions=200,
+        seed=0,
+        # As in config/config.yaml.
+        steps=20,
+        guidance=4.0,
+    script:
+        "../scripts/score_shapes.py"

@@ -1,0 +1,42 @@
+"""Draw the loss of both stages of the training of `shapes`."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sdbench.figures.style import INK, WIDTH, save_figure, styled
+from sdbench.job import logged
+
+TITLES = {
+    "autoencoder": "Autoencoder: error of pixels",
+    "denoiser": "UNet and text encoder: error of velocity",
+}
+
+
+def plot_shapes_loss(losses: Path, png: Path, svg: Path) -> None:
+    """Draw the mean loss of each stretch of steps, a panel for each stage.
+
+    Args:
+        losses: table that `train_shapes` wrote.
+        png: written.
+        svg: written.
+    """
+    with losses.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with styled():
+        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+        for axes, (stage, title) in zip(figure.subplots(1, 2), TITLES.items(), strict=True):
+            points = [
+                (int(row["step"]), float(row["loss"])) for row in rows if row["stage"] == stage
+            ]
+            axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8)
+            axes.set(title=title, xlabel="step", ylabel="mean loss", yscale="log")
+    save_figure(figure, png, svg)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        plot_shapes_loss(
+            Path(snakemake.input.losses), Path(snakemake.output.png), Path(snakemake.output.svg)
+        )

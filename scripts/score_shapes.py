@@ -1,0 +1,132 @@
+"""Draw pictures with `shapes` at its defaults, read them back, and hold them to the bars."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image, ImageDraw
+
+from sdbench.errors import UserError
+from sdbench.files import write_json
+from sdbench.job import logged
+from sdbench.shapes.reader import Reading, read
+from sdbench.shapes.scenes import Description, descriptions
+
+BARS = {"ground": 0.95, "colour": 0.95, "shape": 0.85}
+"""Least share of the pictures in which each part of the caption is to be seen."""
+
+BATCH = 20
+
+Pictures = npt.NDArray[np.uint8]
+
+
+def score_shapes(
+    model: Path, count: int, seed: int, steps: int, guidance: float, scores: Path, sheet: Path
+) -> None:
+    """Score a model.
+
+    Args:
+        model: folder of a pipeline, as diffusers saves it.
+        count: pictures, each of a caption that is picked at random.
+        seed: of captions and noise.
+        steps: denoising steps.
+        guidance: guidance scale.
+        scores: written; JSON.
+        sheet: written; PNG of every picture with its caption; what was read wrong is framed.
+
+    Raises:
+        UserError: if a score is below its bar. Both files are written before.
+    """
+    wanted = pick_descriptions(count, seed)
+    pictures = draw_pictures(model, wanted, seed, steps, guidance)
+    readings = [read(picture) for picture in pictures]
+    shares = agreement(wanted, readings)
+    settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance}
+    write_json(scores, {**settings, "agreement": shares, "bars": BARS})
+    contact_sheet(wanted, readings, pictures).save(sheet)
+    print(", ".join(f"{part} {share:.1%}" for part, share in shares.items()))
+    short = [
+        f"{part} {shares[part]:.1%} < {bar:.0%}" for part, bar in BARS.items() if shares[part] < bar
+    ]
+    if short:
+        raise UserError(f"{model}: {', '.join(short)}: train longer; {sheet} shows the pictures")
+
+
+def pick_descriptions(count: int, seed: int) -> list[Description]:
+    """Pick `count` descriptions at random, any of them more than once."""
+    every = descriptions()
+    return [every[i] for i in np.random.default_rng(seed).integers(len(every), size=count)]
+
+
+def draw_pictures(
+    model: Path, wanted: Sequence[Description], seed: int, steps: int, guidance: float
+) -> Pictures:
+    """Draw a picture of each description, from noise of its own.
+
+    Returns:
+        8-bit RGB of shape (len(wanted), height, width, 3).
+    """
+    pipeline = StableDiffusionPipeline.from_pretrained(model)
+    pipeline.set_progress_bar_config(disable=True)
+    parts = []
+    for start in range(0, len(wanted), BATCH):
+        captions = [what.caption for what in wanted[start : start + BATCH]]
+        numbers = range(start, start + len(captions))
+        noise = [torch.Generator().manual_seed(seed * 1_000_000 + number) for number in numbers]
+        drawn = pipeline(
+            captions,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=noise,
+            output_type="np",
+        ).images
+        parts.append(np.rint(drawn * 255).astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def agreement(wanted: Sequence[Description], readings: Sequence[Reading]) -> dict[str, float]:
+    """Return the share (0 to 1) of readings that agree with the caption, by part and in `all`."""
+    pairs = list(zip(wanted, readings, strict=True))
+    right = {
+        part: [getattr(reading, part) == getattr(what, part) for what, reading in pairs]
+        for part in BARS
+    }
+    right["all"] = [all(parts) for parts in zip(*right.values(), strict=True)]
+    return {part: sum(hits) / len(hits) for part, hits in right.items()}
+
+
+def contact_sheet(
+    wanted: Sequence[Description], readings: Sequence[Reading], pictures: Pictures
+) -> Image.Image:
+    """Lay the pictures out ten in a row, each above its caption; what was read wrong is framed."""
+    width, height, columns = 104, 104, 10
+    sheet = Image.new("RGB", (columns * width, -(-len(wanted) // columns) * height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (what, reading, picture) in enumerate(zip(wanted, readings, pictures, strict=True)):
+        left, top = number % columns * width, number // columns * height
+        sheet.paste(Image.fromarray(picture), (left + 20, top + 6))
+        pen.text((left + 4, top + 73), f"{what.colour} {what.shape}", "black", font_size=10)
+        pen.text((left + 4, top + 86), f"on {what.ground}", "black", font_size=10)
+        if (reading.shape, reading.colour, reading.ground) != (
+            what.shape,
+            what.colour,
+            what.ground,
+        ):
+            pen.rectangle((left + 16, top + 2, left + 87, top + 73), outline="#a3161a", width=2)
+    return sheet
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        score_shapes(
+            Path(snakemake.input.model),
+            snakemake.params.captions,
+            snakemake.params.seed,
+            snakemake.params.steps,
+            snakemake.params.guidance,
+            Path(snakemake.output.scores),
+            Path(snakemake.output.sheet),
+        )

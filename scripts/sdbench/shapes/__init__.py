@@ -1,0 +1,1 @@
+"""`shapes`: a small Stable Diffusion trained here on captioned scenes, its data and its reader."""

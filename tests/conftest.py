@@ -7,10 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
 from sdbench.config import Config, check_config, load_schema
+
+# A shared machine is slow at times, which is no property of the code; and a test that fails in CI
+# must fail at home.
+hypothesis.settings.register_profile(
+    "sdbench",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sdbench")
 
 ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "config" / "config.yaml"

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from sdbench import backends, measurement, search
-from sdbench.backends.engine import Engine, check_images
+from sdbench.backends.engine import Engine, check_images, load_scheduler
 from sdbench.cases import Case, Variant
+from sdbench.errors import UnsupportedError
 from sdbench.measurement import Sweep
 from sdbench.meters import memory
 from sdbench.meters.phases import time_phases
@@ -359,3 +360,21 @@ def test_a_record_is_plain_json(job: Sweep) -> None:
     record = json.loads(record_path(job.folder, make_case(1)).read_text())
     assert Case.from_dict(record["case"]) == make_case(1)
     assert record["weights"] == "seeded"
+
+
+def test_a_scheduler_that_would_drop_the_models_schedule_is_refused() -> None:
+    shapes = ROOT / "resources" / "models" / "shapes"
+    with pytest.raises(UnsupportedError, match=r"rescale_betas_zero_snr.*use ddim or euler"):
+        load_scheduler(shapes, "pndm")
+    assert load_scheduler(shapes, "euler").config.rescale_betas_zero_snr
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "evaluations"), [("ddim", 20), ("pndm", 21), ("euler", 20), ("dpmsolver", 20)]
+)
+def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(
+    scheduler: str, evaluations: int, model: Path
+) -> None:
+    sampler = load_scheduler(model, scheduler)
+    sampler.set_timesteps(20)
+    assert len(sampler.timesteps) == evaluations

@@ -139,6 +139,11 @@ def test_a_device_that_is_not_there_is_refused_before_any_job(folder: Path) -> N
     assert not (folder / "nothing" / "records").exists()
 
 
+def test_a_locked_folder_can_be_unlocked(folder: Path) -> None:
+    run = run_snakemake(folder, "--unlock")
+    assert run.returncode == 0, run.stderr
+
+
 def test_the_workflow_is_clean(folder: Path) -> None:
     run = run_snakemake(folder, "--lint")
     assert run.returncode == 0, run.stderr

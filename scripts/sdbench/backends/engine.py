@@ -59,6 +59,8 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     # Runge-Kutta steps at the start, which no Stable Diffusion is used with, would evaluate the
     # UNet many more times than there are steps.
     own = {"skip_prk_steps": True} if "skip_prk_steps" in known else {}
+    if "clip_sample" in known and "clip_sample" not in config:
+        own["clip_sample"] = False  # latents are not pixels; the sampler's own default is for those
     return sampler.from_config(config, **own)
 
 

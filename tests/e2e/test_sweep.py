@@ -315,11 +315,14 @@ def test_attention_is_the_one_that_was_asked_for(
     assert found == {processor}
 
 
+NAPS = (0.1, 0.6, 0.3, 0.9)
+
+
 def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
     """Known times in, the same times out; what lies between calls belongs to no step."""
     engine = backends.load(make_case(), model, None)
     forward = engine.pipeline.unet.forward
-    naps = iter([0.05, 0.15, 0.1, 0.2])
+    naps = iter(NAPS)
 
     def sleeping(*args: Any, **kwargs: Any) -> Any:
         time.sleep(next(naps))
@@ -328,9 +331,9 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
     engine.pipeline.unet.forward = sleeping
     phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
     assert phases["unet_evaluations"] == len(phases["step_s"]) == 4
-    for step, nap in zip(phases["step_s"], (0.05, 0.15, 0.1, 0.2), strict=True):
-        assert nap <= step < nap + 0.05
-    assert phases["unet_s"] >= 0.5
+    for step, nap in zip(phases["step_s"], NAPS, strict=True):
+        assert nap <= step < nap + 0.25
+    assert phases["unet_s"] >= sum(NAPS)
 
 
 def test_the_resident_peak_sees_a_known_allocation() -> None:

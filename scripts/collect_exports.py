@@ -1,21 +1,18 @@
 """Make the table of ONNX exports."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from sdbench.files import read_json
 from sdbench.tables.rows import export_row
 from sdbench.tables.schemas import EXPORTS, write_table
 
 
 def collect_exports(records: Sequence[Path], table: Path) -> None:
     """Write a row for each record of an export, <model>/<network>.json, to `table`."""
-    rows = [
-        export_row(path.parent.name, json.loads(path.read_text(encoding="utf-8")))
-        for path in records
-    ]
+    rows = [export_row(path.parent.name, read_json(path)) for path in records]
     write_table(pd.DataFrame(rows), table, EXPORTS)
 
 

@@ -1,12 +1,13 @@
 """Make the table of how far pictures are from the reference's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sdbench.errors import UserError
+from sdbench.files import read_json
 from sdbench.tables.rows import quality_rows
 from sdbench.tables.schemas import QUALITY, write_table
 
@@ -28,8 +29,11 @@ def collect_quality(
     rows = []
     for comparison, pair in zip(comparisons, pairs, strict=True):
         manifest = manifests[pair["variant"]["model"]]
-        weights = json.loads(manifest.read_text(encoding="utf-8"))["weights"]
-        rows += quality_rows(pd.read_csv(comparison), **pair, weights=weights)
+        weights = read_json(manifest)["weights"]
+        compared = pd.read_csv(comparison)
+        if compared.empty or not {"mode", "step", "status"} <= set(compared):
+            raise UserError(f"{comparison}: not a whole comparison: delete it and run again")
+        rows += quality_rows(compared, **pair, weights=weights)
     write_table(pd.DataFrame(rows), table, QUALITY)
 
 

@@ -1,11 +1,11 @@
 """Make the tables latency, memory, throughput, largest and noise from the records."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from sdbench.files import read_json
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import (
@@ -64,16 +64,12 @@ def collect_records(
     rows = throughput_rows([record for _, record in records], prices, currency)
     write_table(_table(rows, circumstances), throughput, THROUGHPUT)
     write_table(pd.DataFrame(noises), noise, NOISE)
-    searches = [
-        largest_row(search)
-        for index in indexes
-        for search in json.loads(index.read_text(encoding="utf-8"))["largest"]
-    ]
+    searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
     write_table(pd.DataFrame(searches), largest, LARGEST)
 
 
 def _noise(index: Path, record: Record) -> Row:
-    timed = json.loads(index.with_name(REFERENCE).read_text(encoding="utf-8"))
+    timed = read_json(index.with_name(REFERENCE))
     return noise_row(record, timed["start_s"], timed["end_s"])
 
 

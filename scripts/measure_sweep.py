@@ -1,13 +1,12 @@
 """Measure all cases of one model on one device with one backend."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdbench.backends import exported_beside
 from sdbench.cases import Case, Variant, digest
-from sdbench.files import sha256, sha256_of_all
+from sdbench.files import read_json, sha256, sha256_of_all
 from sdbench.machine import identify_machine
 from sdbench.measurement import Sweep
 from sdbench.sweep import run_sweep
@@ -38,7 +37,7 @@ def measure_sweep(
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
     """
-    model = json.loads(manifest.read_text(encoding="utf-8"))
+    model = read_json(manifest)
     sweep = Sweep(
         folder=folder,
         model_folder=model_folder,
@@ -59,7 +58,7 @@ def measure_sweep(
 
 def _identity(onnx_records: Sequence[Path]) -> str:
     """Return the identity of exported networks: how long the export took is no part of it."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in onnx_records]
+    records = [read_json(path) for path in onnx_records]
     return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
 
 

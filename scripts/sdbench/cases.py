@@ -203,6 +203,13 @@ def matrix_rows(cases: Iterable[Case], absent: Iterable[Absent]) -> list[dict[st
     ]
 
 
+def quality_reference(block: Mapping[str, Any]) -> Variant:
+    """Return the reference of a `quality` entry."""
+    given = block["reference"]
+    options = format_options(parse_options(given["options"]))
+    return Variant(block["model"], given["device"], given["backend"], given["precision"], options)
+
+
 def expand_quality(config: Mapping[str, Any]) -> list[tuple[Variant, list[Variant]]]:
     """Return for each `quality` entry its reference and the variants to compare with it.
 
@@ -211,14 +218,7 @@ def expand_quality(config: Mapping[str, Any]) -> list[tuple[Variant, list[Varian
     """
     pairs = []
     for block in config["quality"]:
-        given = block["reference"]
-        reference = Variant(
-            block["model"],
-            given["device"],
-            given["backend"],
-            given["precision"],
-            format_options(parse_options(given["options"])),
-        )
+        reference = quality_reference(block)
         others = [
             variant
             for variant in dict.fromkeys(product(block))

@@ -1,15 +1,16 @@
 """Check a configuration against config/schema.yaml and fill in what it leaves out."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
-from sdbench.cases import parse_options
+from sdbench.cases import parse_options, quality_reference, why_absent
 from sdbench.errors import UserError
 
 Config = dict[str, Any]
@@ -40,11 +41,58 @@ def check_config(
         UserError: on the first key that is unknown, missing, of the wrong type or out of range,
             and on a name that is not defined.
     """
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    _check_repeats(files)
+    _check_values(config, files)
+    error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(_explain(error, files))
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
+    _check_meaning(complete, files)
+    return complete
+
+
+class _RepeatError(Exception):
+    """A key stands twice in one mapping of a YAML file."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise _RepeatError(f"{key}: found twice, in line {node.start_mark.line + 1} ff.")
+        return super().construct_mapping(node, deep)
+
+
+def _check_repeats(files: Sequence[Path]) -> None:
+    for file in files:
+        try:
+            yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
+        except _RepeatError as error:
+            raise UserError(f"{file}: {error}: keep one of them") from None
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            continue  # Snakemake has read it already, or will say why not
+
+
+def _check_values(config: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Refuse what no schema can: numbers that are none, text that cannot be written."""
+    for path, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(
+                f"{locate(path, files)}: found {value}; allowed is a finite number: change it"
+            )
+        if isinstance(value, str) and not _is_writable(value):
+            raise UserError(
+                f"{locate(path, files)}: found {_shorten(value)}; allowed is text that can be "
+                "written as UTF-8: change it"
+            )
+
+
+def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
+    """Refuse what is well-formed and means nothing: names of nothing, impossible variants."""
     for path, options in _options(complete):
         try:
             parse_options(options)
@@ -56,6 +104,14 @@ def check_config(
             f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
         )
+    for i, entry in enumerate(complete["quality"]):
+        reference = quality_reference(entry)
+        reason = why_absent(reference, complete["devices"][reference.device]["kind"])
+        if reason is not None:
+            raise UserError(
+                f"{locate(['quality', i, 'reference'], files)}: found a variant that cannot exist: "
+                f"{reason}: choose another reference"
+            )
     entries = [entry["model"] for entry in complete["quality"]]
     for i, model in enumerate(entries):
         if model in entries[:i]:
@@ -63,7 +119,6 @@ def check_config(
                 f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
                 "allowed is one entry for each model: put its devices and precisions together"
             )
-    return complete
 
 
 def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path]) -> None:
@@ -107,6 +162,36 @@ def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
     elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         for item in value:
             _fill_defaults(item, schema["items"], root)
+
+
+_Validator = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    # JSON schema takes 2.0 for an integer; a range of steps does not.
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[KeyPath, Any]]:
+    """Yield every value in a config that is neither a mapping nor a list, keys included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield [*path, key], key
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _leaves(item, (*path, i))
+    else:
+        yield [*path], value
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:

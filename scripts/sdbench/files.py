@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sdbench.errors import UserError
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` beside `path`, then give it that name: a reader never sees a part of it."""
@@ -26,6 +28,21 @@ def write_json(path: Path, data: Any) -> None:
     """Write built-in types as JSON, whole or not at all. NaN and infinity are refused."""
     text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
     write_whole(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        UserError: if it is gone or damaged; it names the file.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("not a mapping")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not whole ({error}): delete it and run again") from error
+    return data
 
 
 def sha256(path: Path) -> str:

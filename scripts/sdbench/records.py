@@ -16,7 +16,7 @@ from PIL import Image
 
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
-from sdbench.files import sha256, write_json, write_whole
+from sdbench.files import read_json, sha256, write_json, write_whole
 
 SCHEMA_VERSION = 1
 INDEX = "index.json"
@@ -142,7 +142,7 @@ def read_indexed(index: Path) -> list[tuple[Path, Record]]:
         UserError: if one is missing, damaged, or not the one that was indexed.
     """
     records = []
-    for name, checksum in json.loads(index.read_text(encoding="utf-8"))["records"].items():
+    for name, checksum in read_json(index)["records"].items():
         path = index.parent / name
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")

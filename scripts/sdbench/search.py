@@ -1,6 +1,6 @@
 """Search for the largest batch of a variant on its device."""
 
-import json
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from sdbench.cases import Case, digest
-from sdbench.files import write_json
+from sdbench.errors import UserError
+from sdbench.files import read_json, write_json
 from sdbench.measurement import Sweep, empty_allocator, load, name
 from sdbench.meters.largest_batch import find_largest, predict_largest
 from sdbench.meters.memory import budget_bytes, is_out_of_memory, memory_limit
@@ -33,9 +34,8 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
     known = {n: [record["status"], _peak(record)] for n, record in records.items()}
     wanted = digest([sweep.fingerprint(cases[0]), sorted(known.items()), cap])
     path = record_path(sweep.folder, cases[0]).parent / f"largest-{wanted[:8]}.json"
-    if path.exists():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
+    with contextlib.suppress(UserError):  # not there, or damaged: search again
+        return read_json(path)
     runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
     found: dict[str, Any] = {"largest_batch": min(runs, cap), "probes": [], "reason": None}
     broken = [r["reason"] for r in records.values() if r["status"] in ("error", "unsupported")]

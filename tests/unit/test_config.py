@@ -88,6 +88,17 @@ BAD = [
     (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
     (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
     (put("matrix.0.options", ["autocast+autocast"]), "matrix[0].options[0]: option", "once"),
+    (put("models.shapes.generation.steps", 2.0), "generation.steps: found 2.0", "whole number"),
+    (put("models.shapes.generation.guidance", float("nan")), "guidance: found nan", "finite"),
+    (put("measuring.max_duration_s", float("inf")), "max_duration_s: found inf", "finite"),
+    (put("models.shapes.generation.seed", 2**64), "generation.seed: found", "or less"),
+    (put("models.shapes.generation.prompt", "\ud800"), "generation.prompt: found", "UTF-8"),
+    (put("pathvars", {"results": "res\n"}), "pathvars.results: found", "letters"),
+    (
+        put("quality.0.reference", {"device": "cpu", "precision": "tf32"}),
+        "quality[0].reference: found a variant that cannot exist: TF32",
+        "another reference",
+    ),
     (put("models.shapes", None), "models.shapes: found None, a null", "a mapping"),
 ]
 
@@ -127,6 +138,17 @@ def test_the_file_that_holds_the_wrong_key_is_named(
     merged = overlay(raw_config, {"measuring": {"warmup": 3}})
     with pytest.raises(UserError, match=r"mine\.yaml: measuring\.warmup: unknown key"):
         check_config(merged, schema, [DEFAULT, mine])
+
+
+def test_a_repeated_key_is_refused(
+    raw_config: Config, schema: dict[str, Any], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
+        check_config(raw_config, schema, [DEFAULT, mine])
+    mine.write_text("a: &a {x: 1}\nb: {<<: *a, x: 2}\n")  # a merge may be overridden
+    check_config(raw_config, schema, [DEFAULT, mine])
 
 
 def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[str, Any]) -> None:

@@ -104,6 +104,7 @@ def is_out_of_memory(error: BaseException) -> bool:
             "could not create a primitive",  # oneDNN
             "could not create a memory object",  # oneDNN
             "_status_alloc_failed",  # cuBLAS, cuDNN
+            "cannot map zero-fill pages",  # the loader of shared libraries
         )
     )
 

@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
-	snakemake --cores 1 $(ARGS); status=$$?; \
+	snakemake --cores all $(ARGS); status=$$?; \
 	snakemake --report results/snakemake-report.html $(ARGS) && exit $$status
 
 test: $(VENV)/.ready-dev lint

@@ -315,6 +315,7 @@ def test_the_workflow_fetches_and_describes_and_never_writes_the_token(
             env=os.environ
             | {
                 "HF_ENDPOINT": hub.endpoint,
+                "HF_HUB_OFFLINE": "0",  # as other tests in this process have set it
                 "HF_HOME": str(tmp_path / "home"),
                 "ACCESS_TOKEN": token,
             },

@@ -26,6 +26,7 @@ from sdbench.meters.memory import (
     measure_memory,
     memory_limit,
     resident_bytes,
+    trim_heap,
 )
 from sdbench.meters.phases import time_phases
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
@@ -106,6 +107,7 @@ def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
     engine.synchronize()
     load_s = time.perf_counter() - begin
     gc.collect()
+    trim_heap()
     loaded_bytes = resident_bytes()
     latents = engine.latents(case.generation, 1)
     first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)

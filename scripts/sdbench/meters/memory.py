@@ -48,7 +48,7 @@ def measure_memory(
     """
     counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
     if device.type == "cpu":
-        _trim_heap()
+        trim_heap()
         # man 5 proc: writing 5 resets the high-water mark. getrusage's cannot be reset, and a
         # child inherits it.
         Path("/proc/self/clear_refs").write_text("5")
@@ -121,8 +121,8 @@ def budget_bytes(device: Mapping[str, Any]) -> int | None:
     return int(device["memory_budget_gb"] * 1e9) or machine // 2
 
 
-def _trim_heap() -> None:
-    """Give freed memory back to the system, so that an earlier, larger call is not counted."""
+def trim_heap() -> None:
+    """Give freed memory back to the system, so that what was done before is not counted."""
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from sdbench.errors import UserError
 from sdbench.files import write_whole
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
+
+import numpy as np
+import pandas as pd
 
 KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
 POSITIVE = {

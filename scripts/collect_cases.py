@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sdbench.tables.schemas import CASES, write_table
+
+import pandas as pd
 
 
 def collect_cases(rows: Sequence[Mapping[str, Any]], table: Path) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from sdbench.files import read_json
 from sdbench.tables.rows import export_row
 from sdbench.tables.schemas import EXPORTS, write_table
+
+import pandas as pd
 
 
 def collect_exports(records: Sequence[Path], table: Path) -> None:

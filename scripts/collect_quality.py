@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sdbench.errors import UserError
 from sdbench.files import read_json
 from sdbench.tables.rows import quality_rows
 from sdbench.tables.schemas import QUALITY, write_table
+
+import pandas as pd
 
 
 def collect_quality(

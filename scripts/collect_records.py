@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from sdbench.files import read_json
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.quality import compare_cases
@@ -18,6 +16,8 @@ from sdbench.tables.rows import (
     throughput_rows,
 )
 from sdbench.tables.schemas import LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
+
+import pandas as pd
 
 
 def collect_records(

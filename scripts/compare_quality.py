@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from sdbench.comparison import compare_series, save_triptychs
+
+import pandas as pd
 
 
 def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sdbench import backends
 from sdbench.cases import Case
 from sdbench.measurement import classify
 from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.quality import draw_runs, draw_trajectory, save_pictures
+
+import numpy as np
 
 
 def draw_images(

@@ -4,9 +4,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont
-
 from sdbench.figures import style
 from sdbench.figures.labels import shorten
 from sdbench.figures.pictures import (
@@ -21,6 +18,9 @@ from sdbench.figures.pictures import (
     shrink,
 )
 from sdbench.figures.tiles import colour_differences
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
 
 FRAMES = 36
 """Frames at most: a film of noise does not compress, and it goes into a report."""

@@ -4,10 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
 from sdbench.figures import style
 from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, words_height
 from sdbench.figures.labels import shorten
@@ -22,6 +18,10 @@ from sdbench.figures.pictures import (
     score_text,
 )
 from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 _LABEL, _GAP = 1.85, 0.1
 _TILE = (INNER - _LABEL - 2 * _GAP) / 3

@@ -3,10 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
 from sdbench.figures import style
 from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, heading_height, words_height
 from sdbench.figures.labels import plural
@@ -21,6 +17,10 @@ from sdbench.figures.pictures import (
     score_text,
 )
 from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 COLUMNS = 8
 _LABEL, _GAP, _STEPS, _SCORE, _STRIP_GAP = 1.3, 0.06, 0.2, 0.15, 0.22

@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from sdbench.figures.style import INK, WIDTH, save_figure, styled
 from sdbench.job import logged
+
+from matplotlib.figure import Figure
 
 TITLES = {
     "autoencoder": "Autoencoder: error of pixels",

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from diffusers import StableDiffusionPipeline
-from PIL import Image, ImageDraw
-
 from sdbench.errors import UserError
 from sdbench.files import write_json
 from sdbench.job import logged
 from sdbench.shapes.reader import Reading, read
 from sdbench.shapes.scenes import Description, descriptions
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image, ImageDraw
 
 BARS = {"ground": 0.95, "colour": 0.95, "shape": 0.85}
 """Least share of the pictures in which each part of the caption is to be seen."""

@@ -4,10 +4,10 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from sdbench.job import logged
 from sdbench.shapes.training import AUTOENCODER, DENOISER, Stage, train
+
+import torch
 
 COLUMNS = ("stage", "step", "loss", "rate", "seconds")
 

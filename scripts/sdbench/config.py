@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sdbench.cases import parse_options, quality_reference, why_absent
+from sdbench.errors import UserError
+
 import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
-
-from sdbench.cases import parse_options, quality_reference, why_absent
-from sdbench.errors import UserError
 
 Config = dict[str, Any]
 KeyPath = list[str | int]

@@ -3,14 +3,14 @@
 import os
 from typing import Any
 
-import torch
-
 from sdbench import nvml
 from sdbench.backends.engine import Engine, gpu_uuid
 from sdbench.cases import Case
 from sdbench.machine import cpu_mhz
 from sdbench.meters.contention import busy_cores
 from sdbench.meters.energy import Counter, rapl_energy_j
+
+import torch
 
 
 def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:

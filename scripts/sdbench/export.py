@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
-
 from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
 from sdbench.hugging_face import diffusers, transformers
+
+import numpy as np
+import onnxruntime
+import torch
 
 
 class _TextEncoder(torch.nn.Module):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sdbench import backends
 from sdbench.backends.engine import Engine, Images, check_images, to_8_bits, torch_device
 from sdbench.cases import Case
@@ -30,6 +28,8 @@ from sdbench.meters.memory import (
 )
 from sdbench.meters.phases import time_phases
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
+
+import torch
 
 MEASURED = (
     "cold_start",

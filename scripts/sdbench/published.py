@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sdbench.errors import UserError
 from sdbench.tables.schemas import PUBLISHED, read_table
+
+import pandas as pd
 
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 

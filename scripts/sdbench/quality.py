@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
 from sdbench.cases import Case
 from sdbench.files import write_whole
+
+import numpy as np
+import torch
 
 
 def draw_runs(engine: Engine, case: Case, steps: Sequence[int]) -> Pictures:

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.cases import Case, digest
+from sdbench.errors import UserError
+from sdbench.files import read_json, sha256, write_json, write_whole
+
 import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
-
-from sdbench.cases import Case, digest
-from sdbench.errors import UserError
-from sdbench.files import read_json, sha256, write_json, write_whole
 
 SCHEMA_VERSION = 1
 INDEX = "index.json"

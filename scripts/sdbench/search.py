@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
@@ -15,6 +13,8 @@ from sdbench.meters.largest_batch import find_largest, predict_largest
 from sdbench.meters.memory import budget_bytes, is_out_of_memory, memory_limit
 from sdbench.processes import Ended, run_apart
 from sdbench.records import Record, read_record, record_path
+
+import torch
 
 
 def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from sdbench import backends
 from sdbench.backends.engine import threads, torch_device
 from sdbench.cases import Case, Variant
@@ -23,6 +21,8 @@ from sdbench.meters.reference import time_reference
 from sdbench.processes import Ended, run_apart
 from sdbench.records import REFERENCE, keeps, read_record, record_path, write_index
 from sdbench.search import search_largest
+
+import torch
 
 
 def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
 from sdbench.hugging_face import diffusers
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 SCHEDULERS = {
     "ddim": diffusers.DDIMScheduler,

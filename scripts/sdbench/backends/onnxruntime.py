@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
-
 from sdbench.backends.engine import Engine, load_scheduler, threads, torch_device
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
 from sdbench.hugging_face import diffusers, transformers
+
+import numpy as np
+import onnxruntime
+import torch
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import torch
-
 from sdbench.backends.engine import Engine, load_scheduler, threads, torch_device
 from sdbench.cases import AUTOCAST, Case
 from sdbench.hugging_face import diffusers
+
+import torch
 
 attention_processor = diffusers.models.attention_processor
 

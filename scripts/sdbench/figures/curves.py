@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sdbench.figures import style
+from sdbench.figures.frame import INNER, MARGIN, Whisker, draw_frame, heading_height, words_height
+
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-
-from sdbench.figures import style
-from sdbench.figures.frame import INNER, MARGIN, Whisker, draw_frame, heading_height, words_height
 
 _PLOT, _AXIS_BELOW, _LINE, _SECTION_GAP = 1.85, 0.5, 0.15, 0.1
 _AXIS_LEFT, _LABELS_MAX, _GAP = 0.55, 1.55, 0.3

@@ -12,13 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from matplotlib import ticker
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.transforms import blended_transform_factory
-
 from sdbench.figures import style
 from sdbench.figures.frame import MARGIN, Frame, Whisker, draw_frame, heading_height, words_height
 from sdbench.figures.labels import (
@@ -31,6 +24,13 @@ from sdbench.figures.labels import (
     status_label,
 )
 from sdbench.figures.results import Result, setting_label
+
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.transforms import blended_transform_factory
 
 _GAP = 0.12
 _ROW, _GROUP_GAP, _LINE = 0.235, 0.13, 0.15

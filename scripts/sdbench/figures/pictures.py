@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdbench.figures.labels import shorten, status_label, variant_label
+from sdbench.tables.schemas import QUALITY, read_table
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-
-from sdbench.figures.labels import shorten, status_label, variant_label
-from sdbench.tables.schemas import QUALITY, read_table
 
 Picture = NDArray[np.uint8]
 """Height by width by 3, sRGB."""

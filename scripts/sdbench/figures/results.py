@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from sdbench.cases import ATTENTION, NONE
 from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
 from sdbench.figures.style import FP32_TF32
 from sdbench.published import Condition, condition
+
+import pandas as pd
 
 ATTENTION_ORDER = ("sdpa", "fused", "xformers", "vanilla", "sliced")
 _NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")

@@ -1,13 +1,13 @@
 """Placing pictures and maps of differences on a figure."""
 
+from sdbench.figures import style
+from sdbench.figures.frame import MARGIN, Frame
+from sdbench.figures.pictures import DIFFERENCE_COLOURS, shrink
+
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from numpy.typing import NDArray
-
-from sdbench.figures import style
-from sdbench.figures.frame import MARGIN, Frame
-from sdbench.figures.pictures import DIFFERENCE_COLOURS, shrink
 
 BAR_HEIGHT = 0.62
 """Height in inches that the colour bar takes."""

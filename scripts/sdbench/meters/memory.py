@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sdbench import nvml
 from sdbench.backends.engine import gpu_uuid
+
+import torch
 
 COUNTERS = (
     "loaded_bytes",

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
-
 from sdbench.backends.engine import Engine
+
+import torch
 
 
 def time_phases(

@@ -1,8 +1,8 @@
 """A small fixed piece of work whose only purpose is to show how steady a machine is."""
 
-import torch
-
 from sdbench.meters.latency import time_call
+
+import torch
 
 CALLS = 15
 SIDE = 768

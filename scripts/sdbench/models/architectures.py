@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-import yaml
-
 from sdbench.errors import UserError
 from sdbench.models.manifest import NETWORKS
+
+import yaml
 
 TOKENIZERS = ("clip", "bytes")
 

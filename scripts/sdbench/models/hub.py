@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sdbench.errors import UserError
+from sdbench.models.manifest import INDEX, check_index, choose_files
+
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 from huggingface_hub.errors import (
@@ -21,9 +24,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-
-from sdbench.errors import UserError
-from sdbench.models.manifest import INDEX, check_index, choose_files
 
 ATTEMPTS = 3
 """How often a file is begun: the client resumes after a cut by itself, but not after a reset."""

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.errors import UserError
+from sdbench.models.architectures import Architecture
+from sdbench.models.tokenizer import Vocabulary
+
 import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-from sdbench.errors import UserError
-from sdbench.models.architectures import Architecture
-from sdbench.models.tokenizer import Vocabulary
 
 BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig(**config)),

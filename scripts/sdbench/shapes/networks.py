@@ -1,10 +1,10 @@
 """The networks of `shapes`: a Stable Diffusion 1.x pipeline with every width cut down."""
 
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
 from sdbench.shapes.scenes import SIZE
 from sdbench.shapes.tokenizer import LENGTH
+
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 FACTOR = 4
 """Pixels of a picture to one of its latents, along a side."""

@@ -6,10 +6,10 @@ neither how the figures are drawn nor what the model makes of them.
 
 from dataclasses import dataclass
 
+from sdbench.shapes.scenes import COLOURS
+
 import numpy as np
 import numpy.typing as npt
-
-from sdbench.shapes.scenes import COLOURS
 
 BORDER = 4
 """Width in pixels of the frame that is taken for the ground."""

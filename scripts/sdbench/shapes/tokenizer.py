@@ -1,9 +1,9 @@
 """The tokenizer of `shapes`: CLIP's byte-pair encoding with the words of the captions."""
 
-from transformers import CLIPTokenizer
-
 from sdbench.models.tokenizer import byte_alphabet
 from sdbench.shapes.scenes import descriptions
+
+from transformers import CLIPTokenizer
 
 LENGTH = 16
 """Tokens of a caption, padding included."""

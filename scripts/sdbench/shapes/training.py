@@ -14,18 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from torch import Tensor
-from torch.nn import functional
-from transformers import CLIPTextModel
-
 from sdbench.errors import UserError
 from sdbench.shapes.networks import (
     FACTOR,
@@ -37,6 +25,18 @@ from sdbench.shapes.networks import (
 )
 from sdbench.shapes.scenes import SIZE, draw, random_scene
 from sdbench.shapes.tokenizer import LENGTH, build_tokenizer
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPTextModel
 
 AVERAGE_DECAY = 0.999
 """Share of the averaged weights that stays at each step, once the average has run in."""

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from sdbench.cases import NONE, digest
 from sdbench.comparison import Picture, compare_pictures
 from sdbench.errors import UserError
 from sdbench.files import sha256
 from sdbench.tables.rows import Record, Row
+
+import numpy as np
+from PIL import Image
 
 
 def compare_cases(records: Sequence[tuple[Path, Record]], gate: Mapping[str, float]) -> list[Row]:

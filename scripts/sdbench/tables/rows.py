@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sdbench.cases import Variant
+
 import numpy as np
 import pandas as pd
 import scipy.stats
-
-from sdbench.cases import Variant
 
 Record = Mapping[str, Any]
 Row = dict[str, Any]

@@ -5,10 +5,10 @@ A table is validated against its schema when it is written and when a figure rea
 
 from pathlib import Path
 
+from sdbench.errors import UserError
+
 import pandas as pd
 import pandera.pandas as pa
-
-from sdbench.errors import UserError
 
 STATUSES = ("ok", "oom", "unsupported", "error")
 

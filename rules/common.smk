@@ -1,8 +1,11 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
 import re
+import shutil
 import sys
 from pathlib import Path
+
+from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
@@ -43,7 +46,18 @@ def refuse(error):
     sys.exit(1)
 
 
+def conda_is_missing():
+    "Tell whether --use-conda was given where no conda is; the jobs of a cluster do not ask again."
+    wanted = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    return wanted and workflow.is_main_process and shutil.which("conda") is None
+
+
 try:
+    if conda_is_missing():
+        raise UserError(
+            "--use-conda: found no `conda` on PATH: install Miniforge, which brings it, "
+            "or leave the option out; `make run` needs no conda"
+        )
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
     config_files = sorted(
         map(Path, workflow.configfiles), key=lambda f: str(f) in overriding

@@ -1,4 +1,4 @@
-"""The virtual environment and the conda environments have the same versions."""
+"""The environments agree with each other, and each has what its rules import and no more."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-
-ENVS = sorted((ROOT / "envs").glob("*.yaml"))
-CONDA_NAMES = {"matplotlib-base": "matplotlib"}
-"""Where conda-forge calls a package by another name than PyPI."""
+from tests.environments import ENVS, Job, dependencies, jobs, needed
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -37,31 +34,43 @@ def test_torch_is_left_out_of_the_constraints() -> None:
     assert "torch" not in pins(ROOT / "constraints.txt")
 
 
-@pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
-def test_a_conda_environment_agrees_with_the_requirements(path: Path) -> None:
-    environment = yaml.safe_load(path.read_text())
-    assert environment["channels"] == ["conda-forge"]
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_a_conda_environment_agrees_with_the_requirements(file: Path) -> None:
+    assert yaml.safe_load(file.read_text())["channels"] == ["conda-forge"]
+    named = dependencies(file)
+    assert named.conda["python"] == "3.11"
+    assert ("pip" in named.conda) == bool(named.pip)
     requirements = pins(ROOT / "requirements.txt")
-    for entry in environment["dependencies"]:
-        if isinstance(entry, dict):
-            pairs = [requirement.split("==") for requirement in entry["pip"]]
-        elif entry.startswith("python=") or entry == "pip":
-            continue
-        else:
-            pairs = [entry.split("=")]
-        for name, version in pairs:
-            assert requirements[CONDA_NAMES.get(name, name).lower()] == version, name
+    for package, version in named.on_pypi().items():
+        assert requirements[package.lower()] == version, package
 
 
 def test_every_environment_is_used_and_exists() -> None:
-    used = set()
-    for rules in (ROOT / "rules").glob("*.smk"):
-        used |= set(re.findall(r'"\.\./envs/([^"]+)\.yaml"', rules.read_text()))
-    used = (used - {"{backend}"}) | {"pytorch", "onnxruntime"}
-    assert used == {path.stem for path in ENVS}
+    assert {job.env for job in jobs()} == {file.stem for file in ENVS}
 
 
 def test_everything_required_is_in_some_environment_or_runs_the_workflow() -> None:
-    named = "\n".join(path.read_text() for path in ENVS).replace("matplotlib-base", "matplotlib")
-    for package in pins(ROOT / "requirements.txt"):
-        assert package in named.lower() or package in ("snakemake", "pygments"), package
+    named = {package.lower() for file in ENVS for package in dependencies(file).on_pypi()}
+    assert named | {"snakemake", "pygments"} == set(pins(ROOT / "requirements.txt"))
+
+
+@pytest.mark.parametrize("job", jobs(), ids=lambda job: f"{job.rule}-{job.env}")
+def test_a_rule_finds_all_that_its_script_imports(job: Job) -> None:
+    (file,) = [file for file in ENVS if file.stem == job.env]
+    assert needed(job) <= set(dependencies(file).on_pypi())
+
+
+UNSEEN = {
+    "accelerate": "diffusers and transformers load weights with it",
+    "hf-xet": "huggingface_hub downloads large files with it",
+    "onnx": "torch.onnx writes graphs with it",
+    "onnxscript": "torch.onnx translates operators with it",
+    "safetensors": "diffusers and transformers read weights with it",
+}
+"""Packages that no script imports, and who does."""
+
+
+@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
+def test_an_environment_has_nothing_that_none_of_its_rules_needs(file: Path) -> None:
+    imported = set().union(*(needed(job) for job in jobs() if job.env == file.stem))
+    assert set(dependencies(file).on_pypi()) - imported <= set(UNSEEN)

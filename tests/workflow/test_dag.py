@@ -1,5 +1,6 @@
 """Which jobs a config has, what a single target needs, and what a wrong config gets."""
 
+import os
 import re
 from pathlib import Path
 
@@ -137,6 +138,36 @@ def test_a_device_that_is_not_there_is_refused_before_any_job(folder: Path) -> N
         assert "mine.yaml: devices.gpu.index: found 99" in line
         assert "Traceback" not in run.stderr
     assert not (folder / "nothing" / "records").exists()
+
+
+@pytest.mark.parametrize("option", ["--use-conda", "--software-deployment-method=conda"])
+@pytest.mark.parametrize("more", [["-n"], ["results/tables/cases.csv"]], ids=["dry", "real"])
+def test_a_missing_conda_is_refused_before_any_job(
+    folder: Path, option: str, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide_conda(monkeypatch)
+    run = run_snakemake(folder, "--cores", "1", option, *more)
+    assert run.returncode != 0
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert "Miniforge" in line and "`make run` needs no conda" in line
+    assert "Traceback" not in run.stderr + run.stdout
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize("mode", ["remote", "subprocess"])
+def test_a_job_of_a_cluster_does_not_ask_for_conda(
+    folder: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node may have none on its PATH: Snakemake tells it where the environments lie."""
+    hide_conda(monkeypatch)
+    run = run_snakemake(folder, "-n", "--cores", "1", "--use-conda", "--mode", mode)
+    assert "Miniforge" not in run.stdout + run.stderr
+
+
+def hide_conda(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = os.environ["PATH"].split(os.pathsep)
+    kept = [folder for folder in path if not (Path(folder) / "conda").exists()]
+    monkeypatch.setenv("PATH", os.pathsep.join(kept))
 
 
 def test_a_locked_folder_can_be_unlocked(folder: Path) -> None:

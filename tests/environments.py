@@ -64,6 +64,11 @@ def _backend(name: str) -> Path:
 
 def needed(job: Job) -> set[str]:
     """Return the packages, by their names on PyPI, that a job's code imports anywhere."""
+    return {_IMPORTED_AS.get(module, module) for module in imported(job)}
+
+
+def imported(job: Job) -> set[str]:
+    """Return the top modules of others that a job's code imports anywhere, transitively."""
     modules: set[str] = set()
     seen: set[Path] = set()
     waiting = [job.script, *job.library]
@@ -78,7 +83,7 @@ def needed(job: Job) -> set[str]:
                 waiting += _sources(name)
             elif top not in sys.stdlib_module_names:
                 modules.add(top)
-    return {_IMPORTED_AS.get(module, module) for module in modules}
+    return modules
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -52,4 +52,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .cache

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import yaml
 
+from sdbench.config import load_schema
 from tests.conftest import ROOT
 
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 SCRIPTS = ROOT / "scripts"
-BACKENDS = ("pytorch", "onnxruntime")
+BACKENDS = load_schema(ROOT / "config" / "schema.yaml")["$defs"]["backend"]["enum"]
 """The backends, each with an environment and a module of its name."""
 
 CONDA_NAMES = {"matplotlib": "matplotlib-base"}

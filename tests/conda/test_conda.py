@@ -34,7 +34,7 @@ def short_config(clone: Path) -> Config:
     for model in config["models"].values():
         model["generation"]["steps"] = 2
     for device in config["devices"].values():
-        device["threads"] = 1
+        device["threads"] = 1  # several wait for each other where other work runs
     for entry in config["quality"]:
         entry |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
     config["measuring"] |= {

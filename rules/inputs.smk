@@ -108,6 +108,7 @@ def meter_code(wildcards):
         "meters/memory.py",
         "meters/phases.py",
         "meters/reference.py",
+        "meters/throughput.py",
     )
 
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from sdbench.errors import UserError
+from sdbench.ownership import TakenOver
 
 
 @contextlib.contextmanager
@@ -42,6 +44,9 @@ def logged(log: str) -> Iterator[None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
+        except TakenOver as end:
+            # No failure: after one, this job's Snakemake would remove what its successor wrote.
+            print(end, file=sys.stderr)
         except Exception:
             traceback.print_exc()
             failed = True
@@ -53,3 +58,9 @@ def logged(log: str) -> Iterator[None]:
                 os.close(copy)
     if failed:
         sys.exit(1)
+
+
+def granted_bytes(resources: Any) -> int | None:
+    """Return the memory that a cluster gives the job, by its rule's resources; None on one machine,
+    where nothing is asked for."""
+    return int(resources.mem_mb) * 10**6 or None

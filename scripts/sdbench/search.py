@@ -48,6 +48,7 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
             found["reason"] = f"the search ended early: {error.args[0]}"
     found = {"variant": asdict(cases[0].variant), "cap": cap, **found}
     if found["reason"] is None:
+        sweep.assert_owner()
         write_json(path, found)
     return found
 
@@ -62,7 +63,7 @@ def _search(
     """Search for the largest batch of the variant of `case`, and send what was found."""
     runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
     fails = min((n for n, record in records.items() if record["status"] == "oom"), default=cap + 1)
-    budget = budget_bytes(case.device)
+    budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         engine, _, _ = load(case, sweep)
         limit = budget or torch.cuda.mem_get_info(engine.device)[1]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sdbench.errors import UserError
@@ -21,7 +22,7 @@ def logged(log: str) -> Iterator[None]:
     and child processes print.
 
     Args:
-        log: path of the rule's log file; it is overwritten.
+        log: path of the rule's log file; it is replaced.
 
     Raises:
         SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
@@ -32,6 +33,8 @@ def logged(log: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
+    # A new file: an orphaned job that still writes to the log must not write into this one's.
+    Path(log).unlink(missing_ok=True)
     # Ctrl-C goes to the whole process group: tee must outlive it to write the last lines.
     with subprocess.Popen(["tee", log], stdin=subprocess.PIPE, start_new_session=True) as tee:
         assert tee.stdin is not None

@@ -12,28 +12,33 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-COMMANDS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged", "mungekey")
+IMPATIENT = Path(__file__).with_name("impatient_snakemake.py")
+
+COMMANDS = ("slurmctld", "slurmd", "sbatch", "squeue", "srun", "munged", "mungekey")
 PACKAGES = "slurmctld slurmd slurm-client munge"
 """What Debian and Ubuntu call what has them."""
 
 NODES = {
-    "cpu1": "CPUs=4",
+    "cpu1": "CPUs=4 Feature=cpu",
     "a1001": "CPUs=4 Gres=gpu:a100:2",
     "rtx1": "CPUs=4 Gres=gpu:rtx3090:1",
 }
-"""Each is a partition of its own as well: `cpu`, `a100` and `rtx3090`."""
-
-NODE_TIMEOUT_S = 10
+"""Each is a partition of its own: `cpu`, `a100` and `rtx3090`."""
 
 
 def missing_commands() -> list[str]:
     """Return what a SLURM needs and this machine does not have."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    return [command for command in COMMANDS if shutil.which(command, path=path) is None]
+    return [command for command in COMMANDS if which(command) is None]
+
+
+def which(command: str) -> str | None:
+    """Return where a command is, daemons included."""
+    return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -61,7 +66,7 @@ class Cluster:
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {
             **os.environ,
-            "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+            "PATH": f"{folder}/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
             "SLURM_CONF": str(folder / "slurm.conf"),
         }
 
@@ -130,17 +135,27 @@ class Cluster:
         ).stdout
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> dict[str, dict[str, str]]:
-        """Return the jobs in these states (`all`: also those that ended), by their id: `name`,
-        `state`, `node`, `comment` (which is the rule, with its wildcards) and what was asked for.
+        """Return the jobs in these states (`all`: also those that ended), by their id.
+
+        Of each its `name`, `state`, `node`, what it asked for (`gpus`, `memory`, time `limit`) and
+        its `comment`: the rule with its wildcards.
         """
-        listed = self.run(
-            "squeue",
-            "--noheader",
-            f"--states={states}",
-            "--Format=JobID:|,Name:|,State:|,NodeList:|,Partition:|,tres-per-job:|,Comment:|",
-        )
-        fields = ("name", "state", "node", "partition", "tres", "comment")
-        rows = [[part.strip() for part in line.split("|")] for line in listed.splitlines()]
+        fields = {
+            "name": "Name",
+            "state": "State",
+            "node": "NodeList",
+            "gpus": "tres-per-job",
+            "memory": "MinMemory",
+            "limit": "TimeLimit",
+            "comment": "Comment",
+        }
+        # A width: without one, twenty letters of each are shown.
+        shown = ",".join(f"{field}:200" for field in ("JobID", *fields.values()))
+        listed = self.run("squeue", "--noheader", f"--states={states}", f"--Format={shown}")
+        rows = [
+            [line[start : start + 200].strip() for start in range(0, len(line), 200)]
+            for line in listed.splitlines()
+        ]
         return {row[0]: dict(zip(fields, row[1:], strict=False)) for row in rows}
 
     def _answers(self) -> bool:
@@ -175,8 +190,19 @@ class Cluster:
             )
         )
         (self.folder / "gres.conf").write_text(GPUS)
-        for name in ("state", *(f"spool.{node}" for node in NODES)):
+        for name in ("bin", "state", *(f"spool.{node}" for node in NODES)):
             (self.folder / name).mkdir()
+        # Within a job the plugin unsets all of SLURM's variables, this one too.
+        configuration = f"SLURM_CONF={self.folder}/slurm.conf"
+        self._write_command("srun", f'{configuration} exec {which("srun")} "$@"')
+        # The accounting database, were there one: whoever asks it is written down.
+        self._write_command("sacct", f'echo "$@" >> {self.folder}/sacct.calls; exit 1')
+        self._write_command("snakemake", f'exec {sys.executable} {IMPATIENT} "$@"')
+
+    def _write_command(self, name: str, line: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
 
 
 @contextlib.contextmanager
@@ -189,8 +215,6 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
     finally:
         cluster.stop()
 
-
-Environment = Mapping[str, str]
 
 # SLURM wants a device file for each GPU, and nothing opens these.
 GPUS = """\
@@ -232,7 +256,7 @@ AccountingStorageType=accounting_storage/none
 MinJobAge=300
 # Things happen at once, and a node that does not answer is soon missed.
 SchedulerParameters=batch_sched_delay=0,bf_interval=2
-SlurmdTimeout=10
+SlurmdTimeout=5
 ReturnToService=2
 KillWait=2
 MessageTimeout=10

@@ -100,6 +100,10 @@ class Cluster:
         self.daemons[node].kill()
         self.daemons.pop(node).wait(timeout=10)
 
+    def log_of(self, node: str) -> str:
+        """Return what the daemon of a node wrote."""
+        return (self.folder / f"slurmd.{node}.log").read_text()
+
     def wait_for_nodes(self) -> None:
         """Wait until every node is ready for jobs."""
         wait_until(lambda: self.node_states() == {"idle"}, 60, "all nodes are idle")

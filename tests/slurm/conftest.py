@@ -1,5 +1,6 @@
 """A cluster for the session, and the workflow on it."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,17 +11,24 @@ import pytest
 import yaml
 
 from sdbench.config import Config
-from tests.conftest import copy_workflow, run_snakemake
+from tests.conftest import ROOT, copy_workflow, run_snakemake
 from tests.slurm.cluster import PACKAGES, Cluster, missing_commands, running_cluster
 
+
+def said_in_readme(word: str) -> Any:
+    """Return what the YAML block of the README that has this word says."""
+    blocks = re.findall("```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (block,) = [block for block in blocks if word in block]
+    return yaml.safe_load(block)
+
+
 SITE = {
-    # All that a site must say: SLURM takes whichever partition has the device.
-    "default-resources": {"slurm_account": "my_project", "slurm_partition": "cpu,a100,rtx3090"},
+    **said_in_readme("slurm_partition"),
     # There is no NFS here to wait for.
     "latency-wait": 5,
     "configfile": ["mine.yaml"],
 }
-TINY = {
+TINY: Config = {
     "models": {
         "tiny": {
             "source": {"seeded": "tiny"},

@@ -185,7 +185,7 @@ class Cluster:
         control, *ports = free_ports(1 + len(NODES))
         nodes = "\n".join(
             f"NodeName={node} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} {has} "
-            "RealMemory=16000"
+            "RealMemory=64000"
             for (node, has), port in zip(NODES.items(), ports, strict=True)
         )
         (self.folder / "slurm.conf").write_text(

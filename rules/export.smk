@@ -18,6 +18,9 @@ rule export_onnx:
         network="|".join(NETWORKS),
     conda:
         "../envs/onnx.yaml"
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],

@@ -19,11 +19,6 @@ def sweeps():
     )
 
 
-def every_core(wildcards):
-    "Return all cores that Snakemake has; one where it was given none, as with --unlock."
-    return workflow.resource_settings.cores or 1
-
-
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     return (

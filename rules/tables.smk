@@ -25,6 +25,7 @@ rule collect_cases:
         ),
     log:
         "<logs>/collect_cases.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -69,6 +70,7 @@ rule collect_records:
         ),
     log:
         "<logs>/collect_records.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -103,6 +105,7 @@ rule collect_exports:
         ),
     log:
         "<logs>/collect_exports.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     script:
@@ -128,6 +131,7 @@ rule collect_quality:
         ),
     log:
         "<logs>/collect_quality.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -155,6 +159,7 @@ rule check_results:
         "<results>/checks.txt",
     log:
         "<logs>/check_results.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     script:

@@ -28,6 +28,7 @@ from sdbench.meters.memory import (
 )
 from sdbench.meters.phases import time_phases
 from sdbench.meters.throughput import measure_throughput
+from sdbench.ownership import Claim
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
 
 import torch
@@ -49,7 +50,8 @@ MEASURED = (
 class Sweep:
     """What is the same for all cases of a job.
 
-    `decided_by` holds the digests of what records are made with, beside case and settings.
+    `decided_by` holds the digests of what records are made with, beside case and settings;
+    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
@@ -58,6 +60,17 @@ class Sweep:
     weights: str
     measuring: Mapping[str, Any]
     decided_by: Mapping[str, str]
+    granted_bytes: int | None = None
+    claim: Claim | None = None
+
+    def assert_owner(self) -> None:
+        """Go on if no other job has begun the same sweep; called before anything is written.
+
+        Raises:
+            TakenOver: if one has.
+        """
+        if self.claim is not None:
+            self.claim.assert_held()
 
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
@@ -72,7 +85,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     environment = describe_machine()
     failure: tuple[str, str] | None = None
     engine, contention = None, None
-    with memory_limit(budget_bytes(cases[0].device)):
+    with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
         try:
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
@@ -131,7 +144,7 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
 
     # Looked at before anything is timed: what is wrong or too large is said at once.
     images: list[Images] = []
-    budget = budget_bytes(case.device)
+    budget = budget_bytes(case.device, sweep.granted_bytes)
     memory = measure_memory(lambda: images.append(call()), device, loaded_bytes)
     refuse_above(budget, memory)
     check_images(images[0])
@@ -147,6 +160,7 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
     ]
     memory = measure_memory(call, device, loaded_bytes)
     refuse_above(budget, memory)
+    sweep.assert_owner()
     return {
         "contention": contention,
         "device_state": {"before": before, "after": after},
@@ -219,5 +233,6 @@ class Attempt:
             "started_at": self.started_at,
             "finished_at": _now(),
         }
+        self.sweep.assert_owner()
         write_record(self.sweep.folder, self.case, record)
         print(f"{name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)

@@ -52,6 +52,7 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
             found["reason"] = f"the search ended early: {error.args[0]}"
     found = {"variant": asdict(cases[0].variant), "cap": cap, **found}
     if found["reason"] is None:
+        sweep.assert_owner()
         write_json(path, found)
     return found
 
@@ -60,7 +61,7 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
     """Search for the largest batch of the variant of `case`, from where its records end."""
     runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
     fails = min((n for n, record in records.items() if record["status"] == "oom"), default=cap + 1)
-    limit = _limit_bytes(case, records[runs]) if runs else 0
+    limit = _limit_bytes(case, records[runs], sweep) if runs else 0
     peaks = {n: peak for n, record in records.items() if (peak := _peak(record["memory"]))}
 
     def try_batch(batch_size: int) -> int | None:
@@ -81,7 +82,7 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
 
 def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
     """Draw one batch and send its peak in bytes, or None if it does not fit."""
-    budget = budget_bytes(case.device)
+    budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         try:
             engine, _, loaded_bytes = load(case, sweep)
@@ -101,9 +102,9 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
             send(_peak(memory))
 
 
-def _limit_bytes(case: Case, record: Record) -> int:
+def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
     """Return the bytes that `_peak` may reach on the device of a case that ran."""
-    budget = budget_bytes(case.device)
+    budget = budget_bytes(case.device, sweep.granted_bytes)
     if budget is not None:
         return budget
     memory = record["memory"]

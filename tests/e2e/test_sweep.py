@@ -26,9 +26,10 @@ from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.ownership import TakenOver, claim
 from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
-from sdbench.sweep import run_sweep
+from sdbench.sweep import OWNER, run_sweep
 from tests.conftest import ROOT
 
 GENERATION = {
@@ -69,7 +70,7 @@ def make_case(
     batch_size: int = 1, options: str = "none", precision: str = "fp32", **device: Any
 ) -> Case:
     variant = Variant("tiny", "cpu", "pytorch", precision, options)
-    settings = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0}
+    settings = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
     return Case(variant, batch_size, GENERATION, settings | device)
 
 
@@ -237,6 +238,40 @@ def test_a_missing_device_is_unsupported(job: Sweep) -> None:
     (record,) = indexed(job)
     assert record["status"] == "unsupported"
     assert "CUDA device 99" in record["reason"]
+
+
+def test_another_gpu_than_promised_is_an_error_with_both_names(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
+    run_sweep([make_case(kind="cuda", gpu_model="a100")], job, {})
+    (record,) = indexed(job)
+    assert record["status"] == "error"
+    assert record["latency"] is None
+    assert "'a100'" in record["reason"]
+    assert "'NVIDIA GeForce RTX 3090'" in record["reason"]
+
+
+def test_a_sweep_that_was_taken_over_writes_nothing_more(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure: Measure = measurement._measure
+
+    def be_overtaken_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+        measured = measure(engine, case, *args)
+        if case.batch_size == 2:
+            claim(job.folder / OWNER)  # what a second job does first
+            (job.folder / "index.json").write_text("the successor's")
+        return measured
+
+    monkeypatch.setattr(measurement, "_measure", be_overtaken_at_two)
+    with pytest.raises(TakenOver):
+        run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
+    assert read_record(record_path(job.folder, make_case(1)))["status"] == "ok"
+    assert not record_path(job.folder, make_case(2)).exists()
+    assert not record_path(job.folder, make_case(3)).exists()
+    assert (job.folder / "index.json").read_text() == "the successor's"
 
 
 def test_an_error_is_a_row_and_the_next_case_goes_on(
@@ -445,6 +480,14 @@ def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(job: Sweep) -> N
     (held,) = indexed(job)
     assert held["status"] == "oom"
     assert "above the budget" in held["reason"]
+
+
+def test_half_of_what_a_cluster_grants_is_the_budget() -> None:
+    device = make_case().device
+    assert memory.budget_bytes(device, 4 * 10**9) == 2 * 10**9
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert memory.budget_bytes(device) == memory.budget_bytes(device, 2 * whole) == whole // 2
+    assert memory.budget_bytes({**device, "memory_budget_gb": 3}, 4 * 10**9) == 3 * 10**9
 
 
 def test_the_limit_is_lifted_again() -> None:

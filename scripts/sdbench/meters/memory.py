@@ -129,16 +129,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def budget_bytes(device: Mapping[str, Any]) -> int | None:
+def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int | None:
     """Return the bytes that a process may hold resident on a device of the config.
 
-    The config's `memory_budget_gb` on a CPU, half of the machine's memory where it is 0; None on a
-    GPU, which has a limit of its own.
+    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
+    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
     """
     if device["kind"] != "cpu":
         return None
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(device["memory_budget_gb"] * 1e9) or machine // 2
+    return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2
 
 
 def trim_heap() -> None:

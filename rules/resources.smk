@@ -68,5 +68,7 @@ def memory_for_device(wildcards, attempt):
     """
     budget_mb = int(1000 * device_of(wildcards)["memory_budget_gb"])
     return (
-        attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000) if is_submitted() else 0
+        attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000)
+        if is_submitted()
+        else 0
     )

@@ -1,5 +1,5 @@
 # make run: set up a virtual environment and run the default workflow, report included.
-# make test: set up and run every test.
+# make setup: set up only. make test: set up and run every test.
 #
 # Needs Python 3.11 and nothing else. Other configs: make run ARGS="--configfile config/presets/..."
 
@@ -8,12 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-fast lint docs clean
+.PHONY: run setup test test-fast lint docs clean
 
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
 	snakemake --cores all $(ARGS); status=$$?; \
 	snakemake --report results/snakemake-report.html $(ARGS) && exit $$status
+
+setup: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev lint
 	pytest
@@ -33,13 +35,14 @@ docs: $(VENV)/.ready
 	PYTHONPATH=scripts python -m sdbench.config_docs config/schema.yaml config/README.md
 
 # On Linux the usual wheel of torch brings gigabytes of CUDA. Where there is no NVIDIA driver, take
-# a build without them: one that pip is set up to find, else the one that uv knows of.
+# a build without them: one that pip is set up to find, else the one that uv knows of. CUDA=1 takes
+# the usual wheel all the same: on the login node of a cluster whose other nodes have the GPUs.
 TORCH := $(shell grep '^torch==' requirements.txt)
 UV := uv==0.13.9
 
 $(VENV)/.ready: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	if nvidia-smi -L >/dev/null 2>&1; then $(BIN)/pip install $(TORCH); \
+	if [ -n "$(CUDA)" ] || nvidia-smi -L >/dev/null 2>&1; then $(BIN)/pip install $(TORCH); \
 	else $(BIN)/pip install $(TORCH)+cpu \
 	  || { $(BIN)/pip install $(UV) \
 	       && $(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu $(TORCH); } \

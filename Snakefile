@@ -28,6 +28,7 @@ report: "report/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"
+include: "rules/resources.smk"
 include: "rules/models.smk"
 include: "rules/export.smk"
 include: "rules/measure.smk"

@@ -38,6 +38,7 @@ rule plot_speed:
         svg="<results>/figures/speed.svg",
     log:
         "<logs>/plot_speed.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -63,6 +64,7 @@ rule plot_devices:
         svg="<results>/figures/devices.svg",
     log:
         "<logs>/plot_devices.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -88,6 +90,7 @@ rule plot_memory:
         svg="<results>/figures/memory.svg",
     log:
         "<logs>/plot_memory.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -113,6 +116,7 @@ rule plot_throughput:
         svg="<results>/figures/throughput.svg",
     log:
         "<logs>/plot_throughput.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -138,6 +142,7 @@ rule plot_batch_throughput:
         svg="<results>/figures/batch_throughput.svg",
     log:
         "<logs>/plot_batch_throughput.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -162,6 +167,7 @@ rule plot_autocast_speed:
         svg="<results>/figures/autocast_speed.svg",
     log:
         "<logs>/plot_autocast_speed.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -185,6 +191,7 @@ rule plot_autocast_memory:
         svg="<results>/figures/autocast_memory.svg",
     log:
         "<logs>/plot_autocast_memory.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -209,6 +216,7 @@ rule plot_attention:
         svg="<results>/figures/attention.svg",
     log:
         "<logs>/plot_attention.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -234,6 +242,7 @@ rule plot_quality_steps:
         svg="<results>/figures/quality_steps.svg",
     log:
         "<logs>/plot_quality_steps.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     script:
@@ -255,6 +264,7 @@ rule plot_quality_curve:
         svg="<results>/figures/quality_curve.svg",
     log:
         "<logs>/plot_quality_curve.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     script:
@@ -278,6 +288,7 @@ rule plot_quality_panel:
         svg="<results>/figures/quality_panel.svg",
     log:
         "<logs>/plot_quality_panel.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     params:
@@ -302,6 +313,7 @@ rule plot_quality_animation:
         ),
     log:
         "<logs>/plot_quality_animation.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     script:

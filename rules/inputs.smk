@@ -1,6 +1,5 @@
 # What a job reads, by its wildcards. Names that read as English, so that the rules do.
 
-NETWORKS = ["text_encoder", "unet", "vae_decoder"]
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
 COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
 DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
@@ -17,11 +16,6 @@ def sweeps():
             (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
         )
     )
-
-
-def every_core(wildcards):
-    "Return all cores that Snakemake has; one where it was given none, as with --unlock."
-    return workflow.resource_settings.cores or 1
 
 
 def model_folder(wildcards):
@@ -55,10 +49,8 @@ def local_files(wildcards):
 
 
 def onnx_of(wildcards):
-    "Return the records of the exported networks, where the backend reads them."
-    if wildcards.backend != "onnxruntime":
-        return []
-    return collect("<results>/onnx/{{model}}/{network}.json", network=NETWORKS)
+    "Return the record of the exported networks, where the backend reads them."
+    return ["<results>/onnx/{model}.json"] if wildcards.backend == "onnxruntime" else []
 
 
 def sweep_cases(wildcards):
@@ -108,6 +100,7 @@ def meter_code(wildcards):
         "meters/memory.py",
         "meters/phases.py",
         "meters/reference.py",
+        "meters/throughput.py",
     )
 
 

@@ -20,7 +20,15 @@ rule measure_sweep:
         "../envs/{backend}.yaml"
     # Nothing else may run beside a measurement, so the job takes every core that Snakemake has. How
     # many threads the networks get is the device's own setting.
-    threads: every_core
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        mem_mb=memory_for_device,
+        runtime=growing(240),
     params:
         cases=sweep_cases,
         searches=sweep_searches,

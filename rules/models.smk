@@ -22,7 +22,8 @@ rule build_model:
     conda:
         "../envs/pytorch.yaml"
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
+        runtime=growing(30),
     params:
         seed=lookup("models/{model}/source/seed", within=config),
     script:
@@ -61,6 +62,7 @@ rule describe_model:
         "<results>/models/{model}.json",
     log:
         "<logs>/describe_model/{model}.log",
+    localrule: True
     conda:
         "../envs/hub.yaml"
     params:

@@ -17,7 +17,15 @@ rule draw_images:
     conda:
         "../envs/{backend}.yaml"
     # Drawing beside a measurement would disturb it.
-    threads: every_core
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        mem_mb=memory_for_device,
+        runtime=growing(240),
     params:
         case=drawn_case,
         runs=quality_runs,
@@ -37,6 +45,7 @@ rule compare_quality:
         pictures=directory(f"<results>/quality/{VARIANT}"),
     log:
         f"<logs>/compare_quality/{VARIANT}.log",
+    localrule: True
     conda:
         "../envs/quality.yaml"
     script:

@@ -43,6 +43,7 @@ rule plot_shapes_loss:
         svg="<results>/shapes/loss.svg",
     log:
         "<logs>/plot_shapes_loss.log",
+    localrule: True
     conda:
         "../envs/figures.yaml"
     script:

@@ -25,6 +25,7 @@ rule collect_cases:
         ),
     log:
         "<logs>/collect_cases.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -69,6 +70,7 @@ rule collect_records:
         ),
     log:
         "<logs>/collect_records.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -86,13 +88,12 @@ rule collect_exports:
     "Make the table of ONNX exports."
     input:
         records=collect(
-            "<results>/onnx/{model}/{network}.json",
+            "<results>/onnx/{model}.json",
             model=list(
                 dict.fromkeys(
                     m for m, _, backend in sweeps() if backend == "onnxruntime"
                 )
             ),
-            network=NETWORKS,
         ),
         code=TABLE_CODE,
     output:
@@ -103,6 +104,7 @@ rule collect_exports:
         ),
     log:
         "<logs>/collect_exports.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     script:
@@ -128,6 +130,7 @@ rule collect_quality:
         ),
     log:
         "<logs>/collect_quality.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -155,6 +158,7 @@ rule check_results:
         "<results>/checks.txt",
     log:
         "<logs>/check_results.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     script:

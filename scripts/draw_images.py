@@ -8,6 +8,7 @@ from sdbench import backends
 from sdbench.cases import Case
 from sdbench.measurement import classify
 from sdbench.meters.memory import budget_bytes, memory_limit
+from sdbench.ownership import claim
 from sdbench.quality import draw_runs, draw_trajectory, save_pictures
 
 import numpy as np
@@ -20,6 +21,7 @@ def draw_images(
     model_folder: Path,
     onnx_records: Sequence[Path],
     output: Path,
+    granted_bytes: int | None = None,
 ) -> None:
     """Draw both series of a variant and leave them in `output`.
 
@@ -30,21 +32,27 @@ def draw_images(
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         model_folder: the model in the diffusers layout.
-        onnx_records: the records of the exported networks, which lie beside them; empty where the
+        onnx_records: the record of the exported networks, which lie beside it; empty where the
             backend reads none.
         output: the .npz file to write.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        TakenOver: if another job has begun to draw the same.
     """
+    owner = claim(output.with_name(f".{output.name}.owner"))
     drawn = Case.from_dict(case)
     status, reason = "ok", ""
     side = drawn.generation["height"], drawn.generation["width"]
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
-        with memory_limit(budget_bytes(drawn.device)):
+        with memory_limit(budget_bytes(drawn.device, granted_bytes)):
             engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
-            runs_drawn = draw_runs(engine, drawn, runs)
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
+            runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
         status, reason = classify(error)
+    owner.assert_held()
     save_pictures(
         output,
         status,
@@ -57,7 +65,7 @@ def draw_images(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import granted_bytes, logged
 
     with logged(snakemake.log[0]):
         draw_images(
@@ -67,4 +75,5 @@ if __name__ == "__main__":
             model_folder=Path(snakemake.input.model),
             onnx_records=[Path(path) for path in snakemake.input.onnx],
             output=Path(snakemake.output[0]),
+            granted_bytes=granted_bytes(snakemake.resources),
         )

@@ -22,6 +22,7 @@ def measure_sweep(
     code: Sequence[Path],
     environment_file: Path,
     folder: Path,
+    granted_bytes: int | None = None,
 ) -> None:
     """Leave a record for each case, and an index of them, in `folder`.
 
@@ -31,11 +32,12 @@ def measure_sweep(
         measuring: the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
         model_folder: the model in the diffusers layout.
-        onnx_records: the records of the exported networks, which lie beside them; empty where the
+        onnx_records: the record of the exported networks, which lie beside it; empty where the
             backend reads none.
         code: the modules that decide the numbers.
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
     """
     model = read_json(manifest)
     sweep = Sweep(
@@ -51,6 +53,7 @@ def measure_sweep(
             "machine": digest(identify_machine(cases[0]["device"])),
             **({"onnx": _identity(onnx_records)} if onnx_records else {}),
         },
+        granted_bytes=granted_bytes,
     )
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
@@ -58,12 +61,12 @@ def measure_sweep(
 
 def _identity(onnx_records: Sequence[Path]) -> str:
     """Return the identity of exported networks: how long the export took is no part of it."""
-    records = [read_json(path) for path in onnx_records]
+    records = [network for path in onnx_records for network in read_json(path).values()]
     return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import granted_bytes, logged
 
     with logged(snakemake.log[0]):
         measure_sweep(
@@ -76,4 +79,5 @@ if __name__ == "__main__":
             code=[Path(path) for path in snakemake.input.code],
             environment_file=Path(snakemake.input.environment_file),
             folder=Path(snakemake.output.index).parent,
+            granted_bytes=granted_bytes(snakemake.resources),
         )

@@ -71,8 +71,8 @@ class Variant:
 class Case:
     """One cell of the matrix: a variant, a batch size and every setting that moves time or pixels.
 
-    `generation` and `device` are entries of the complete config, without prices; `generation` holds
-    prompt, steps, scheduler, guidance, height and width in pixels, and seed.
+    `generation` and `device` are entries of the complete config, without `NOT_MEASURED`;
+    `generation` holds prompt, steps, scheduler, guidance, height and width in pixels, and seed.
     """
 
     variant: Variant
@@ -140,9 +140,13 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     return None
 
 
+NOT_MEASURED = ("price_per_hour", "constraint", "cpus", "exclusive")
+"""Keys of a device that move no measurement: its price, and where a cluster finds it."""
+
+
 def measured_device(device: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a device's entry that can move a measurement: all but its price."""
-    return {key: value for key, value in device.items() if key != "price_per_hour"}
+    """Return the part of a device's entry that can move a measurement."""
+    return {key: value for key, value in device.items() if key not in NOT_MEASURED}
 
 
 def product(block: Mapping[str, Any]) -> Iterator[Variant]:

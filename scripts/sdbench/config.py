@@ -104,6 +104,13 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
             f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
         )
+    for name, device in complete["devices"].items():
+        if device["kind"] == "cpu" and device["gpu_model"]:
+            raise UserError(
+                f"{locate(['devices', name, 'gpu_model'], files)}: found "
+                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on kind `cuda`: "
+                "change the kind or remove the model"
+            )
     for i, entry in enumerate(complete["quality"]):
         reference = quality_reference(entry)
         reason = why_absent(reference, complete["devices"][reference.device]["kind"])

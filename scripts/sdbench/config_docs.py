@@ -19,6 +19,7 @@ _TYPES = {
     "integer": "whole number",
     "number": "number",
     "string": "text",
+    "boolean": "true or false",
     "array": "list",
     "object": "mapping",
 }

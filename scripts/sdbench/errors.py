@@ -1,4 +1,4 @@
-"""The two ways in which a person is told that something is not as it should be."""
+"""The ways in which a person is told that something is not as it should be."""
 
 
 class UserError(Exception):
@@ -7,6 +7,10 @@ class UserError(Exception):
     The message is one line that names the file and key, what was found, what is allowed and what
     to do. It is shown without a traceback, and the exit status is not zero.
     """
+
+
+class WrongDeviceError(Exception):
+    """The device is not the one that the config promises; the message has both names."""
 
 
 class UnsupportedError(Exception):

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from sdbench.errors import UserError
+from sdbench.ownership import TakenOver
 
 
 @contextlib.contextmanager
@@ -19,7 +22,7 @@ def logged(log: str) -> Iterator[None]:
     and child processes print.
 
     Args:
-        log: path of the rule's log file; it is overwritten.
+        log: path of the rule's log file; it is replaced.
 
     Raises:
         SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
@@ -30,6 +33,8 @@ def logged(log: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
+    # A new file: an orphaned job that still writes to the log must not write into this one's.
+    Path(log).unlink(missing_ok=True)
     # Ctrl-C goes to the whole process group: tee must outlive it to write the last lines.
     with subprocess.Popen(["tee", log], stdin=subprocess.PIPE, start_new_session=True) as tee:
         assert tee.stdin is not None
@@ -42,6 +47,9 @@ def logged(log: str) -> Iterator[None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
+        except TakenOver as end:
+            # No failure: after one, this job's Snakemake would remove what its successor wrote.
+            print(end, file=sys.stderr)
         except Exception:
             traceback.print_exc()
             failed = True
@@ -53,3 +61,9 @@ def logged(log: str) -> Iterator[None]:
                 os.close(copy)
     if failed:
         sys.exit(1)
+
+
+def granted_bytes(resources: Any) -> int | None:
+    """Return the memory that a cluster gives the job, by its rule's resources; None on one machine,
+    where nothing is asked for."""
+    return int(resources.mem_mb) * 10**6 or None

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -21,12 +22,28 @@ LIBRARIES = (
 )
 
 
+EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
+"""How the names of the processor extensions begin that a network's speed depends on."""
+
+
 def cpu_name() -> str:
     """Return the processor's marketing name, or the architecture where there is none."""
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Return the processor's vector and matrix extensions, as Linux names them.
+
+    Hosts rent out unlike processors under one name; these decide speed and precisions.
+    """
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # x86, ARM
+            return sorted(flag for flag in value.split() if flag.startswith(EXTENSIONS))
+    return []
 
 
 def cpu_mhz() -> float | None:
@@ -54,6 +71,36 @@ def gpu_names() -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
 
 
+def gpu_models() -> list[str]:
+    """Return each model of GPU that the NVIDIA driver reports, once.
+
+    A cluster may give a job another GPU of the same model the next time.
+    """
+    # GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)
+    return sorted({line.partition(": ")[2].partition(" (UUID")[0] for line in gpu_names()})
+
+
+VARIANTS = ("ti", "super", "laptop", "max")
+"""Words that make another model of a GPU whose name they follow."""
+
+
+def is_gpu_model(promised: str, found: str) -> bool:
+    """Tell whether a GPU is of the model that the config promises.
+
+    Clusters write a model in words of their own: `rtx3090` is an `NVIDIA GeForce RTX 3090`, and
+    `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, and `a10` is no
+    `NVIDIA A100`.
+
+    Args:
+        promised: a device's `gpu_model`.
+        found: the name that the driver gives the GPU.
+    """
+    parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
+    spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    other = [word for word in words if word in VARIANTS and word not in "".join(parts)]
+    return not other and all(part in spans for part in parts)
+
+
 def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of this machine decides a number: another one makes records of its own.
 
@@ -63,9 +110,10 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
     machine = describe_machine()
     return {
         "cpu": machine["cpu"]["name"],
+        "features": machine["cpu"]["features"],
         "cores_usable": machine["cpu"]["cores_usable"],
         "libraries": {k: v for k, v in machine["libraries"].items() if k != "snakemake"},
-        "gpus": gpu_names() if device["kind"] == "cuda" else [],
+        "gpus": gpu_models() if device["kind"] == "cuda" else [],
     }
 
 
@@ -81,7 +129,8 @@ def missing_device(device: Mapping[str, Any]) -> str | None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return host, processor, memory in bytes, system, and the versions of Python and libraries."""
+    """Return host, processor, memory in bytes, system, the cluster's job, and the versions of
+    Python and libraries."""
     libraries = {}
     for name in LIBRARIES:
         try:
@@ -94,6 +143,7 @@ def describe_machine() -> dict[str, Any]:
         "cpu": {
             "name": cpu_name(),
             "architecture": platform.machine(),
+            "features": cpu_features(),
             "cores": os.cpu_count(),
             "cores_usable": len(os.sched_getaffinity(0)),
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -101,6 +151,10 @@ def describe_machine() -> dict[str, Any]:
         },
         "system": platform.platform(),
         "container": Path("/.dockerenv").exists() or "container" in os.environ,
+        # Where a cluster put the job, and which GPUs it gave it; None on a machine of one's own.
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "slurm_node": os.environ.get("SLURMD_NODENAME"),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "python": platform.python_version(),
         "libraries": libraries,
     }

@@ -13,16 +13,20 @@ from typing import Any
 from sdbench import backends
 from sdbench.backends.engine import threads, torch_device
 from sdbench.cases import Case, Variant
-from sdbench.errors import UnsupportedError
+from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.files import write_json
 from sdbench.machine import describe_machine
 from sdbench.measurement import Attempt, Sweep, measure_variant, name
 from sdbench.meters.reference import time_reference
+from sdbench.ownership import claim
 from sdbench.processes import Ended, run_apart
 from sdbench.records import REFERENCE, keeps, read_record, record_path, write_index
 from sdbench.search import search_largest
 
 import torch
+
+OWNER = "owner"
+"""The file of a folder of records that says which job may write there."""
 
 
 def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:
@@ -35,6 +39,7 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
         sweep: what is the same for all of them.
         searches: by variant, the cap of the search for its largest batch, which becomes a case too.
     """
+    sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
     backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not _is_kept(case, sweep)]
@@ -43,6 +48,7 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
     if pending or not reference.exists():
         # The same work before and after: what differs between the two is the machine's own noise.
         start = _time_reference_apart(cases[0])
+        sweep.assert_owner()
         write_json(reference, {"start_s": start, "end_s": []})
     for _, group in itertools.groupby(pending, key=lambda case: case.variant):
         _measure_apart(list(group), sweep)
@@ -55,7 +61,10 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
         largest += [replace(own[0], batch_size=size)] if size else []
         print(f"{name(own[0])}: the largest batch is {size}", flush=True)
     if start is not None:
-        write_json(reference, {"start_s": start, "end_s": _time_reference_apart(cases[0])})
+        end = _time_reference_apart(cases[0])
+        sweep.assert_owner()
+        write_json(reference, {"start_s": start, "end_s": end})
+    sweep.assert_owner()
     write_index(sweep.folder, [*cases, *largest], found)
 
 
@@ -105,7 +114,7 @@ def _time_reference_apart(case: Case) -> list[float]:
 def _time_reference(send: Callable[[Any], None], case: Case) -> None:
     try:
         device = torch_device(case)
-    except UnsupportedError:
+    except (UnsupportedError, WrongDeviceError):
         send([])
         return
     torch.set_num_threads(threads(case))

@@ -17,6 +17,7 @@ from sdbench.cases import (
     expand_quality,
     expand_searches,
     format_options,
+    measured_device,
     parse_options,
     product,
     why_absent,
@@ -125,6 +126,12 @@ def test_every_setting_is_part_of_the_identity(
     before = Case(variant, 1, dict(generation), dict(device)).id
     change(generation, device)
     assert Case(variant, 1, generation, device).id != before
+
+
+def test_where_a_cluster_finds_a_device_is_no_part_of_it() -> None:
+    device = {"kind": "cuda", "gpu_model": "a100"}
+    where = {"constraint": "ib", "cpus": 8, "exclusive": False, "price_per_hour": 1.5}
+    assert measured_device(device | where) == device
 
 
 def test_a_case_survives_the_way_through_params() -> None:

@@ -79,6 +79,12 @@ BAD = [
     (put("matrix.0.batch_sizes", ["1"]), "matrix[0].batch_sizes[0]: found '1'", "whole number"),
     (put("devices.cpu.kind", "gpu"), "devices.cpu.kind: found 'gpu'", "`cuda`"),
     (put("devices", {"a/b": {"kind": "cpu"}}), "devices: found 'a/b'", "dots"),
+    (
+        put("devices.cpu.gpu_model", "a100"),
+        "devices.cpu.gpu_model: found 'a100' on a CPU",
+        "`cuda`",
+    ),
+    (put("devices.cpu.gpu_model", "a-100"), "devices.cpu.gpu_model: found 'a-100'", "scheduler"),
     (put("models.shapes.source", {"loc": 1}), "models.shapes.source", "{hub: ..., revision: ...}"),
     (put("models.shapes.generation.steps", 0), "generation.steps: found 0", "1 or more"),
     (put("models.shapes.generation.width", 65), "generation.width: found 65", "multiple of 8"),

@@ -51,7 +51,8 @@ def test_every_environment_is_used_and_exists() -> None:
 
 def test_everything_required_is_in_some_environment_or_runs_the_workflow() -> None:
     named = {package.lower() for file in ENVS for package in dependencies(file).on_pypi()}
-    assert named | {"snakemake", "pygments"} == set(pins(ROOT / "requirements.txt"))
+    runs_it = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
+    assert named | runs_it == set(pins(ROOT / "requirements.txt"))
 
 
 @pytest.mark.parametrize("job", jobs(), ids=lambda job: f"{job.rule}-{job.env}")

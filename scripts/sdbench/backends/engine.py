@@ -7,13 +7,15 @@ objects for every backend: a difference between two rows is the backend and noth
 import contextlib
 import inspect
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sdbench.cases import Case
-from sdbench.errors import UnsupportedError
+from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.hugging_face import diffusers
+from sdbench.machine import is_gpu_model
 
 import numpy as np
 import torch
@@ -73,6 +75,7 @@ def torch_device(case: Case) -> torch.device:
 
     Raises:
         UnsupportedError: if this machine does not have it.
+        WrongDeviceError: if it is a GPU of another model than the config promises.
     """
     if case.device["kind"] == "cpu":
         return torch.device("cpu")
@@ -82,6 +85,12 @@ def torch_device(case: Case) -> torch.device:
         raise UnsupportedError(
             f"device {case.variant.device!r} is CUDA device {index}; PyTorch {torch.__version__} "
             f"finds {count} here"
+        )
+    promised, found = case.device["gpu_model"], torch.cuda.get_device_name(index)
+    if not is_gpu_model(promised, found):
+        raise WrongDeviceError(
+            f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
+            f"a {found!r} on {socket.gethostname()}"
         )
     return torch.device("cuda", index)
 

@@ -1,0 +1,74 @@
+# What a job asks a cluster for. On one machine nothing of this is asked for by anyone, except that
+# a measurement takes every core. No rule names a partition: that is the site's to know.
+
+
+def is_submitted():
+    "Tell whether jobs go to a cluster; true within such a job as well."
+    return workflow.non_local_exec or workflow.remote_exec
+
+
+def growing(amount):
+    "Return a resource that is `amount` at the first attempt, twice that at the second, and so on."
+
+    def grown(wildcards, attempt):
+        return attempt * amount
+
+    return grown
+
+
+def device_of(wildcards):
+    return config["devices"][wildcards.device]
+
+
+def has_node_for_itself(wildcards):
+    device = device_of(wildcards)
+    return device["kind"] == "cpu" and device["exclusive"]
+
+
+def cores_of_device(wildcards):
+    """
+    On one machine all cores that Snakemake has, so that nothing else runs beside a measurement; one
+    where it was given none, as with --unlock. On a cluster what the device asks for.
+    """
+    device = device_of(wildcards)
+    if is_submitted() and (device["cpus"] or not has_node_for_itself(wildcards)):
+        return device["cpus"] or 4
+    # Within a job these are the node's; where it is submitted from, nobody knows how many.
+    within = workflow.local_exec or workflow.remote_exec
+    return (workflow.resource_settings.cores if within else None) or 1
+
+
+def cpus_of_device(wildcards):
+    "Of a node that a job has for itself it asks for no number of processors, and gets them all."
+    asked = device_of(wildcards)["cpus"]
+    return -1 if has_node_for_itself(wildcards) and not asked else None
+
+
+def gpus_of_device(wildcards):
+    return 1 if device_of(wildcards)["kind"] == "cuda" else None
+
+
+def gpu_model_of_device(wildcards):
+    return device_of(wildcards)["gpu_model"] or None
+
+
+def constraint_of_device(wildcards):
+    return device_of(wildcards)["constraint"] or None
+
+
+def exclusive_node(wildcards):
+    return "--exclusive" if has_node_for_itself(wildcards) else None
+
+
+def memory_for_device(wildcards, attempt):
+    """
+    The memory of the machine that the networks run beside: half again the CPU's budget, which a
+    process may map before an allocation fails, and room for Python. On one machine, 0: there is
+    nobody to ask, and a job takes what there is.
+    """
+    budget_mb = int(1000 * device_of(wildcards)["memory_budget_gb"])
+    return (
+        attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000)
+        if is_submitted()
+        else 0
+    )

@@ -1,0 +1,62 @@
+"""With --use-conda the environments are made where Snakemake runs, once, before the first job.
+
+What is in them is the business of tests/conda. Here conda is a stand-in whose environments hold the
+Python that runs the tests, and that writes down who called it and how many jobs there were.
+"""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.conftest import INDEX, START, TINY, Workflow
+
+CONDA = """\
+#!/bin/sh
+root={root}
+case "$1 $2" in
+"--version ") echo conda 24.7.1 ;;
+"info --json") echo '{{"conda_prefix": "{root}", "platform": "linux-64"}}' ;;
+"config --get") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+"env create")
+    while [ "$1" != --prefix ]; do shift; done
+    mkdir -p "$2/bin"
+    printf '#!/bin/sh\\nexec {python} "$@"\\n' > "$2/bin/python"
+    chmod +x "$2/bin/python"
+    echo "in job '$SLURM_JOB_ID', $(squeue --noheader | wc -l) jobs" >> $root/created ;;
+esac
+"""
+ACTIVATE = """\
+export CONDA_PREFIX="$1"
+export PATH="$1/bin:$PATH"
+"""
+
+
+@pytest.fixture
+def conda(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stand-in."""
+    root = tmp_path_factory.mktemp("conda")
+    (root / "bin").mkdir()
+    command = root / "bin" / "conda"
+    command.write_text(CONDA.format(root=root, python=sys.executable))
+    command.chmod(0o755)
+    (root / "bin" / "activate").write_text(ACTIVATE)
+    return root
+
+
+def test_environments_are_made_once_and_before_the_first_job(tiny: Workflow, conda: Path) -> None:
+    config = copy.deepcopy(TINY)
+    config["matrix"][0]["batch_sizes"] = [1]
+    config["measuring"]["min_duration_s"] = 0
+    tiny.write(config)
+    path = f"PATH={conda}/bin:{tiny.cluster.environment['PATH']}"
+    snakemake = tiny.start(["env", path, *START, "--use-conda"])
+    assert tiny.finish(snakemake) == 0, tiny.said()
+    assert (tiny.folder / INDEX).exists()
+    # Of one file, that of measure_sweep: describe_model had nothing to do.
+    assert (conda / "created").read_text() == "in job '', 0 jobs\n"
+    (environment,) = (tiny.folder / ".snakemake/conda").glob("*/bin/python")
+    log = (tiny.folder / "snakemake.log").read_text()
+    assert log.index("Environment for") < log.index("has been submitted")
+    assert environment.exists()

@@ -1,0 +1,139 @@
+"""The default workflow on a cluster: where its jobs land, and what comes back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sdbench.config import Config
+from sdbench.tables import schemas
+from sdbench.tables.schemas import read_table
+from tests.conftest import DEFAULT, copy_workflow, run_snakemake
+from tests.slurm.cluster import Cluster
+from tests.slurm.conftest import Workflow
+
+GPUS = {
+    "a100": {"kind": "cuda", "gpu_model": "a100"},
+    "rtx3090": {"kind": "cuda", "gpu_model": "rtx3090"},
+}
+NODE_OF = {"cpu": "cpu1", "a100": "a1001", "rtx3090": "rtx1"}
+TABLES = [f"results/tables/{name}.csv" for name in ("cases", "latency", "exports", "quality")]
+CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
+
+
+def short_config(devices: dict[str, Any]) -> Config:
+    """Return the default config, what it has for PyTorch on these devices too, measured as shortly
+    as can be."""
+    config: Config = yaml.safe_load(DEFAULT.read_text())
+    config["devices"]["cpu"]["constraint"] = "cpu"
+    config["devices"] |= devices
+    for block in config["matrix"]:
+        block["batch_sizes"] = block["batch_sizes"][:2]
+        if block["backends"] == ["pytorch"]:
+            block["devices"] = list(config["devices"])
+    config["quality"][0] |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
+    config["measuring"] = {"min_samples": 3, "min_duration_s": 0, "phase_samples": 1}
+    return config
+
+
+@pytest.fixture(scope="module")
+def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
+    """All jobs of the run, by what SLURM knows of them."""
+    return workflow.cluster.jobs("all")
+
+
+@pytest.fixture(scope="module")
+def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The default workflow after its run on the cluster."""
+    workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, short_config(GPUS))
+    status = workflow.finish(workflow.start(), timeout=900)
+    assert status == 0, workflow.said()
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables and pictures of the same on this machine, without the devices it lacks."""
+    folder = copy_workflow(tmp_path_factory.mktemp("local"))
+    (folder / "mine.yaml").write_text(yaml.safe_dump(short_config({})))
+    run = run_snakemake(folder, *TABLES, "--cores", "all", "--configfile", "mine.yaml", timeout=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "results/records").rglob("batch-*.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_every_job_landed_on_the_node_of_its_device(jobs: dict[str, dict[str, str]]) -> None:
+    measuring = [job for job in jobs.values() if "measure_sweep" in job["comment"]]
+    assert len(measuring) == 4
+    for job in measuring:
+        device = next(name for name in NODE_OF if f"_{name}_" in job["comment"])
+        assert job["node"] == NODE_OF[device], job
+        assert job["gpus"] == ("N/A" if device == "cpu" else f"gres:gpu:{device}:1"), job
+    assert all(job["name"].startswith("sdbench_") for job in jobs.values())
+
+
+def test_nobody_asked_for_accounts(workflow: Workflow) -> None:
+    """So it works without accounting, and while its database is down."""
+    assert not (workflow.cluster.folder / "sacct.calls").exists()
+
+
+def test_light_rules_were_no_jobs(jobs: dict[str, dict[str, str]]) -> None:
+    rules = {job["comment"].partition("_wildcards_")[0] for job in jobs.values()}
+    assert rules == {"rule_export_onnx", "rule_measure_sweep", "rule_draw_images"}
+
+
+def test_the_record_says_which_node_and_gpu_it_ran_on(
+    workflow: Workflow, jobs: dict[str, dict[str, str]]
+) -> None:
+    found = records(workflow.folder)
+    assert {record["case"]["variant"]["device"] for record in found} == set(NODE_OF)
+    for record in found:
+        device, environment = record["case"]["variant"]["device"], record["environment"]
+        assert environment["slurm_node"] == NODE_OF[device]
+        assert jobs[environment["slurm_job"]]["node"] == NODE_OF[device]
+        # One GPU of the node, as SLURM counts them, and none for a CPU.
+        assert environment["cuda_visible_devices"] in ({None} if device == "cpu" else {"0", "1"})
+
+
+def test_what_torch_does_not_find_is_unsupported(workflow: Workflow) -> None:
+    on_gpus = [r for r in records(workflow.folder) if r["case"]["variant"]["device"] != "cpu"]
+    assert {record["status"] for record in on_gpus} == {"unsupported"}
+
+
+def test_the_rows_are_those_of_a_local_run(workflow: Workflow, local: Path) -> None:
+    def rows(folder: Path) -> pd.DataFrame:
+        table = read_table(folder / "results/tables/latency.csv", schemas.LATENCY)
+        return table[table["device"] == "cpu"][[*CASE, "status", "reason"]].reset_index(drop=True)
+
+    pd.testing.assert_frame_equal(rows(workflow.folder), rows(local))
+    assert (rows(local)["status"] == "ok").all()
+    for name in ("exports", "quality"):
+        there, here = (
+            pd.read_csv(clone / f"results/tables/{name}.csv").drop(
+                columns="export_s", errors="ignore"
+            )
+            for clone in (workflow.folder, local)
+        )
+        pd.testing.assert_frame_equal(there, here)
+
+
+def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) -> None:
+    drawn = sorted(path.relative_to(local) for path in (local / "results/quality").rglob("*.npz"))
+    assert len(drawn) == 3
+    for path in drawn:
+        with np.load(local / path) as here, np.load(workflow.folder / path) as there:
+            for mode in ("runs", "trajectory"):
+                assert np.array_equal(here[mode], there[mode]), path
+
+
+def test_every_figure_came_back(workflow: Workflow) -> None:
+    assert (workflow.folder / "results/checks.txt").exists()
+    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 11

@@ -1,0 +1,118 @@
+"""What goes wrong on a cluster, for real: nothing finished is lost, nothing half-written is taken
+for whole, and an orphan does not write over its successor's records.
+
+Starting a job takes longer than measuring the tiny model, so that one run suffers several faults.
+"""
+
+import copy
+import re
+import signal
+import subprocess
+
+from sdbench.records import read_indexed
+from tests.conftest import ROOT
+from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.conftest import INDEX, START, TINY, Workflow
+
+
+def wait_for_records(
+    workflow: Workflow, snakemake: subprocess.Popen[bytes], count: int
+) -> tuple[str, dict[str, str]]:
+    """Wait for so many records, and return the job that measures: its id and what SLURM knows."""
+
+    def enough() -> bool:
+        assert snakemake.poll() is None, workflow.said()
+        return len(workflow.records()) >= count
+
+    wait_until(enough, 180, f"{count} records")
+    ((job, known),) = workflow.cluster.jobs("RUNNING").items()
+    return job, known
+
+
+def wait_for_end(cluster: Cluster, job: str, state: str) -> None:
+    """Wait until a job has ended, and check how."""
+    wait_until(lambda: job not in cluster.jobs(), 60, f"job {job} has ended")
+    assert cluster.jobs("all")[job]["state"] == state
+
+
+def check_all_there(workflow: Workflow, count: int, finished: dict[str, bytes]) -> None:
+    """Check that every case has its record, and that those which were there before are the same."""
+    records = read_indexed(workflow.folder / INDEX)
+    assert [record["status"] for _, record in records] == ["ok"] * count
+    assert 0 < len(finished) < count
+    after = workflow.records()
+    assert {name: after[name] for name in finished} == finished
+
+
+def job_log(workflow: Workflow, job: str) -> str:
+    """Return SLURM's own output of a job."""
+    (path,) = (workflow.folder / "results/logs/slurm").rglob(f"{job}.log")
+    return path.read_text()
+
+
+def test_a_job_that_is_cancelled_and_then_killed_for_memory(tiny: Workflow) -> None:
+    # Enough memory at first, then too little to import PyTorch in, then enough again.
+    memory = "measure_sweep:mem_mb=300 if attempt == 2 else 6000"
+    snakemake = tiny.start([*START, "--set-resources", memory])
+    first, _ = wait_for_records(tiny, snakemake, 1)
+    tiny.cluster.run("scancel", first)
+    wait_for_end(tiny.cluster, first, "CANCELLED")
+    finished = tiny.records()
+    assert tiny.finish(snakemake) == 0, tiny.said()
+    jobs = tiny.cluster.jobs("all")
+    second, third = sorted((id_ for id_ in jobs if int(id_) > int(first)), key=int)
+    # Without control groups SLURM calls a job whose step was killed for memory a failed one.
+    assert jobs[second]["state"] == "FAILED"
+    assert f"StepId={second}.0 exceeded memory limit" in tiny.cluster.log_of(jobs[second]["node"])
+    assert jobs[third]["state"] == "COMPLETED"
+    check_all_there(tiny, 4, finished)
+
+
+def test_a_job_past_its_time_limit_and_then_a_node_that_goes_down(tiny: Workflow) -> None:
+    cluster = tiny.cluster
+    # Long enough for a job to be missed, and another to begin, before it is through.
+    config = copy.deepcopy(TINY)
+    config["matrix"][0]["batch_sizes"] = list(range(1, 11))
+    config["measuring"]["min_duration_s"] = 6.0
+    tiny.write(config)
+    snakemake = tiny.start()
+    first, known = wait_for_records(tiny, snakemake, 1)
+    assert (known["memory"], known["limit"]) == ("6000M", "4:00:00")
+    cluster.run("scontrol", "update", f"JobId={first}", "EndTime=now")
+    wait_for_end(cluster, first, "TIMEOUT")
+    finished = tiny.records()
+
+    second, known = wait_for_records(tiny, snakemake, len(finished) + 1)
+    assert (known["memory"], known["limit"]) == ("12000M", "8:00:00")
+    cluster.kill_node(known["node"])
+    wait_for_end(cluster, second, "NODE_FAIL")
+    finished = tiny.records()
+
+    # The processes of the second job go on. The third runs on another node meanwhile.
+    assert tiny.finish(snakemake) == 0, tiny.said()
+    check_all_there(tiny, 10, finished)
+    assert "another job has taken over" in job_log(tiny, second)
+    cluster.start_node(known["node"])
+    cluster.wait_for_nodes()
+
+
+def test_snakemake_that_is_interrupted_and_then_killed(tiny: Workflow) -> None:
+    """The second of these leaves a job behind; docs/slurm.md says what to do."""
+    cluster = tiny.cluster
+    snakemake = tiny.start()
+    first, _ = wait_for_records(tiny, snakemake, 1)
+    snakemake.send_signal(signal.SIGINT)
+    assert tiny.finish(snakemake) != 0
+    wait_for_end(cluster, first, "CANCELLED")
+    finished = tiny.records()
+
+    snakemake = tiny.start()
+    second, _ = wait_for_records(tiny, snakemake, len(finished) + 1)
+    snakemake.kill()
+    snakemake.wait(timeout=10)
+    assert second in cluster.jobs("RUNNING")
+    finished = tiny.records()
+    (recipe,) = re.findall("```sh\n(.*?)```", (ROOT / "docs/slurm.md").read_text(), re.S)
+    assert tiny.finish(tiny.start(["bash", "-ec", recipe])) == 0, tiny.said()
+    assert cluster.jobs("all")[second]["state"] == "CANCELLED"
+    check_all_there(tiny, 4, finished)

@@ -1,0 +1,63 @@
+"""The job that began last may write, and the one before it no more."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdbench.ownership import TakenOver, claim
+from tests.conftest import ROOT
+
+
+def test_the_last_claim_holds_and_the_one_before_does_not(tmp_path: Path) -> None:
+    first = claim(tmp_path / "owner")
+    first.assert_held()
+    second = claim(tmp_path / "owner")
+    second.assert_held()
+    with pytest.raises(TakenOver, match="another job has taken over"):
+        first.assert_held()
+
+
+def test_it_is_no_failed_case(tmp_path: Path) -> None:
+    """What makes a row of every exception must not make one of this."""
+    first = claim(tmp_path / "owner")
+    claim(tmp_path / "owner")
+    with pytest.raises(TakenOver):
+        try:
+            first.assert_held()
+        except Exception:
+            pytest.fail("caught as a failure of the case")
+
+
+TAKEN_OVER = """
+from pathlib import Path
+from sdbench.job import logged
+from sdbench.ownership import claim
+
+with logged("log"):
+    orphan = claim(Path("owner"))
+    print("the orphan begins", flush=True)
+    with logged("log"):
+        successor = claim(Path("owner"))
+        print("the successor", flush=True)
+    orphan.assert_held()
+    print("the orphan goes on")
+print("no failure")
+"""
+
+
+def test_a_job_that_was_taken_over_ends_with_one_line_and_no_failure(tmp_path: Path) -> None:
+    """Its Snakemake would remove the output of a failed job, which is the successor's by now."""
+    command = [sys.executable, "-c", TAKEN_OVER]
+    path = {"PYTHONPATH": str(ROOT / "scripts")}
+    run = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [*run.stdout.splitlines(), *run.stderr.splitlines()]
+    assert [line for line in lines if line.startswith("another job has taken over")]
+    assert "the orphan goes on" not in lines
+    # And it did not write into the log of its successor.
+    assert (tmp_path / "log").read_text() == "the successor\n"

@@ -112,5 +112,6 @@ def install_snakemake_alone(folder: Path) -> Path:
         if line.startswith("snakemake==")
     ]
     constraints = f"--constraint={ROOT / 'constraints.txt'}"
-    pip("--python", str(folder / "bin" / "python"), "install", constraints, version)
+    python = str(folder / "bin" / "python")
+    pip("--python", python, "install", "--no-compile", constraints, version)
     return folder / "bin"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdbench.config import Config
+from sdbench.config import Config, check_config, load_schema
 from tests.conda.conftest import Bench
 from tests.conftest import copy_workflow
 from tests.environments import ENVS, SCRIPTS, dependencies, imported, jobs
@@ -38,12 +38,14 @@ def short_config(clone: Path) -> Config:
     for entry in config["quality"]:
         entry |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
     config["measuring"] |= {
-        "warmup_calls": 0,
+        "warmup_calls": 1,
         "min_samples": 3,
         "min_duration_s": 0,
         "max_duration_s": 0.1,
-        "energy_duration_s": 0.1,
+        "throughput_duration_s": 0.1,
     }
+    # Now, and not when all environments are made.
+    check_config(config, load_schema(clone / "config" / "schema.yaml"), [clone / SHORT])
     return config
 
 

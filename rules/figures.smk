@@ -13,8 +13,6 @@ BAR_CODE = FRAME_CODE + library("figures/results.py", "figures/panels.py")
 CURVE_CODE = FRAME_CODE + library("figures/curves.py")
 PICTURE_CODE = FRAME_CODE + library("figures/pictures.py", "figures/tiles.py")
 
-DEVICE_KINDS = {name: device["kind"] for name, device in config["devices"].items()}
-
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [
     f"<results>/quality/{variant_path(reference)}.npz" for reference, _ in COMPARED
@@ -26,7 +24,7 @@ rule plot_speed:
     "Draw seconds per image at batch 1, by device and precision."
     input:
         latency="<results>/tables/latency.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
     output:
         png=report(
@@ -42,7 +40,6 @@ rule plot_speed:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
@@ -52,7 +49,7 @@ rule plot_devices:
     "Draw seconds per image of every device at its best settings."
     input:
         latency="<results>/tables/latency.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
     output:
         png=report(
@@ -68,7 +65,6 @@ rule plot_devices:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
@@ -78,7 +74,7 @@ rule plot_memory:
     "Draw the memory that one image needs, each counter apart."
     input:
         memory="<results>/tables/memory.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/memory.py"),
     output:
         png=report(
@@ -94,7 +90,6 @@ rule plot_memory:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
@@ -104,7 +99,7 @@ rule plot_throughput:
     "Draw images per minute at the largest batch of each device and precision."
     input:
         throughput="<results>/tables/throughput.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE,
     output:
         png=report(
@@ -120,7 +115,6 @@ rule plot_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
@@ -130,7 +124,7 @@ rule plot_batch_throughput:
     "Draw images per minute against batch size, up to where memory ends."
     input:
         throughput="<results>/tables/throughput.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + CURVE_CODE,
     output:
         png=report(
@@ -146,7 +140,6 @@ rule plot_batch_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"

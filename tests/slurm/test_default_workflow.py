@@ -29,7 +29,8 @@ def short_config(devices: dict[str, Any]) -> Config:
     """Return the default config, what it has for PyTorch on these devices too, measured as shortly
     as can be."""
     config: Config = yaml.safe_load(DEFAULT.read_text())
-    config["devices"]["cpu"]["constraint"] = "cpu"
+    # One thread: nodes that share a machine must not wait for each other's.
+    config["devices"]["cpu"] |= {"constraint": "cpu", "threads": 1}
     config["devices"] |= devices
     for block in config["matrix"]:
         block["batch_sizes"] = block["batch_sizes"][:2]
@@ -49,6 +50,7 @@ def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """The default workflow after its run on the cluster."""
+    (cluster.folder / "sacct.calls").unlink(missing_ok=True)
     workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, short_config(GPUS))
     status = workflow.finish(workflow.start(), timeout=900)
     assert status == 0, workflow.said()

@@ -2,20 +2,18 @@
 
 
 rule export_onnx:
-    "Export one network of a model to ONNX and compare it with PyTorch."
+    "Export the networks of a model to ONNX and compare each with PyTorch."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        code=library("export.py", "hugging_face.py"),
+        code=library("export.py", "hugging_face.py", "processes.py"),
     output:
-        graph=directory("<results>/onnx/{model}/{network}"),
-        record="<results>/onnx/{model}/{network}.json",
+        graphs=directory("<results>/onnx/{model}"),
+        record="<results>/onnx/{model}.json",
     log:
-        "<logs>/export_onnx/{model}/{network}.log",
+        "<logs>/export_onnx/{model}.log",
     benchmark:
-        "<benchmarks>/export_onnx/{model}/{network}.tsv"
-    wildcard_constraints:
-        network="|".join(NETWORKS),
+        "<benchmarks>/export_onnx/{model}.tsv"
     conda:
         "../envs/onnx.yaml"
     resources:

@@ -1,6 +1,5 @@
 # What a job reads, by its wildcards. Names that read as English, so that the rules do.
 
-NETWORKS = ["text_encoder", "unet", "vae_decoder"]
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
 COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
 DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
@@ -50,10 +49,8 @@ def local_files(wildcards):
 
 
 def onnx_of(wildcards):
-    "Return the records of the exported networks, where the backend reads them."
-    if wildcards.backend != "onnxruntime":
-        return []
-    return collect("<results>/onnx/{{model}}/{network}.json", network=NETWORKS)
+    "Return the record of the exported networks, where the backend reads them."
+    return ["<results>/onnx/{model}.json"] if wildcards.backend == "onnxruntime" else []
 
 
 def sweep_cases(wildcards):
@@ -103,6 +100,7 @@ def meter_code(wildcards):
         "meters/memory.py",
         "meters/phases.py",
         "meters/reference.py",
+        "meters/throughput.py",
     )
 
 

@@ -62,10 +62,13 @@ def exclusive_node(wildcards):
 
 def memory_for_device(wildcards, attempt):
     """
-    The memory of the machine that the networks run beside: the CPU's budget and room for Python. On
-    one machine, 0: there is nobody to ask, and a job takes what there is.
+    The memory of the machine that the networks run beside: half again the CPU's budget, which a
+    process may map before an allocation fails, and room for Python. On one machine, 0: there is
+    nobody to ask, and a job takes what there is.
     """
     budget_mb = int(1000 * device_of(wildcards)["memory_budget_gb"])
     return (
-        attempt * (budget_mb + 4000 if budget_mb else 16000) if is_submitted() else 0
+        attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000)
+        if is_submitted()
+        else 0
     )

@@ -88,13 +88,12 @@ rule collect_exports:
     "Make the table of ONNX exports."
     input:
         records=collect(
-            "<results>/onnx/{model}/{network}.json",
+            "<results>/onnx/{model}.json",
             model=list(
                 dict.fromkeys(
                     m for m, _, backend in sweeps() if backend == "onnxruntime"
                 )
             ),
-            network=NETWORKS,
         ),
         code=TABLE_CODE,
     output:

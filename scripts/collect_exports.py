@@ -11,8 +11,10 @@ import pandas as pd
 
 
 def collect_exports(records: Sequence[Path], table: Path) -> None:
-    """Write a row for each record of an export, <model>/<network>.json, to `table`."""
-    rows = [export_row(path.parent.name, read_json(path)) for path in records]
+    """Write a row for each network in each record of an export, <model>.json, to `table`."""
+    rows = [
+        export_row(path.stem, network) for path in records for network in read_json(path).values()
+    ]
     write_table(pd.DataFrame(rows), table, EXPORTS)
 
 

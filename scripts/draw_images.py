@@ -32,7 +32,7 @@ def draw_images(
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         model_folder: the model in the diffusers layout.
-        onnx_records: the records of the exported networks, which lie beside them; empty where the
+        onnx_records: the record of the exported networks, which lie beside it; empty where the
             backend reads none.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
@@ -48,8 +48,8 @@ def draw_images(
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
             engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
-            runs_drawn = draw_runs(engine, drawn, runs)
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
+            runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
         status, reason = classify(error)
     owner.assert_held()

@@ -1,20 +1,43 @@
-"""Export one network of a model to ONNX."""
+"""Export the networks of a model to ONNX."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sdbench.export import export_network
+from sdbench.errors import UserError
+from sdbench.export import NETWORKS, export_network
 from sdbench.files import write_json
+from sdbench.processes import Ended, run_apart
 
 
 def export_onnx(
-    network: str, model_folder: Path, graph: Path, record: Path, opset: int, tolerance: float
+    model_folder: Path, graphs: Path, record: Path, opset: int, tolerance: float
 ) -> None:
-    """Export `network` of the model to `graph` and write how it compares with PyTorch to `record`.
+    """Export every network of the model to `graphs`, a folder each; say in `record`, by network,
+    how it compares with PyTorch.
 
     Raises:
-        UserError: if it differs from PyTorch by more than `tolerance`.
+        UserError: if one differs from PyTorch by more than `tolerance`, or its export ended early.
     """
-    write_json(record, export_network(network, model_folder, graph, opset, tolerance))
+    exported = {}
+    for network in NETWORKS:
+        file = graphs / network / "model.onnx"
+        try:
+            # In a process of its own: the exporter keeps the weights until its process ends.
+            (found,) = run_apart(_export, network, model_folder, file, opset, tolerance)
+        except Ended as error:
+            raise UserError(f"{file}: while it was exported {error.args[0]}") from error
+        if isinstance(found, UserError):
+            raise found
+        exported[network] = found
+    write_json(record, exported)
+
+
+def _export(send: Callable[[Any], None], *args: Any) -> None:
+    try:
+        send(export_network(*args))
+    except UserError as error:
+        send(error)
 
 
 if __name__ == "__main__":
@@ -22,9 +45,8 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         export_onnx(
-            network=snakemake.wildcards.network,
             model_folder=Path(snakemake.input.model),
-            graph=Path(snakemake.output.graph) / "model.onnx",
+            graphs=Path(snakemake.output.graphs),
             record=Path(snakemake.output.record),
             opset=snakemake.params.opset,
             tolerance=snakemake.params.tolerance,

@@ -32,7 +32,7 @@ def measure_sweep(
         measuring: the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
         model_folder: the model in the diffusers layout.
-        onnx_records: the records of the exported networks, which lie beside them; empty where the
+        onnx_records: the record of the exported networks, which lie beside it; empty where the
             backend reads none.
         code: the modules that decide the numbers.
         environment_file: the conda environment of the rule.
@@ -61,7 +61,7 @@ def measure_sweep(
 
 def _identity(onnx_records: Sequence[Path]) -> str:
     """Return the identity of exported networks: how long the export took is no part of it."""
-    records = [read_json(path) for path in onnx_records]
+    records = [network for path in onnx_records for network in read_json(path).values()]
     return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
 
 

@@ -22,12 +22,28 @@ LIBRARIES = (
 )
 
 
+EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
+"""How the names of the processor extensions begin that a network's speed depends on."""
+
+
 def cpu_name() -> str:
     """Return the processor's marketing name, or the architecture where there is none."""
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Return the processor's vector and matrix extensions, as Linux names them.
+
+    Hosts rent out unlike processors under one name; these decide speed and precisions.
+    """
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # x86, ARM
+            return sorted(flag for flag in value.split() if flag.startswith(EXTENSIONS))
+    return []
 
 
 def cpu_mhz() -> float | None:
@@ -94,6 +110,7 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
     machine = describe_machine()
     return {
         "cpu": machine["cpu"]["name"],
+        "features": machine["cpu"]["features"],
         "cores_usable": machine["cpu"]["cores_usable"],
         "libraries": {k: v for k, v in machine["libraries"].items() if k != "snakemake"},
         "gpus": gpu_models() if device["kind"] == "cuda" else [],
@@ -126,6 +143,7 @@ def describe_machine() -> dict[str, Any]:
         "cpu": {
             "name": cpu_name(),
             "architecture": platform.machine(),
+            "features": cpu_features(),
             "cores": os.cpu_count(),
             "cores_usable": len(os.sched_getaffinity(0)),
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

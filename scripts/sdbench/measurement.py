@@ -16,17 +16,18 @@ from sdbench.devices import describe_engine, device_state, energy_counter, look_
 from sdbench.errors import UnsupportedError
 from sdbench.machine import describe_machine
 from sdbench.meters.contention import watch
-from sdbench.meters.energy import measure_energy
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
     budget_bytes,
     is_out_of_memory,
     measure_memory,
     memory_limit,
+    refuse_above,
     resident_bytes,
     trim_heap,
 )
 from sdbench.meters.phases import time_phases
+from sdbench.meters.throughput import measure_throughput
 from sdbench.ownership import Claim
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
 
@@ -38,8 +39,8 @@ MEASURED = (
     "device_state",
     "latency",
     "phases",
+    "throughput",
     "memory",
-    "energy",
     "picture",
 )
 """The parts of a record that a case without a measurement may lack."""
@@ -128,9 +129,10 @@ def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
 
 
 def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
-    """Measure one case: latency, its parts, memory and energy, each in a pass of its own.
+    """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
 
     Raises:
+        OverBudgetError: if the call needs more memory than the device's budget.
         ValueError: if the pictures cannot be right, whatever the speed.
         ContentionError: if something else uses the device and the config says to end the case.
     """
@@ -140,25 +142,38 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
     def call() -> Images:
         return engine.draw(case.generation, latents)
 
-    images = call()
-    check_images(images)
+    # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
+    images: list[Images] = []
+    warmup_s: list[float] = []
+
+    def first_call() -> None:
+        warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
+
+    budget = budget_bytes(case.device, sweep.granted_bytes)
+    memory = measure_memory(first_call, device, loaded_bytes)
+    refuse_above(budget, memory)
+    check_images(images[0])
     contention = _watch(case, sweep)
     before = device_state(device)
-    latency = sample_latency(call, engine.synchronize, measuring)
+    latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
+    throughput = measure_throughput(
+        call, engine.synchronize, energy_counter(device), measuring["throughput_duration_s"]
+    )
     after = device_state(device)
+    phases = [
+        time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
+    ]
+    memory = measure_memory(call, device, loaded_bytes)
+    refuse_above(budget, memory)
     sweep.assert_owner()
     return {
         "contention": contention,
         "device_state": {"before": before, "after": after},
         "latency": latency,
-        "phases": [
-            time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
-        ],
-        "memory": measure_memory(call, device, loaded_bytes),
-        "energy": measure_energy(
-            call, engine.synchronize, energy_counter(device), measuring["energy_duration_s"]
-        ),
-        "picture": write_picture(sweep.folder, case, to_8_bits(images)[0]),
+        "phases": phases,
+        "throughput": throughput,
+        "memory": memory,
+        "picture": write_picture(sweep.folder, case, to_8_bits(images[0])[0]),
     }
 
 

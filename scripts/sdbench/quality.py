@@ -18,10 +18,16 @@ import numpy as np
 import torch
 
 
-def draw_runs(engine: Engine, case: Case, steps: Sequence[int]) -> Pictures:
-    """Draw the picture of a full N-step run for each N in `steps`."""
+def draw_runs(engine: Engine, case: Case, steps: Sequence[int], trajectory: Pictures) -> Pictures:
+    """Draw the picture of a full N-step run for each N in `steps`.
+
+    The run that is as long as the trajectory has been made: its picture is the last state's.
+    """
     pictures = []
     for count in steps:
+        if count == len(trajectory):
+            pictures.append(trajectory[-1])
+            continue
         latents = engine.latents(case.generation, 1)
         images = engine.draw(case.generation, latents, steps=count)
         check_images(images)

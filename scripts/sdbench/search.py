@@ -2,19 +2,23 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
-from sdbench.measurement import Sweep, empty_allocator, load, name
+from sdbench.measurement import Sweep, load, name
 from sdbench.meters.largest_batch import find_largest, predict_largest
-from sdbench.meters.memory import budget_bytes, is_out_of_memory, memory_limit
+from sdbench.meters.memory import (
+    budget_bytes,
+    is_out_of_memory,
+    measure_memory,
+    memory_limit,
+    refuse_above,
+)
 from sdbench.processes import Ended, run_apart
 from sdbench.records import Record, read_record, record_path
-
-import torch
 
 
 def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
@@ -26,12 +30,12 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
         sweep: what is the same for all cases of the job.
 
     Returns:
-        `variant`, `cap`, `largest_batch` (0 if none runs), `probes` with `batch_size` and `fits`,
+        `variant`, `cap`, `largest_batch` (0 if none runs), `probes` as `find_largest` gives them,
         and where it was searched `predicted_batch` and `limit_bytes`. `reason` is None, or says why
         the search ended early; it is then tried again the next time.
     """
     records = {case.batch_size: read_record(record_path(sweep.folder, case)) for case in cases}
-    known = {n: [record["status"], _peak(record)] for n, record in records.items()}
+    known = {n: [record["status"], _peak(record["memory"])] for n, record in records.items()}
     wanted = digest([sweep.fingerprint(cases[0]), sorted(known.items()), cap])
     path = record_path(sweep.folder, cases[0]).parent / f"largest-{wanted[:8]}.json"
     with contextlib.suppress(UserError):  # not there, or damaged: search again
@@ -43,7 +47,7 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
         found["reason"] = broken[0]
     elif runs < cap:
         try:
-            found |= run_apart(_search, cases[0], cap, records, sweep)[0]
+            found |= _search(cases[0], cap, records, sweep)
         except Ended as error:
             found["reason"] = f"the search ended early: {error.args[0]}"
     found = {"variant": asdict(cases[0].variant), "cap": cap, **found}
@@ -53,51 +57,64 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
     return found
 
 
-def _search(
-    send: Callable[[Any], None],
-    case: Case,
-    cap: int,
-    records: Mapping[int, Record],
-    sweep: Sweep,
-) -> None:
-    """Search for the largest batch of the variant of `case`, and send what was found."""
+def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -> dict[str, Any]:
+    """Search for the largest batch of the variant of `case`, from where its records end."""
     runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
     fails = min((n for n, record in records.items() if record["status"] == "oom"), default=cap + 1)
+    limit = _limit_bytes(case, records[runs], sweep) if runs else 0
+    peaks = {n: peak for n, record in records.items() if (peak := _peak(record["memory"]))}
+
+    def try_batch(batch_size: int) -> int | None:
+        # In a process of its own: after a failure, or another batch, memory is not what it was.
+        peak: int | None = run_apart(_probe, replace(case, batch_size=batch_size), sweep)[0]
+        fits = "does not fit" if peak is None else "fits"
+        print(f"{name(case)}: a batch of {batch_size} {fits}", flush=True)
+        return peak
+
+    largest, probes = find_largest(try_batch, peaks, limit, runs, min(fails, cap + 1))
+    return {
+        "largest_batch": largest,
+        "predicted_batch": predict_largest(peaks, limit),
+        "limit_bytes": limit,
+        "probes": probes,
+    }
+
+
+def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
+    """Draw one batch and send its peak in bytes, or None if it does not fit."""
     budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
-        engine, _, _ = load(case, sweep)
-        limit = budget or torch.cuda.mem_get_info(engine.device)[1]
-        peaks = {n: peak for n, record in records.items() if (peak := _peak(record)) is not None}
-        predicted = predict_largest(peaks, limit)
+        try:
+            engine, _, loaded_bytes = load(case, sweep)
+            latents = engine.latents(case.generation, case.batch_size)
 
-        def fits(batch_size: int) -> bool:
-            try:
+            def draw() -> None:
                 # Memory does not depend on the number of steps: one is enough.
-                engine.draw(case.generation, engine.latents(case.generation, batch_size), steps=1)
-                engine.synchronize()
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                empty_allocator(engine)
-                print(f"{name(case)}: a batch of {batch_size} does not fit", flush=True)
-                return False
-            print(f"{name(case)}: a batch of {batch_size} fits", flush=True)
-            return True
+                engine.draw(case.generation, latents, steps=1)
 
-        largest, probes = find_largest(fits, predicted, runs, min(fails, cap + 1))
-    send(
-        {
-            "largest_batch": largest,
-            "predicted_batch": predicted,
-            "limit_bytes": limit,
-            "probes": probes,
-        }
-    )
+            memory = measure_memory(draw, engine.device, loaded_bytes)
+            refuse_above(budget, memory)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            send(None)
+        else:
+            send(_peak(memory))
 
 
-def _peak(record: Record) -> int | None:
-    """Return the bytes that decide whether a batch fits."""
-    if record["memory"] is None:
+def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
+    """Return the bytes that `_peak` may reach on the device of a case that ran."""
+    budget = budget_bytes(case.device, sweep.granted_bytes)
+    if budget is not None:
+        return budget
+    memory = record["memory"]
+    # What the driver counts for this process and torch's allocator does not: the CUDA context.
+    other = (memory["nvml_process_bytes"] or 0) - memory["reserved_after_run_bytes"]
+    return int(record["environment"]["gpu"]["memory_bytes"] - max(0, other))
+
+
+def _peak(memory: Mapping[str, int | None] | None) -> int | None:
+    """Return the bytes that decide whether a batch fits, of what `measure_memory` counted."""
+    if memory is None:
         return None
-    peak: int | None = record["memory"].get("peak_reserved_bytes")
-    return record["memory"].get("resident_peak_bytes") if peak is None else peak
+    return memory.get("peak_reserved_bytes") or memory.get("resident_peak_bytes")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, measurement, search
+from sdbench import backends, measurement, nvml, search
+from sdbench.backends import pytorch
 from sdbench.backends.engine import Engine, check_images, load_scheduler
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
@@ -26,6 +27,7 @@ from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.ownership import TakenOver, claim
+from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import OWNER, run_sweep
 from tests.conftest import ROOT
@@ -49,7 +51,7 @@ MEASURING = {
     "contention": "warn",
     "max_busy_cores": 0.25,
     "contention_wait_s": 0,
-    "energy_duration_s": 0.1,
+    "throughput_duration_s": 0.1,
 }
 
 
@@ -92,7 +94,8 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_every_case_leaves_a_record(job: Sweep) -> None:
+def test_every_case_leaves_a_record(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)  # emulated, if need be
     run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job, {})
     records = indexed(job)
     assert [r["status"] for r in records] == ["ok"] * 3
@@ -154,7 +157,7 @@ def test_a_search_that_breaks_keeps_what_is_known_and_is_tried_again(
     def break_down(*_: Any) -> None:
         raise RuntimeError("it broke")
 
-    monkeypatch.setattr(search, "find_largest", break_down)
+    monkeypatch.setattr(search, "_probe", break_down)
     run_sweep(cases, job, {cases[0].variant: 5})
     (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
     assert found["largest_batch"] == 2
@@ -223,7 +226,8 @@ def test_the_cap_of_a_search_is_measured(job: Sweep) -> None:
     run_sweep([make_case(1), make_case(2)], job, {make_case().variant: 5})
     assert [r["case"]["batch_size"] for r in indexed(job)] == [1, 2, 5]
     (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
-    assert found["probes"] == [{"batch_size": 5, "fits": True}]
+    (probe,) = found["probes"]
+    assert (probe["batch_size"], probe["fits"]) == (5, True)
 
 
 def test_a_missing_device_is_unsupported(job: Sweep) -> None:
@@ -327,7 +331,20 @@ def test_a_picture_is_the_same_in_a_batch_of_any_size(model: Path, threads: None
     assert np.abs(alone[0] - together[0]).max() < 1e-4
 
 
-def test_the_same_noise_in_every_precision(model: Path, threads: None) -> None:
+@pytest.mark.parametrize(("precision", "options"), [("bf16", "none"), ("fp32", "autocast")])
+def test_a_precision_that_would_be_emulated_is_unsupported(
+    precision: str, options: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: False)
+    with pytest.raises(UnsupportedError, match="no instructions for bfloat16"):
+        backends.load(make_case(precision=precision, options=options), model, None)
+    backends.load(make_case(), model, None)
+
+
+def test_the_same_noise_in_every_precision(
+    model: Path, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)
     full = backends.load(make_case(), model, None).latents(GENERATION, 2)
     half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
     assert half.dtype == torch.bfloat16
@@ -386,6 +403,85 @@ def test_the_resident_peak_sees_a_known_allocation() -> None:
     assert after["resident_above_load_bytes"] < 0.2 * known  # type: ignore[operator]
 
 
+class FakeAllocator:
+    """torch's CUDA allocator as far as `measure_memory` asks it, with 300 bytes of weights."""
+
+    def __init__(self) -> None:
+        self.allocated, self.reserved = 300, 512
+        self.peak_allocated, self.peak_reserved = 9000, 9000  # of what was done before
+
+    def allocate(self, size: int) -> None:
+        self.allocated += size
+        self.reserved = max(self.reserved, -(-self.allocated // 512) * 512)
+        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
+
+    def reset(self, _: torch.device) -> None:
+        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+
+
+def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeAllocator()
+    for name, double in {
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": fake.reset,
+        "synchronize": lambda _: None,
+        "max_memory_allocated": lambda _: fake.peak_allocated,
+        "max_memory_reserved": lambda _: fake.peak_reserved,
+        "memory_reserved": lambda _: fake.reserved,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, double)
+    monkeypatch.setattr(memory, "gpu_uuid", lambda _: "GPU-abc")
+    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + fake.reserved)
+
+    def call() -> None:
+        fake.allocate(1000)
+        fake.allocated -= 1000
+        fake.reserved = 512  # a pool that was given back: the post's counter does not see the peak
+
+    found = memory.measure_memory(call, torch.device("cuda"), loaded_bytes=1)
+    assert found == {
+        "loaded_bytes": None,
+        "resident_peak_bytes": None,
+        "resident_above_load_bytes": None,
+        "peak_allocated_bytes": 1300,
+        "peak_reserved_bytes": 1536,
+        "reserved_after_run_bytes": 512,
+        "nvml_process_bytes": 5512,
+    }
+
+
+def _peak_of_steps(send: Callable[[Any], None], model: Path, steps: int) -> None:
+    engine = backends.load(make_case(), model, None)
+    latents = engine.latents(GENERATION, 16)
+    engine.draw(GENERATION, latents, steps=1)
+    memory.trim_heap()
+    loaded = memory.resident_bytes()
+
+    def call() -> None:
+        engine.draw(GENERATION, latents, steps=steps)
+
+    found = memory.measure_memory(call, engine.device, loaded)
+    send(found["resident_peak_bytes"])
+
+
+def test_memory_does_not_depend_on_the_number_of_steps(model: Path) -> None:
+    """What the search for the largest batch relies on: it draws one step."""
+    one, many = (run_apart(_peak_of_steps, model, steps)[0] for steps in (1, 15))
+    assert many == pytest.approx(one, rel=0.02)
+
+
+def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(job: Sweep) -> None:
+    """The limit on the process is looser than the budget; the budget itself is kept exactly."""
+    run_sweep([make_case(64)], job, {})
+    (free,) = indexed(job)
+    peak = free["memory"]["resident_peak_bytes"]
+    run_sweep([make_case(64, memory_budget_gb=(peak - 20e6) / 1e9)], job, {})
+    (held,) = indexed(job)
+    assert held["status"] == "oom"
+    assert "above the budget" in held["reason"]
+
+
 def test_half_of_what_a_cluster_grants_is_the_budget() -> None:
     device = make_case().device
     assert memory.budget_bytes(device, 4 * 10**9) == 2 * 10**9
@@ -395,7 +491,7 @@ def test_half_of_what_a_cluster_grants_is_the_budget() -> None:
 
 
 def test_the_limit_is_lifted_again() -> None:
-    with memory.memory_limit(memory.resident_bytes() + 50 * 2**20):
+    with memory.memory_limit(memory.resident_bytes() + 200 * 2**20):
         with pytest.raises(RuntimeError) as caught:
             torch.empty(500 * 2**20)
         assert memory.is_out_of_memory(caught.value)

@@ -44,7 +44,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
             }
         ],
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
-        "energy": None,
+        "throughput": {"intervals_s": samples or [0.1, 0.2, 0.3], "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
         "device_state": {"before": {}, "after": {}},
         "picture": {"file": "batch.png", "sha256": "2" * 64},
@@ -65,6 +65,6 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
 
 
 def make_failure(case: Case, status: str, reason: str) -> Record:
-    parts = ("cold_start", "latency", "phases", "memory", "energy", "contention", "device_state")
-    empty = dict.fromkeys((*parts, "picture"))
+    parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
+    empty = dict.fromkeys((*parts, "throughput", "picture"))
     return make_record(case, status=status, reason=reason, **empty)

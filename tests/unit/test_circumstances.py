@@ -1,4 +1,4 @@
-"""Energy, contention and the machine's noise, against doubles of the counters."""
+"""Throughput, energy, contention and the machine's noise, against doubles of the counters."""
 
 import os
 import types
@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from sdbench import nvml
-from sdbench.meters import contention, energy
-from sdbench.meters.energy import rapl_energy_j
+from sdbench.meters import contention
+from sdbench.meters.energy import Counter, rapl_energy_j
+from sdbench.meters.throughput import measure_throughput
 from sdbench.tables.rows import noise_row, throughput_rows
+from tests.unit.clock import Clock
 from tests.unit.records_factory import make_case, make_record
 
 WATCHING = {"contention": "warn", "max_busy_cores": 0.25, "contention_wait_s": 20}
@@ -89,36 +91,41 @@ def test_rapl_adds_the_packages_and_not_their_parts(tmp_path: Path) -> None:
     assert rapl_energy_j(tmp_path / "none") is None
 
 
-def measure(joules: list[float | None], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(energy, "time_call", lambda call, sync: call() or 0.4)
-    calls: list[int] = []
-    counter = energy.Counter("rapl", iter(joules).__next__)
-    found = energy.measure_energy(lambda: calls.append(1), lambda: None, counter, duration_s=1.0)
-    return found, len(calls)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch, call_s=0.4, sync_s=0.1)
 
 
-def test_energy_is_counted_over_enough_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, calls = measure([100.0, 130.0], monkeypatch)
-    assert calls == 3
-    assert found == {
-        "source": "rapl",
-        "calls": 3,
-        "duration_s": pytest.approx(1.2),
-        "energy_j": 30.0,
-    }
+def measure(joules: list[float | None], clock: Clock, duration_s: float = 1.5) -> dict[str, Any]:
+    counter = Counter("rapl", iter(joules).__next__)
+    return measure_throughput(clock.call, clock.synchronize, counter, duration_s)
 
 
-def test_no_counter_no_calls_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measure([None], monkeypatch) == (None, 0)
+def test_calls_are_made_back_to_back_until_they_took_long_enough(clock: Clock) -> None:
+    found = measure([None, None], clock)
+    # Nothing is synchronised between two calls; what the last one leaves behind is its own.
+    assert found["intervals_s"] == pytest.approx([0.4, 0.4, 0.4, 0.5])
+    assert clock.collecting == [True] * 4
 
 
-def test_a_counter_that_began_again_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measure([100.0, 3.0], monkeypatch)[0] is None
+def test_there_are_never_fewer_than_three_calls(clock: Clock) -> None:
+    assert len(measure([None, None], clock, duration_s=0.1)["intervals_s"]) == 3
+
+
+def test_energy_is_counted_over_all_calls(clock: Clock) -> None:
+    assert measure([100.0, 130.0], clock)["energy"] == {"source": "rapl", "energy_j": 30.0}
+
+
+@pytest.mark.parametrize("joules", [[None, None], [100.0, 3.0], [100.0, None]])
+def test_a_counter_that_is_not_there_or_began_again_says_nothing(
+    joules: list[float | None], clock: Clock
+) -> None:
+    assert measure(joules, clock)["energy"] is None
 
 
 def test_energy_and_cost_are_those_of_an_image() -> None:
-    counted = {"source": "nvml", "calls": 5, "duration_s": 10.0, "energy_j": 400.0}
-    record = make_record(make_case(4), [2.0] * 3, energy=counted)
+    throughput = {"intervals_s": [2.0] * 5, "energy": {"source": "nvml", "energy_j": 400.0}}
+    record = make_record(make_case(4), throughput=throughput)
     (row,) = throughput_rows([record], {"cpu": 3.6}, "EUR")
     assert row["energy_j_per_image"] == 20.0  # 400 J / 5 calls / 4 images
     assert row["cost_per_1000_images"] == pytest.approx(0.5)  # 0.5 s an image, 0.001 a second

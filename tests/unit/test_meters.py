@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sdbench.meters.latency import sample_latency, time_call
+from tests.unit.clock import Clock
 
 MEASURING = {
     "warmup_calls": 2,
@@ -14,25 +15,6 @@ MEASURING = {
     "max_duration_s": 100.0,
     "min_samples_capped": 3,
 }
-
-
-class Clock:
-    """A clock that only calls and synchronises move."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, call_s: float, sync_s: float = 0.0) -> None:
-        self.now = 0.0
-        self.calls = 0
-        self.call_s, self.sync_s = call_s, sync_s
-        self.collecting: list[bool] = []
-        monkeypatch.setattr("time.perf_counter", lambda: self.now)
-
-    def call(self) -> None:
-        self.calls += 1
-        self.collecting.append(gc.isenabled())
-        self.now += self.call_s
-
-    def synchronize(self) -> None:
-        self.now += self.sync_s
 
 
 def test_the_work_that_a_call_leaves_behind_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

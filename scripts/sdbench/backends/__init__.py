@@ -30,5 +30,5 @@ def import_backend(case: Case) -> Any:
 
 
 def exported_beside(onnx_records: Sequence[Path]) -> Path | None:
-    """Return the folder of the exported networks that these records are of; None for no record."""
-    return onnx_records[0].parent if onnx_records else None
+    """Return the folder of the exported networks that a record is of; None for no record."""
+    return onnx_records[0].with_suffix("") if onnx_records else None

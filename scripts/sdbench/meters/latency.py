@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -16,7 +16,10 @@ def time_call(call: Callable[[], object], synchronize: Callable[[], None]) -> fl
 
 
 def sample_latency(
-    call: Callable[[], object], synchronize: Callable[[], None], measuring: Mapping[str, Any]
+    call: Callable[[], object],
+    synchronize: Callable[[], None],
+    measuring: Mapping[str, Any],
+    warmed_s: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Time calls until there are enough of them and they have taken long enough.
 
@@ -25,11 +28,13 @@ def sample_latency(
         synchronize: waits for the device; called on both sides of each call.
         measuring: the config's settings `warmup_calls`, `min_samples`, `min_duration_s`,
             `max_duration_s` and `min_samples_capped`.
+        warmed_s: the seconds of warm-up calls that have been made.
 
     Returns:
         `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
     """
-    warmup = [time_call(call, synchronize) for _ in range(measuring["warmup_calls"])]
+    missing = measuring["warmup_calls"] - len(warmed_s)
+    warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
     samples: list[float] = []
     # A collection in the middle of a call would be counted as the network's time.
     gc.collect()

@@ -27,7 +27,7 @@ COUNTERS = (
 
 def resident_bytes() -> int:
     """Return the bytes of this process that are in memory now, whoever allocated them."""
-    return _status("VmRSS")
+    return _field("/proc/self/status", "VmRSS")
 
 
 def measure_memory(
@@ -53,7 +53,7 @@ def measure_memory(
         # child inherits it.
         Path("/proc/self/clear_refs").write_text("5")
         call()
-        peak = _status("VmHWM")
+        peak = _field("/proc/self/status", "VmHWM")
         counters["loaded_bytes"] = loaded_bytes
         counters["resident_peak_bytes"] = peak
         counters["resident_above_load_bytes"] = max(0, peak - loaded_bytes)
@@ -69,19 +69,39 @@ def measure_memory(
     return counters
 
 
+class OverBudgetError(MemoryError):
+    """A call ran, and needed more than the device's budget."""
+
+
+def refuse_above(budget: int | None, memory: Mapping[str, int | None]) -> None:
+    """Refuse what `measure_memory` counted if its resident peak is above a budget in bytes.
+
+    Raises:
+        OverBudgetError: if it is.
+    """
+    peak = memory["resident_peak_bytes"]
+    if budget is not None and peak is not None and peak > budget:
+        raise OverBudgetError(
+            f"a resident peak of {peak / 1e9:.2f} GB is above the budget of {budget / 1e9:.2f} GB"
+        )
+
+
 @contextlib.contextmanager
 def memory_limit(budget: int | None) -> Iterator[None]:
-    """Let an allocation fail that would take this process above `budget` bytes resident.
+    """Let an allocation fail that would take this process far above `budget` bytes resident.
 
-    The kernel bounds the data that a process may map, touched or not, which is a little more than
-    what is resident: the limit is the budget's room above what is resident now. A failed allocation
-    is an exception that `is_out_of_memory` knows, where the kernel's own answer would be to kill
-    the process, or to swap. None sets no limit.
+    The kernel bounds the data that a process may map, of which allocators leave a part untouched:
+    the limit is half again the budget's room above what is resident now, and never more than the
+    machine has available. `refuse_above` says what is above the budget itself; this sees to it that
+    the machine neither swaps nor kills meanwhile. A failed allocation is an exception that
+    `is_out_of_memory` knows. None sets no limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if budget is not None:
         room = max(0, budget - resident_bytes())
-        resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + room, hard))
+        mapped = _field("/proc/self/status", "VmData")
+        more = min(room * 3 // 2, _field("/proc/meminfo", "MemAvailable"))
+        resource.setrlimit(resource.RLIMIT_DATA, (mapped + more, hard))
     try:
         yield
     finally:
@@ -127,9 +147,9 @@ def trim_heap() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _status(field: str) -> int:
-    """Return a field of /proc/self/status, in bytes."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+def _field(file: str, field: str) -> int:
+    """Return a field of a file of /proc that has one in each line, in bytes."""
+    for line in Path(file).read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024

@@ -1,6 +1,6 @@
 """One row of a table from one record."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sdbench.cases import Variant
@@ -38,26 +38,27 @@ def case_columns(record: Record) -> Row:
     }
 
 
-def median_with_interval(samples: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the median and its bootstrap confidence interval at 95 %.
+def bootstrap_interval(
+    samples: Sequence[float], statistic: Callable[..., Any]
+) -> tuple[float | None, float | None]:
+    """Return the bootstrap confidence interval of a statistic at 95 %.
 
-    The interval is the percentile interval of Efron 1979 from 2,000 seeded resamples. There is none
-    of fewer than six samples: not even their whole range holds the median 95 times of 100.
+    The percentile interval of Efron 1979 from 2,000 seeded resamples. There is none of fewer than
+    six samples: not even their whole range holds the median 95 times of 100.
     """
-    median = float(np.median(samples))
     if len(samples) < FEWEST:
-        return median, None, None
+        return None, None
     if min(samples) == max(samples):
-        return median, median, median
+        return samples[0], samples[0]
     interval = scipy.stats.bootstrap(
         (samples,),
-        np.median,
+        statistic,
         confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return median, float(interval.low), float(interval.high)
+    return float(interval.low), float(interval.high)
 
 
 def latency_row(record: Record) -> Row:
@@ -66,8 +67,8 @@ def latency_row(record: Record) -> Row:
     if record["status"] != "ok":
         return row
     samples = record["latency"]["samples_s"]
-    median, low, high = median_with_interval(samples)
-    q1, q3 = np.percentile(samples, [25, 75])
+    low, high = bootstrap_interval(samples, np.median)
+    q1, median, q3 = np.percentile(samples, [25, 50, 75])
     phases = record["phases"]
     parts = ("text_encoder_s", "unet_s", "vae_decoder_s")
     return row | {
@@ -104,17 +105,19 @@ def throughput_rows(
     for record in records:
         row = case_columns(record)
         if record["status"] == "ok":
-            images = 60.0 * row["batch_size"]
-            median, low, high = median_with_interval(record["latency"]["samples_s"])
+            intervals = record["throughput"]["intervals_s"]
+            call_s = float(np.mean(intervals))
+            low, high = bootstrap_interval(intervals, np.mean)
+            images, images_per_call = len(intervals) * row["batch_size"], row["batch_size"]
             row |= {
-                "n": len(record["latency"]["samples_s"]),
-                "latency_s": median,
-                "images_per_minute": images / median,
+                "n": len(intervals),
+                "call_s": call_s,
+                "images_per_minute": 60 * images_per_call / call_s,
                 # The slow end of the call is the low end of the rate.
-                "images_per_minute_ci_low": high and images / high,
-                "images_per_minute_ci_high": low and images / low,
-                **_energy(record["energy"], row["batch_size"]),
-                **_cost(prices[row["device"]], currency, median / row["batch_size"]),
+                "images_per_minute_ci_low": high and 60 * images_per_call / high,
+                "images_per_minute_ci_high": low and 60 * images_per_call / low,
+                **_energy(record["throughput"]["energy"], images),
+                **_cost(prices[row["device"]], currency, call_s / images_per_call),
             }
         rows.append(row)
     by_variant: dict[tuple[Any, ...], list[Row]] = {}
@@ -128,11 +131,10 @@ def throughput_rows(
     return rows
 
 
-def _energy(energy: Mapping[str, Any] | None, batch_size: int) -> Row:
+def _energy(energy: Mapping[str, Any] | None, images: int) -> Row:
     if energy is None:
         return {}
-    per_image = energy["energy_j"] / energy["calls"] / batch_size
-    return {"energy_j_per_image": per_image, "energy_source": energy["source"]}
+    return {"energy_j_per_image": energy["energy_j"] / images, "energy_source": energy["source"]}
 
 
 def _cost(price_per_hour: float, currency: str, seconds_per_image: float) -> Row:

@@ -135,7 +135,7 @@ THROUGHPUT = _table(
     {
         **CASE,
         "n": _count(),
-        "latency_s": _number(),
+        "call_s": _number(),
         "images_per_minute": _number(),
         "images_per_minute_ci_low": _number(),
         "images_per_minute_ci_high": _number(),
@@ -149,7 +149,9 @@ THROUGHPUT = _table(
     },
     _CASE_KEY,
 )
-"""`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
+"""Calls back to back, `n` of them: the mean time from the end of one to the end of the next, and
+the images per minute that this makes, with the 95 % bootstrap interval of that mean.
+`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
 energy where the device counts it, money where the config has a price."""
 
 LARGEST = _table(

@@ -1,0 +1,86 @@
+"""Of the time that the default workflow takes, how much is measuring?
+
+    PYTHONPATH=scripts python benchmarks/harness_cost.py
+
+Runs the default workflow with one core in a copy of this folder, and sets the seconds inside timed
+calls and warm-up, as the records have them, against the wall time of the whole. Prints where the
+rest goes, and ends with status 1 where less than 60 % is measuring.
+
+Reads when jobs began and ended from Snakemake's own metadata.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sdbench.records import read_indexed
+
+ROOT = Path(__file__).parent.parent
+LEAST = 0.6
+"""The share of the wall time that must be inside timed calls and warm-up."""
+
+
+def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds inside timed calls of all records together, by pass."""
+    spent = dict.fromkeys(("first call", "warm-up", "latency", "throughput", "parts"), 0.0)
+    first_calls = set()
+    for record in records:
+        if record["status"] != "ok":
+            continue
+        first_calls.add(record["cold_start"]["first_call_s"])  # one for each process
+        spent["warm-up"] += sum(record["latency"]["warmup_s"])
+        spent["latency"] += sum(record["latency"]["samples_s"])
+        spent["throughput"] += sum(record["throughput"]["intervals_s"])
+        parts = ("text_encoder_s", "unet_s", "vae_decoder_s")
+        spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
+    spent["first call"] = sum(first_calls)
+    return spent
+
+
+def rule_seconds(metadata: Path) -> dict[str, tuple[int, float]]:
+    """Return the number of jobs of each rule and the seconds that they took, the longest first."""
+    jobs: dict[str, set[tuple[float, float]]] = {}
+    for file in metadata.iterdir():
+        entry = json.loads(file.read_text(encoding="utf-8"))
+        jobs.setdefault(entry["rule"], set()).add((entry["starttime"], entry["endtime"]))
+    totals = {
+        rule: (len(ran), sum(end - begin for begin, end in ran)) for rule, ran in jobs.items()
+    }
+    return dict(sorted(totals.items(), key=lambda item: -item[1][1]))
+
+
+def main() -> int:
+    """Run the workflow, print the table and return the exit status."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        clone = Path(temporary) / "clone"
+        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        begin = time.perf_counter()
+        command = ["snakemake", "--cores", "1", "--quiet", "all"]
+        subprocess.run(command, cwd=clone, check=True)
+        wall = time.perf_counter() - begin
+        indexes = sorted((clone / "results" / "records").rglob("index.json"))
+        timed = timed_seconds(record for index in indexes for _, record in read_indexed(index))
+        rules = rule_seconds(clone / ".snakemake" / "metadata")
+    print(f"{'wall time of the default workflow':40} {wall:7.1f} s")
+    for name, seconds in timed.items():
+        print(f"  {name:38} {seconds:7.1f} s  {seconds / wall:6.1%}")
+    measuring = sum(timed.values())
+    print(f"{'inside timed calls and warm-up':40} {measuring:7.1f} s  {measuring / wall:6.1%}")
+    for rule, (jobs, seconds) in rules.items():
+        rest = seconds - measuring if rule == "measure_sweep" else seconds
+        name = f"{rule}, the rest of" if rule == "measure_sweep" else rule
+        print(f"  {name:32} {jobs:2} jobs {rest:6.1f} s  {rest / wall:6.1%}")
+    between = wall - sum(seconds for _, seconds in rules.values())
+    print(f"  {'Snakemake, between jobs':40} {between:5.1f} s  {between / wall:6.1%}")
+    return 0 if measuring >= LEAST * wall else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@ in a test. Nothing else differs.
 
 import asyncio
 import os
+import signal
 import sys
 
 from snakemake.cli import main
@@ -19,5 +20,7 @@ async def _sleep(executor: RemoteExecutor) -> None:
 
 
 if __name__ == "__main__":
+    # Where a shell has the tests run in the background, they ignore Ctrl-C and so would this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     RemoteExecutor.sleep = _sleep
     sys.exit(main())

@@ -37,7 +37,13 @@ def short_config(devices: dict[str, Any]) -> Config:
         if block["backends"] == ["pytorch"]:
             block["devices"] = list(config["devices"])
     config["quality"][0] |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
-    config["measuring"] = {"min_samples": 3, "min_duration_s": 0, "phase_samples": 1}
+    config["models"]["shapes"]["generation"]["steps"] = 4
+    config["measuring"] = {
+        "min_samples": 3,
+        "min_duration_s": 0,
+        "phase_samples": 1,
+        "throughput_duration_s": 0.1,
+    }
     return config
 
 

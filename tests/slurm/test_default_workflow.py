@@ -50,7 +50,9 @@ def short_config(devices: dict[str, Any]) -> Config:
 @pytest.fixture(scope="module")
 def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
     """All jobs of the run, by what SLURM knows of them."""
-    return workflow.cluster.jobs("all")
+    run = workflow.log.read_text().partition("SLURM run ID: ")[2].split()[0]
+    jobs = workflow.cluster.jobs("all")
+    return {id_: job for id_, job in jobs.items() if job["name"] == run}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,8 @@ def test_the_rows_are_those_of_a_local_run(workflow: Workflow, local: Path) -> N
         return table[table["device"] == "cpu"][[*CASE, "status", "reason"]].reset_index(drop=True)
 
     pd.testing.assert_frame_equal(rows(workflow.folder), rows(local))
-    assert (rows(local)["status"] == "ok").all()
+    # Where the processor has no bf16, that is unsupported here and there.
+    assert set(rows(local)["status"]) in ({"ok"}, {"ok", "unsupported"})
     for name in ("exports", "quality"):
         there, here = (
             pd.read_csv(clone / f"results/tables/{name}.csv").drop(
@@ -140,6 +143,7 @@ def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) 
         with np.load(local / path) as here, np.load(workflow.folder / path) as there:
             for mode in ("runs", "trajectory"):
                 assert np.array_equal(here[mode], there[mode]), path
+            assert len(here["runs"]) == (2 if here["status"] == "ok" else 0)
 
 
 def test_every_figure_came_back(workflow: Workflow) -> None:

@@ -255,9 +255,9 @@ GresTypes=gpu
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=UsePss,OverMemoryKill
-# No accounting, as on many small clusters.
+# No accounting, as on many small clusters. Jobs are remembered until the tests have seen them.
 AccountingStorageType=accounting_storage/none
-MinJobAge=300
+MinJobAge=7200
 # Things happen at once, and a node that does not answer is soon missed.
 SchedulerParameters=batch_sched_delay=0,bf_interval=2
 SlurmdTimeout=5

@@ -54,7 +54,12 @@ TINY: Config = {
     ],
     "quality": [],
     # Some seconds a case: long enough for something to go wrong in the middle.
-    "measuring": {"min_samples": 3, "min_duration_s": 3.0, "phase_samples": 1},
+    "measuring": {
+        "min_samples": 3,
+        "min_duration_s": 3.0,
+        "phase_samples": 1,
+        "throughput_duration_s": 0.1,
+    },
 }
 START = ("snakemake", "--profile", "profiles/slurm", "--profile", "mysite.yaml")
 """As the README says."""

@@ -99,7 +99,8 @@ def test_a_job_past_its_time_limit_and_then_a_node_that_goes_down(tiny: Workflow
 def test_snakemake_that_is_interrupted_and_then_killed(tiny: Workflow) -> None:
     """The second of these leaves a job behind; docs/slurm.md says what to do."""
     cluster = tiny.cluster
-    snakemake = tiny.start()
+    # Interrupted while it asks for its jobs, the plugin cancels none: so it asks seldom here.
+    snakemake = tiny.start(["env", "PAUSE_S=30", *START])
     first, _ = wait_for_records(tiny, snakemake, 1)
     snakemake.send_signal(signal.SIGINT)
     assert tiny.finish(snakemake) != 0

@@ -26,6 +26,7 @@ rule plot_speed:
         latency="<results>/tables/latency.csv",
         published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
+        caption=caption("speed"),
     output:
         png=report(
             "<results>/figures/speed.png",
@@ -51,6 +52,7 @@ rule plot_devices:
         latency="<results>/tables/latency.csv",
         published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
+        caption=caption("devices"),
     output:
         png=report(
             "<results>/figures/devices.png",
@@ -76,6 +78,7 @@ rule plot_memory:
         memory="<results>/tables/memory.csv",
         published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/memory.py"),
+        caption=caption("memory"),
     output:
         png=report(
             "<results>/figures/memory.png",
@@ -101,6 +104,7 @@ rule plot_throughput:
         throughput="<results>/tables/throughput.csv",
         published="<results>/tables/published.csv",
         code=BAR_CODE,
+        caption=caption("throughput"),
     output:
         png=report(
             "<results>/figures/throughput.png",
@@ -126,6 +130,7 @@ rule plot_batch_throughput:
         throughput="<results>/tables/throughput.csv",
         published="<results>/tables/published.csv",
         code=BAR_CODE + CURVE_CODE,
+        caption=caption("batch_throughput"),
     output:
         png=report(
             "<results>/figures/batch_throughput.png",
@@ -150,6 +155,7 @@ rule plot_autocast_speed:
     input:
         latency="<results>/tables/latency.csv",
         code=BAR_CODE + library("figures/latency.py", "figures/autocast.py"),
+        caption=caption("autocast_speed"),
     output:
         png=report(
             "<results>/figures/autocast_speed.png",
@@ -174,6 +180,7 @@ rule plot_autocast_memory:
     input:
         memory="<results>/tables/memory.csv",
         code=BAR_CODE + library("figures/memory.py", "figures/autocast.py"),
+        caption=caption("autocast_memory"),
     output:
         png=report(
             "<results>/figures/autocast_memory.png",
@@ -199,6 +206,7 @@ rule plot_attention:
         latency="<results>/tables/latency.csv",
         memory="<results>/tables/memory.csv",
         code=BAR_CODE + library("figures/latency.py", "figures/memory.py"),
+        caption=caption("attention"),
     output:
         png=report(
             "<results>/figures/attention.png",
@@ -225,6 +233,7 @@ rule plot_quality_steps:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_steps"),
     output:
         png=report(
             "<results>/figures/quality_steps.png",
@@ -247,6 +256,7 @@ rule plot_quality_curve:
     input:
         quality="<results>/tables/quality.csv",
         code=CURVE_CODE + library("figures/pictures.py"),
+        caption=caption("quality_curve"),
     output:
         png=report(
             "<results>/figures/quality_curve.png",
@@ -271,6 +281,7 @@ rule plot_quality_panel:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_panel"),
     output:
         png=report(
             "<results>/figures/quality_panel.png",
@@ -297,6 +308,7 @@ rule plot_quality_animation:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_animation"),
     output:
         gif=report(
             "<results>/figures/quality_animation.gif",

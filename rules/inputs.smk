@@ -19,6 +19,11 @@ def sweeps():
     )
 
 
+def caption(figure):
+    "Return the words that stand beside a figure in the report: both are made anew together."
+    return in_workflow(f"report/{figure}.rst")
+
+
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     return (

@@ -10,13 +10,17 @@ def variant_path(variant):
     return VARIANT.format(**vars(variant))
 
 
-def sweeps():
-    "Return (model, device, backend) of every job that measures."
-    return list(
-        dict.fromkeys(
-            (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
-        )
-    )
+def sweep_of(variant):
+    return variant.model, variant.device, variant.backend
+
+
+# (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
+# have a hundred such jobs and ten thousand cases.
+SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
+for case in CASES:
+    SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
+for variant, cap in expand_searches(config).items():
+    SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 
 
 def caption(figure):
@@ -60,21 +64,11 @@ def onnx_of(wildcards):
 
 
 def sweep_cases(wildcards):
-    wanted = (wildcards.model, wildcards.device, wildcards.backend)
-    return [
-        case.as_dict()
-        for case in CASES
-        if (case.variant.model, case.variant.device, case.variant.backend) == wanted
-    ]
+    return SWEEP_CASES[sweep_of(wildcards)]
 
 
 def sweep_searches(wildcards):
-    wanted = (wildcards.model, wildcards.device, wildcards.backend)
-    return [
-        {"variant": vars(variant), "cap": cap}
-        for variant, cap in expand_searches(config).items()
-        if (variant.model, variant.device, variant.backend) == wanted
-    ]
+    return SWEEP_SEARCHES[sweep_of(wildcards)]
 
 
 def engine_code(wildcards):

@@ -46,7 +46,7 @@ rule collect_records:
     input:
         indexes=[
             f"<results>/records/{model}/{device}/{backend}/index.json"
-            for model, device, backend in sweeps()
+            for model, device, backend in SWEEP_CASES
         ],
         code=TABLE_CODE + library("records.py", "tables/quality.py", "comparison.py"),
     output:
@@ -98,7 +98,7 @@ rule collect_exports:
             "<results>/onnx/{model}.json",
             model=list(
                 dict.fromkeys(
-                    m for m, _, backend in sweeps() if backend == "onnxruntime"
+                    m for m, _, backend in SWEEP_CASES if backend == "onnxruntime"
                 )
             ),
         ),

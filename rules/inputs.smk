@@ -71,37 +71,42 @@ def sweep_searches(wildcards):
     return SWEEP_SEARCHES[sweep_of(wildcards)]
 
 
-def engine_code(wildcards):
-    "Return the modules that decide what a backend computes."
-    return library(
-        "cases.py",
-        "hugging_face.py",
-        "backends/__init__.py",
-        "backends/engine.py",
-        f"backends/{wildcards.backend}.py",
-    )
+# Modules that decide what a backend computes, beside its own; and those that decide a record's
+# numbers.
+ENGINE_CODE = library(
+    "cases.py", "hugging_face.py", "backends/__init__.py", "backends/engine.py"
+)
+METER_CODE = ENGINE_CODE + library(
+    "sweep.py",
+    "measurement.py",
+    "search.py",
+    "processes.py",
+    "records.py",
+    "devices.py",
+    "machine.py",
+    "nvml.py",
+    "meters/contention.py",
+    "meters/energy.py",
+    "meters/largest_batch.py",
+    "meters/latency.py",
+    "meters/memory.py",
+    "meters/phases.py",
+    "meters/reference.py",
+    "meters/throughput.py",
+)
+DRAWING_CODE = ENGINE_CODE + library("quality.py", "meters/memory.py")
+
+
+def backend_code(wildcards):
+    return library(f"backends/{wildcards.backend}.py")
 
 
 def meter_code(wildcards):
-    "Return the modules that decide a record's numbers."
-    return engine_code(wildcards) + library(
-        "sweep.py",
-        "measurement.py",
-        "search.py",
-        "processes.py",
-        "records.py",
-        "devices.py",
-        "machine.py",
-        "nvml.py",
-        "meters/contention.py",
-        "meters/energy.py",
-        "meters/largest_batch.py",
-        "meters/latency.py",
-        "meters/memory.py",
-        "meters/phases.py",
-        "meters/reference.py",
-        "meters/throughput.py",
-    )
+    return METER_CODE + backend_code(wildcards)
+
+
+def drawing_code(wildcards):
+    return DRAWING_CODE + backend_code(wildcards)
 
 
 def environment_file(wildcards):
@@ -114,7 +119,7 @@ def quality_entry(model):
 
 def drawn_case(wildcards):
     "Return the case, of one picture, that the pictures of a variant are drawn as."
-    variant = next(v for v in DRAWN if variant_path(v) == VARIANT.format(**wildcards))
+    variant = Variant(**wildcards)
     generation = config["models"][variant.model]["generation"]
     device = measured_device(config["devices"][variant.device])
     return Case(variant, 1, generation, device).as_dict()
@@ -130,10 +135,6 @@ def quality_runs(wildcards):
 
 def trajectory_steps(wildcards):
     return quality_entry(wildcards.model)["trajectory_steps"]
-
-
-def drawing_code(wildcards):
-    return engine_code(wildcards) + library("quality.py", "meters/memory.py")
 
 
 def reference_pictures(wildcards):

@@ -2,7 +2,7 @@
 
 # Tables of the same form that others exported on their machines: whatever lies there is shown.
 DROPPED_IN = sorted(
-    in_workflow(file.relative_to(WORKFLOW))
+    in_workflow(f"resources/{file.name}")
     for file in (WORKFLOW / "resources").glob("*.csv")
     if file.name != "published.csv"
 )

@@ -2,12 +2,18 @@
 #
 #   config -> cases -> model -> ONNX export -> measure -> records -> tables -> figures, report
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.12")
 
 
-configfile: "config/config.yaml"
+own_config = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(True)
+
+
+# That of the working directory (--directory, or use as a module), or else the workflow's own.
+configfile: "config/config.yaml" if Path("config/config.yaml").exists() else own_config
 
 
 pathvars:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
@@ -13,6 +14,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from sdbench.campaigns import known_campaigns
 from sdbench.cases import (
     Case,
+    Variant,
     expand_matrix,
     expand_quality,
     expand_searches,
@@ -25,10 +27,13 @@ from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources
 
+# What the name of a file of the workflow begins with: nothing, where it is run from its own folder.
+PREFIX = "" if Path.cwd() == WORKFLOW else f"{WORKFLOW}/"
+
 
 def in_workflow(path):
-    "Return a file of the workflow, by a short name where it is run from its own folder."
-    return str(path) if Path.cwd() == WORKFLOW else str(WORKFLOW / path)
+    "Return a file of the workflow. A path that is absolute stays as it is."
+    return path if path.startswith("/") else PREFIX + path
 
 
 def resource(name):

@@ -13,8 +13,6 @@ BAR_CODE = FRAME_CODE + library("figures/results.py", "figures/panels.py")
 CURVE_CODE = FRAME_CODE + library("figures/curves.py")
 PICTURE_CODE = FRAME_CODE + library("figures/pictures.py", "figures/tiles.py")
 
-DEVICE_KINDS = {name: device["kind"] for name, device in config["devices"].items()}
-
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [
     f"<results>/quality/{variant_path(reference)}.npz" for reference, _ in COMPARED
@@ -26,8 +24,9 @@ rule plot_speed:
     "Draw seconds per image at batch 1, by device and precision."
     input:
         latency="<results>/tables/latency.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
+        caption=caption("speed"),
     output:
         png=report(
             "<results>/figures/speed.png",
@@ -42,7 +41,6 @@ rule plot_speed:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
@@ -52,8 +50,9 @@ rule plot_devices:
     "Draw seconds per image of every device at its best settings."
     input:
         latency="<results>/tables/latency.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/latency.py"),
+        caption=caption("devices"),
     output:
         png=report(
             "<results>/figures/devices.png",
@@ -68,7 +67,6 @@ rule plot_devices:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
@@ -78,8 +76,9 @@ rule plot_memory:
     "Draw the memory that one image needs, each counter apart."
     input:
         memory="<results>/tables/memory.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + library("figures/memory.py"),
+        caption=caption("memory"),
     output:
         png=report(
             "<results>/figures/memory.png",
@@ -94,7 +93,6 @@ rule plot_memory:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
@@ -104,8 +102,9 @@ rule plot_throughput:
     "Draw images per minute at the largest batch of each device and precision."
     input:
         throughput="<results>/tables/throughput.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE,
+        caption=caption("throughput"),
     output:
         png=report(
             "<results>/figures/throughput.png",
@@ -120,7 +119,6 @@ rule plot_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
@@ -130,8 +128,9 @@ rule plot_batch_throughput:
     "Draw images per minute against batch size, up to where memory ends."
     input:
         throughput="<results>/tables/throughput.csv",
-        published=resource("published.csv"),
+        published="<results>/tables/published.csv",
         code=BAR_CODE + CURVE_CODE,
+        caption=caption("batch_throughput"),
     output:
         png=report(
             "<results>/figures/batch_throughput.png",
@@ -146,7 +145,6 @@ rule plot_batch_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        campaigns=config["published"],
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"
@@ -157,6 +155,7 @@ rule plot_autocast_speed:
     input:
         latency="<results>/tables/latency.csv",
         code=BAR_CODE + library("figures/latency.py", "figures/autocast.py"),
+        caption=caption("autocast_speed"),
     output:
         png=report(
             "<results>/figures/autocast_speed.png",
@@ -181,6 +180,7 @@ rule plot_autocast_memory:
     input:
         memory="<results>/tables/memory.csv",
         code=BAR_CODE + library("figures/memory.py", "figures/autocast.py"),
+        caption=caption("autocast_memory"),
     output:
         png=report(
             "<results>/figures/autocast_memory.png",
@@ -206,6 +206,7 @@ rule plot_attention:
         latency="<results>/tables/latency.csv",
         memory="<results>/tables/memory.csv",
         code=BAR_CODE + library("figures/latency.py", "figures/memory.py"),
+        caption=caption("attention"),
     output:
         png=report(
             "<results>/figures/attention.png",
@@ -232,6 +233,7 @@ rule plot_quality_steps:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_steps"),
     output:
         png=report(
             "<results>/figures/quality_steps.png",
@@ -254,6 +256,7 @@ rule plot_quality_curve:
     input:
         quality="<results>/tables/quality.csv",
         code=CURVE_CODE + library("figures/pictures.py"),
+        caption=caption("quality_curve"),
     output:
         png=report(
             "<results>/figures/quality_curve.png",
@@ -278,6 +281,7 @@ rule plot_quality_panel:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_panel"),
     output:
         png=report(
             "<results>/figures/quality_panel.png",
@@ -304,6 +308,7 @@ rule plot_quality_animation:
         references=REFERENCES,
         others=OTHERS,
         code=PICTURE_CODE,
+        caption=caption("quality_animation"),
     output:
         gif=report(
             "<results>/figures/quality_animation.gif",

@@ -1,6 +1,7 @@
 # What a job reads, by its wildcards. Names that read as English, so that the rules do.
 
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
+DEVICE_KINDS = {name: device["kind"] for name, device in config["devices"].items()}
 COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
 DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
 
@@ -9,13 +10,22 @@ def variant_path(variant):
     return VARIANT.format(**vars(variant))
 
 
-def sweeps():
-    "Return (model, device, backend) of every job that measures."
-    return list(
-        dict.fromkeys(
-            (c.variant.model, c.variant.device, c.variant.backend) for c in CASES
-        )
-    )
+def sweep_of(variant):
+    return variant.model, variant.device, variant.backend
+
+
+# (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
+# have a hundred such jobs and ten thousand cases.
+SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
+for case in CASES:
+    SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
+for variant, cap in expand_searches(config).items():
+    SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
+
+
+def caption(figure):
+    "Return the words that stand beside a figure in the report: both are made anew together."
+    return in_workflow(f"report/{figure}.rst")
 
 
 def model_folder(wildcards):
@@ -54,54 +64,49 @@ def onnx_of(wildcards):
 
 
 def sweep_cases(wildcards):
-    wanted = (wildcards.model, wildcards.device, wildcards.backend)
-    return [
-        case.as_dict()
-        for case in CASES
-        if (case.variant.model, case.variant.device, case.variant.backend) == wanted
-    ]
+    return SWEEP_CASES[sweep_of(wildcards)]
 
 
 def sweep_searches(wildcards):
-    wanted = (wildcards.model, wildcards.device, wildcards.backend)
-    return [
-        {"variant": vars(variant), "cap": cap}
-        for variant, cap in expand_searches(config).items()
-        if (variant.model, variant.device, variant.backend) == wanted
-    ]
+    return SWEEP_SEARCHES[sweep_of(wildcards)]
 
 
-def engine_code(wildcards):
-    "Return the modules that decide what a backend computes."
-    return library(
-        "cases.py",
-        "hugging_face.py",
-        "backends/__init__.py",
-        "backends/engine.py",
-        f"backends/{wildcards.backend}.py",
-    )
+# Modules that decide what a backend computes, beside its own; and those that decide a record's
+# numbers.
+ENGINE_CODE = library(
+    "cases.py", "hugging_face.py", "backends/__init__.py", "backends/engine.py"
+)
+METER_CODE = ENGINE_CODE + library(
+    "sweep.py",
+    "measurement.py",
+    "search.py",
+    "processes.py",
+    "records.py",
+    "devices.py",
+    "machine.py",
+    "nvml.py",
+    "meters/contention.py",
+    "meters/energy.py",
+    "meters/largest_batch.py",
+    "meters/latency.py",
+    "meters/memory.py",
+    "meters/phases.py",
+    "meters/reference.py",
+    "meters/throughput.py",
+)
+DRAWING_CODE = ENGINE_CODE + library("quality.py", "meters/memory.py")
+
+
+def backend_code(wildcards):
+    return library(f"backends/{wildcards.backend}.py")
 
 
 def meter_code(wildcards):
-    "Return the modules that decide a record's numbers."
-    return engine_code(wildcards) + library(
-        "sweep.py",
-        "measurement.py",
-        "search.py",
-        "processes.py",
-        "records.py",
-        "devices.py",
-        "machine.py",
-        "nvml.py",
-        "meters/contention.py",
-        "meters/energy.py",
-        "meters/largest_batch.py",
-        "meters/latency.py",
-        "meters/memory.py",
-        "meters/phases.py",
-        "meters/reference.py",
-        "meters/throughput.py",
-    )
+    return METER_CODE + backend_code(wildcards)
+
+
+def drawing_code(wildcards):
+    return DRAWING_CODE + backend_code(wildcards)
 
 
 def environment_file(wildcards):
@@ -114,7 +119,7 @@ def quality_entry(model):
 
 def drawn_case(wildcards):
     "Return the case, of one picture, that the pictures of a variant are drawn as."
-    variant = next(v for v in DRAWN if variant_path(v) == VARIANT.format(**wildcards))
+    variant = Variant(**wildcards)
     generation = config["models"][variant.model]["generation"]
     device = measured_device(config["devices"][variant.device])
     return Case(variant, 1, generation, device).as_dict()
@@ -130,10 +135,6 @@ def quality_runs(wildcards):
 
 def trajectory_steps(wildcards):
     return quality_entry(wildcards.model)["trajectory_steps"]
-
-
-def drawing_code(wildcards):
-    return engine_code(wildcards) + library("quality.py", "meters/memory.py")
 
 
 def reference_pictures(wildcards):

@@ -1,5 +1,5 @@
 # What a job asks a cluster for. On one machine nothing of this is asked for by anyone, except that
-# a measurement takes every core. No rule names a partition: that is the site's to know.
+# a measurement takes every core. Partitions are the site's to know and named nowhere here.
 
 
 def is_submitted():

@@ -1,5 +1,12 @@
 # Tables from records. A table can be made again without touching a device.
 
+# Tables of the same form that others exported on their machines: whatever lies there is shown.
+DROPPED_IN = sorted(
+    in_workflow(f"resources/{file.name}")
+    for file in (WORKFLOW / "resources").glob("*.csv")
+    if file.name != "published.csv"
+)
+
 TABLES = [
     "cases",
     "latency",
@@ -39,7 +46,7 @@ rule collect_records:
     input:
         indexes=[
             f"<results>/records/{model}/{device}/{backend}/index.json"
-            for model, device, backend in sweeps()
+            for model, device, backend in SWEEP_CASES
         ],
         code=TABLE_CODE + library("records.py", "tables/quality.py", "comparison.py"),
     output:
@@ -91,7 +98,7 @@ rule collect_exports:
             "<results>/onnx/{model}.json",
             model=list(
                 dict.fromkeys(
-                    m for m, _, backend in sweeps() if backend == "onnxruntime"
+                    m for m, _, backend in SWEEP_CASES if backend == "onnxruntime"
                 )
             ),
         ),
@@ -144,6 +151,50 @@ rule collect_quality:
         ],
     script:
         "../scripts/collect_quality.py"
+
+
+rule collect_published:
+    "Make the table of what others published and measured, which figures show beside the own."
+    input:
+        literature=resource("published.csv"),
+        dropped_in=DROPPED_IN,
+        code=TABLE_CODE + library("published.py"),
+    output:
+        report(
+            "<results>/tables/published.csv",
+            category="Tables",
+            caption="../report/published.rst",
+        ),
+    log:
+        "<logs>/collect_published.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        campaigns=config["published"],
+    script:
+        "../scripts/collect_published.py"
+
+
+rule export_results:
+    "Export the results for other machines to show. Put the table into their resources/."
+    input:
+        latency="<results>/tables/latency.csv",
+        memory="<results>/tables/memory.csv",
+        throughput="<results>/tables/throughput.csv",
+        code=TABLE_CODE + library("published.py"),
+    output:
+        "<results>/exported.csv",
+    log:
+        "<logs>/export_results.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        campaign=config["campaign"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/export_results.py"
 
 
 rule check_results:

@@ -6,12 +6,12 @@ from pathlib import Path
 from sdbench.errors import UserError
 from sdbench.files import write_whole
 from sdbench.tables import schemas
+from sdbench.tables.schemas import CASE_KEY as KEY
 from sdbench.tables.schemas import read_table
 
 import numpy as np
 import pandas as pd
 
-KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
 POSITIVE = {
     "latency": ("n", "latency_s", "load_s", "first_call_s", "unet_s", "step_s"),
     "memory": (),  # which counters there are depends on the device

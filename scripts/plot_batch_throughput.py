@@ -8,8 +8,7 @@ from sdbench.figures.labels import listing, status_label
 from sdbench.figures.panels import calls_note, panel_title, source_note
 from sdbench.figures.results import Result, measured, plainest, published, setting_label
 from sdbench.figures.style import save_figure
-from sdbench.published import load_published
-from sdbench.tables.schemas import THROUGHPUT, read_table
+from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s"}
 
@@ -17,7 +16,6 @@ MARKERS = {"pytorch": "o", "onnxruntime": "s"}
 def plot_batch_throughput(
     throughput: Path,
     published_table: Path,
-    campaigns: Sequence[str],
     kinds: Mapping[str, str],
     png: Path,
     svg: Path,
@@ -26,22 +24,19 @@ def plot_batch_throughput(
 
     Args:
         throughput: table of schema THROUGHPUT.
-        published_table: table of schema PUBLISHED.
-        campaigns: which of its campaigns are shown.
+        published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
         png: written.
         svg: written.
     """
-    sheet = batch_sheet(throughput, published_table, campaigns, kinds)
+    sheet = batch_sheet(throughput, published_table, kinds)
     save_figure(draw_curves(sheet), png, svg)
 
 
-def batch_sheet(
-    throughput: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
-) -> CurveSheet:
+def batch_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> CurveSheet:
     """Return what the figure holds."""
     results = measured(read_table(throughput, THROUGHPUT), kinds)
-    results += published(load_published(published_table, campaigns))
+    results += published(read_table(published_table, PUBLISHED))
     shown = plainest(results, batches=True)
     return CurveSheet(
         title="Images per minute against batch size",
@@ -117,7 +112,6 @@ if __name__ == "__main__":
         plot_batch_throughput(
             Path(snakemake.input.throughput),
             Path(snakemake.input.published),
-            snakemake.params.campaigns,
             snakemake.params.kinds,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),

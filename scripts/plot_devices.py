@@ -12,14 +12,12 @@ from sdbench.figures.panels import (
 )
 from sdbench.figures.results import Result, best_of, measured, published, setting_label
 from sdbench.figures.style import save_figure
-from sdbench.published import load_published
-from sdbench.tables.schemas import LATENCY, read_table
+from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
 
 
 def plot_devices(
     latency: Path,
     published_table: Path,
-    campaigns: Sequence[str],
     kinds: Mapping[str, str],
     png: Path,
     svg: Path,
@@ -28,21 +26,18 @@ def plot_devices(
 
     Args:
         latency: table of schema LATENCY.
-        published_table: table of schema PUBLISHED.
-        campaigns: which of its campaigns are shown.
+        published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
         png: written.
         svg: written.
     """
-    save_figure(draw_sheet(devices_sheet(latency, published_table, campaigns, kinds)), png, svg)
+    save_figure(draw_sheet(devices_sheet(latency, published_table, kinds)), png, svg)
 
 
-def devices_sheet(
-    latency: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
-) -> Sheet:
+def devices_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
     """Return what the figure holds."""
     results = measured(read_table(latency, LATENCY), kinds)
-    results += published(load_published(published_table, campaigns))
+    results += published(read_table(published_table, PUBLISHED))
     shown = best_of(
         [result for result in results if result.batch_size == 1],
         key=lambda r: (r.condition, r.campaign, r.kind, r.device, r.backend),
@@ -79,7 +74,6 @@ if __name__ == "__main__":
         plot_devices(
             Path(snakemake.input.latency),
             Path(snakemake.input.published),
-            snakemake.params.campaigns,
             snakemake.params.kinds,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),

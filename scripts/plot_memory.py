@@ -21,14 +21,12 @@ from sdbench.figures.panels import (
 )
 from sdbench.figures.results import Result, measured, plainest, published
 from sdbench.figures.style import save_figure
-from sdbench.published import load_published
-from sdbench.tables.schemas import MEMORY, read_table
+from sdbench.tables.schemas import MEMORY, PUBLISHED, read_table
 
 
 def plot_memory(
     memory: Path,
     published_table: Path,
-    campaigns: Sequence[str],
     kinds: Mapping[str, str],
     png: Path,
     svg: Path,
@@ -37,21 +35,18 @@ def plot_memory(
 
     Args:
         memory: table of schema MEMORY.
-        published_table: table of schema PUBLISHED.
-        campaigns: which of its campaigns are shown, as far as they name memory.
+        published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
         png: written.
         svg: written.
     """
-    save_figure(draw_sheet(memory_sheet(memory, published_table, campaigns, kinds)), png, svg)
+    save_figure(draw_sheet(memory_sheet(memory, published_table, kinds)), png, svg)
 
 
-def memory_sheet(
-    memory: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
-) -> Sheet:
+def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
     """Return what the figure holds."""
     own = [r for r in measured(read_table(memory, MEMORY), kinds) if r.batch_size == 1]
-    others = _with_counter(published(load_published(published_table, campaigns)))
+    others = _with_counter(published(read_table(published_table, PUBLISHED)))
     shown = [counted for result in plainest(own) for counted in _counters(result)] + plainest(
         result for result in others if result.batch_size == 1
     )
@@ -99,7 +94,6 @@ if __name__ == "__main__":
         plot_memory(
             Path(snakemake.input.memory),
             Path(snakemake.input.published),
-            snakemake.params.campaigns,
             snakemake.params.kinds,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),

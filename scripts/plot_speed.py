@@ -1,6 +1,6 @@
 """Draw seconds per image at batch 1, by device and precision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
@@ -12,14 +12,12 @@ from sdbench.figures.panels import (
 )
 from sdbench.figures.results import measured, plainest, published
 from sdbench.figures.style import save_figure
-from sdbench.published import load_published
-from sdbench.tables.schemas import LATENCY, read_table
+from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
 
 
 def plot_speed(
     latency: Path,
     published_table: Path,
-    campaigns: Sequence[str],
     kinds: Mapping[str, str],
     png: Path,
     svg: Path,
@@ -28,21 +26,18 @@ def plot_speed(
 
     Args:
         latency: table of schema LATENCY.
-        published_table: table of schema PUBLISHED.
-        campaigns: which of its campaigns are shown.
+        published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
         png: written.
         svg: written.
     """
-    save_figure(draw_sheet(speed_sheet(latency, published_table, campaigns, kinds)), png, svg)
+    save_figure(draw_sheet(speed_sheet(latency, published_table, kinds)), png, svg)
 
 
-def speed_sheet(
-    latency: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
-) -> Sheet:
+def speed_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
     """Return what the figure holds."""
     results = measured(read_table(latency, LATENCY), kinds)
-    results += published(load_published(published_table, campaigns))
+    results += published(read_table(published_table, PUBLISHED))
     shown = plainest(result for result in results if result.batch_size == 1)
     return Sheet(
         title="Time to draw one image",
@@ -64,7 +59,6 @@ if __name__ == "__main__":
         plot_speed(
             Path(snakemake.input.latency),
             Path(snakemake.input.published),
-            snakemake.params.campaigns,
             snakemake.params.kinds,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),

@@ -15,14 +15,12 @@ from sdbench.figures.panels import (
 )
 from sdbench.figures.results import Result, best_of, measured, plainest, published
 from sdbench.figures.style import save_figure
-from sdbench.published import load_published
-from sdbench.tables.schemas import THROUGHPUT, read_table
+from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 
 
 def plot_throughput(
     throughput: Path,
     published_table: Path,
-    campaigns: Sequence[str],
     kinds: Mapping[str, str],
     png: Path,
     svg: Path,
@@ -31,22 +29,19 @@ def plot_throughput(
 
     Args:
         throughput: table of schema THROUGHPUT.
-        published_table: table of schema PUBLISHED.
-        campaigns: which of its campaigns are shown.
+        published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
         png: written.
         svg: written.
     """
-    sheet = throughput_sheet(throughput, published_table, campaigns, kinds)
+    sheet = throughput_sheet(throughput, published_table, kinds)
     save_figure(draw_sheet(sheet), png, svg)
 
 
-def throughput_sheet(
-    throughput: Path, published_table: Path, campaigns: Sequence[str], kinds: Mapping[str, str]
-) -> Sheet:
+def throughput_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
     """Return what the figure holds."""
     results = measured(read_table(throughput, THROUGHPUT), kinds)
-    results += published(load_published(published_table, campaigns))
+    results += published(read_table(published_table, PUBLISHED))
     plain = plainest(results, batches=True)
     shown = best_of(plain, key=lambda r: r.place, value=lambda r: -r.batch_size)
     return Sheet(
@@ -98,7 +93,6 @@ if __name__ == "__main__":
         plot_throughput(
             Path(snakemake.input.throughput),
             Path(snakemake.input.published),
-            snakemake.params.campaigns,
             snakemake.params.kinds,
             Path(snakemake.output.png),
             Path(snakemake.output.svg),

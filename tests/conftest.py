@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import copy
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -74,3 +75,12 @@ def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
         timeout=timeout,
         check=False,
     )
+
+
+def planned(folder: Path, *args: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run in `folder` plans, by rule; none, if nothing."""
+    run = run_snakemake(folder, "-n", "--cores", "1", *args)
+    assert run.returncode == 0, run.stdout + run.stderr
+    stats = run.stdout.rpartition("Job stats:")[2].partition("\n\n")[0]
+    found = re.findall(r"^(\w+) +(\d+)$", stats, re.M)
+    return {name: int(count) for name, count in found if name != "total"}

@@ -5,6 +5,9 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+__version__ = "0.1.0"
+"""As in CITATION.cff; a test holds the two together."""
+
 
 def _log_too(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Write to the rule's log what ends its script before that was opened: a failing import."""

@@ -13,13 +13,18 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
+try:  # the same language, read by a library in C where PyYAML was built with it
+    from yaml import CSafeLoader as FastLoader
+except ImportError:
+    from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
+
 Config = dict[str, Any]
 KeyPath = list[str | int]
 
 
 def load_schema(path: Path) -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) that the YAML file at `path` holds."""
-    schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    schema: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), FastLoader)
     return schema
 
 
@@ -56,7 +61,7 @@ class _RepeatError(Exception):
     """A key stands twice in one mapping of a YAML file."""
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(FastLoader):
     """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

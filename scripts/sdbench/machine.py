@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import sdbench
+
 LIBRARIES = (
     "torch",
     "diffusers",
@@ -112,7 +114,12 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
         "cpu": machine["cpu"]["name"],
         "features": machine["cpu"]["features"],
         "cores_usable": machine["cpu"]["cores_usable"],
-        "libraries": {k: v for k, v in machine["libraries"].items() if k != "snakemake"},
+        "libraries": {
+            name: version
+            for name, version in machine["libraries"].items()
+            # Our own code is known by its digest, and Snakemake measures nothing.
+            if name not in ("snakemake", "sdbench")
+        },
         "gpus": gpu_models() if device["kind"] == "cuda" else [],
     }
 
@@ -131,7 +138,7 @@ def missing_device(device: Mapping[str, Any]) -> str | None:
 def describe_machine() -> dict[str, Any]:
     """Return host, processor, memory in bytes, system, the cluster's job, and the versions of
     Python and libraries."""
-    libraries = {}
+    libraries = {"sdbench": sdbench.__version__}
     for name in LIBRARIES:
         try:
             libraries[name] = metadata.version(name)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from sdbench.files import write_whole
 
+OWNER = "owner"
+"""The file of a folder of records that says which job may write there."""
+
 
 class TakenOver(SystemExit):
     """Another job has begun the same work: this one has to end, and writes nothing more.

@@ -1,38 +1,38 @@
 """Results that others published, and when two results may share an axis."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sdbench.errors import UserError
-from sdbench.tables.schemas import PUBLISHED, read_table
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, read_table
 
 import pandas as pd
 
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
 
-def load_published(path: Path, campaigns: Sequence[str]) -> pd.DataFrame:
-    """Read the rows of `campaigns` (config key `published`), in the order of the file.
+MEMORY_COUNTERS = {
+    "cpu": ("resident_peak_bytes", "peak resident memory of the process"),
+    "cuda": ("peak_allocated_bytes", "peak allocated by torch"),
+}
+"""Kind of device -> the counter that tells its rows apart best: column of MEMORY, and its name."""
 
-    Returns:
-        A table that `sdbench.tables.schemas.PUBLISHED` describes; without rows if no campaign is
-        wanted.
+
+def read_published(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a table of schema PUBLISHED.
 
     Raises:
-        UserError: if the file is not such a table, or a campaign is not in it.
+        UserError: if the file is not such a table, or has a row twice; `remedy` says what to do.
     """
-    table = read_table(path, PUBLISHED)
-    allowed = list(dict.fromkeys(table["campaign"]))
-    for campaign in campaigns:
-        if campaign not in allowed:
-            raise UserError(
-                f"config: published: found `{campaign}`, but {path.name} has only "
-                f"{', '.join(f'`{name}`' for name in allowed)}: name one of these"
-            )
-    return table[table["campaign"].isin(list(campaigns))].reset_index(drop=True)
+    table = read_table(path, PUBLISHED, remedy)
+    key = table[PUBLISHED_KEY]
+    if key.duplicated().any():
+        row = " ".join(map(str, key[key.duplicated()].iloc[0]))
+        raise UserError(f"{path}: a row twice: {row}: {remedy}")
+    return table
 
 
 @dataclass(frozen=True, order=True)

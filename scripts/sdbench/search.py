@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sdbench.cases import Case, digest
@@ -50,7 +50,7 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
             found |= _search(cases[0], cap, records, sweep)
         except Ended as error:
             found["reason"] = f"the search ended early: {error.args[0]}"
-    found = {"variant": asdict(cases[0].variant), "cap": cap, **found}
+    found = {"variant": cases[0].variant.as_dict(), "cap": cap, **found}
     if found["reason"] is None:
         sweep.assert_owner()
         write_json(path, found)

@@ -18,15 +18,12 @@ from sdbench.files import write_json
 from sdbench.machine import describe_machine
 from sdbench.measurement import Attempt, Sweep, measure_variant, name
 from sdbench.meters.reference import time_reference
-from sdbench.ownership import claim
+from sdbench.ownership import OWNER, claim
 from sdbench.processes import Ended, run_apart
 from sdbench.records import REFERENCE, keeps, read_record, record_path, write_index
 from sdbench.search import search_largest
 
 import torch
-
-OWNER = "owner"
-"""The file of a folder of records that says which job may write there."""
 
 
 def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:

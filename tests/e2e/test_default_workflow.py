@@ -1,6 +1,6 @@
 """The default workflow, for real, in a folder of its own; then a second run, and a changed config.
 
-The tests run in the order in which they stand: each goes on from the results of the one before.
+The tests that change something stand last, and each goes on from the results of the one before.
 """
 
 from pathlib import Path
@@ -16,18 +16,21 @@ from sdbench.backends.pytorch import computes_natively
 from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
-from tests.conftest import copy_workflow, run_snakemake
+from tests.conftest import run_snakemake
+from tests.e2e.conftest import copy_run
 
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which the default workflow has run, report included."""
-    folder = copy_workflow(tmp_path_factory.mktemp("clone"))
-    run = run_snakemake(folder, "--cores", "1", timeout=1200)
-    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
-    return folder
+def folder(finished: Path) -> Path:
+    return finished
+
+
+@pytest.fixture(scope="module")
+def changed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run, for the tests that go on from it."""
+    return copy_run(finished, tmp_path_factory.mktemp("changed") / "clone")
 
 
 @pytest.fixture(scope="module")
@@ -168,30 +171,30 @@ def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
     assert "Nothing to be done" in run.stdout + run.stderr
 
 
-def test_an_added_batch_size_measures_that_point_only(folder: Path) -> None:
+def test_an_added_batch_size_measures_that_point_only(changed: Path) -> None:
     """And a damaged record is measured again, all others are left as they are."""
-    store = folder / "results/records/shapes/cpu/onnxruntime"
+    store = changed / "results/records/shapes/cpu/onnxruntime"
     before = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
-    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    config = yaml.safe_load((changed / "config/config.yaml").read_text())
     config["matrix"][3]["batch_sizes"].append(3)
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+    (changed / "config/config.yaml").write_text(yaml.safe_dump(config))
     target = "results/tables/latency.csv"
-    run = run_snakemake(folder, "--cores", "1", target, timeout=300)
+    run = run_snakemake(changed, "--cores", "1", target, timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     after = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
     assert {path.name[:7] for path in set(after) - set(before)} == {"batch-3"}
     assert all(after[path] == content for path, content in before.items())
-    assert len(read_table(folder / target, schemas.LATENCY)) == 17
+    assert len(read_table(changed / target, schemas.LATENCY)) == 17
 
 
-def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(folder: Path) -> None:
-    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(changed: Path) -> None:
+    config = yaml.safe_load((changed / "config/config.yaml").read_text())
     config["matrix"][3] |= {"batch_sizes": [1, 2], "largest_batch": 0}
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
-    run = run_snakemake(folder, "--cores", "1", "results/tables/latency.csv", timeout=300)
+    (changed / "config/config.yaml").write_text(yaml.safe_dump(config))
+    run = run_snakemake(changed, "--cores", "1", "results/tables/latency.csv", timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    table = pd.read_csv(folder / "results/tables/latency.csv")
+    table = pd.read_csv(changed / "results/tables/latency.csv")
     assert set(table[table["backend"] == "onnxruntime"]["batch_size"]) == {1, 2}
-    store = folder / "results/records/shapes/cpu/onnxruntime"
+    store = changed / "results/records/shapes/cpu/onnxruntime"
     assert len(list(store.rglob("batch-*.json"))) == 5
     assert {read_record(path)["status"] for path in store.rglob("batch-*.json")} == {"ok"}

@@ -26,10 +26,10 @@ from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
-from sdbench.ownership import TakenOver, claim
+from sdbench.ownership import OWNER, TakenOver, claim
 from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
-from sdbench.sweep import OWNER, run_sweep
+from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 
 GENERATION = {

@@ -54,7 +54,12 @@ TINY: Config = {
     ],
     "quality": [],
     # Some seconds a case: long enough for something to go wrong in the middle.
-    "measuring": {"min_samples": 3, "min_duration_s": 3.0, "phase_samples": 1},
+    "measuring": {
+        "min_samples": 3,
+        "min_duration_s": 3.0,
+        "phase_samples": 1,
+        "throughput_duration_s": 0.1,
+    },
 }
 START = ("snakemake", "--profile", "profiles/slurm", "--profile", "mysite.yaml")
 """As the README says."""
@@ -80,6 +85,7 @@ class Workflow:
     def __init__(self, folder: Path, cluster: Cluster, config: Config, **site: Any) -> None:
         self.folder = copy_workflow(folder)
         self.cluster = cluster
+        self.started: list[subprocess.Popen[bytes]] = []
         self.log = folder / "snakemake.log"
         self.write(config)
         (folder / "mysite.yaml").write_text(yaml.safe_dump(SITE | site))
@@ -91,7 +97,7 @@ class Workflow:
     def start(self, command: Sequence[str] = START) -> subprocess.Popen[bytes]:
         """Start a command where a user would; what it writes goes to `log`."""
         with self.log.open("wb") as log:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=self.cluster.environment,
@@ -99,6 +105,17 @@ class Workflow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.started.append(started)
+        return started
+
+    def end(self) -> None:
+        """End what a failed test leaves behind; after one that passed there is nothing."""
+        for started in self.started:
+            if started.poll() is None:
+                started.kill()
+                started.wait(timeout=10)
+        if self.cluster.jobs():
+            self.cluster.cancel_all()
 
     def finish(self, started: subprocess.Popen[bytes], timeout: float = 300) -> int:
         """Wait for what was started and return its exit status; kill it and fail if that takes too
@@ -132,8 +149,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> Workflow:
+def tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> Iterator[Workflow]:
     """The workflow with the tiny model in place and four cases to measure, tables left out."""
     workflow = Workflow(tmp_path, cluster, TINY, until=["measure_sweep"])
     shutil.copytree(tiny_model, tmp_path / "results", ignore=shutil.ignore_patterns("logs"))
-    return workflow
+    yield workflow
+    workflow.end()

@@ -29,26 +29,36 @@ def short_config(devices: dict[str, Any]) -> Config:
     """Return the default config, what it has for PyTorch on these devices too, measured as shortly
     as can be."""
     config: Config = yaml.safe_load(DEFAULT.read_text())
-    config["devices"]["cpu"]["constraint"] = "cpu"
+    # One thread: nodes that share a machine must not wait for each other's.
+    config["devices"]["cpu"] |= {"constraint": "cpu", "threads": 1}
     config["devices"] |= devices
     for block in config["matrix"]:
         block["batch_sizes"] = block["batch_sizes"][:2]
         if block["backends"] == ["pytorch"]:
             block["devices"] = list(config["devices"])
     config["quality"][0] |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
-    config["measuring"] = {"min_samples": 3, "min_duration_s": 0, "phase_samples": 1}
+    config["models"]["shapes"]["generation"]["steps"] = 4
+    config["measuring"] = {
+        "min_samples": 3,
+        "min_duration_s": 0,
+        "phase_samples": 1,
+        "throughput_duration_s": 0.1,
+    }
     return config
 
 
 @pytest.fixture(scope="module")
 def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
     """All jobs of the run, by what SLURM knows of them."""
-    return workflow.cluster.jobs("all")
+    run = workflow.log.read_text().partition("SLURM run ID: ")[2].split()[0]
+    jobs = workflow.cluster.jobs("all")
+    return {id_: job for id_, job in jobs.items() if job["name"] == run}
 
 
 @pytest.fixture(scope="module")
 def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """The default workflow after its run on the cluster."""
+    (cluster.folder / "sacct.calls").unlink(missing_ok=True)
     workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, short_config(GPUS))
     status = workflow.finish(workflow.start(), timeout=900)
     assert status == 0, workflow.said()
@@ -114,11 +124,14 @@ def test_the_rows_are_those_of_a_local_run(workflow: Workflow, local: Path) -> N
         return table[table["device"] == "cpu"][[*CASE, "status", "reason"]].reset_index(drop=True)
 
     pd.testing.assert_frame_equal(rows(workflow.folder), rows(local))
-    assert (rows(local)["status"] == "ok").all()
+    # Where the processor has no bf16, that is unsupported here and there.
+    assert set(rows(local)["status"]) in ({"ok"}, {"ok", "unsupported"})
     for name in ("exports", "quality"):
         there, here = (
             pd.read_csv(clone / f"results/tables/{name}.csv").drop(
-                columns="export_s", errors="ignore"
+                # The exporter writes where its sources lie into the graph.
+                columns=["export_s", "file_bytes"],
+                errors="ignore",
             )
             for clone in (workflow.folder, local)
         )
@@ -132,6 +145,7 @@ def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) 
         with np.load(local / path) as here, np.load(workflow.folder / path) as there:
             for mode in ("runs", "trajectory"):
                 assert np.array_equal(here[mode], there[mode]), path
+            assert len(here["runs"]) == (2 if here["status"] == "ok" else 0)
 
 
 def test_every_figure_came_back(workflow: Workflow) -> None:

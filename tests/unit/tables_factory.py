@@ -1,5 +1,6 @@
 """Made-up tables for the tests of figures: rows like a default run's, and a GPU's."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
 
+from collect_published import collect_published
 from sdbench.tables.schemas import write_table
 
 SHAPES: dict[str, Any] = {
@@ -19,6 +21,7 @@ SHAPES: dict[str, Any] = {
     "precision": "fp32",
     "options": "none",
     "attention": "sdpa",
+    "backend_version": "2.13.0",
     "batch_size": 1,
     "width": 64,
     "height": 64,
@@ -44,6 +47,14 @@ SD_V1: dict[str, Any] = {
 """A row of the preset lambda-2022, numbers apart."""
 
 KINDS = {"cpu": "cpu", "gpu": "cuda"}
+RESOURCES = Path(__file__).parents[2] / "resources"
+
+
+def published(campaigns: list[str]) -> Path:
+    """Return a table of these campaigns of what others published."""
+    table = Path(tempfile.mkdtemp()) / "published.csv"
+    collect_published(RESOURCES / "published.csv", [], campaigns, table)
+    return table
 
 
 def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 import re
 
+import yaml
+
+import sdbench
 from sdbench.config import load_schema
 from sdbench.config_docs import MARK, render_reference
 from tests.conftest import ROOT
@@ -41,3 +44,8 @@ def test_every_caption_is_used() -> None:
     rules = "".join(p.read_text() for p in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")])
     for caption in (ROOT / "report").glob("*.rst"):
         assert f"report/{caption.name}" in rules, caption.name
+
+
+def test_the_version_is_the_one_to_cite() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == sdbench.__version__

@@ -25,11 +25,11 @@ from tests.unit.tables_factory import (
     SHAPES,
     failed_row,
     latency_row,
+    published,
     throughput_row,
     write_rows,
 )
 
-PUBLISHED = Path(__file__).parents[2] / "resources" / "published.csv"
 LAMBDA = ["lambda-2022-10"]
 
 Rows = list[dict[str, Any]]
@@ -58,7 +58,7 @@ def memory_row(base: dict[str, Any], gigabytes: float) -> dict[str, Any]:
 
 def speed(rows: Rows, folder: Path, campaigns: list[str]) -> Sheet:
     table = write_rows(rows, folder / "latency.csv", LATENCY)
-    return speed_sheet(table, PUBLISHED, campaigns, KINDS)
+    return speed_sheet(table, published(campaigns), KINDS)
 
 
 def test_bars_are_as_long_as_the_numbers_of_the_table(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_devices_shows_the_fastest_settings(tmp_path: Path) -> None:
         failed_row({**SD_V1, "device": "cpu", "device_name": None}, "oom"),
     ]
     table = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    (panel,) = devices_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    (panel,) = devices_sheet(table, published(LAMBDA), KINDS).panels
     assert panel.log
     assert (panel.rows[0].group, panel.rows[0].cells[0].value) == ("H100 80GB HBM3 (gpu)", 1.5)
     assert panel.rows[0].label.startswith("fp16, PyTorch, autocast")
@@ -160,7 +160,7 @@ def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path)
         failed_row(SD_V1, "oom", batch_size=16),
     ]
     table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
-    gpus, _ = throughput_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    gpus, _ = throughput_sheet(table, published(LAMBDA), KINDS).panels
     assert gpus.rows[0].cells[0].value == 28.0
     assert gpus.rows[0].cells[0].extra == "batch 8, 16 does not fit, n = 7"
     best = next(r for r in gpus.rows if r.group == "A100 80GB PCIe" and r.precision == "fp16")
@@ -172,7 +172,7 @@ def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path)
 def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
     rows = [memory_row(SD_V1, 6.0), memory_row({**SD_V1, "device": "cpu"}, 5.0)]
     table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
-    peak, after, resident = memory_sheet(table, PUBLISHED, LAMBDA, KINDS).panels
+    peak, after, resident = memory_sheet(table, published(LAMBDA), KINDS).panels
     assert "peak allocated" in peak.title
     assert [row.cells[0].value for row in peak.rows] == [6.0]
     assert dict(peak.rows[0].cells[0].marks) == pytest.approx({"D": 7.2, "^": 8.4})
@@ -185,7 +185,7 @@ def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
 
 def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:
     table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "memory.csv", MEMORY)
-    panels = memory_sheet(table, PUBLISHED, ["onnxruntime-2023-02"], KINDS).panels
+    panels = memory_sheet(table, published(["onnxruntime-2023-02"]), KINDS).panels
     assert [any(row.published for row in panel.rows) for panel in panels] == [False, False, True]
     assert "NVML" in panels[-1].title
 
@@ -252,16 +252,16 @@ def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
 
 SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), PUBLISHED, campaigns, kinds
+        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
     ),
     "devices": lambda rows, folder, campaigns, kinds: devices_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), PUBLISHED, campaigns, kinds
+        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
     ),
     "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
-        write_rows(rows, folder / "t.csv", THROUGHPUT), PUBLISHED, campaigns, kinds
+        write_rows(rows, folder / "t.csv", THROUGHPUT), published(campaigns), kinds
     ),
     "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
-        write_rows(rows, folder / "t.csv", MEMORY), PUBLISHED, campaigns, kinds
+        write_rows(rows, folder / "t.csv", MEMORY), published(campaigns), kinds
     ),
     "autocast_speed": lambda rows, folder, campaigns, kinds: autocast_speed_sheet(
         write_rows(rows, folder / "t.csv", LATENCY), kinds
@@ -345,7 +345,7 @@ def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path:
 def test_files_are_written(tmp_path: Path) -> None:
     table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "latency.csv", LATENCY)
     png, svg = tmp_path / "speed.png", tmp_path / "speed.svg"
-    plot_speed(table, PUBLISHED, LAMBDA, KINDS, png, svg)
+    plot_speed(table, published(LAMBDA), KINDS, png, svg)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in svg.read_text()
 
@@ -380,7 +380,7 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
         latency_row({**SHAPES, "precision": "bf16"}, 0.5, passes_gate=False, contended=True),
     ]
     path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    sheet = speed_sheet(path, PUBLISHED, [], KINDS)
+    sheet = speed_sheet(path, published([]), KINDS)
     (panel,) = sheet.panels
     marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
     assert marked == {"fp32": False, "bf16": True}

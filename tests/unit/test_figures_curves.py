@@ -17,12 +17,12 @@ from tests.unit.tables_factory import (
     SD_V1,
     SHAPES,
     failed_row,
+    published,
     quality_rows,
     throughput_row,
     write_rows,
 )
 
-PUBLISHED = Path(__file__).parents[2] / "resources" / "published.csv"
 BF16 = {**SHAPES, "precision": "bf16"}
 
 
@@ -43,13 +43,13 @@ def throughput_rows() -> list[dict[str, object]]:
 
 def test_curves_go_through_the_numbers_of_the_table(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    axes = draw_curves(batch_sheet(table, PUBLISHED, [], KINDS)).axes[0]
+    axes = draw_curves(batch_sheet(table, published([]), KINDS)).axes[0]
     assert line(axes, "fp32") == ([1, 2, 4], [20, 28, 30])
 
 
 def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    figure = draw_curves(batch_sheet(table, PUBLISHED, [], KINDS))
+    figure = draw_curves(batch_sheet(table, published([]), KINDS))
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "X"]
     assert [points(cross) for cross in crosses] == [([8.0], [30.0])]
     assert "does not fit in memory" in texts(figure)
@@ -58,7 +58,7 @@ def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
 
 def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    sheet = batch_sheet(table, PUBLISHED, ["lambda-2022-10"], KINDS)
+    sheet = batch_sheet(table, published(["lambda-2022-10"]), KINDS)
     titles = [plot.title for plot in sheet.sections[0].plots]
     axes = draw_curves(sheet).axes[titles.index("A100 80GB PCIe")]
     x, y = line(axes, "fp16, autocast, vanilla attention")
@@ -71,7 +71,7 @@ def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
 
 def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
     table = write_rows([throughput_row(SHAPES, 20.0)], tmp_path / "throughput.csv", THROUGHPUT)
-    sheet = batch_sheet(table, PUBLISHED, [], KINDS)
+    sheet = batch_sheet(table, published([]), KINDS)
     assert "AMD EPYC 7B13 (cpu)" in sheet.sections[0].words
 
 
@@ -89,15 +89,15 @@ def test_batch_files_are_written_whatever_the_table_holds(
 ) -> None:
     table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
     png, svg = tmp_path / "a.png", tmp_path / "a.svg"
-    plot_batch_throughput(table, PUBLISHED, [], KINDS, png, svg)
+    plot_batch_throughput(table, published([]), KINDS, png, svg)
     assert png.stat().st_size and svg.stat().st_size
-    assert faults(draw_curves(batch_sheet(table, PUBLISHED, [], KINDS))) == []
+    assert faults(draw_curves(batch_sheet(table, published([]), KINDS))) == []
 
 
 def test_nothing_overlaps_beside_published_curves(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
     campaigns = ["lambda-2022-10", "lambda-2023-01-xformers"]
-    assert faults(draw_curves(batch_sheet(table, PUBLISHED, campaigns, KINDS))) == []
+    assert faults(draw_curves(batch_sheet(table, published(campaigns), KINDS))) == []
 
 
 def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> No
     ]
     table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
     kinds = dict.fromkeys(devices, "cuda")
-    assert faults(draw_curves(batch_sheet(table, PUBLISHED, [], kinds))) == []
+    assert faults(draw_curves(batch_sheet(table, published([]), kinds))) == []
 
 
 def quality_table(folder: Path, **changes: object) -> Path:

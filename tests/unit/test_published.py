@@ -3,8 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sdbench.errors import UserError
-from sdbench.published import Condition, condition, load_published, model_family
+from sdbench.published import Condition, condition, model_family
 from sdbench.tables.schemas import PUBLISHED, read_table
 
 PATH = Path(__file__).parents[2] / "resources" / "published.csv"
@@ -103,17 +102,6 @@ def test_vae_slicing_of_2023_is_named(table: pd.DataFrame) -> None:
     rows = table[table["campaign"].str.startswith("lambda-2023")]
     sliced = rows["options"] == "vae-slicing"
     assert (sliced == (rows["batch_size"] > 16)).all()
-
-
-def test_load_published_keeps_the_campaigns_asked_for() -> None:
-    campaigns = ["fal-2023", "lambda-2022-10"]
-    assert set(load_published(PATH, campaigns)["campaign"]) == set(campaigns)
-    assert load_published(PATH, []).empty
-
-
-def test_unknown_campaign_is_a_user_error_that_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"`lambda`.*`lambda-2022-10`.*`fal-2023`"):
-        load_published(PATH, ["lambda"])
 
 
 @pytest.mark.parametrize(

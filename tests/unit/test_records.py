@@ -9,6 +9,7 @@ import pytest
 
 from sdbench.errors import UserError
 from sdbench.records import (
+    SCHEMA_VERSION,
     fingerprint,
     keeps,
     read_indexed,
@@ -56,7 +57,7 @@ def test_a_failure_is_a_record_too(tmp_path: Path) -> None:
 
 
 def damage_version(text: str) -> str:
-    return text.replace('"schema_version": 1', '"schema_version": 99')
+    return text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
 
 
 def damage_tail(text: str) -> str:

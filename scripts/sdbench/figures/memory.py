@@ -3,13 +3,14 @@
 from sdbench.figures.labels import number
 from sdbench.figures.panels import Cell, absent_cell, missing_cell, value_text
 from sdbench.figures.results import Result
+from sdbench.published import MEMORY_COUNTERS
 
 GB = 1e9
 GB_AXIS = "GB (10⁹ bytes)"
 
-RESIDENT = "peak resident memory of the process"
+RESIDENT = MEMORY_COUNTERS["cpu"][1]
 ABOVE_LOAD = "peak resident memory above the level after load"
-PEAK_ALLOCATED = "peak allocated by torch"
+PEAK_ALLOCATED = MEMORY_COUNTERS["cuda"][1]
 AFTER_RUN = "reserved after the run, as in 2022"
 PUBLISHED_AFTER_RUN = "torch reserved after run"
 """What PUBLISHED calls the counter `AFTER_RUN`."""

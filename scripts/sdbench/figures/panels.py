@@ -199,7 +199,7 @@ def draw_sheet(sheet: Sheet) -> Figure:
 def source_note(results: Sequence[Result], own: str) -> str:
     """Say where the numbers of a figure come from; `own` says how the own ones were taken."""
     devices = list(dict.fromkeys(r.device for r in results if not r.published))
-    campaigns = list(dict.fromkeys(r.campaign for r in results if r.published))
+    spread = {r.campaign: "n" in r.numbers for r in results if r.published and r.ok}
     note = []
     if devices:
         names = listing(devices) if len(devices) <= 6 else plural(len(devices), "device")
@@ -207,10 +207,10 @@ def source_note(results: Sequence[Result], own: str) -> str:
     contended = sum(r.contended for r in results)
     if contended:
         note.append(f"Something else used the device just before {plural(contended, 'row')}.")
-    if campaigns:
-        note.append(
-            f"Published, without spread: {listing(campaigns)} (resources/README.md says how)."
-        )
+    for known, words in ((False, ", without spread"), (True, "")):
+        campaigns = [campaign for campaign, has_spread in spread.items() if has_spread == known]
+        if campaigns:
+            note.append(f"Published{words}: {listing(campaigns)} (resources/README.md says how).")
     return " ".join(note)
 
 

@@ -110,6 +110,8 @@ def published(table: pd.DataFrame) -> list[Result]:
             status=str(row["status"]),
             campaign=str(row["campaign"]),
             counter=row["memory_counter"] or "",
+            contended=row["contended"] is True,
+            fails_gate=row["passes_gate"] is False,
             numbers=_numbers(row),
         )
         for row in _records(table)

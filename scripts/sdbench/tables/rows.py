@@ -12,6 +12,9 @@ import scipy.stats
 Record = Mapping[str, Any]
 Row = dict[str, Any]
 
+LIBRARY = {"pytorch": "torch", "onnxruntime": "onnxruntime"}
+"""Backend -> the library whose version it goes by."""
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 FEWEST = 6
@@ -30,6 +33,7 @@ def case_columns(record: Record) -> Row:
         "precision": variant.precision,
         "options": variant.options,
         "attention": variant.attention,
+        "backend_version": record["environment"]["libraries"].get(LIBRARY[variant.backend]),
         "batch_size": case["batch_size"],
         **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],

@@ -65,14 +65,21 @@ STATUS = {
     "reason": _text(nullable=True),
 }
 
-CASE = {**VARIANT, "batch_size": _count(1), **SETTINGS, **STATUS}
+CASE = {
+    **VARIANT,
+    "backend_version": _text(nullable=True),
+    "batch_size": _count(1),
+    **SETTINGS,
+    **STATUS,
+}
 
 
 def _table(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, strict=True, ordered=True, coerce=True, unique=unique)
 
 
-_CASE_KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
+CASE_KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
+"""What a row of a table of cases must differ in from the others."""
 
 CASES = _table(
     {
@@ -85,7 +92,7 @@ CASES = _table(
         "case_id": _text(nullable=True),
         "absent_because": _text(nullable=True),
     },
-    _CASE_KEY,
+    CASE_KEY,
 )
 """Every cell of the matrix: a case with its id, or the reason why there is none."""
 
@@ -108,7 +115,7 @@ LATENCY = _table(
         "unet_evaluations": _count(),
         **CIRCUMSTANCES,
     },
-    _CASE_KEY,
+    CASE_KEY,
 )
 """One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
 cold start apart; and medians of the parts from a pass of their own."""
@@ -124,7 +131,7 @@ MEMORY = _table(
         "reserved_after_run_bytes": _number(),
         "nvml_process_bytes": _number(),
     },
-    _CASE_KEY,
+    CASE_KEY,
 )
 """Each counter in a column of its own. `loaded_bytes`, `resident_*`: the process on a CPU;
 `peak_allocated_bytes`, `peak_reserved_bytes`: torch's CUDA allocator, peak since load;
@@ -147,7 +154,7 @@ THROUGHPUT = _table(
         "cost_per_1000_images": _number(),
         "currency": _text(nullable=True),
     },
-    _CASE_KEY,
+    CASE_KEY,
 )
 """Calls back to back, `n` of them: the mean time from the end of one to the end of the next, and
 the images per minute that this makes, with the 95 % bootstrap interval of that mean.
@@ -168,7 +175,7 @@ LARGEST = _table(
         "limit_bytes": _number(),
         "reason": _text(nullable=True),
     },
-    _CASE_KEY[:-1],
+    CASE_KEY[:-1],
 )
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
@@ -258,21 +265,32 @@ PUBLISHED = _table(
         "scheduler": _text(),
         "guidance": _number(),
         "status": pa.Column(str, pa.Check.isin(STATUSES)),
+        "n": _count(),
         "latency_s": _number(),
+        "latency_q1_s": _number(),
+        "latency_q3_s": _number(),
         "images_per_minute": _number(),
         "memory_bytes": _number(),
         "memory_counter": _text(nullable=True),
+        **CIRCUMSTANCES,
     }
 )
-"""Results that others published, with the settings under which they measured.
+"""Results that others published, with the settings under which they measured; and what we export.
 `tf32_convolutions`: whether "fp32" let cuDNN use TF32, PyTorch's default on Ampere and later."""
 
+PUBLISHED_KEY = ["campaign", "model", "device_name", "backend", "precision", "options", "attention",
+                 "batch_size", "width", "height", "steps", "scheduler", "guidance"]  # fmt: skip
+"""What a row of PUBLISHED must differ in from the others of its table."""
 
-def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+REMEDY = "delete the file and run the workflow again"
+
+
+def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> pd.DataFrame:
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table; names the file and the first fault.
+        UserError: if the file does not hold such a table; names the file and the first fault, and
+            gives the `remedy`.
     """
     try:
         # Only the empty cell is missing: a model may well be called "NA".
@@ -284,7 +302,7 @@ def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
         return _validate(table, schema)
     except (pa.errors.SchemaError, ValueError) as error:
         fault = str(error).splitlines()[0]
-        raise UserError(f"{path}: {fault}: delete the file and run the workflow again") from error
+        raise UserError(f"{path}: {fault}: {remedy}") from error
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:

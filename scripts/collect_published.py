@@ -1,0 +1,52 @@
+"""Put what others published, and what was dropped in from other machines, into one table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdbench.errors import UserError
+from sdbench.published import read_published
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, write_table
+
+import pandas as pd
+
+
+def collect_published(
+    literature: Path, dropped_in: Sequence[Path], campaigns: Sequence[str], table: Path
+) -> None:
+    """Write the rows that figures show beside the measured ones to `table`.
+
+    Args:
+        literature: table of schema PUBLISHED; its `campaigns` are shown, in the table's order.
+        dropped_in: tables of the same schema, from other machines: shown whole.
+        campaigns: the config's `published`.
+        table: written.
+
+    Raises:
+        UserError: if one is not such a table, or a row stands in two; it names the file.
+    """
+    known = read_published(literature, "restore it")
+    tables = [known[known["campaign"].isin(list(campaigns))]]
+    seen = set(known[PUBLISHED_KEY].itertuples(index=False, name=None))
+    for path in sorted(dropped_in):
+        found = read_published(path, f"mend it, or take it out of {path.parent}")
+        rows = set(found[PUBLISHED_KEY].itertuples(index=False, name=None))
+        if seen & rows:
+            raise UserError(
+                f"{path}: campaign: {' '.join(map(str, min(seen & rows, key=str)))} stands in "
+                "another table too: give its rows a campaign of their own"
+            )
+        seen |= rows
+        tables.append(found)
+    write_table(pd.concat(tables, ignore_index=True), table, PUBLISHED)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        collect_published(
+            literature=Path(snakemake.input.literature),
+            dropped_in=[Path(path) for path in snakemake.input.dropped_in],
+            campaigns=snakemake.params.campaigns,
+            table=Path(snakemake.output[0]),
+        )

@@ -1,0 +1,200 @@
+"""What runs again after a change, and nothing else: a row of docs/staleness.md each, on the real
+DAG.
+
+Dry runs on a finished run of the default workflow. Each test takes its change back.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import planned
+from tests.e2e.conftest import copy_run
+
+Jobs = dict[str, int]
+
+ENDS = {"check_results": 1, "all": 1}
+BAR_FIGURES = dict.fromkeys(
+    (
+        "plot_speed",
+        "plot_devices",
+        "plot_memory",
+        "plot_throughput",
+        "plot_batch_throughput",
+        "plot_autocast_speed",
+        "plot_autocast_memory",
+        "plot_attention",
+    ),
+    1,
+)
+"""The figures of speed and memory."""
+PICTURE_FIGURES = dict.fromkeys(
+    ("plot_quality_steps", "plot_quality_curve", "plot_quality_panel", "plot_quality_animation"), 1
+)
+BESIDE_PUBLISHED = dict.fromkeys(
+    ("plot_speed", "plot_devices", "plot_memory", "plot_throughput", "plot_batch_throughput"), 1
+)
+AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ENDS}
+"""What follows from a record."""
+AFTER_PICTURES = {"compare_quality": 2, "collect_quality": 1, **PICTURE_FIGURES, **ENDS}
+
+
+@pytest.fixture(scope="module")
+def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_run(finished, tmp_path_factory.mktemp("stale") / "clone")
+
+
+@contextlib.contextmanager
+def changed(path: Path, change: Callable[[str], str]) -> Iterator[None]:
+    """Change a file, and give it its content and its dates back."""
+    before, dates = path.read_text(), path.stat()
+    after = change(before)
+    assert after != before
+    path.write_text(after)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+
+
+def after_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Jobs:
+    """Return what a dry run plans once `change` was made to the config."""
+
+    def edit(text: str) -> str:
+        config = yaml.safe_load(text)
+        change(config)
+        return yaml.safe_dump(config)
+
+    with changed(folder / "config/config.yaml", edit):
+        return planned(folder)
+
+
+def after_file(folder: Path, name: str) -> Jobs:
+    """Return what a dry run plans once a comment was added to a file."""
+    mark = ".. changed\n" if name.endswith(".rst") else "# changed\n"
+    with changed(folder / name, lambda text: text + mark):
+        return planned(folder)
+
+
+def test_nothing_changed(folder: Path) -> None:
+    assert planned(folder) == {}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/method.md", "tests/conftest.py", "Makefile"])
+def test_what_no_rule_reads(folder: Path, name: str) -> None:
+    assert after_file(folder, name) == {}
+
+
+def test_a_batch_size(folder: Path) -> None:
+    """The job that has it runs: it keeps its other records (test_default_workflow sees to that)."""
+    jobs = after_config(folder, lambda c: c["matrix"][0]["batch_sizes"].append(3))
+    assert jobs == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"options": ["channels-last"]}, {"precisions": ["fp16"]}],
+    ids=["option", "precision"],
+)
+def test_an_option_or_a_precision(folder: Path, block: dict[str, Any]) -> None:
+    def add(config: dict[str, Any]) -> None:
+        config["matrix"].append(config["matrix"][0] | {"batch_sizes": [1]} | block)
+
+    assert after_config(folder, add) == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
+
+
+def test_a_device(folder: Path) -> None:
+    def add(config: dict[str, Any]) -> None:
+        config["devices"]["cpu1"] = {"kind": "cpu", "threads": 1}
+        config["matrix"].append(config["matrix"][0] | {"devices": ["cpu1"], "batch_sizes": [1]})
+
+    assert after_config(folder, add) == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("prompt", "a green square on a red background"), ("seed", 7), ("steps", 9)]
+)
+def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["models"]["shapes"]["generation"][key] = value
+
+    # No export: a graph does not depend on what is drawn with it.
+    expected = {"measure_sweep": 2, "collect_cases": 1, "draw_images": 3}
+    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
+
+
+def test_how_is_measured(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c["measuring"].update(min_samples=9))
+    assert jobs == {"measure_sweep": 2, **AFTER_RECORDS}
+
+
+def test_a_price(folder: Path) -> None:
+    assert after_config(folder, lambda c: c["devices"]["cpu"].update(price_per_hour=1)) == (
+        AFTER_RECORDS
+    )
+
+
+def test_the_gate(folder: Path) -> None:
+    assert after_config(folder, lambda c: c.update(quality_gate={"ssim": 0.5})) == AFTER_RECORDS
+
+
+def test_which_published_results_are_shown(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c.update(published=["fal-2023"]))
+    assert jobs == {"collect_published": 1, **BESIDE_PUBLISHED, **ENDS}
+
+
+def test_a_table_from_another_machine(folder: Path) -> None:
+    theirs = folder / "resources" / "theirs.csv"
+    theirs.write_text((folder / "resources" / "published.csv").read_text())
+    try:
+        assert planned(folder) == {"collect_published": 1, **BESIDE_PUBLISHED, **ENDS}
+    finally:
+        theirs.unlink()
+
+
+def test_the_steps_of_the_pictures(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
+    assert jobs == {"draw_images": 3, **AFTER_PICTURES}
+
+
+def test_how_networks_are_exported(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
+    expected = {"export_onnx": 1, "collect_exports": 1, "measure_sweep": 1, "draw_images": 1}
+    # Of the two series one is drawn anew, and one comparison made.
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
+
+
+def test_a_caption(folder: Path) -> None:
+    assert after_file(folder, "report/speed.rst") == {"plot_speed": 1, **ENDS}
+
+
+def test_a_colour(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/figures/style.py")
+    assert jobs == BAR_FIGURES | PICTURE_FIGURES | ENDS
+
+
+def test_the_code_of_a_plot(folder: Path) -> None:
+    assert after_file(folder, "scripts/plot_speed.py") == {"plot_speed": 1, **ENDS}
+
+
+def test_the_code_of_a_meter(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/meters/latency.py")
+    assert jobs == {"measure_sweep": 2, **AFTER_RECORDS}
+
+
+def test_the_code_of_a_backend(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
+    expected = {"measure_sweep": 1, "draw_images": 1}
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
+
+
+def test_the_environment_of_a_backend(folder: Path) -> None:
+    """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
+    jobs = after_file(folder, "envs/pytorch.yaml")
+    assert jobs == {"measure_sweep": 1, **AFTER_RECORDS}

@@ -1,0 +1,109 @@
+"""Results leave as a table and come back beside those of another machine."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from collect_published import collect_published
+from export_results import export_results
+from sdbench.errors import UserError
+from sdbench.figures.results import Result, published
+from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT, read_table
+from tests.unit.tables_factory import (
+    KINDS,
+    RESOURCES,
+    SD_V1,
+    SHAPES,
+    failed_row,
+    latency_row,
+    throughput_row,
+    write_rows,
+)
+
+
+def export(folder: Path, campaign: str = "lab-2026-11") -> Path:
+    """Export a CPU's case, a GPU's, one out of memory and one that broke."""
+    failed = [failed_row(SD_V1, "oom", batch_size=64), failed_row(SHAPES, "error", batch_size=2)]
+    latency = [latency_row(SHAPES, 0.5, contended=True), latency_row(SD_V1, 2.0, ssim=0.7)]
+    memory = [
+        {**SHAPES, "resident_peak_bytes": 5e8},
+        {**SD_V1, "peak_allocated_bytes": 4e9, "reserved_after_run_bytes": 6e9},
+    ]
+    throughput = [throughput_row(SHAPES, 130.0), throughput_row(SD_V1, 31.0)]
+    table = folder / f"{campaign}.csv"
+    export_results(
+        write_rows([*latency, *failed], folder / "latency.csv", LATENCY),
+        write_rows([*memory, *failed], folder / "memory.csv", MEMORY),
+        write_rows([*throughput, *failed], folder / "throughput.csv", THROUGHPUT),
+        campaign,
+        KINDS,
+        table,
+    )
+    return table
+
+
+def collect(tables: list[Path], folder: Path, campaigns: list[str]) -> pd.DataFrame:
+    collect_published(RESOURCES / "published.csv", tables, campaigns, folder / "all.csv")
+    return read_table(folder / "all.csv", PUBLISHED)
+
+
+def test_what_was_measured_comes_back_as_it_was(tmp_path: Path) -> None:
+    results = published(collect([export(tmp_path)], tmp_path, []))
+    assert {result.campaign for result in results} == {"lab-2026-11"}
+    cpu, gpu, oom = results
+    assert (cpu.kind, cpu.device, cpu.precision) == ("cpu", "AMD EPYC 7B13", "fp32")
+    assert (cpu.numbers["latency_s"], cpu.numbers["images_per_minute"]) == (0.5, 130.0)
+    assert (cpu.numbers["n"], cpu.numbers["memory_bytes"]) == (12, 5e8)
+    assert cpu.contended
+    assert (gpu.kind, gpu.device) == ("cuda", "H100 80GB HBM3")
+    assert (gpu.counter, gpu.numbers["memory_bytes"]) == ("peak allocated by torch", 4e9)
+    assert not gpu.contended
+    assert (oom.status, oom.batch_size, oom.numbers) == ("oom", 64, {})
+
+
+def test_what_broke_is_not_exported(tmp_path: Path) -> None:
+    table = read_table(export(tmp_path), PUBLISHED)
+    assert set(table["status"]) == {"ok", "oom"}
+
+
+def test_campaigns_are_chosen_and_dropped_in_tables_are_shown_whole(tmp_path: Path) -> None:
+    own = [export(tmp_path), export(tmp_path, "other-lab")]
+    table = collect(own, tmp_path, ["fal-2023", "lambda-2022-10"])
+    assert list(dict.fromkeys(table["campaign"])) == [
+        "lambda-2022-10",
+        "fal-2023",
+        "lab-2026-11",
+        "other-lab",
+    ]
+
+
+def test_the_same_rows_cannot_be_shown_twice(tmp_path: Path) -> None:
+    first = export(tmp_path)
+    second = tmp_path / "copy.csv"
+    second.write_text(first.read_text())
+    with pytest.raises(UserError, match=r"lab-2026-11\.csv: campaign: .*a campaign of their own"):
+        collect([first, second], tmp_path, [])
+    second.write_text(first.read_text() + first.read_text().splitlines()[1] + "\n")
+    with pytest.raises(UserError, match=r"copy\.csv: a row twice: .*mend it, or take it out of"):
+        collect([second], tmp_path, [])
+
+
+@pytest.mark.parametrize("text", ["", "not,a,table\n1,2,3\n", "campaign\nx\n"])
+def test_a_dropped_in_file_that_is_no_such_table_is_refused_by_name(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"theirs\.csv: .*take it out of") as caught:
+        collect([path], tmp_path, [])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:
+    from sdbench.figures.panels import source_note
+
+    results: list[Result] = published(collect([export(tmp_path)], tmp_path, ["lambda-2022-10"]))
+    note = source_note(results, "")
+    assert "Published, without spread: lambda-2022-10" in note
+    assert "Published: lab-2026-11" in note

@@ -137,3 +137,15 @@ def test_a_package_missing_from_an_environment_is_a_failure(bench: Bench) -> Non
     assert output.endswith("ended with 1")
     assert "ModuleNotFoundError: No module named 'pandera'" in output
     assert not (clone / "results" / "tables" / "cases.csv").exists()
+
+
+def test_a_changed_environment_file_reruns_the_rules_in_it(
+    bench: Bench, clone: Path, environments: dict[str, Path]
+) -> None:
+    """The last row of docs/staleness.md; it changes the clone, and so stands last."""
+    file = clone / "envs" / "figures.yaml"
+    file.write_text(file.read_text() + "  - pyyaml=6.0.3\n")
+    planned = rules(bench.snakemake(clone, "--dry-run", "--configfile", SHORT))
+    assert planned - {"all", "check_results", "total"} == {
+        rule for rule in rules(bench.snakemake(clone, "--dry-run", "--forceall")) if "plot" in rule
+    }

@@ -1,6 +1,8 @@
 """The default workflow on a cluster: where its jobs land, and what comes back."""
 
 import json
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import yaml
 from sdbench.config import Config
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
-from tests.conftest import DEFAULT, copy_workflow, run_snakemake
+from tests.conftest import DEFAULT, copy_workflow
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import Workflow
 
@@ -22,6 +24,7 @@ GPUS = {
 }
 NODE_OF = {"cpu": "cpu1", "a100": "a1001", "rtx3090": "rtx1"}
 TABLES = [f"results/tables/{name}.csv" for name in ("cases", "latency", "exports", "quality")]
+Started = tuple[Path, "subprocess.Popen[bytes]"]
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
 
@@ -56,7 +59,22 @@ def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def started_locally(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """The same on this machine, without the devices it lacks: it runs beside the cluster's run."""
+    folder = copy_workflow(tmp_path_factory.mktemp("local"))
+    (folder / "mine.yaml").write_text(yaml.safe_dump(short_config({})))
+    command = ["snakemake", *TABLES, "--cores", "all", "--configfile", "mine.yaml"]
+    with (folder / "snakemake.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    yield folder, process
+    process.kill()
+    process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def workflow(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, started_locally: Started
+) -> Workflow:
     """The default workflow after its run on the cluster."""
     (cluster.folder / "sacct.calls").unlink(missing_ok=True)
     workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, short_config(GPUS))
@@ -66,12 +84,10 @@ def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Work
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tables and pictures of the same on this machine, without the devices it lacks."""
-    folder = copy_workflow(tmp_path_factory.mktemp("local"))
-    (folder / "mine.yaml").write_text(yaml.safe_dump(short_config({})))
-    run = run_snakemake(folder, *TABLES, "--cores", "all", "--configfile", "mine.yaml", timeout=600)
-    assert run.returncode == 0, run.stdout + run.stderr
+def local(started_locally: Started) -> Path:
+    """The folder of the local run, after it."""
+    folder, process = started_locally
+    assert process.wait(timeout=600) == 0, (folder / "snakemake.log").read_text()[-4000:]
     return folder
 
 

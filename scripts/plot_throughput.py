@@ -54,7 +54,7 @@ def throughput_sheet(throughput: Path, published_table: Path, kinds: Mapping[str
             lambda result: (_cell(result, plain),),
             most_first=True,
         ),
-        footnote=source_note(shown, "from medians of n calls"),
+        footnote=source_note(shown, "n calls back to back"),
         missing="No case was measured, and no published campaign is shown.",
         interval="95 % interval",
     )

@@ -215,13 +215,13 @@ def source_note(results: Sequence[Result], own: str) -> str:
 
 
 def calls_note(results: Sequence[Result]) -> str:
-    """Say of how many calls the own results are medians."""
+    """Say over how many calls back to back the own images were counted."""
     counts = [int(r.numbers["n"]) for r in results if not r.published and "n" in r.numbers]
     if not counts:
         return "nothing could be timed"
     least, most = min(counts), max(counts)
     calls = plural(most, "call") if least == most else f"{least} to {most} calls"
-    return f"medians of n = {calls}"
+    return f"n = {calls} back to back"
 
 
 def _ordered(rows: Sequence[Row], order: Order, most_first: bool) -> tuple[Row, ...]:

@@ -45,13 +45,16 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
 
 def rule_seconds(metadata: Path) -> dict[str, tuple[int, float]]:
     """Return the number of jobs of each rule and the seconds that they took, the longest first."""
-    jobs: dict[str, set[tuple[float, float]]] = {}
+    jobs: dict[tuple[str, int], tuple[float, float]] = {}
     for file in metadata.iterdir():
         entry = json.loads(file.read_text(encoding="utf-8"))
-        jobs.setdefault(entry["rule"], set()).add((entry["starttime"], entry["endtime"]))
-    totals = {
-        rule: (len(ran), sum(end - begin for begin, end in ran)) for rule, ran in jobs.items()
-    }
+        job = entry["rule"], entry["job_hash"]  # one entry for each output of a job
+        begin, end = jobs.get(job, (entry["starttime"], entry["endtime"]))
+        jobs[job] = min(begin, entry["starttime"]), max(end, entry["endtime"])
+    totals: dict[str, tuple[int, float]] = {}
+    for (rule, _), (begin, end) in jobs.items():
+        count, seconds = totals.get(rule, (0, 0.0))
+        totals[rule] = count + 1, seconds + end - begin
     return dict(sorted(totals.items(), key=lambda item: -item[1][1]))
 
 

@@ -40,7 +40,8 @@ def check_config(
             in which of them a wrong key stands.
 
     Returns:
-        A deep copy in which every key that the schema knows has a value.
+        A deep copy in which every key that the schema knows has a value. Keys are in alphabetical
+        order: the order in which a user wrote them is no change, and must not look like one.
 
     Raises:
         UserError: on the first key that is unknown, missing, of the wrong type or out of range,
@@ -54,7 +55,14 @@ def check_config(
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
     _check_meaning(complete, files)
-    return complete
+    ordered: Config = _in_order(complete)
+    return ordered
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value, key=str)}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
 class _RepeatError(Exception):

@@ -141,7 +141,7 @@ def test_a_price(folder: Path) -> None:
 
 
 def test_the_gate(folder: Path) -> None:
-    assert after_config(folder, lambda c: c.update(quality_gate={"ssim": 0.5})) == AFTER_RECORDS
+    assert after_config(folder, lambda c: c.update(quality_gate={"min_ssim": 0.5})) == AFTER_RECORDS
 
 
 def test_which_published_results_are_shown(folder: Path) -> None:

@@ -183,3 +183,15 @@ def test_every_key_has_a_description(schema: dict[str, Any]) -> None:
 
     walk({k: v for k, v in schema.items() if k != "$defs"}, "")
     walk(schema["$defs"], "$defs")
+
+
+def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[str, Any]) -> None:
+    """Not even to Snakemake, which compares what it passes to a rule as text."""
+
+    def reversed_keys(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: reversed_keys(value[key]) for key in reversed(value)}
+        return [reversed_keys(item) for item in value] if isinstance(value, list) else value
+
+    there = check_config(reversed_keys(raw_config), schema, [DEFAULT])
+    assert repr(there) == repr(check_config(raw_config, schema, [DEFAULT]))

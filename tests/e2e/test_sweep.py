@@ -129,10 +129,9 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     assert records[1]["latency"] is None
 
 
-@pytest.mark.parametrize("room", [60e6, 100e6, 150e6])
-def test_the_largest_batch_runs_and_is_found_again(job: Sweep, room: float) -> None:
+def test_the_largest_batch_runs_and_is_found_again(job: Sweep) -> None:
     """The limit of the process is real: the answer was measured, and the next one up failed."""
-    budget = (memory.resident_bytes() + room) / 1e9
+    budget = (memory.resident_bytes() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (2, 4, 8)]
     run_sweep(cases, job, {cases[0].variant: 2048})
     (found,) = json.loads((job.folder / "index.json").read_text())["largest"]

@@ -67,7 +67,7 @@ def draw_images(
 if __name__ == "__main__":
     from sdbench.job import granted_bytes, logged
 
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], snakemake.output):
         draw_images(
             case=snakemake.params.case,
             runs=snakemake.params.runs,

@@ -68,7 +68,7 @@ def _identity(onnx_records: Sequence[Path]) -> str:
 if __name__ == "__main__":
     from sdbench.job import granted_bytes, logged
 
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0], snakemake.output):
         measure_sweep(
             cases=snakemake.params.cases,
             searches=snakemake.params.searches,

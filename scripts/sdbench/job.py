@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sdbench.ownership import TakenOver
 
 
 @contextlib.contextmanager
-def logged(log: str) -> Iterator[None]:
+def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
     """Send everything the job prints to `log` and to the terminal, its traceback included.
 
     The copy is made below Python, on the file descriptors, so that it holds what C libraries
@@ -23,6 +24,7 @@ def logged(log: str) -> Iterator[None]:
 
     Args:
         log: path of the rule's log file; it is replaced.
+        outputs: what a job that another has taken over waits for.
 
     Raises:
         SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
@@ -48,8 +50,10 @@ def logged(log: str) -> Iterator[None]:
             print(f"error: {error}", file=sys.stderr)
             failed = True
         except TakenOver as end:
-            # No failure: after one, this job's Snakemake would remove what its successor wrote.
+            # No failure, and no end before there is what this job should have made: its Snakemake
+            # would miss that, and remove it when its successor writes it.
             print(end, file=sys.stderr)
+            _wait_for(outputs)
         except Exception:
             traceback.print_exc()
             failed = True
@@ -61,6 +65,14 @@ def logged(log: str) -> Iterator[None]:
                 os.close(copy)
     if failed:
         sys.exit(1)
+
+
+def _wait_for(files: Iterable[str]) -> None:
+    """Wait until all files are there, a day at most; a scheduler's time limit is shorter."""
+    for _ in range(24 * 3600):
+        if all(Path(file).exists() for file in files):
+            return
+        time.sleep(1)
 
 
 def granted_bytes(resources: Any) -> int | None:

@@ -32,24 +32,27 @@ def test_it_is_no_failed_case(tmp_path: Path) -> None:
 
 
 TAKEN_OVER = """
+import threading
 from pathlib import Path
 from sdbench.job import logged
 from sdbench.ownership import claim
 
-with logged("log"):
+with logged("log", ["index"]):
     orphan = claim(Path("owner"))
     print("the orphan begins", flush=True)
     with logged("log"):
         successor = claim(Path("owner"))
         print("the successor", flush=True)
+        threading.Timer(2, lambda: Path("index").write_text("the successor's")).start()
     orphan.assert_held()
     print("the orphan goes on")
-print("no failure")
+print("no failure, and", Path("index").read_text())
 """
 
 
 def test_a_job_that_was_taken_over_ends_with_one_line_and_no_failure(tmp_path: Path) -> None:
-    """Its Snakemake would remove the output of a failed job, which is the successor's by now."""
+    """It ends when its output is there: its Snakemake would call it failed if that were missing, and
+    remove it when it comes, which is the successor's."""
     command = [sys.executable, "-c", TAKEN_OVER]
     path = {"PYTHONPATH": str(ROOT / "scripts")}
     run = subprocess.run(
@@ -59,5 +62,6 @@ def test_a_job_that_was_taken_over_ends_with_one_line_and_no_failure(tmp_path: P
     lines = [*run.stdout.splitlines(), *run.stderr.splitlines()]
     assert [line for line in lines if line.startswith("another job has taken over")]
     assert "the orphan goes on" not in lines
+    assert "no failure, and the successor's" in lines
     # And it did not write into the log of its successor.
     assert (tmp_path / "log").read_text() == "the successor\n"

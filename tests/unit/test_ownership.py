@@ -51,8 +51,8 @@ print("no failure, and", Path("index").read_text())
 
 
 def test_a_job_that_was_taken_over_ends_with_one_line_and_no_failure(tmp_path: Path) -> None:
-    """It ends when its output is there: its Snakemake would call it failed if that were missing, and
-    remove it when it comes, which is the successor's."""
+    """It ends when its output is there: its Snakemake would call a job failed that left none, and
+    remove what its successor writes then."""
     command = [sys.executable, "-c", TAKEN_OVER]
     path = {"PYTHONPATH": str(ROOT / "scripts")}
     run = subprocess.run(

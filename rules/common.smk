@@ -1,5 +1,6 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
+import functools
 import re
 import shutil
 import sys
@@ -23,6 +24,7 @@ from sdbench.cases import (
 )
 from sdbench.config import check_campaigns, check_config, load_schema, locate
 from sdbench.errors import UserError
+from sdbench.files import sha256_of_all
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources
@@ -40,9 +42,13 @@ def resource(name):
     return in_workflow(f"resources/{name}")
 
 
-def library(*names):
-    "Return modules of the library: Snakemake sees a change of a script, not of what it imports."
-    return [in_workflow(f"scripts/sdbench/{name}") for name in names]
+@functools.cache
+def code_of(*modules):
+    """
+    Return the digest of modules of the library, for the parameters of whatever computes with them.
+    Snakemake sees a change of a script, not of what it imports.
+    """
+    return sha256_of_all(WORKFLOW / "scripts/sdbench" / module for module in modules)
 
 
 def refuse(error):

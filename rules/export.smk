@@ -6,7 +6,6 @@ rule export_onnx:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        code=library("export.py", "hugging_face.py", "processes.py"),
     output:
         graphs=directory("<results>/onnx/{model}"),
         record="<results>/onnx/{model}.json",
@@ -20,6 +19,7 @@ rule export_onnx:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
+        code=code_of("export.py", "hugging_face.py", "processes.py"),
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],
     script:

@@ -2,16 +2,16 @@
 # without touching a device.
 
 # Modules that decide a figure: changing a colour draws the figures again and measures nothing.
-FRAME_CODE = library(
+FRAME_CODE = [
     "published.py",
     "tables/schemas.py",
     "figures/style.py",
     "figures/labels.py",
     "figures/frame.py",
-)
-BAR_CODE = FRAME_CODE + library("figures/results.py", "figures/panels.py")
-CURVE_CODE = FRAME_CODE + library("figures/curves.py")
-PICTURE_CODE = FRAME_CODE + library("figures/pictures.py", "figures/tiles.py")
+]
+BAR_CODE = [*FRAME_CODE, "figures/results.py", "figures/panels.py"]
+CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
+PICTURE_CODE = [*FRAME_CODE, "figures/pictures.py", "figures/tiles.py"]
 
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [
@@ -25,7 +25,6 @@ rule plot_speed:
     input:
         latency="<results>/tables/latency.csv",
         published="<results>/tables/published.csv",
-        code=BAR_CODE + library("figures/latency.py"),
         caption=caption("speed"),
     output:
         png=report(
@@ -41,6 +40,7 @@ rule plot_speed:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
@@ -51,7 +51,6 @@ rule plot_devices:
     input:
         latency="<results>/tables/latency.csv",
         published="<results>/tables/published.csv",
-        code=BAR_CODE + library("figures/latency.py"),
         caption=caption("devices"),
     output:
         png=report(
@@ -67,6 +66,7 @@ rule plot_devices:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
@@ -77,7 +77,6 @@ rule plot_memory:
     input:
         memory="<results>/tables/memory.csv",
         published="<results>/tables/published.csv",
-        code=BAR_CODE + library("figures/memory.py"),
         caption=caption("memory"),
     output:
         png=report(
@@ -93,6 +92,7 @@ rule plot_memory:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/memory.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
@@ -103,7 +103,6 @@ rule plot_throughput:
     input:
         throughput="<results>/tables/throughput.csv",
         published="<results>/tables/published.csv",
-        code=BAR_CODE,
         caption=caption("throughput"),
     output:
         png=report(
@@ -119,6 +118,7 @@ rule plot_throughput:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
@@ -129,7 +129,6 @@ rule plot_batch_throughput:
     input:
         throughput="<results>/tables/throughput.csv",
         published="<results>/tables/published.csv",
-        code=BAR_CODE + CURVE_CODE,
         caption=caption("batch_throughput"),
     output:
         png=report(
@@ -145,6 +144,7 @@ rule plot_batch_throughput:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, *CURVE_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"
@@ -154,7 +154,6 @@ rule plot_autocast_speed:
     "Draw seconds per image with and without autocast."
     input:
         latency="<results>/tables/latency.csv",
-        code=BAR_CODE + library("figures/latency.py", "figures/autocast.py"),
         caption=caption("autocast_speed"),
     output:
         png=report(
@@ -170,6 +169,7 @@ rule plot_autocast_speed:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/latency.py", "figures/autocast.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_speed.py"
@@ -179,7 +179,6 @@ rule plot_autocast_memory:
     "Draw memory with and without autocast."
     input:
         memory="<results>/tables/memory.csv",
-        code=BAR_CODE + library("figures/memory.py", "figures/autocast.py"),
         caption=caption("autocast_memory"),
     output:
         png=report(
@@ -195,6 +194,7 @@ rule plot_autocast_memory:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/memory.py", "figures/autocast.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_memory.py"
@@ -205,7 +205,6 @@ rule plot_attention:
     input:
         latency="<results>/tables/latency.csv",
         memory="<results>/tables/memory.csv",
-        code=BAR_CODE + library("figures/latency.py", "figures/memory.py"),
         caption=caption("attention"),
     output:
         png=report(
@@ -221,6 +220,7 @@ rule plot_attention:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*BAR_CODE, "figures/latency.py", "figures/memory.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_attention.py"
@@ -232,7 +232,6 @@ rule plot_quality_steps:
         quality="<results>/tables/quality.csv",
         references=REFERENCES,
         others=OTHERS,
-        code=PICTURE_CODE,
         caption=caption("quality_steps"),
     output:
         png=report(
@@ -247,6 +246,8 @@ rule plot_quality_steps:
     localrule: True
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_of(*PICTURE_CODE),
     script:
         "../scripts/plot_quality_steps.py"
 
@@ -255,7 +256,6 @@ rule plot_quality_curve:
     "Draw PSNR and SSIM against steps."
     input:
         quality="<results>/tables/quality.csv",
-        code=CURVE_CODE + library("figures/pictures.py"),
         caption=caption("quality_curve"),
     output:
         png=report(
@@ -270,6 +270,8 @@ rule plot_quality_curve:
     localrule: True
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_of(*CURVE_CODE, "figures/pictures.py"),
     script:
         "../scripts/plot_quality_curve.py"
 
@@ -280,7 +282,6 @@ rule plot_quality_panel:
         quality="<results>/tables/quality.csv",
         references=REFERENCES,
         others=OTHERS,
-        code=PICTURE_CODE,
         caption=caption("quality_panel"),
     output:
         png=report(
@@ -296,6 +297,7 @@ rule plot_quality_panel:
     conda:
         "../envs/figures.yaml"
     params:
+        code=code_of(*PICTURE_CODE),
         panel_steps=[quality_entry(other.model)["panel_step"] for _, other in COMPARED],
     script:
         "../scripts/plot_quality_panel.py"
@@ -307,7 +309,6 @@ rule plot_quality_animation:
         quality="<results>/tables/quality.csv",
         references=REFERENCES,
         others=OTHERS,
-        code=PICTURE_CODE,
         caption=caption("quality_animation"),
     output:
         gif=report(
@@ -321,5 +322,7 @@ rule plot_quality_animation:
     localrule: True
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_of(*PICTURE_CODE),
     script:
         "../scripts/plot_quality_animation.py"

@@ -73,10 +73,14 @@ def sweep_searches(wildcards):
 
 # Modules that decide what a backend computes, beside its own; and those that decide a record's
 # numbers.
-ENGINE_CODE = library(
-    "cases.py", "hugging_face.py", "backends/__init__.py", "backends/engine.py"
-)
-METER_CODE = ENGINE_CODE + library(
+ENGINE_CODE = [
+    "cases.py",
+    "hugging_face.py",
+    "backends/__init__.py",
+    "backends/engine.py",
+]
+METER_CODE = [
+    *ENGINE_CODE,
     "sweep.py",
     "measurement.py",
     "search.py",
@@ -93,20 +97,16 @@ METER_CODE = ENGINE_CODE + library(
     "meters/phases.py",
     "meters/reference.py",
     "meters/throughput.py",
-)
-DRAWING_CODE = ENGINE_CODE + library("quality.py", "meters/memory.py")
-
-
-def backend_code(wildcards):
-    return library(f"backends/{wildcards.backend}.py")
+]
+DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py"]
 
 
 def meter_code(wildcards):
-    return METER_CODE + backend_code(wildcards)
+    return code_of(*METER_CODE, f"backends/{wildcards.backend}.py")
 
 
 def drawing_code(wildcards):
-    return DRAWING_CODE + backend_code(wildcards)
+    return code_of(*DRAWING_CODE, f"backends/{wildcards.backend}.py")
 
 
 def environment_file(wildcards):

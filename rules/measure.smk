@@ -8,7 +8,6 @@ rule measure_sweep:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
         onnx=onnx_of,
-        code=meter_code,
         environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
@@ -30,6 +29,7 @@ rule measure_sweep:
         mem_mb=memory_for_device,
         runtime=growing(240),
     params:
+        code=meter_code,
         cases=sweep_cases,
         searches=sweep_searches,
         measuring=config["measuring"],

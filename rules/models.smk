@@ -6,13 +6,6 @@ rule build_model:
     input:
         architecture=architecture_file,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
-        code=library(
-            "models/architectures.py",
-            "models/folders.py",
-            "models/manifest.py",
-            "models/seeded.py",
-            "models/tokenizer.py",
-        ),
     output:
         directory("<results>/models/{model}"),
     log:
@@ -25,14 +18,21 @@ rule build_model:
         mem_mb=growing(6000),
         runtime=growing(30),
     params:
+        code=code_of(
+            "models/architectures.py",
+            "models/folders.py",
+            "models/manifest.py",
+            "models/seeded.py",
+            "models/tokenizer.py",
+        ),
         seed=lookup("models/{model}/source/seed", within=config),
     script:
         "../scripts/build_model.py"
 
 
-# No code among the inputs: repository and revision decide every byte, and a change in how they are
-# fetched is not worth fetching gigabytes again. No `retries` either: the script tries again what may
-# pass, and a licence that is not accepted is said once.
+# No `code` among the parameters: repository and revision decide every byte, and a change in how they
+# are fetched is not worth fetching gigabytes again. No `retries` either: the script tries again what
+# may pass, and a licence that is not accepted is said once.
 rule fetch_model:
     "Download a model at its pinned revision. Later rules need no network."
     output:
@@ -57,7 +57,6 @@ rule describe_model:
     input:
         model=model_folder,
         files=local_files,
-        code=library("files.py", "models/manifest.py"),
     output:
         "<results>/models/{model}.json",
     log:
@@ -66,6 +65,7 @@ rule describe_model:
     conda:
         "../envs/hub.yaml"
     params:
+        code=code_of("files.py", "models/manifest.py"),
         source=lookup("models/{model}/source", within=config),
     script:
         "../scripts/describe_model.py"

@@ -7,7 +7,6 @@ rule draw_images:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
         onnx=onnx_of,
-        code=drawing_code,
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:
@@ -27,6 +26,7 @@ rule draw_images:
         mem_mb=memory_for_device,
         runtime=growing(240),
     params:
+        code=drawing_code,
         case=drawn_case,
         runs=quality_runs,
         trajectory_steps=trajectory_steps,
@@ -39,7 +39,6 @@ rule compare_quality:
     input:
         reference=reference_pictures,
         other=f"<results>/quality/{VARIANT}.npz",
-        code=library("comparison.py"),
     output:
         table=f"<results>/quality/{VARIANT}.csv",
         pictures=directory(f"<results>/quality/{VARIANT}"),
@@ -48,5 +47,7 @@ rule compare_quality:
     localrule: True
     conda:
         "../envs/quality.yaml"
+    params:
+        code=code_of("comparison.py"),
     script:
         "../scripts/compare_quality.py"

@@ -6,14 +6,6 @@
 
 rule train_shapes:
     "Train the small Stable Diffusion that draws coloured shapes. A stopped training is carried on."
-    input:
-        code=library(
-            "shapes/networks.py",
-            "shapes/scenes.py",
-            "shapes/tokenizer.py",
-            "models/tokenizer.py",
-            "shapes/training.py",
-        ),
     output:
         model=directory("<results>/shapes/model"),
         losses="<results>/shapes/loss.csv",
@@ -28,6 +20,13 @@ rule train_shapes:
         mem_mb=3000,
         runtime=240,
     params:
+        code=code_of(
+            "shapes/networks.py",
+            "shapes/scenes.py",
+            "shapes/tokenizer.py",
+            "models/tokenizer.py",
+            "shapes/training.py",
+        ),
         seed=0,
     script:
         "../scripts/train_shapes.py"
@@ -37,7 +36,6 @@ rule plot_shapes_loss:
     "Draw the loss of the training of `shapes`."
     input:
         losses="<results>/shapes/loss.csv",
-        code=library("figures/style.py"),
     output:
         png="<results>/shapes/loss.png",
         svg="<results>/shapes/loss.svg",
@@ -46,6 +44,8 @@ rule plot_shapes_loss:
     localrule: True
     conda:
         "../envs/figures.yaml"
+    params:
+        code=code_of("figures/style.py"),
     script:
         "../scripts/plot_shapes_loss.py"
 
@@ -54,7 +54,6 @@ rule score_shapes:
     "Draw 200 captions with the bundled `shapes` at its defaults, and read the pictures back."
     input:
         model=resource("models/shapes"),
-        code=library("shapes/reader.py", "shapes/scenes.py"),
     output:
         scores="<results>/shapes/scores.json",
         sheet="<results>/shapes/pictures.png",
@@ -66,6 +65,7 @@ rule score_shapes:
         mem_mb=2000,
         runtime=30,
     params:
+        code=code_of("shapes/reader.py", "shapes/scenes.py"),
         captions=200,
         seed=0,
         # As in config/config.yaml.

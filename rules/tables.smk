@@ -17,13 +17,11 @@ TABLES = [
     "exports",
     "quality",
 ]
-TABLE_CODE = library("cases.py", "tables/rows.py", "tables/schemas.py")
+TABLE_CODE = ["cases.py", "tables/rows.py", "tables/schemas.py"]
 
 
 rule collect_cases:
     "List every cell of the matrix, those that cannot exist with the reason."
-    input:
-        code=TABLE_CODE,
     output:
         report(
             "<results>/tables/cases.csv",
@@ -36,6 +34,7 @@ rule collect_cases:
     conda:
         "../envs/tables.yaml"
     params:
+        code=code_of(*TABLE_CODE),
         rows=matrix_rows(CASES, ABSENT),
     script:
         "../scripts/collect_cases.py"
@@ -48,7 +47,6 @@ rule collect_records:
             f"<results>/records/{model}/{device}/{backend}/index.json"
             for model, device, backend in SWEEP_CASES
         ],
-        code=TABLE_CODE + library("records.py", "tables/quality.py", "comparison.py"),
     output:
         latency=report(
             "<results>/tables/latency.csv",
@@ -81,6 +79,7 @@ rule collect_records:
     conda:
         "../envs/tables.yaml"
     params:
+        code=code_of(*TABLE_CODE, "records.py", "tables/quality.py", "comparison.py"),
         prices={
             name: device["price_per_hour"]
             for name, device in config["devices"].items()
@@ -102,7 +101,6 @@ rule collect_exports:
                 )
             ),
         ),
-        code=TABLE_CODE,
     output:
         report(
             "<results>/tables/exports.csv",
@@ -114,6 +112,8 @@ rule collect_exports:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    params:
+        code=code_of(*TABLE_CODE),
     script:
         "../scripts/collect_exports.py"
 
@@ -128,7 +128,6 @@ rule collect_quality:
             "<results>/models/{model}.json",
             model=[reference.model for reference, _ in PAIRS],
         ),
-        code=TABLE_CODE,
     output:
         report(
             "<results>/tables/quality.csv",
@@ -141,6 +140,7 @@ rule collect_quality:
     conda:
         "../envs/tables.yaml"
     params:
+        code=code_of(*TABLE_CODE),
         pairs=[
             {
                 "variant": vars(other),
@@ -158,7 +158,6 @@ rule collect_published:
     input:
         literature=resource("published.csv"),
         dropped_in=DROPPED_IN,
-        code=TABLE_CODE + library("published.py"),
     output:
         report(
             "<results>/tables/published.csv",
@@ -171,6 +170,7 @@ rule collect_published:
     conda:
         "../envs/tables.yaml"
     params:
+        code=code_of(*TABLE_CODE, "published.py"),
         campaigns=config["published"],
     script:
         "../scripts/collect_published.py"
@@ -182,7 +182,6 @@ rule export_results:
         latency="<results>/tables/latency.csv",
         memory="<results>/tables/memory.csv",
         throughput="<results>/tables/throughput.csv",
-        code=TABLE_CODE + library("published.py"),
     output:
         "<results>/exported.csv",
     log:
@@ -191,6 +190,7 @@ rule export_results:
     conda:
         "../envs/tables.yaml"
     params:
+        code=code_of(*TABLE_CODE, "published.py"),
         campaign=config["campaign"],
         kinds=DEVICE_KINDS,
     script:
@@ -202,7 +202,6 @@ rule check_results:
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
-        code=library("tables/schemas.py"),
         # Last of all: a failed case must not keep the figures from being drawn.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
     output:
@@ -212,5 +211,7 @@ rule check_results:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    params:
+        code=code_of("tables/schemas.py"),
     script:
         "../scripts/check_results.py"

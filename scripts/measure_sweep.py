@@ -6,7 +6,7 @@ from typing import Any
 
 from sdbench.backends import exported_beside
 from sdbench.cases import Case, Variant, digest
-from sdbench.files import read_json, sha256, sha256_of_all
+from sdbench.files import read_json, sha256
 from sdbench.machine import identify_machine
 from sdbench.measurement import Sweep
 from sdbench.sweep import run_sweep
@@ -19,7 +19,7 @@ def measure_sweep(
     manifest: Path,
     model_folder: Path,
     onnx_records: Sequence[Path],
-    code: Sequence[Path],
+    code: str,
     environment_file: Path,
     folder: Path,
     granted_bytes: int | None = None,
@@ -34,7 +34,7 @@ def measure_sweep(
         model_folder: the model in the diffusers layout.
         onnx_records: the record of the exported networks, which lie beside it; empty where the
             backend reads none.
-        code: the modules that decide the numbers.
+        code: digest of the modules that decide the numbers.
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
@@ -48,7 +48,7 @@ def measure_sweep(
         measuring=measuring,
         decided_by={
             "model": model["digest"],
-            "code": sha256_of_all(code),
+            "code": code,
             "environment": sha256(environment_file),
             "machine": digest(identify_machine(cases[0]["device"])),
             **({"onnx": _identity(onnx_records)} if onnx_records else {}),
@@ -76,7 +76,7 @@ if __name__ == "__main__":
             manifest=Path(snakemake.input.manifest),
             model_folder=Path(snakemake.input.model),
             onnx_records=[Path(path) for path in snakemake.input.onnx],
-            code=[Path(path) for path in snakemake.input.code],
+            code=snakemake.params.code,
             environment_file=Path(snakemake.input.environment_file),
             folder=Path(snakemake.output.index).parent,
             granted_bytes=granted_bytes(snakemake.resources),

@@ -18,7 +18,7 @@ run: $(VENV)/.ready
 setup: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev lint
-	pytest
+	pytest --numprocesses=2
 
 test-fast: $(VENV)/.ready-dev
 	pytest tests/unit

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import copy
+import os
 import re
 import shutil
 import subprocess
@@ -24,8 +25,33 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("sdbench")
 
+# Threads that wait for each other by spinning keep the cores from what runs beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "config" / "config.yaml"
+
+
+SUITES = ("tests/conda", "tests/e2e", "tests/slurm")
+"""The slow ones, the slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Begin with what takes longest, and let one worker have all tests that share something slow to
+    make: an environment, a finished run, a cluster."""
+
+    def suite(item: pytest.Function) -> str:
+        return item.path.parent.relative_to(ROOT).as_posix()
+
+    def rank(item: pytest.Function) -> tuple[int, bool]:
+        slow = SUITES.index(suite(item)) if suite(item) in SUITES else len(SUITES)
+        return slow, "finished" not in item.fixturenames
+
+    items.sort(key=rank)
+    for item in items:
+        shares = "finished" in item.fixturenames or suite(item) in ("tests/conda", "tests/slurm")
+        group = suite(item) if shares else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ for whole, and an orphan does not write over its successor's records.
 Starting a job takes longer than measuring the tiny model, so that one run suffers several faults.
 """
 
-import copy
+import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from sdbench.ownership import OWNER
 from sdbench.records import read_indexed
 from tests.conftest import ROOT
 from tests.slurm.cluster import Cluster, wait_until
-from tests.slurm.conftest import INDEX, START, TINY, Workflow
+from tests.slurm.conftest import INDEX, START, Workflow
 
 
 def wait_for_records(
@@ -46,18 +47,25 @@ def check_all_there(workflow: Workflow, count: int, finished: dict[str, bytes]) 
     assert {name: after[name] for name in finished} == finished
 
 
-def measures(cluster: Cluster, job: str) -> bool:
-    """Tell whether a process of a job's script is there, whatever SLURM knows of it."""
+def measuring(cluster: Cluster, job: str) -> list[int]:
+    """Return the processes of a job's script that are there, whatever SLURM knows of them."""
+    found = []
+    own = {f"SLURM_JOB_ID={job}".encode(), f"SLURM_CONF={cluster.folder}/slurm.conf".encode()}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().split(b"\0")
             command = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        own = {f"SLURM_JOB_ID={job}".encode(), f"SLURM_CONF={cluster.folder}/slurm.conf".encode()}
         if own <= set(variables) and b"measure_sweep.py" in command:
-            return True
-    return False
+            found.append(int(process.name))
+    return found
+
+
+def signal_all(processes: list[int], what: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, what)
 
 
 def test_a_job_that_is_cancelled_and_then_killed_for_memory(tiny: Workflow) -> None:
@@ -79,37 +87,37 @@ def test_a_job_that_is_cancelled_and_then_killed_for_memory(tiny: Workflow) -> N
 
 
 def test_a_job_past_its_time_limit_and_then_a_node_that_goes_down(tiny: Workflow) -> None:
+    """Each job is frozen once it has a record: the next one finds cases to measure, however long
+    SLURM takes to miss a job."""
     cluster = tiny.cluster
-    # Long enough for a job to be missed, and another to begin, before it is through.
-    config = copy.deepcopy(TINY)
-    config["matrix"][0]["batch_sizes"] = list(range(1, 11))
-    config["measuring"]["min_duration_s"] = 6.0
-    tiny.write(config)
     snakemake = tiny.start()
     first, known = wait_for_records(tiny, snakemake, 1)
+    signal_all(measuring(cluster, first), signal.SIGSTOP)
     assert (known["memory"], known["limit"]) == ("7000M", "4:00:00")
     cluster.run("scontrol", "update", f"JobId={first}", "EndTime=now")
     wait_for_end(cluster, first, "TIMEOUT")
     finished = tiny.records()
 
     second, known = wait_for_records(tiny, snakemake, len(finished) + 1)
+    orphan = measuring(cluster, second)
+    signal_all(orphan, signal.SIGSTOP)
     assert (known["memory"], known["limit"]) == ("14000M", "8:00:00")
     cluster.kill_node(known["node"])
     wait_for_end(cluster, second, "NODE_FAIL")
     finished = tiny.records()
 
-    # The processes of the second job go on. The third runs on another node meanwhile.
-    assert measures(cluster, second)
+    # The third job runs on another node. The second goes on in the middle of it, and is too late.
+    third, _ = wait_for_records(tiny, snakemake, len(finished) + 1)
+    signal_all(orphan, signal.SIGCONT)
     assert tiny.finish(snakemake) == 0, tiny.said()
-    check_all_there(tiny, 10, finished)
-    wait_until(lambda: not measures(cluster, second), 60, "the orphan has ended")
-    folder = (tiny.folder / INDEX).parent
-    claimed = (folder / OWNER).stat().st_mtime
+    check_all_there(tiny, 4, finished)
+    wait_until(lambda: not measuring(cluster, second), 60, "the orphan has ended")
     by_job: dict[str, list[Path]] = {}
-    for path, record in read_indexed(folder / "index.json"):
+    for path, record in read_indexed(tiny.folder / INDEX):
         by_job.setdefault(record["environment"]["slurm_job"], []).append(path)
+    assert by_job.keys() == {first, second, third}
+    claimed = (tiny.folder / INDEX).with_name(OWNER).stat().st_mtime
     assert all(path.stat().st_mtime < claimed for path in by_job[second])
-    assert len(by_job) == 3
     cluster.start_node(known["node"])
     cluster.wait_for_nodes()
 

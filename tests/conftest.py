@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from sdbench.config import Config, check_config, load_schema
 
@@ -32,26 +33,16 @@ ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "config" / "config.yaml"
 
 
-SUITES = ("tests/conda", "tests/e2e", "tests/slurm")
-"""The slow ones, the slowest first."""
+class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each suite to one worker: its tests share what is slow to make, an environment, a
+    finished run or a cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Begin with what takes longest, and let one worker have all tests that share something slow to
-    make: an environment, a finished run, a cluster."""
-
-    def suite(item: pytest.Function) -> str:
-        return item.path.parent.relative_to(ROOT).as_posix()
-
-    def rank(item: pytest.Function) -> tuple[int, bool]:
-        slow = SUITES.index(suite(item)) if suite(item) in SUITES else len(SUITES)
-        return slow, "finished" not in item.fixturenames
-
-    items.sort(key=rank)
-    for item in items:
-        shares = "finished" in item.fixturenames or suite(item) in ("tests/conda", "tests/slurm")
-        group = suite(item) if shares else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SuiteScheduling:
+    return SuiteScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ include: "rules/export.smk"
 include: "rules/measure.smk"
 include: "rules/quality.smk"
 include: "rules/tables.smk"
+include: "rules/answers.smk"
 include: "rules/figures.smk"
 include: "rules/shapes.smk"
 

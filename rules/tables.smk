@@ -190,7 +190,7 @@ rule export_results:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "published.py"),
+        code=code_of(*TABLE_CODE, "published.py", "tables/joined.py"),
         campaign=config["campaign"],
         kinds=DEVICE_KINDS,
     script:
@@ -204,6 +204,7 @@ rule check_results:
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
         # Last of all: a failed case must not keep the figures from being drawn.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
+        answers=["<results>/findings.md", "<results>/tables/choices.csv"],
     output:
         "<results>/checks.txt",
     log:

@@ -11,8 +11,10 @@ from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, read_table
 
 import pandas as pd
 
-_SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
+FP32_TF32 = "fp32 (TF32 conv.)"
+"""What a published "fp32" is called whose convolutions cuDNN ran in TF32."""
 
+_SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
 MEMORY_COUNTERS = {
     "cpu": ("resident_peak_bytes", "peak resident memory of the process"),

@@ -37,11 +37,27 @@ PICTURE_FIGURES = dict.fromkeys(
     ("plot_quality_steps", "plot_quality_curve", "plot_quality_panel", "plot_quality_animation"), 1
 )
 BESIDE_PUBLISHED = dict.fromkeys(
-    ("plot_speed", "plot_devices", "plot_memory", "plot_throughput", "plot_batch_throughput"), 1
+    (
+        "plot_speed",
+        "plot_devices",
+        "plot_memory",
+        "plot_throughput",
+        "plot_batch_throughput",
+        "write_findings",
+        "rank_choices",
+    ),
+    1,
 )
-AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ENDS}
+ANSWERS = {"write_findings": 1, "rank_choices": 1}
+AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
-AFTER_PICTURES = {"compare_quality": 2, "collect_quality": 1, **PICTURE_FIGURES, **ENDS}
+AFTER_PICTURES = {
+    "compare_quality": 2,
+    "collect_quality": 1,
+    "write_findings": 1,
+    **PICTURE_FIGURES,
+    **ENDS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +158,11 @@ def test_a_price(folder: Path) -> None:
 
 def test_the_gate(folder: Path) -> None:
     assert after_config(folder, lambda c: c.update(quality_gate={"min_ssim": 0.5})) == AFTER_RECORDS
+
+
+def test_the_need(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c.update(need={"memory_gb": 8}))
+    assert jobs == {"rank_choices": 1, **ENDS}
 
 
 def test_which_published_results_are_shown(folder: Path) -> None:

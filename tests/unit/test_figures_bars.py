@@ -17,6 +17,7 @@ from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
 from sdbench.figures.panels import Sheet, draw_sheet
+from sdbench.published import FP32_TF32
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
 from tests.unit.figure_reading import bars, faults, texts
 from tests.unit.tables_factory import (
@@ -95,7 +96,7 @@ def test_own_and_published_fp32_are_not_called_the_same(tmp_path: Path) -> None:
     sheet = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
     precisions = {row.group: row.precision for row in sheet.panels[0].rows if "16" not in row.label}
     assert precisions["H100 80GB HBM3 (gpu)"] == "fp32"
-    assert precisions["A100 80GB PCIe"] == style.FP32_TF32
+    assert precisions["A100 80GB PCIe"] == FP32_TF32
     assert precisions["Quadro RTX 8000"] == "fp32"
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from sdbench.cases import ATTENTION, NONE
 from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
-from sdbench.figures.style import FP32_TF32
-from sdbench.published import Condition, condition
+from sdbench.published import FP32_TF32, Condition, condition
 
 import pandas as pd
 

@@ -4,6 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sdbench.published import FP32_TF32
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -22,9 +24,6 @@ TITLE, HEADING, TEXT, SMALL = 13.0, 10.0, 8.5, 7.5
 INK, GREY, GRID, PAPER = "#1c1c1c", "#5f5f5f", "#dddddd", "#ffffff"
 ALARM = "#a3161a"
 """Colour of a status that is not `ok`."""
-
-FP32_TF32 = "fp32 (TF32 conv.)"
-"""What a published "fp32" is called whose convolutions cuDNN ran in TF32."""
 
 PRECISIONS = {
     "fp32": "#12284c",

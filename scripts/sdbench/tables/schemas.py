@@ -282,6 +282,48 @@ PUBLISHED_KEY = ["campaign", "model", "device_name", "backend", "precision", "op
                  "batch_size", "width", "height", "steps", "scheduler", "guidance"]  # fmt: skip
 """What a row of PUBLISHED must differ in from the others of its table."""
 
+FINDINGS = _table(
+    {
+        "claim": _text(),
+        "statement": _text(),
+        "subject": _text(nullable=True),
+        "value": _number(float("-inf")),
+        "low": _number(float("-inf")),
+        "high": _number(float("-inf")),
+        "unit": _text(nullable=True),
+        "verdict": pa.Column(str, pa.Check.isin(("holds", "does not hold", "cannot be said"))),
+        "reason": _text(nullable=True),
+        "figure": _text(nullable=True),
+        "rows": _text(nullable=True),
+    }
+)
+"""Claims of the 2022 post, a row for each subject: the number from these tables with its 95 %
+interval, the machine's noise included; the verdict; the `figure` that shows it, and the tables and
+lines of its `rows`."""
+
+CHOICES = _table(
+    {
+        "rank": _count(1),
+        "origin": _text(),
+        **{name: VARIANT[name] for name in ("model", "device", "device_name", "backend")},
+        "precision": _text(),
+        "options": _text(),
+        "batch_size": _count(1),
+        **SETTINGS,
+        "latency_s": _number(),
+        "images_per_minute": _number(),
+        "memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+        "cost_per_1000_images": _number(),
+        "currency": _text(nullable=True),
+        "passes_gate": FLAG,
+        "meets": pa.Column(bool),
+        "misses": _text(nullable=True),
+    }
+)
+"""What meets the config's `need`, the fastest first, then what misses it, the nearest first and by
+how much (`misses`); ranked among what was drawn alike. `origin`: `measured`, or a campaign."""
+
 REMEDY = "delete the file and run the workflow again"
 
 

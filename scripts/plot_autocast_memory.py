@@ -5,22 +5,21 @@ from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
 from sdbench.figures.memory import GB_AXIS, MARKS, PEAK_ALLOCATED, RESIDENT, memory_cell
-from sdbench.figures.panels import Sheet, draw_sheet, source_note
+from sdbench.figures.panels import Sheet, save_sheet, source_note
 from sdbench.figures.results import Result, measured
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, read_table
 
 
-def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], png: Path, svg: Path) -> None:
+def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], files: Files) -> None:
     """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
 
     Args:
         memory: table of schema MEMORY.
         kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        files: written.
     """
-    save_figure(draw_sheet(autocast_memory_sheet(memory, kinds)), png, svg)
+    save_sheet(autocast_memory_sheet(memory, kinds), files)
 
 
 def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -55,6 +54,5 @@ if __name__ == "__main__":
         plot_autocast_memory(
             Path(snakemake.input.memory),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

@@ -15,12 +15,12 @@ from sdbench.figures.memory import (
 )
 from sdbench.figures.panels import (
     Sheet,
-    draw_sheet,
     make_panels,
+    save_sheet,
     source_note,
 )
 from sdbench.figures.results import Result, measured, plainest, published
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, PUBLISHED, read_table
 
 
@@ -28,8 +28,7 @@ def plot_memory(
     memory: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
 
@@ -37,10 +36,9 @@ def plot_memory(
         memory: table of schema MEMORY.
         published_table: table of schema PUBLISHED, what is shown beside.
         kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        files: written.
     """
-    save_figure(draw_sheet(memory_sheet(memory, published_table, kinds)), png, svg)
+    save_sheet(memory_sheet(memory, published_table, kinds), files)
 
 
 def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -95,6 +93,5 @@ if __name__ == "__main__":
             Path(snakemake.input.memory),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

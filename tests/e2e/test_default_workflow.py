@@ -149,11 +149,12 @@ def test_every_picture_is_kept_with_its_difference(folder: Path) -> None:
     assert len(list((kept / "runs").glob("*.png"))) == 12
 
 
-def test_every_figure_is_there_twice(folder: Path) -> None:
+def test_every_figure_is_there_in_all_its_forms(folder: Path) -> None:
     figures = folder / "results/figures"
     pngs = {path.stem for path in figures.glob("*.png")}
-    assert pngs == {path.stem for path in figures.glob("*.svg")}
-    assert len(pngs) == 11
+    for kind in ("svg", "csv"):
+        assert pngs == {path.stem for path in figures.glob(f"*.{kind}")}
+    assert len(pngs) == 15
     assert (figures / "quality_animation.gif").stat().st_size > 10_000
 
 

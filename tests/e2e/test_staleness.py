@@ -29,6 +29,10 @@ BAR_FIGURES = dict.fromkeys(
         "plot_autocast_speed",
         "plot_autocast_memory",
         "plot_attention",
+        "plot_parts",
+        "plot_cold_start",
+        "plot_speed_quality",
+        "plot_cost",
     ),
     1,
 )

@@ -25,6 +25,7 @@ from sdbench.figures.labels import (
 )
 from sdbench.figures.results import Result, setting_label
 
+import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,6 +42,10 @@ _BAR = 0.66
 
 FAILS_GATE = "fails the quality gate"
 """What stands behind a bar whose picture strayed too far for its speed to count."""
+
+DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
+        "words"]  # fmt: skip
+"""Columns of the table behind a sheet."""
 
 Order = Literal["own first", "ranked"]
 
@@ -80,12 +85,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots."""
+    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
+    gives all columns one scale."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     log: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,10 @@ def missing_cell(result: Result) -> Cell:
     return Cell(None, status_label(result.status, result.reason))
 
 
+NOTHING = Cell(None, "")
+"""A column that has nothing to add to what the one before says."""
+
+
 def value_text(result: Result, value: float, unit: str = "") -> str:
     """Return a value of a result with its unit, with no more digits than are known."""
     digits = published_number(value) if result.published else number(value)
@@ -135,6 +146,7 @@ def make_panels(
     most_first: bool = False,
     pale: Callable[[Result], bool] = lambda result: False,
     log: bool = False,
+    shared: bool = False,
 ) -> list[Panel]:
     """Sort results into panels: one for each condition, heading and kind of device.
 
@@ -150,6 +162,7 @@ def make_panels(
         most_first: whether the most is the best, and not the least.
         pale: whether the bar of a result is drawn pale.
         log: whether the axes are logarithmic.
+        shared: whether all columns have one scale.
     """
 
     def where(result: Result) -> tuple[object, ...]:
@@ -166,7 +179,7 @@ def make_panels(
         ]
         title = panel_title(members, heading(members[0]), kinds_apart)
         ordered = _ordered(rows, order, most_first)
-        panels.append(Panel(title, columns(members[0]), ordered, log))
+        panels.append(Panel(title, columns(members[0]), ordered, log, shared))
     return panels
 
 
@@ -194,6 +207,41 @@ def draw_sheet(sheet: Sheet) -> Figure:
     """Draw a sheet; nothing is left out, and nothing overlaps however much it holds."""
     with style.styled():
         return _draw(sheet)
+
+
+def save_sheet(sheet: Sheet, files: style.Files) -> None:
+    """Draw a sheet, and write it with its numbers."""
+    style.save_figure(draw_sheet(sheet), sheet_data(sheet), files)
+
+
+def sheet_data(sheet: Sheet) -> pd.DataFrame:
+    """Return what a sheet shows, a row for each number, marks included.
+
+    `value`, `low` and `high` are in the unit that `measure` names; `words` stand behind a bar, or
+    in its place.
+    """
+    names = dict(sheet.marks)
+    data = []
+    for panel in sheet.panels:
+        for row in panel.rows:
+            where = {
+                "panel": panel.title,
+                "device": row.group,
+                "setting": row.label,
+                "precision": row.precision,
+                "published": row.published,
+            }
+            for column, cell in zip(panel.columns, row.cells, strict=True):
+                if cell == NOTHING:
+                    continue
+                number = {"value": cell.value, "low": cell.low, "high": cell.high}
+                words = f"{cell.text} {cell.extra}".strip()
+                data.append({**where, "measure": column, **number, "words": words})
+                data += [
+                    {**where, "measure": f"{column}: {names.get(mark, mark)}", "value": value}
+                    for mark, value in cell.marks
+                ]
+    return pd.DataFrame(data, columns=DATA)
 
 
 def source_note(results: Sequence[Result], own: str) -> str:
@@ -322,7 +370,7 @@ def _draw_panel(
         axes.set_yticks([])
         axes.set_xlabel(label)
         _set_scale(axes, panel, column, wide)
-        _draw_rows(axes, panel, column)
+        _draw_rows(axes, panel, column, wide + gap)
         if column == 0:
             _draw_names(frame.figure, axes, panel, left - _GAP)
 
@@ -376,29 +424,37 @@ def _centres(rows: Sequence[Row], top: float) -> list[tuple[Row, float]]:
     return placed
 
 
-def _draw_rows(axes: Axes, panel: Panel, column: int) -> None:
+def _draw_rows(axes: Axes, panel: Panel, column: int, pitch: float) -> None:
     at = 0.0
     for rows in _groups(panel):
         for row, centre in _centres(rows, at):
-            _draw_cell(axes, panel, row, row.cells[column], centre)
+            cell = row.cells[column]
+            if cell.value is None:
+                after = itertools.takewhile(lambda c: c == NOTHING, row.cells[column + 1 :])
+                _draw_words(axes, cell.text, centre, pitch * (1 + len(list(after))) - 0.35)
+            else:
+                _draw_cell(axes, panel, row, cell, centre)
         at += _group_height(rows) + _GROUP_GAP
 
 
+def _draw_words(axes: Axes, words: str, y: float, wide: float) -> None:
+    """Write why there is no number, `wide` inches wide at most: over columns that are empty too."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.text(
+        float(axes.get_position().x0) + 4 / 72 / style.WIDTH,
+        y,
+        style.fit(words, style.TEXT, wide),
+        transform=blended_transform_factory(figure.transFigure, axes.transData),
+        va="center_baseline",
+        color=style.ALARM,
+        style="italic",
+        bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5},
+    )
+
+
 def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None:
-    if cell.value is None:
-        start = axes.get_xlim()[0]
-        wide = float(axes.get_position().width) * style.WIDTH
-        axes.annotate(
-            style.fit(cell.text, style.TEXT, wide - 0.15),
-            (start, y),
-            (4, 0),
-            textcoords="offset points",
-            va="center_baseline",
-            color=style.ALARM,
-            style="italic",
-            annotation_clip=False,
-        )
-        return
+    assert cell.value is not None
     dark = style.colour(row.precision)
     hollow = row.published or row.pale
     if panel.log:
@@ -473,7 +529,8 @@ def _cell_text_width(cell: Cell) -> float:
 
 def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
     """Choose limits that leave room for the text behind every bar."""
-    cells = [row.cells[column] for row in panel.rows]
+    shown = slice(None) if panel.shared else slice(column, column + 1)
+    cells = [cell for row in panel.rows for cell in row.cells[shown]]
     drawn = [cell for cell in cells if cell.value is not None]
     axes.grid(axis="y", visible=False)
     if not drawn or max(cell.end for cell in drawn) <= 0:

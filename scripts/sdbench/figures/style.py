@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdbench.published import FP32_TF32
 
@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import pandas as pd
 from matplotlib import colors, rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -124,7 +125,26 @@ def fit(text: str, size: float, width: float) -> str:
     return wrap(text, size, width - text_width(" …", size)).split("\n")[0] + " …"
 
 
-def save_figure(figure: Figure, png: Path, svg: Path) -> None:
+class Files(NamedTuple):
+    """What a figure is written as: twice as a picture, and the numbers that it shows as a table."""
+
+    png: Path
+    svg: Path
+    csv: Path
+
+    @classmethod
+    def of(cls, output: Any) -> "Files":
+        """Return the files that a rule names `png`, `svg` and `csv`."""
+        return cls(Path(output.png), Path(output.svg), Path(output.csv))
+
+
+def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:
+    """Write a figure and the numbers in it; the same figure gives the same bytes."""
+    save_pictures(figure, files.png, files.svg)
+    data.to_csv(files.csv, index=False)
+
+
+def save_pictures(figure: Figure, png: Path, svg: Path) -> None:
     """Write a figure as PNG and SVG; the same figure gives the same bytes."""
     with styled():
         figure.savefig(png, metadata={"Software": None})

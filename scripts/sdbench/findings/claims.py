@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdbench.cases import AUTOCAST, NONE
-from sdbench.figures.labels import backend_label, device_label
+from sdbench.figures.labels import ATTENTION, backend_label, device_label
 from sdbench.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, Row, exact, judge, ratio
 from sdbench.published import Condition, condition, model_family
 
@@ -145,7 +145,7 @@ def onnxruntime_on_cpu(tables: Tables) -> Iterator[Finding]:
         elif verdict == FAILS:
             reason += "; both libraries have changed since 2022"
         yield Finding(
-            f"{_subject(onnx)} against PyTorch with {base['attention']} attention",
+            f"{_subject(onnx)} against PyTorch with {ATTENTION[base['attention']]}",
             verdict,
             reason,
             estimate,

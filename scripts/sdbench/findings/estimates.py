@@ -53,6 +53,9 @@ def ratio(above: Row, below: Row, column: str) -> Estimate:
     return Estimate(value, value / reach, value * reach)
 
 
+FEWEST = 6
+"""Timed calls from which a median has an interval, as in the tables."""
+
 _ENDS = {
     "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),
     "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
@@ -67,7 +70,7 @@ def _half(row: Row, column: str) -> float | None:
     if low and high:
         return math.log(high / low) / 2
     q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))
-    if q1 and q3 and row.get("n"):
+    if q1 and q3 and (row.get("n") or 0) >= FEWEST:
         # The notch of McGill, Tukey and Larsen 1978: a median's interval from its quartiles.
         return 1.57 * float(q3 - q1) / math.sqrt(row["n"]) / float(row[column])
     return None

@@ -114,6 +114,7 @@ FIGURES = [
     "autocast_speed.png",
     "autocast_memory.png",
     "attention.png",
+    "limit.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

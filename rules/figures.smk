@@ -226,6 +226,34 @@ rule plot_attention:
         "../scripts/plot_attention.py"
 
 
+rule plot_limit:
+    "Draw how much of its device each way of running uses."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        caption=caption("limit"),
+    output:
+        png=report(
+            "<results>/figures/limit.png",
+            category="Speed",
+            caption="../report/limit.rst",
+            labels={
+                "shows": "share of the device's ceiling",
+                "by": "device and precision",
+            },
+        ),
+        svg="<results>/figures/limit.svg",
+    log:
+        "<logs>/plot_limit.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_limit.py"
+
+
 rule plot_quality_steps:
     "Draw strips of pictures over steps: reference, others and differences."
     input:

@@ -118,6 +118,7 @@ FIGURES = [
     "cold_start.png",
     "speed_quality.png",
     "cost.png",
+    "limit.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

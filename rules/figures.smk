@@ -338,6 +338,35 @@ rule plot_cost:
         "../scripts/plot_cost.py"
 
 
+rule plot_limit:
+    "Draw how much of its device each way of running uses."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        caption=caption("limit"),
+    output:
+        png=report(
+            "<results>/figures/limit.png",
+            category="Speed",
+            caption="../report/limit.rst",
+            labels={
+                "shows": "share of the device's ceiling",
+                "by": "device and precision",
+            },
+        ),
+        svg="<results>/figures/limit.svg",
+        csv="<results>/figures/limit.csv",
+    log:
+        "<logs>/plot_limit.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_limit.py"
+
+
 rule plot_quality_steps:
     "Draw strips of pictures over steps: reference, others and differences."
     input:

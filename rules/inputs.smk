@@ -98,6 +98,19 @@ METER_CODE = [
     "meters/reference.py",
     "meters/throughput.py",
 ]
+CEILING_CODE = [
+    *ENGINE_CODE,
+    "backends/pytorch.py",
+    "limits.py",
+    "measurement.py",
+    "processes.py",
+    "devices.py",
+    "machine.py",
+    "nvml.py",
+    "meters/ceilings.py",
+    "meters/contention.py",
+    "meters/latency.py",
+]
 DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py"]
 
 
@@ -107,6 +120,11 @@ def meter_code(wildcards):
 
 def drawing_code(wildcards):
     return code_of(*DRAWING_CODE, f"backends/{wildcards.backend}.py")
+
+
+def measured_entry(wildcards):
+    "What of a device's entry in the config can move a measurement."
+    return measured_device(device_of(wildcards))
 
 
 def environment_file(wildcards):

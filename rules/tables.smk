@@ -13,6 +13,7 @@ TABLES = [
     "memory",
     "throughput",
     "largest",
+    "ceilings",
     "noise",
     "exports",
     "quality",
@@ -41,12 +42,20 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of latency, memory, throughput, largest batch and noise from the records."
+    "Make the tables of latency, memory, throughput, largest batch, ceilings and noise."
     input:
         indexes=[
             f"<results>/records/{model}/{device}/{backend}/index.json"
             for model, device, backend in SWEEP_CASES
         ],
+        ceilings=collect(
+            "<results>/ceilings/{device}.json",
+            device=list(dict.fromkeys(device for _, device, _ in SWEEP_CASES)),
+        ),
+        operations=collect(
+            "<results>/operations/{model}.json",
+            model=list(dict.fromkeys(model for model, _, _ in SWEEP_CASES)),
+        ),
     output:
         latency=report(
             "<results>/tables/latency.csv",
@@ -68,6 +77,11 @@ rule collect_records:
             category="Tables",
             caption="../report/largest.rst",
         ),
+        ceilings=report(
+            "<results>/tables/ceilings.csv",
+            category="Tables",
+            caption="../report/ceilings.rst",
+        ),
         noise=report(
             "<results>/tables/noise.csv",
             category="Tables",
@@ -79,7 +93,13 @@ rule collect_records:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "records.py", "tables/quality.py", "comparison.py"),
+        code=code_of(
+            *TABLE_CODE,
+            "limits.py",
+            "records.py",
+            "tables/quality.py",
+            "comparison.py",
+        ),
         prices={
             name: device["price_per_hour"]
             for name, device in config["devices"].items()

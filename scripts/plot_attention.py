@@ -17,8 +17,15 @@ from sdbench.figures.panels import (
     save_sheet,
     source_note,
 )
-from sdbench.figures.results import ATTENTION_ORDER, Result, measured, ratio_text, without_attention
-from sdbench.figures.style import PRECISIONS, Files
+from sdbench.figures.results import (
+    ATTENTION_ORDER,
+    Result,
+    measured,
+    precision_rank,
+    ratio_text,
+    without_attention,
+)
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, MEMORY, read_table
 
 _NAMES = {"sdpa": "SDPA"}
@@ -89,12 +96,11 @@ def compared(results: Sequence[Result]) -> list[Result]:
     for result in single:
         kinds_of.setdefault(_without_backend(result), set()).add(result.attention)
     devices = list(dict.fromkeys(r.device for r in single))
-    precisions = list(PRECISIONS)
     return sorted(
         (r for r in single if len(kinds_of[_without_backend(r)]) > 1),
         key=lambda r: (
             devices.index(r.device),
-            precisions.index(r.precision) if r.precision in precisions else len(precisions),
+            precision_rank(r),
             ATTENTION_ORDER.index(r.attention),
         ),
     )

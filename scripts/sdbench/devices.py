@@ -6,7 +6,7 @@ from typing import Any
 from sdbench import nvml
 from sdbench.backends.engine import Engine, gpu_uuid
 from sdbench.cases import Case
-from sdbench.machine import cpu_mhz
+from sdbench.machine import cpu_mhz, cpu_name
 from sdbench.meters.contention import busy_cores
 from sdbench.meters.energy import Counter, rapl_energy_j
 
@@ -15,8 +15,8 @@ import torch
 
 def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
     """Return the device and the switches that are in force, as they are, not as they were asked."""
-    facts: dict[str, Any] = {
-        "threads": torch.get_num_threads(),
+    return {
+        **describe_device(engine.device),
         "switches": {
             "weights_dtype": str(engine.dtype).removeprefix("torch."),
             "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
@@ -25,10 +25,16 @@ def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
             **engine.switches,
         },
     }
-    if engine.device.type == "cuda":
-        properties = torch.cuda.get_device_properties(engine.device)
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Return the threads of each operation on the CPU, the device's name, and of a GPU what its
+    driver says."""
+    facts: dict[str, Any] = {"threads": torch.get_num_threads(), "device_name": cpu_name()}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
         facts["device_name"] = properties.name
-        facts["gpu"] = nvml.describe_gpu(gpu_uuid(engine.device)) | {
+        facts["gpu"] = nvml.describe_gpu(gpu_uuid(device)) | {
             "memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,

@@ -114,6 +114,27 @@ def test_throughput_is_images_over_the_time_of_its_own_calls(
     assert set(table[table["largest"]]["batch_size"]) == {1, 8}
 
 
+def test_every_case_that_ran_is_held_against_its_ceiling(
+    folder: Path, measured: list[dict[str, Any]]
+) -> None:
+    found = read_table(folder / "results/tables/ceilings.csv", schemas.CEILINGS)
+    ceilings = found.set_index("precision")["tflops"]
+    assert ceilings["fp32"] > 0
+    assert (ceilings["bf16"] > 0) == HAS_BF16
+    assert (found[found["operation"] == "memory copy"]["gb_per_s"] > 0.1).all()
+    for name, schema in (("latency", schemas.LATENCY), ("throughput", schemas.THROUGHPUT)):
+        table = read_table(folder / f"results/tables/{name}.csv", schema)
+        table = table[table["status"] == "ok"]
+        assert len(table) == len(measured)
+        assert (table["tflop_per_image"] == table["tflop_per_image"].iloc[0]).all()
+        halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
+        own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)
+        assert (table["ceiling_tflops"] == own).all()
+        assert table["ceiling_share"].to_numpy() == pytest.approx(table["tflops"] / own)
+        # What this processor does in a second, not a thousand times as much or as little.
+        assert table["ceiling_share"].between(0.005, 1.5).all()
+
+
 def test_exports_agree_with_pytorch(folder: Path) -> None:
     table = read_table(folder / "results/tables/exports.csv", schemas.EXPORTS)
     assert set(table["network"]) == {"text_encoder", "unet", "vae_decoder"}
@@ -154,7 +175,7 @@ def test_every_figure_is_there_in_all_its_forms(folder: Path) -> None:
     pngs = {path.stem for path in figures.glob("*.png")}
     for kind in ("svg", "csv"):
         assert pngs == {path.stem for path in figures.glob(f"*.{kind}")}
-    assert len(pngs) == 15
+    assert len(pngs) == 16
     assert (figures / "quality_animation.gif").stat().st_size > 10_000
 
 

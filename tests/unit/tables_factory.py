@@ -95,6 +95,17 @@ def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> d
     }
 
 
+def limited_row(base: dict[str, Any], share: float, **changes: Any) -> dict[str, Any]:
+    """Return a row of THROUGHPUT that reached `share` of a ceiling of 0.2 TFLOP/s."""
+    limits = {
+        "tflop_per_image": 0.01,
+        "tflops": share * 0.2,
+        "ceiling_tflops": 0.2,
+        "ceiling_share": share,
+    }
+    return throughput_row(base, 60 * share * 0.2 / 0.01, **{**limits, **changes})
+
+
 def failed_row(base: dict[str, Any], status: str, **changes: Any) -> dict[str, Any]:
     """Return a row without numbers (of any table of cases)."""
     return {**base, "status": status, "reason": f"because of {status}", **changes}

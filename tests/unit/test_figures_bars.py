@@ -14,6 +14,7 @@ from plot_autocast_speed import autocast_speed_sheet
 from plot_cold_start import cold_start_sheet
 from plot_cost import cost_sheet
 from plot_devices import devices_sheet
+from plot_limit import limit_sheet
 from plot_memory import memory_sheet
 from plot_parts import parts_sheet
 from plot_speed import plot_speed, speed_sheet
@@ -21,10 +22,10 @@ from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
-from sdbench.figures.panels import Sheet, draw_sheet
+from sdbench.figures.panels import Panel, Sheet, draw_sheet
 from sdbench.published import FP32_TF32
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
-from tests.unit.figure_reading import bars, faults, texts
+from tests.unit.figure_reading import bars, faults, points, texts
 from tests.unit.tables_factory import (
     KINDS,
     SD_V1,
@@ -32,6 +33,7 @@ from tests.unit.tables_factory import (
     failed_row,
     figure_files,
     latency_row,
+    limited_row,
     published,
     throughput_row,
     write_rows,
@@ -259,6 +261,48 @@ def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
     assert {row.cells[1].text for row in panel.rows} == {"memory: not recorded"}
 
 
+def limit_panel(rows: Rows, folder: Path) -> Panel:
+    (panel,) = limit_sheet(write_rows(rows, folder / "t.csv", THROUGHPUT), KINDS).panels
+    return panel
+
+
+def test_limit_has_a_bar_for_each_way_and_a_dot_for_each_batch_size(tmp_path: Path) -> None:
+    bf16 = {**SHAPES, "precision": "bf16"}
+    rows = [
+        limited_row(bf16, 0.125),
+        limited_row(SHAPES, 0.25, batch_size=1),
+        limited_row(SHAPES, 0.75, batch_size=2),
+        limited_row(SHAPES, 0.5, batch_size=4),
+        failed_row(SHAPES, "oom", batch_size=8),
+        limited_row({**SHAPES, "options": "autocast"}, 0.375, passes_gate=False),
+    ]
+    panel = limit_panel(rows, tmp_path)
+    assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16"]
+    cells = [row.cells[0] for row in panel.rows]
+    assert [cell.value for cell in cells] == [75.0, 37.5, 12.5]
+    assert cells[0].marks == (("o", 25.0), ("o", 75.0), ("o", 50.0))
+    assert (cells[0].text, cells[0].extra) == ("75 %", "0.150 of 0.200 TFLOP/s, batch 2")
+    assert cells[1].extra.endswith("fails the quality gate")
+    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    assert [bar.get_width() for bar in bars(axes)] == [75.0, 37.5, 12.5]
+    ceilings = [line for line in axes.lines if set(points(line)[0]) == {100.0}]
+    assert len(ceilings) == 3
+    assert axes.get_xlim()[1] > 100
+
+
+def test_limit_shows_more_than_the_ceiling_where_that_was_measured(tmp_path: Path) -> None:
+    panel = limit_panel([limited_row(SHAPES, 1.5)], tmp_path)
+    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    assert bars(axes)[0].get_width() == 150.0 < axes.get_xlim()[1]
+
+
+def test_limit_says_where_no_ceiling_was_measured(tmp_path: Path) -> None:
+    unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, tflops=0.05)
+    panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
+    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no ceiling was measured"
+    assert panel.rows[1].cells[0].value is None
+
+
 SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
         write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
@@ -268,6 +312,9 @@ SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     ),
     "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
         write_rows(rows, folder / "t.csv", THROUGHPUT), published(campaigns), kinds
+    ),
+    "limit": lambda rows, folder, campaigns, kinds: limit_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
     ),
     "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
         write_rows(rows, folder / "t.csv", MEMORY), published(campaigns), kinds
@@ -315,6 +362,8 @@ def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
         return memory_row(base, 6.0)
     if name in ("throughput", "cost"):
         return throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
+    if name == "limit":
+        return limited_row(base, 0.4)
     return latency_row(base, 4.0)
 
 
@@ -342,7 +391,17 @@ def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
     assert faults(draw_sheet(sheet)) == []
 
 
-FORTY = ["speed", "devices", "throughput", "memory", "parts", "cold_start", "speed_quality", "cost"]
+FORTY = [
+    "speed",
+    "devices",
+    "throughput",
+    "memory",
+    "limit",
+    "parts",
+    "cold_start",
+    "speed_quality",
+    "cost",
+]
 
 
 @pytest.mark.parametrize("name", FORTY)

@@ -24,6 +24,7 @@ def test_the_default_runs_every_stage(folder: Path) -> None:
     jobs = planned(folder)
     assert jobs["measure_sweep"] == 2
     assert jobs["export_onnx"] == 1
+    assert jobs["measure_ceilings"] == jobs["count_operations"] == 1
     assert jobs["draw_images"] == 3
     assert jobs["compare_quality"] == 2
     for rule in (
@@ -47,6 +48,8 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
         "describe_model",
         "export_onnx",
         "measure_sweep",
+        "measure_ceilings",
+        "count_operations",
         "collect_records",
         "collect_published",
         "plot_throughput",
@@ -82,6 +85,25 @@ def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
     jobs = planned(folder, "--configfile", "config/presets/lambda-2022.yaml")
     assert jobs["fetch_model"] == 1
     assert jobs["measure_sweep"] == 3
+
+
+def test_each_device_of_the_matrix_has_its_ceilings_once(folder: Path) -> None:
+    """Whatever it measures there; a device that is in no matrix has none."""
+    block = {
+        "model": "shapes",
+        "devices": ["cpu", "other"],
+        "backends": ["pytorch", "onnxruntime"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    config = {
+        "devices": {name: {"kind": "cpu"} for name in ("other", "unused")},
+        "matrix": [block],
+        "quality": [],
+    }
+    jobs = planned(folder, "--configfile", write_config(folder, config))
+    assert (jobs["measure_sweep"], jobs["measure_ceilings"]) == (4, 2)
+    assert jobs["count_operations"] == 1
 
 
 BAD = [

@@ -100,6 +100,12 @@ def gpu_uuid(device: torch.device) -> str:
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
     return int(case.device["threads"]) or len(os.sched_getaffinity(0))
@@ -208,8 +214,7 @@ class Engine:
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[None]:

@@ -44,7 +44,7 @@ def computes_natively(dtype: torch.dtype) -> bool:
     return torch.backends.mkldnn.is_available() and bool(supported[dtype]())  # type: ignore[no-untyped-call]
 
 
-def _refuse_emulation(dtype: torch.dtype) -> None:
+def refuse_emulation(dtype: torch.dtype) -> None:
     """Refuse a half precision that PyTorch would emulate: correct, and several times slower.
 
     Raises:
@@ -66,7 +66,7 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
         autocast = HALF[device.type] if dtype == torch.float32 else dtype
     computed = autocast or dtype
     if device.type == "cpu" and computed != torch.float32:
-        _refuse_emulation(computed)
+        refuse_emulation(computed)
     torch.set_num_threads(threads(case))
     # Nothing switches itself on: PyTorch would let cuDNN use TF32 in what is called fp32.
     matmul = "tf32" if variant.precision == "tf32" else "ieee"

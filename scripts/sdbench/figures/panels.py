@@ -86,13 +86,17 @@ class Row:
 @dataclass(frozen=True)
 class Panel:
     """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
-    gives all columns one scale."""
+    gives all columns one scale.
+
+    `full`: where nothing is left to gain; each row marks it, and what is written stands beyond.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     log: bool = False
     shared: bool = False
+    full: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ class Sheet:
     """A whole figure.
 
     `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
-    what is shown in words where there is no panel, `solid` and `pale` what such bars are.
+    what is shown in words where there is no panel, `full` what the line is that panels mark,
+    `solid` and `pale` what such bars are.
     """
 
     title: str
@@ -110,6 +115,7 @@ class Sheet:
     missing: str
     interval: str = ""
     marks: tuple[tuple[str, str], ...] = ()
+    full: str = ""
     solid: str = "measured here"
     pale: str = ""
 
@@ -147,6 +153,7 @@ def make_panels(
     pale: Callable[[Result], bool] = lambda result: False,
     log: bool = False,
     shared: bool = False,
+    full: float = 0.0,
 ) -> list[Panel]:
     """Sort results into panels: one for each condition, heading and kind of device.
 
@@ -163,6 +170,7 @@ def make_panels(
         pale: whether the bar of a result is drawn pale.
         log: whether the axes are logarithmic.
         shared: whether all columns have one scale.
+        full: where the axes mark that nothing is left to gain; 0 marks nothing.
     """
 
     def where(result: Result) -> tuple[object, ...]:
@@ -179,7 +187,7 @@ def make_panels(
         ]
         title = panel_title(members, heading(members[0]), kinds_apart)
         ordered = _ordered(rows, order, most_first)
-        panels.append(Panel(title, columns(members[0]), ordered, log, shared))
+        panels.append(Panel(title, columns(members[0]), ordered, log, shared, full))
     return panels
 
 
@@ -506,14 +514,16 @@ def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None
             markeredgecolor=style.PAPER,
             markeredgewidth=0.7,
         )
-    axes.annotate(
-        cell.text, (cell.end, y), (6, 0), textcoords="offset points", va="center_baseline"
-    )
+    if panel.full:
+        half = _ROW / 2
+        axes.plot([panel.full] * 2, [y - half, y + half], color=style.INK, linewidth=1.2)
+    end = max(cell.end, panel.full)
+    axes.annotate(cell.text, (end, y), (6, 0), textcoords="offset points", va="center_baseline")
     if cell.extra:
         after = 6 + 72 * style.text_width(cell.text, style.TEXT) + 6
         axes.annotate(
             cell.extra,
-            (cell.end, y),
+            (end, y),
             (after, 0),
             textcoords="offset points",
             va="center_baseline",
@@ -537,7 +547,9 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         return
-    room = [(cell.end, max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn]
+    room = [
+        (max(cell.end, panel.full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn
+    ]
     if panel.log:
         ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in drawn]
         start = math.log10(min(ends)) - 0.12
@@ -550,9 +562,16 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        axes.set_xlim(0, max(end / share for end, share in room))
+        stop = max(end / share for end, share in room)
+        axes.set_xlim(0, stop)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(max(3, int(wide * 1.6)), steps=[1, 2, 5]))
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        if panel.full:
+            # Beyond it there is text, and nothing to measure.
+            axes.xaxis.set_major_locator(
+                ticker.FixedLocator([panel.full * i / 4 for i in range(5)])
+            )
+            axes.xaxis.get_label().set_x(panel.full / 2 / stop)
 
 
 def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
@@ -598,6 +617,8 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
         handles.append(mark)
     if sheet.interval and any(cell.low is not None for cell in cells):
         handles.append(Whisker([], [], label=sheet.interval))
+    if sheet.full and any(panel.full for panel in sheet.panels) and drawn(published=False):
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.2, label=sheet.full))
     used = {marker for cell in cells for marker, _ in cell.marks}
     handles += [
         Line2D(

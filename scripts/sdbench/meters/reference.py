@@ -1,5 +1,6 @@
 """A small fixed piece of work whose only purpose is to show how steady a machine is."""
 
+from sdbench.backends.engine import synchronize
 from sdbench.meters.latency import time_call
 
 import torch
@@ -23,11 +24,7 @@ def time_reference(device: torch.device) -> list[float]:
         for _ in range(3):
             torch.nn.functional.conv2d(picture, kernel, padding=1)
 
-    def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
     with torch.inference_mode():
         for _ in range(3):
             work()
-        return [time_call(work, synchronize) for _ in range(CALLS)]
+        return [time_call(work, lambda: synchronize(device)) for _ in range(CALLS)]

@@ -6,6 +6,7 @@ A table is validated against its schema when it is written and when a figure rea
 from pathlib import Path
 
 from sdbench.errors import UserError
+from sdbench.limits import COPY, PRODUCT
 
 import pandas as pd
 import pandera.pandas as pa
@@ -60,6 +61,17 @@ that measured it, as in the table of that name. `psnr_db`, `ssim`: the picture a
 the fp32 picture of PyTorch from the same latents, where the matrix has that; `passes_gate`: whether
 it keeps the config's `quality_gate`. Empty for seeded weights, whose pictures mean nothing."""
 
+LIMITS = {
+    "tflop_per_image": _number(),
+    "tflops": _number(),
+    "ceiling_tflops": _number(),
+    "ceiling_share": _number(),
+}
+"""`tflop_per_image`: 10^12 floating-point operations of one picture, of all networks together;
+`tflops`: those done in a second; `ceiling_tflops`: what the fastest matrix product reached on the
+same device in the same precision (that of autocast, under autocast), as in the table of ceilings;
+`ceiling_share`: the second by the third. The last two are empty where no ceiling was measured."""
+
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),
     "reason": _text(nullable=True),
@@ -113,6 +125,7 @@ LATENCY = _table(
         "vae_decoder_s": _number(),
         "step_s": _number(),
         "unet_evaluations": _count(),
+        **LIMITS,
         **CIRCUMSTANCES,
     },
     CASE_KEY,
@@ -148,6 +161,7 @@ THROUGHPUT = _table(
         "images_per_minute_ci_high": _number(),
         "largest": pa.Column(bool),
         "best": pa.Column(bool),
+        **LIMITS,
         **CIRCUMSTANCES,
         "energy_j_per_image": _number(),
         "energy_source": _text(nullable=True),
@@ -179,6 +193,26 @@ LARGEST = _table(
 )
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
+
+CEILINGS = _table(
+    {
+        "device": _text(),
+        "device_name": _text(nullable=True),
+        "threads": _count(1),
+        "operation": pa.Column(str, pa.Check.isin((PRODUCT, COPY))),
+        "precision": _text(nullable=True),
+        **STATUS,
+        "n": _count(1),
+        "side": _count(1),
+        "tflops": _number(),
+        "gb_per_s": _number(),
+        "contended": FLAG,
+    },
+    ["device", "operation", "precision"],
+)
+"""The best of `n` samples of each device: of products of square matrices of several sizes in each
+precision, 10^12 operations a second, `side` being that of the best; and of a copy within its
+memory, 10^9 bytes a second, those read plus those written."""
 
 NOISE = _table(
     {

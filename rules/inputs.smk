@@ -76,6 +76,10 @@ def sweep_searches(wildcards):
 ENGINE_CODE = [
     "cases.py",
     "hugging_face.py",
+    "kinds.py",
+    "machine.py",
+    "nvml.py",
+    "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
 ]
@@ -87,8 +91,7 @@ METER_CODE = [
     "processes.py",
     "records.py",
     "devices.py",
-    "machine.py",
-    "nvml.py",
+    "models/manifest.py",
     "meters/contention.py",
     "meters/energy.py",
     "meters/largest_batch.py",
@@ -96,9 +99,10 @@ METER_CODE = [
     "meters/memory.py",
     "meters/phases.py",
     "meters/reference.py",
+    "meters/resident.py",
     "meters/throughput.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py"]
+DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
 
 
 def meter_code(wildcards):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sdbench
-from sdbench.published import MEMORY_COUNTERS
+from sdbench.kinds import KINDS
 from sdbench.tables.schemas import (
     CASE_KEY,
     LATENCY,
@@ -33,7 +33,7 @@ def export_results(
         memory: table of schema MEMORY, of the same cases.
         throughput: table of schema THROUGHPUT, of the same cases.
         campaign: the name under which the rows are known.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         table: written.
     """
     rows = read_table(latency, LATENCY)
@@ -50,10 +50,11 @@ def export_results(
     # Strict: where TF32 was let in, the precision is called tf32.
     rows["tf32_convolutions"] = False
     rows["memory_bytes"] = None
-    for kind, (column, name) in MEMORY_COUNTERS.items():
-        own = (rows["device_kind"] == kind) & rows[column].notna()
+    for name, kind in KINDS.items():
+        column, counter = kind.memory_counter
+        own = (rows["device_kind"] == name) & rows[column].notna()
         rows.loc[own, "memory_bytes"] = rows.loc[own, column]
-        rows.loc[own, "memory_counter"] = name
+        rows.loc[own, "memory_counter"] = counter
     write_table(rows[[c for c in PUBLISHED.columns if c in rows]], table, PUBLISHED)
     print(f"{len(rows)} rows in {table}: put it into another workflow's resources/")
 

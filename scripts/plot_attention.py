@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.figures.labels import TIMES, backend_label
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.memory import counted, memory_cell, peak_counter
+from sdbench.figures.memory import AXES, counted, memory_cell, peak_counter
 from sdbench.figures.panels import (
     Cell,
     Sheet,
@@ -31,7 +31,7 @@ def plot_attention(
     Args:
         latency: table of schema LATENCY.
         memory: table of schema MEMORY.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         png: written.
         svg: written.
     """
@@ -71,7 +71,7 @@ def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sh
             shown,
             lambda r: (
                 "seconds per image",
-                "peak GB above load" if r.kind == "cpu" else "peak GB allocated",
+                AXES[peak_counter(r)],
             ),
             cells,
             label=_label,

@@ -16,7 +16,7 @@ def plot_autocast_speed(latency: Path, kinds: Mapping[str, str], png: Path, svg:
 
     Args:
         latency: table of schema LATENCY.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         png: written.
         svg: written.
     """

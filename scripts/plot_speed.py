@@ -27,7 +27,7 @@ def plot_speed(
     Args:
         latency: table of schema LATENCY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         png: written.
         svg: written.
     """

@@ -77,9 +77,11 @@ def is_gpu_model(promised: str, found: str) -> bool:
     `NVIDIA A100`.
 
     Args:
-        promised: a device's `gpu_model`.
+        promised: a device's `gpu_model`; empty takes any.
         found: the name that the driver gives the GPU.
     """
+    if not promised:
+        return True
     parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
     spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     other = [word for word in words if word in VARIANTS and word not in "".join(parts)]

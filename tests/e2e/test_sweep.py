@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, measurement, nvml, platforms, search
+from sdbench import backends, machine, measurement, nvml, platforms, processes, search
 from sdbench.backends.engine import Engine, check_images, load_scheduler
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
@@ -23,6 +23,7 @@ from sdbench.measurement import Sweep
 from sdbench.meters import memory, resident
 from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import count_weights
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.ownership import OWNER, TakenOver, claim
@@ -526,3 +527,99 @@ def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(
     sampler = load_scheduler(model, scheduler)
     sampler.set_timesteps(20)
     assert len(sampler.timesteps) == evaluations
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
+    """Have the device be one with memory of its own, and let nothing be loaded."""
+
+    def load(*_: Any) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (free, total))
+    monkeypatch.setattr(backends, "load", load)
+
+
+def test_a_device_too_small_for_the_weights_is_found_before_loading(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=1_000_000)
+    run_sweep([make_case(1), make_case(2)], job, {})
+    weights = 4 * count_weights(job.model_folder)
+    assert weights > 1_000_000
+    for record in indexed(job):
+        assert record["status"] == "oom"
+        numbers = f"the weights take {weights / 1e9:.3g} GB, and the GPU has 0.001 GB"
+        assert record["reason"] == f"out of memory: {numbers}"
+        assert record["environment"]["device_name"]
+
+
+def test_memory_that_another_process_holds_is_an_error_and_tried_again(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=10**12)
+    monkeypatch.setattr(platforms.Cpu, "others", lambda *_: [{"pid": 7, "bytes": 10**12}])
+    run_sweep([make_case(1)], job, {})
+    (record,) = indexed(job)
+    assert record["status"] == "error"
+    assert record["reason"].endswith(
+        "of the GPU's 1e+03 GB 0.0009 GB are free: process 7 holds the rest"
+    )
+    assert record["contention"]["contended"]
+    monkeypatch.undo()
+    run_sweep([make_case(1)], job, {})
+    assert statuses(job) == ["ok"]
+
+
+def record_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each record say which process measured it."""
+    describe = machine.describe_machine
+    monkeypatch.setattr(
+        measurement, "describe_machine", lambda device: describe(device) | {"pid": os.getpid()}
+    )
+
+
+LOST = "CUDA error: unspecified launch failure"
+
+
+def test_after_a_gpu_was_lost_the_rest_is_measured_in_a_fresh_process(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure: Measure = measurement._measure
+
+    def lose_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            raise torch.AcceleratorError(LOST)
+        return measure(engine, case, *args)
+
+    record_processes(monkeypatch)
+    monkeypatch.setattr(measurement, "_measure", lose_at_two)
+    # A lost device cannot be asked for anything.
+    monkeypatch.setattr(measurement, "empty_allocator", lambda _: os.abort())
+    run_sweep([make_case(n) for n in (1, 2, 3)], job, {})
+    assert statuses(job) == ["ok", "error", "ok"]
+    first, lost, last = indexed(job)
+    assert lost["reason"] == f"AcceleratorError: {LOST}"
+    pids = [record["environment"]["pid"] for record in (first, lost, last)]
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_gpu_that_is_lost_for_good_costs_each_case_a_row(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any) -> None:
+        raise torch.AcceleratorError(LOST)
+
+    record_processes(monkeypatch)
+    monkeypatch.setattr(backends, "load", load)
+    run_sweep([make_case(n) for n in (1, 2)], job, {})
+    assert statuses(job) == ["error", "error"]
+    assert len({record["environment"]["pid"] for record in indexed(job)}) == 2
+
+
+def test_cases_are_measured_in_a_process_that_is_no_fork(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Mac, whose GPU cannot be used in a fork."""
+    monkeypatch.setattr(processes, "START", "spawn")
+    run_sweep([make_case(1)], job, {})
+    assert statuses(job) == ["ok"]

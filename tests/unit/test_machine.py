@@ -18,6 +18,9 @@ from sdbench.machine import (
     ("promised", "found"),
     [
         ("", "Tesla T4"),
+        ("", "NVIDIA GeForce RTX 3090 Ti"),
+        ("", "NVIDIA GeForce RTX 4070 Laptop GPU"),
+        ("max1550", "Intel(R) Data Center GPU Max 1550"),
         ("a100", "NVIDIA A100-SXM4-40GB"),
         ("A100", "NVIDIA A100-SXM4-40GB"),
         ("a100_80gb", "NVIDIA A100 80GB PCIe"),

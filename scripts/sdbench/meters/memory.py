@@ -69,14 +69,18 @@ def refuse_too_large(weights_bytes: int, device: torch.device) -> None:
     if info is None:
         return
     free, total = info
-    wanted = f"the weights take {weights_bytes / 1e9:.2f} GB"
+    wanted = f"the weights take {_gigabytes(weights_bytes)}"
     if weights_bytes > total:
-        raise TooSmallError(f"{wanted}, and the GPU has {total / 1e9:.2f} GB")
+        raise TooSmallError(f"{wanted}, and the GPU has {_gigabytes(total)}")
     if weights_bytes > free:
         raise ContentionError(
-            f"{wanted}, and of the GPU's {total / 1e9:.2f} GB {free / 1e9:.2f} GB are free: "
+            f"{wanted}, and of the GPU's {_gigabytes(total)} {_gigabytes(free)} are free: "
             f"{_holders(device)} the rest"
         )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
 
 
 def _holders(device: torch.device) -> str:

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import socket
+import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,10 @@ def cpu_name() -> str:
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return told.stdout.strip() or platform.machine()
     return platform.processor() or platform.machine()
 
 

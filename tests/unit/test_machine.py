@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sdbench import kinds
+from sdbench import kinds, machine
 from sdbench.machine import (
     describe_machine,
     identify_machine,
@@ -123,3 +123,14 @@ def test_where_the_system_does_not_tell_pytorch_is_asked_later(
 def test_a_gpu_has_its_name_when_it_is_in_use() -> None:
     assert describe_machine({"kind": "cpu"})["device_name"]
     assert describe_machine({"kind": "cuda"})["device_name"] is None
+
+
+def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its GPU has no name of its own before it is in use, and belongs to the chip."""
+    told = subprocess.CompletedProcess([], 0, stdout="Apple M2 Max\n")
+    monkeypatch.setattr(machine, "_read", lambda _: None)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: told)
+    found = identify_machine({"kind": "mps"})
+    assert (found["cpu"], found["gpus"]) == ("Apple M2 Max", ["Apple"])

@@ -25,6 +25,7 @@ from sdbench.cases import (
 from sdbench.config import check_campaigns, check_config, load_schema, locate
 from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
+from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources

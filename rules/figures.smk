@@ -3,6 +3,7 @@
 
 # Modules that decide a figure: changing a colour draws the figures again and measures nothing.
 FRAME_CODE = [
+    "kinds.py",
     "published.py",
     "tables/schemas.py",
     "figures/style.py",

@@ -76,6 +76,10 @@ def sweep_searches(wildcards):
 ENGINE_CODE = [
     "cases.py",
     "hugging_face.py",
+    "kinds.py",
+    "machine.py",
+    "nvml.py",
+    "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
 ]
@@ -87,8 +91,7 @@ METER_CODE = [
     "processes.py",
     "records.py",
     "devices.py",
-    "machine.py",
-    "nvml.py",
+    "models/manifest.py",
     "meters/contention.py",
     "meters/energy.py",
     "meters/largest_batch.py",
@@ -96,22 +99,20 @@ METER_CODE = [
     "meters/memory.py",
     "meters/phases.py",
     "meters/reference.py",
+    "meters/resident.py",
     "meters/throughput.py",
 ]
 CEILING_CODE = [
     *ENGINE_CODE,
-    "backends/pytorch.py",
     "limits.py",
     "measurement.py",
     "processes.py",
     "devices.py",
-    "machine.py",
-    "nvml.py",
     "meters/ceilings.py",
     "meters/contention.py",
     "meters/latency.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py"]
+DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
 
 
 def meter_code(wildcards):

@@ -18,7 +18,7 @@ TABLES = [
     "exports",
     "quality",
 ]
-TABLE_CODE = ["cases.py", "tables/rows.py", "tables/schemas.py"]
+TABLE_CODE = ["cases.py", "kinds.py", "tables/rows.py", "tables/schemas.py"]
 
 
 rule collect_cases:

@@ -25,7 +25,7 @@ def export_results(
         memory: table of schema MEMORY, of the same cases.
         throughput: table of schema THROUGHPUT, of the same cases.
         campaign: the name under which the rows are known.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         table: written.
     """
     rows = join_tables(latency, memory, throughput, kinds)

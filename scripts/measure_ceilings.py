@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import threads, torch_device
-from sdbench.backends.pytorch import WEIGHTS
+from sdbench.backends.engine import WEIGHTS, threads, torch_device
 from sdbench.cases import NONE, Case, Variant, why_absent
 from sdbench.devices import describe_device, look_around
 from sdbench.files import write_json
@@ -56,8 +55,9 @@ def measure_ceilings(
             "device": name,
             "contention": facts.get("contention"),
             "environment": {
-                **describe_machine(),
-                **(facts.get("environment") or {"device_name": None, "threads": None}),
+                **describe_machine(device),
+                "threads": None,
+                **(facts.get("environment") or {}),
             },
             "ceilings": rows,
         },
@@ -74,7 +74,8 @@ def _measure(send: Callable[[Any], None], cases: list[Case], contention: Mapping
         device = torch_device(cases[0])
         torch.set_num_threads(threads(cases[0]))
         seen = watch(lambda: look_around(device), contention)
-        send({"contention": seen, "environment": describe_device(device)})
+        facts = {"threads": torch.get_num_threads(), **describe_device(device)}
+        send({"contention": seen, "environment": facts})
     except Exception as error:
         failure = classify(error)
         send({})

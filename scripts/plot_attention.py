@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.figures.labels import TIMES, backend_label
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.memory import counted, memory_cell, peak_counter
+from sdbench.figures.memory import AXES, counted, memory_cell, peak_counter
 from sdbench.figures.panels import (
     NOTHING,
     Cell,
@@ -37,7 +37,7 @@ def plot_attention(latency: Path, memory: Path, kinds: Mapping[str, str], files:
     Args:
         latency: table of schema LATENCY.
         memory: table of schema MEMORY.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     save_sheet(attention_sheet(latency, memory, kinds), files)
@@ -78,7 +78,7 @@ def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sh
             shown,
             lambda r: (
                 "seconds per image",
-                "peak GB above load" if r.kind == "cpu" else "peak GB allocated",
+                AXES[peak_counter(r)],
             ),
             cells,
             label=_label,

@@ -16,7 +16,7 @@ def plot_autocast_speed(latency: Path, kinds: Mapping[str, str], files: Files) -
 
     Args:
         latency: table of schema LATENCY.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     save_sheet(autocast_speed_sheet(latency, kinds), files)

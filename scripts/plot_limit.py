@@ -25,7 +25,7 @@ def plot_limit(throughput: Path, kinds: Mapping[str, str], files: Files) -> None
 
     Args:
         throughput: table of schema THROUGHPUT.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     save_sheet(limit_sheet(throughput, kinds), files)

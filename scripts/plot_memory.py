@@ -8,10 +8,10 @@ from sdbench.figures.memory import (
     AFTER_RUN,
     GB_AXIS,
     MARKS,
-    PEAK_ALLOCATED,
     PUBLISHED_AFTER_RUN,
     RESIDENT,
     memory_cell,
+    whole_counter,
 )
 from sdbench.figures.panels import (
     Sheet,
@@ -35,7 +35,7 @@ def plot_memory(
     Args:
         memory: table of schema MEMORY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     save_sheet(memory_sheet(memory, published_table, kinds), files)
@@ -66,9 +66,9 @@ def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) 
 
 def _counters(result: Result) -> list[Result]:
     """Return the result once for each counter that has a panel."""
-    if result.kind == "cpu":
-        return [replace(result, counter=RESIDENT)]
-    return [replace(result, counter=counter) for counter in (PEAK_ALLOCATED, AFTER_RUN)]
+    whole = whole_counter(result)
+    counters = (whole,) if whole == RESIDENT else dict.fromkeys((whole, AFTER_RUN))
+    return [replace(result, counter=counter) for counter in counters]
 
 
 def _with_counter(results: Sequence[Result]) -> list[Result]:

@@ -26,7 +26,7 @@ def plot_speed(
     Args:
         latency: table of schema LATENCY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     save_sheet(speed_sheet(latency, published_table, kinds), files)

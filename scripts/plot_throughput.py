@@ -29,7 +29,7 @@ def plot_throughput(
     Args:
         throughput: table of schema THROUGHPUT.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
     sheet = throughput_sheet(throughput, published_table, kinds)

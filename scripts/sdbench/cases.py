@@ -11,10 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdbench.kinds import KINDS
+
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
-SWITCHES = (AUTOCAST, *ATTENTION, "vae-slicing", "channels-last")
+TENSORRT = "tensorrt"
+"""Switch of ONNX Runtime: its TensorRT provider in place of its CUDA one."""
+SWITCHES = (AUTOCAST, *ATTENTION, "vae-slicing", "channels-last", TENSORRT)
 """Every switch, in the order in which a set of them is written."""
 NONE = "none"
 
@@ -130,13 +134,17 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     attention = [s for s in variant.switches if s in ATTENTION]
     if len(attention) > 1:
         return f"{' and '.join(attention)} exclude each other"
-    if variant.precision == "tf32" and kind == "cpu":
-        return "TF32 is a mode of CUDA tensor cores; a CPU has none"
+    if variant.precision == "tf32" and KINDS[kind].no_tf32:
+        return KINDS[kind].no_tf32
+    if variant.backend != "onnxruntime" and TENSORRT in variant.switches:
+        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
     if variant.backend == "onnxruntime":
-        if variant.switches:
-            return (
-                f"{variant.switches[0]} is a switch of PyTorch; onnxruntime has none of that name"
-            )
+        foreign = [switch for switch in variant.switches if switch != TENSORRT]
+        if foreign:
+            return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
+        if variant.options not in KINDS[kind].providers:
+            wanted = f" with {variant.options}" if variant.switches else ""
+            return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
         if variant.precision not in ("fp32", "tf32"):
             return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     if AUTOCAST in variant.switches and variant.precision == "tf32":

@@ -8,6 +8,7 @@ from typing import Any
 
 from sdbench.cases import parse_options, quality_reference, why_absent
 from sdbench.errors import UserError
+from sdbench.kinds import KINDS
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -118,11 +119,11 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
         )
     for name, device in complete["devices"].items():
-        if device["kind"] == "cpu" and device["gpu_model"]:
+        if device["gpu_model"] and not KINDS[device["kind"]].is_gpu:
             raise UserError(
                 f"{locate(['devices', name, 'gpu_model'], files)}: found "
-                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on kind `cuda`: "
-                "change the kind or remove the model"
+                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on a GPU, such as "
+                "kind `cuda`: change the kind or remove the model"
             )
     for i, entry in enumerate(complete["quality"]):
         reference = quality_reference(entry)

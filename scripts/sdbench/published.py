@@ -16,12 +16,6 @@ FP32_TF32 = "fp32 (TF32 conv.)"
 
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
-MEMORY_COUNTERS = {
-    "cpu": ("resident_peak_bytes", "peak resident memory of the process"),
-    "cuda": ("peak_allocated_bytes", "peak allocated by torch"),
-}
-"""Kind of device -> the counter that tells its rows apart best: column of MEMORY, and its name."""
-
 
 def read_published(path: Path, remedy: str) -> pd.DataFrame:
     """Read a table of schema PUBLISHED.

@@ -45,6 +45,8 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
     broken = [r["reason"] for r in records.values() if r["status"] in ("error", "unsupported")]
     if broken:
         found["reason"] = broken[0]
+    elif runs and _peak(records[runs]["memory"]) is None:
+        found["reason"] = "the device has no counter of memory to search by"
     elif runs < cap:
         try:
             found |= _search(cases[0], cap, records, sweep)
@@ -109,7 +111,7 @@ def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
         return budget
     memory = record["memory"]
     # What the driver counts for this process and torch's allocator does not: the CUDA context.
-    other = (memory["nvml_process_bytes"] or 0) - memory["reserved_after_run_bytes"]
+    other = (memory["nvml_process_bytes"] or 0) - (memory["reserved_after_run_bytes"] or 0)
     return int(record["environment"]["gpu"]["memory_bytes"] - max(0, other))
 
 
@@ -117,4 +119,6 @@ def _peak(memory: Mapping[str, int | None] | None) -> int | None:
     """Return the bytes that decide whether a batch fits, of what `measure_memory` counted."""
     if memory is None:
         return None
-    return memory.get("peak_reserved_bytes") or memory.get("resident_peak_bytes")
+    # Where no peak is counted, what the allocator holds after the call has to do.
+    counters = ("peak_reserved_bytes", "resident_peak_bytes", "reserved_after_run_bytes")
+    return next((memory[counter] for counter in counters if memory.get(counter)), None)

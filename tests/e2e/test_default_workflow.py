@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
-from sdbench.backends.pytorch import computes_natively
+from sdbench.platforms import computes_natively
 from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
@@ -44,7 +43,7 @@ def measured(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if record["status"] == "ok"]
 
 
-HAS_BF16 = computes_natively(torch.bfloat16)
+HAS_BF16 = computes_natively("bf16")
 """Without, bf16 and autocast to it are rows with status `unsupported`."""
 
 

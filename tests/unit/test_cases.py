@@ -152,6 +152,18 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("onnxruntime", "fp32", "none", "cpu", None),
         ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
         ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "tensorrt", "cuda", None),
+        ("onnxruntime", "tf32", "tensorrt", "cuda", None),
+        ("onnxruntime", "fp16", "tensorrt", "cuda", "exported in fp32"),
+        ("onnxruntime", "fp32", "tensorrt", "cpu", "kind cpu with tensorrt"),
+        ("onnxruntime", "fp32", "none", "mps", "kind mps"),
+        ("onnxruntime", "fp32", "none", "xpu", "kind xpu"),
+        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of PyTorch"),
+        ("pytorch", "fp32", "tensorrt", "cuda", "provider of onnxruntime"),
+        ("pytorch", "tf32", "none", "mps", "TF32"),
+        ("pytorch", "tf32", "none", "xpu", "TF32"),
+        ("pytorch", "bf16", "autocast", "mps", None),
+        ("pytorch", "fp16", "channels-last", "xpu", None),
     ],
 )
 def test_absence_has_its_reason(

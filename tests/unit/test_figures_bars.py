@@ -22,6 +22,7 @@ from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
+from sdbench.figures.memory import AFTER_RUN
 from sdbench.figures.panels import Panel, Sheet, draw_sheet
 from sdbench.published import FP32_TF32
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
@@ -192,6 +193,27 @@ def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
     assert sum(row.published for row in after.rows) == 12
     assert [row.cells[0].value for row in resident.rows] == [5.0]
     assert dict(resident.rows[0].cells[0].marks) == pytest.approx({"o": 3.0})
+
+
+def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(
+    tmp_path: Path,
+) -> None:
+    kinds = {"gpu": "cuda", "mac": "mps", "arc": "xpu"}
+    mac = {**SD_V1, "device": "mac", "device_name": "Apple M2", "reserved_after_run_bytes": 7e9}
+    rows = [memory_row(SD_V1, 6.0), mac, memory_row({**SD_V1, "device": "arc"}, 5.0)]
+    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
+    panels = memory_sheet(table, published([]), kinds).panels
+    assert [panel.title.partition(":")[0] for panel in panels] == [
+        *["GPU"] * 2,
+        "Apple GPU",
+        *["Intel GPU"] * 2,
+    ]
+    (row,) = panels[2].rows
+    assert panels[2].title.endswith(AFTER_RUN)
+    assert row.cells[0].value == pytest.approx(7.0)
+    latency = write_rows([latency_row(mac, 9.0)], tmp_path / "latency.csv", LATENCY)
+    sheet = devices_sheet(latency, published(LAMBDA), kinds)
+    assert any("Apple M2" in row.group for panel in sheet.panels for row in panel.rows)
 
 
 def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:

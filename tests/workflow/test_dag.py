@@ -81,6 +81,30 @@ def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
     assert jobs["check_results"] == 1
 
 
+def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> None:
+    """Each is a device and a job of its own, and a job takes every core that Snakemake has."""
+    devices = {
+        "first": {"kind": "cuda"},
+        "second": {"kind": "cuda", "index": 1},
+        "arc": {"kind": "xpu"},
+    }
+    block = {
+        "model": "shapes",
+        "devices": list(devices),
+        "backends": ["pytorch"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
+    target = "results/tables/latency.csv"
+    run = run_snakemake(folder, "-n", "--cores", "4", "--configfile", name, "--", target)
+    jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert "threads: 4" in job
+        assert "gpu=1" in job
+
+
 def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
     jobs = planned(folder, "--configfile", "config/presets/lambda-2022.yaml")
     assert jobs["fetch_model"] == 1

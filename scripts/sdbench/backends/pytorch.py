@@ -2,27 +2,24 @@
 
 from pathlib import Path
 
-from sdbench.backends.engine import Engine, load_scheduler, threads, torch_device
+from sdbench.backends.engine import (
+    WEIGHTS,
+    Engine,
+    load_scheduler,
+    refuse_emulation,
+    threads,
+    torch_device,
+)
 from sdbench.cases import AUTOCAST, Case
-from sdbench.errors import UnsupportedError
 from sdbench.hugging_face import diffusers
+from sdbench.kinds import KINDS
+from sdbench.platforms import platform_of
 
 import torch
 
 attention_processor = diffusers.models.attention_processor
 
-WEIGHTS = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-}
-"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
-
 PAGE_BYTES = 4096
-
-HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}
-"""What autocast computes in around fp32 weights, as PyTorch's own default has it."""
 
 
 def _read_weights(pipeline: diffusers.StableDiffusionPipeline) -> None:
@@ -35,38 +32,14 @@ def _read_weights(pipeline: diffusers.StableDiffusionPipeline) -> None:
             weights.flatten()[:: PAGE_BYTES // weights.element_size()].sum()
 
 
-def computes_natively(dtype: torch.dtype) -> bool:
-    """Tell whether this processor has kernels for a half precision, as PyTorch's oneDNN sees it."""
-    supported = {
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }
-    return torch.backends.mkldnn.is_available() and bool(supported[dtype]())  # type: ignore[no-untyped-call]
-
-
-def refuse_emulation(dtype: torch.dtype) -> None:
-    """Refuse a half precision that PyTorch would emulate: correct, and several times slower.
-
-    Raises:
-        UnsupportedError: if the processor has no kernels for it.
-    """
-    if not computes_natively(dtype):
-        raise UnsupportedError(
-            f"this processor has no instructions for {str(dtype).removeprefix('torch.')}: PyTorch "
-            "would emulate it, several times slower than fp32"
-        )
-
-
 def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     """Load a variant; see `sdbench.backends.load`. `onnx_folder` is not read."""
     variant, device = case.variant, torch_device(case)
-    dtype = WEIGHTS[variant.precision]
-    autocast = None
+    dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:
-        autocast = HALF[device.type] if dtype == torch.float32 else dtype
-    computed = autocast or dtype
-    if device.type == "cpu" and computed != torch.float32:
-        refuse_emulation(computed)
+        arithmetic = platform_of(device).half if dtype == torch.float32 else variant.precision
+        autocast = WEIGHTS[arithmetic]
+    refuse_emulation(arithmetic, device)
     torch.set_num_threads(threads(case))
     # Nothing switches itself on: PyTorch would let cuDNN use TF32 in what is called fp32.
     matmul = "tf32" if variant.precision == "tf32" else "ieee"
@@ -95,7 +68,7 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     if "channels-last" in variant.switches:
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
-    if device.type == "cpu":
+    if not KINDS[device.type].is_gpu:
         _read_weights(pipeline)
     switches = {
         "fp32_precision_matmul": torch.backends.cuda.matmul.fp32_precision,

@@ -15,7 +15,6 @@ from typing import Literal
 from sdbench.figures import style
 from sdbench.figures.frame import MARGIN, Frame, Whisker, draw_frame, heading_height, words_height
 from sdbench.figures.labels import (
-    KINDS,
     condition_label,
     listing,
     number,
@@ -24,6 +23,7 @@ from sdbench.figures.labels import (
     status_label,
 )
 from sdbench.figures.results import Result, setting_label
+from sdbench.kinds import KINDS
 
 import pandas as pd
 from matplotlib import ticker
@@ -163,7 +163,7 @@ def make_panels(
         cells: what a result shows in each column.
         label: what a row is called, given the results in its panel.
         heading: what the title of a panel says beside its condition.
-        kinds_apart: whether CPUs and GPUs have panels of their own.
+        kinds_apart: whether CPUs and each kind of GPU have panels of their own.
         order: `own first`: own devices in the order of the table, then the published ones from best
             to worst; `ranked`: all from best to worst.
         most_first: whether the most is the best, and not the least.
@@ -200,7 +200,7 @@ def panel_title(members: Sequence[Result], heading: str = "", kinds_apart: bool 
     first = members[0]
     title = condition_label(first.condition)
     if kinds_apart:
-        title = f"{KINDS[first.kind]}: {title}"
+        title = f"{KINDS[first.kind].label}: {title}"
     if heading:
         title += f" — {heading}"
     if all(r.published for r in members):

@@ -69,7 +69,7 @@ def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
 
     Args:
         table: of schema LATENCY, MEMORY or THROUGHPUT.
-        kinds: device name -> `cpu` or `cuda`, as in the config.
+        kinds: device name -> its kind, such as `cuda`, as in the config.
     """
     return [
         Result(

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sdbench.backends.engine import synchronize
-from sdbench.backends.pytorch import WEIGHTS, refuse_emulation
-from sdbench.errors import UnsupportedError
+from sdbench.backends.engine import WEIGHTS, refuse_emulation
 from sdbench.meters.latency import time_call
+from sdbench.platforms import platform_of
 
 import torch
 
@@ -22,9 +21,6 @@ SAMPLES, DURATION_S = 10, 1.0
 """Samples of each size: at least so many, which fill at least so many seconds."""
 COPIED_BYTES = 2**29
 """Far more than caches hold."""
-
-AMPERE = 8
-"""The compute capability from which NVIDIA's GPUs have TF32 and bf16."""
 
 
 def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
@@ -40,7 +36,7 @@ def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
         UnsupportedError: if the device would emulate the precision.
     """
     dtype = WEIGHTS[precision]
-    _refuse_emulation_on(device, precision)
+    refuse_emulation(precision, device)
     torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
     generator = torch.Generator(device).manual_seed(0)
     samples: dict[int, list[float]] = {}
@@ -80,7 +76,7 @@ def _sample(call: Callable[[], object], device: torch.device) -> list[float]:
     """Return the seconds of each call, after one that is not counted."""
 
     def wait() -> None:
-        synchronize(device)
+        platform_of(device).synchronize(device)
 
     times: list[float] = []
     with torch.inference_mode():
@@ -88,15 +84,3 @@ def _sample(call: Callable[[], object], device: torch.device) -> list[float]:
         while len(times) < SAMPLES or sum(times) < DURATION_S:
             times.append(time_call(call, wait))
     return times
-
-
-def _refuse_emulation_on(device: torch.device, precision: str) -> None:
-    if device.type == "cpu" and precision != "fp32":
-        refuse_emulation(WEIGHTS[precision])
-    if device.type == "cuda" and precision in ("tf32", "bf16"):
-        properties = torch.cuda.get_device_properties(device)
-        if properties.major < AMPERE:
-            raise UnsupportedError(
-                f"{properties.name} has compute capability {properties.major}.{properties.minor}; "
-                f"{precision} comes with {AMPERE}.0"
-            )

@@ -1,7 +1,7 @@
 """A small fixed piece of work whose only purpose is to show how steady a machine is."""
 
-from sdbench.backends.engine import synchronize
 from sdbench.meters.latency import time_call
+from sdbench.platforms import platform_of
 
 import torch
 
@@ -24,7 +24,10 @@ def time_reference(device: torch.device) -> list[float]:
         for _ in range(3):
             torch.nn.functional.conv2d(picture, kernel, padding=1)
 
+    def synchronize() -> None:
+        platform_of(device).synchronize(device)
+
     with torch.inference_mode():
         for _ in range(3):
             work()
-        return [time_call(work, lambda: synchronize(device)) for _ in range(CALLS)]
+        return [time_call(work, synchronize) for _ in range(CALLS)]

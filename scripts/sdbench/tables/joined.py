@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sdbench.published import MEMORY_COUNTERS
+from sdbench.kinds import KINDS
 from sdbench.tables.schemas import CASE_KEY, LATENCY, MEMORY, THROUGHPUT, read_table
 
 import pandas as pd
@@ -32,8 +32,9 @@ def join_tables(
     rows["device_kind"] = rows["device"].map(dict(kinds))
     rows["memory_bytes"] = None
     rows["memory_counter"] = None
-    for kind, (column, name) in MEMORY_COUNTERS.items():
-        own = (rows["device_kind"] == kind) & rows[column].notna()
+    for name, kind in KINDS.items():
+        column, counter = kind.memory_counter
+        own = (rows["device_kind"] == name) & rows[column].notna()
         rows.loc[own, "memory_bytes"] = rows.loc[own, column]
-        rows.loc[own, "memory_counter"] = name
+        rows.loc[own, "memory_counter"] = counter
     return rows

@@ -6,6 +6,7 @@ A table is validated against its schema when it is written and when a figure rea
 from pathlib import Path
 
 from sdbench.errors import UserError
+from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
 import pandas as pd
@@ -285,7 +286,7 @@ PUBLISHED = _table(
         "source": _text(),
         "model": _text(),
         "device_name": _text(),
-        "device_kind": pa.Column(str, pa.Check.isin(("cpu", "cuda"))),
+        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
         "backend": _text(),
         "backend_version": _text(nullable=True),
         "precision": _text(),

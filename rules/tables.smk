@@ -43,10 +43,7 @@ rule collect_cases:
 rule collect_records:
     "Make the tables of latency, memory, throughput, largest batch and noise from the records."
     input:
-        indexes=[
-            f"<results>/records/{model}/{device}/{backend}/index.json"
-            for model, device, backend in SWEEP_CASES
-        ],
+        indexes=SWEEP_INDEXES,
     output:
         latency=report(
             "<results>/tables/latency.csv",
@@ -202,8 +199,9 @@ rule check_results:
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
-        # Last of all: a failed case must not keep the figures from being drawn.
+        # Last of all: a failed case must not keep figures and page from being made.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
+        page="<results>/report.html",
     output:
         "<results>/checks.txt",
     log:

@@ -1,0 +1,188 @@
+"""The tables of findings and of choices, as the page says them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbench.errors import UserError
+from sdbench.figures.labels import (
+    SCHEDULERS,
+    TIMES,
+    backend_label,
+    device_label,
+    number,
+    plural,
+    shorten,
+)
+from sdbench.tables.schemas import REMEDY
+
+import pandas as pd
+
+MOST_CHOICES = 20
+"""Rows of the table of choices that the page has; the file has all."""
+
+GB = 1e9
+_KINDS = {"holds": "good", "does not hold": "bad"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim of the 2022 post. `kind` is the style of its verdict, `anchor` its figure's."""
+
+    statement: str
+    subject: str
+    number: str
+    verdict: str
+    kind: str
+    reason: str
+    figure: str
+    anchor: str
+    rows: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to meet the need, or by how much it misses it. Empty texts are unknown."""
+
+    rank: int
+    origin: str
+    device: str
+    how: str
+    condition: str
+    batch_size: int
+    latency: str
+    rate: str
+    memory: str
+    counter: str
+    cost: str
+    meets: bool
+    misses: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The first choices, and in words how many there are."""
+
+    words: str
+    rows: list[Choice]
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Read the table of findings.
+
+    Raises:
+        UserError: if a column is missing; it names the file.
+    """
+    return [_finding(row) for row in _records(path)]
+
+
+def count_verdicts(findings: list[Finding]) -> str:
+    """Say how many claims hold."""
+    counts = Counter(finding.verdict for finding in findings)
+    each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
+    return f"{plural(len(findings), 'claim')} of the post against the tables here; {each}."
+
+
+def read_choices(path: Path) -> Choices:
+    """Read the table of choices: those that meet the need, then those that miss it.
+
+    Raises:
+        UserError: if a column is missing; it names the file.
+    """
+    rows = [_choice(row) for row in _records(path)]
+    meeting = sum(row.meets for row in rows)
+    words = f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
+    if len(rows) > MOST_CHOICES:
+        words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
+    return Choices(words, sorted(rows, key=lambda row: row.rank)[:MOST_CHOICES])
+
+
+def figure_anchor(name: str) -> str:
+    """Return the anchor of a figure by the name of its file."""
+    return f"figure-{Path(name).stem}"
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    return Finding(
+        statement=str(row["statement"]),
+        subject=row["subject"] or "",
+        number=_with_interval(row),
+        verdict=str(row["verdict"]),
+        kind=_KINDS.get(str(row["verdict"]), "open"),
+        reason=row["reason"] or "",
+        figure=row["figure"] or "",
+        anchor=figure_anchor(row["figure"]) if row["figure"] else "",
+        rows=row["rows"] or "",
+    )
+
+
+def _with_interval(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return ""
+    unit = f" {row['unit']}" if row["unit"] else ""
+    text = f"{number(row['value'])}{unit}"
+    if row["low"] is None or row["high"] is None:
+        return text
+    return f"{text} ({number(row['low'])} to {number(row['high'])})"
+
+
+def _choice(row: Mapping[str, Any]) -> Choice:
+    how = [backend_label(str(row["backend"])), str(row["precision"])]
+    if row["options"] not in (None, "none"):
+        how.append(str(row["options"]).replace("+", ", "))
+    memory = row["memory_bytes"]
+    cost = _number(row["cost_per_1000_images"])
+    scheduler = SCHEDULERS.get(str(row["scheduler"]), str(row["scheduler"]))
+    misses = [row["misses"] or ""]
+    if row["passes_gate"] is False:
+        misses.append("its picture misses the quality gate")
+    return Choice(
+        rank=int(row["rank"]),
+        origin="" if row["origin"] == "measured" else str(row["origin"]),
+        device=_device(row),
+        how=", ".join(how),
+        condition=f"{shorten(str(row['model']))}, {row['width']} {TIMES} {row['height']} px, "
+        f"{row['steps']} steps {scheduler}",
+        batch_size=int(row["batch_size"]),
+        latency=_number(row["latency_s"]),
+        rate=_number(row["images_per_minute"]),
+        memory="" if memory is None else number(memory / GB),
+        counter=row["memory_counter"] or "",
+        cost=f"{cost} {row['currency'] or ''}".strip() if cost else "",
+        meets=row["meets"] is True,
+        misses="; ".join(filter(None, misses)),
+    )
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    if row["device_name"] is None:
+        return shorten(str(row["device"]))
+    name = device_label(str(row["device_name"]))
+    return name if row["device"] in (None, name) else f"{name} ({shorten(str(row['device']), 24)})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+class _Row(dict[str, Any]):
+    """A row of a table whose missing columns are a fault of the file."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise UserError(f"{self.path}: the column {name} is missing: {REMEDY}")
+
+
+def _records(path: Path) -> list[_Row]:
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
+    held = table.convert_dtypes().astype(object)
+    return [
+        _Row({str(k): None if pd.isna(v) else v for k, v in row.items()}, path)
+        for row in held.to_dict("records")
+    ]

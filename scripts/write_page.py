@@ -124,7 +124,7 @@ def write_page(
         "headers": _headers(rows),
         "filters": _filters(rows),
         "charts": CHARTS,
-        "specs": charts(_distinct(rows, "backend")),
+        "specs": charts(_distinct(rows, "precision"), _distinct(rows, "backend")),
         "absent": absent,
         "absent_count": sum(len(cells) for _, cells in absent),
         "figures": [_figure(*pair) for pair in zip(figures, captions, strict=True)],

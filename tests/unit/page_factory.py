@@ -74,6 +74,42 @@ def default_rows() -> tuple[Rows, Rows, Rows]:
     return latency, throughput, memory
 
 
+def failed_rows() -> tuple[Rows, Rows, Rows]:
+    """Rows of a run of which nothing came."""
+    rows = [
+        factory.failed_row(factory.SHAPES, status, batch_size=batch)
+        for batch, status in enumerate(("oom", "unsupported", "error"), 1)
+    ]
+    return rows, rows, rows
+
+
+HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'"&'
+"""A name that is HTML, and ends every quote and script that it may stand in."""
+
+
+def hostile_page(folder: Path) -> Path:
+    """Make a page whose every name and text is hostile."""
+    latency, throughput, memory = default_rows()
+    names = dict.fromkeys(("model", "device", "device_name"), HOSTILE)
+    for row in (*latency, *throughput, *memory):
+        row |= names | {"scheduler": HOSTILE}
+    latency[0] |= {"options": HOSTILE, "precision": HOSTILE, "backend": HOSTILE}
+    latency[1] |= {"status": "error", "reason": HOSTILE}
+    texts = ("claim", "statement", "subject", "unit", "reason", "figure", "rows")
+    choice = ("origin", "device", "model", "backend", "precision", "options", "scheduler",
+              "memory_counter", "currency", "misses")  # fmt: skip
+    return make_page(
+        folder,
+        rows=(latency, throughput, memory),
+        findings=[FINDING | dict.fromkeys(texts, HOSTILE)],
+        choices=[CHOICE | dict.fromkeys(choice, HOSTILE)],
+        kinds={HOSTILE: "cpu", "cpu": "cpu"},
+        environment={"host": HOSTILE, "device_name": HOSTILE, HOSTILE: [HOSTILE]},
+        caption=f".. raw:: html\n\n   {HOSTILE}\n\nA caption. {HOSTILE}\n",
+        hostile=HOSTILE,
+    )
+
+
 def many_rows(count: int) -> tuple[Rows, Rows, Rows]:
     """Rows of `count` cases: devices, precisions, options and batch sizes of a large campaign."""
     latency, throughput, memory = [], [], []
@@ -120,8 +156,12 @@ def page_inputs(
     caption: str = "Seconds of one call. Look at the bars.",
     kinds: dict[str, str] | None = None,
     environment: dict[str, Any] | None = None,
+    hostile: str = "",
 ) -> dict[str, Any]:
-    """Write everything that a page is made of to `folder`; return what `write_page` takes."""
+    """Write everything that a page is made of to `folder`; return what `write_page` takes.
+
+    `hostile` stands for the names in the tables of noise and of the matrix, too.
+    """
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     latency, throughput, memory = default_rows() if rows is None else rows
@@ -135,6 +175,9 @@ def page_inputs(
         {"model": "shapes", "device": "cpu", "backend": "onnxruntime", "precision": "bf16",
          "options": "none", "batch_size": 1, "absent_because": "onnxruntime has no bf16 here"}
     ]  # fmt: skip
+    if hostile:
+        noise = [row | {"model": hostile, "device": hostile, "backend": hostile} for row in noise]
+        cells = [row | {"model": hostile, "absent_because": hostile} for row in cells]
     drawn = folder / "quality" / "shapes" / "cpu" / "pytorch"
     runs, trajectory = [1, 2, 5, 10], list(range(1, steps + 1))
     archives, quality = [], []

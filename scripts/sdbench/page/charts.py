@@ -17,16 +17,17 @@ _FILL = {"condition": {"test": _MEASURED, "value": 0.9}, "value": 0}
 """Published points are hollow."""
 
 
-def charts(backends: list[str]) -> dict[str, dict[str, Any]]:
+def charts(precisions: list[str], backends: list[str]) -> dict[str, dict[str, Any]]:
     """Return the charts by name, without data.
 
     Args:
+        precisions: every precision of the rows.
         backends: every backend of the rows.
     """
     colour = {
         "field": "precision",
         "type": "nominal",
-        "scale": {"domain": list(style.PRECISIONS), "range": list(style.PRECISIONS.values())},
+        "scale": {"domain": precisions, "range": [style.colour(name) for name in precisions]},
         "legend": None,
     }
     shape = {

@@ -86,7 +86,8 @@ function showCases() {
     pageLength: 25,
     language: { search: "Search in all columns:", zeroRecords: "The filters leave no row." },
   });
-  const scroller = document.querySelector("#cases .dt-layout-table");
+  // Wider than a screen, it scrolls by itself, by key as well.
+  const scroller = document.getElementById("table").parentElement;
   Object.entries({ tabindex: "0", role: "region", "aria-label": "All cases" }).forEach((pair) =>
     scroller.setAttribute(...pair),
   );

@@ -16,7 +16,7 @@ from sdbench.page.machine import read_machines
 from sdbench.page.pictures import make_viewer
 from sdbench.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.page.rows import CaseRow, as_columns, case_rows
-from sdbench.page.verdicts import count_verdicts, figure_anchor, read_choices, read_findings
+from sdbench.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
 from sdbench.tables.schemas import CASES, NOISE, read_table
 
 import pandas as pd
@@ -107,19 +107,19 @@ def write_page(
     noises = _noises(read_table(noise, NOISE))
     machines, dates = read_machines(indexes)
     absent = _absent(read_table(cases, CASES))
-    found = read_findings(findings) if findings else None
+    claims = read_claims(findings) if findings else None
     inputs = (latency, memory, throughput, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
-        "sections": _sections(found is not None),
+        "sections": _sections(claims is not None),
         "summary": _summary(rows, dates),
         "nothing": _nothing(rows),
         "condition": condition,
         "cards": cards and [*cards, *_noise_card(noises)],
         "choices": read_choices(choices) if choices else None,
         "groups": best_by_condition(rows),
-        "findings": found,
-        "verdicts": count_verdicts(found or []),
+        "claims": claims,
+        "verdicts": count_verdicts(claims or []),
         "data": as_columns(rows),
         "headers": _headers(rows),
         "filters": _filters(rows),

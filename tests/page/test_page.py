@@ -49,6 +49,13 @@ def many(folder: Path) -> Path:
     return made.make_page(folder, rows=made.many_rows(2000), campaigns=("lambda-2022-10",))
 
 
+def gated(folder: Path) -> Path:
+    latency, throughput, memory = made.default_rows()
+    for row in (*latency, *throughput):
+        row["passes_gate"] = row["precision"] != "bf16"
+    return made.make_page(folder, rows=(latency, throughput, memory))
+
+
 MAKERS = (small, empty, one_row, all_failed, many, made.hostile_page)
 
 
@@ -122,6 +129,13 @@ def test_a_filter_reaches_charts_and_table(page: Browser) -> None:
     page.find("#filters button[type=reset]").send_keys(Keys.ENTER)
     page.wait("return document.getElementById('count').textContent.startsWith('9 of 67')")
     page.wait(f"{marks} === 3")
+
+
+def test_what_misses_the_gate_can_be_hidden(browser: Browser, pages: Callable[[Any], Path]) -> None:
+    browser.open(pages(gated))
+    assert shown(browser) == "9 of 9 rows pass the filters"
+    browser.find("#filters input[name=gate]").send_keys(Keys.SPACE)
+    browser.wait("return document.getElementById('count').textContent.startsWith('6 of 9')")
 
 
 def test_what_was_drawn_can_be_chosen(page: Browser) -> None:
@@ -315,7 +329,7 @@ def test_what_scrolls_can_be_scrolled_by_key(page: Browser) -> None:
 
 
 def test_a_finding_leads_to_its_figure(page: Browser) -> None:
-    page.script("document.querySelector('.findings a').click()")
+    page.script("document.querySelector('.claim a').click()")
     assert page.script("return document.activeElement.id || location.hash") in (
         "figure-speed",
         "#figure-speed",

@@ -65,14 +65,17 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    unknown = {"value": None, "low": None, "high": None, "verdict": "cannot be said"}
+    onnx = {"claim": "onnx", "statement": "ONNX wins.", "low": None, "high": None}
     findings = [
         made.FINDING,
-        made.FINDING | {"statement": "ONNX wins.", "verdict": "does not hold", "value": -3.0,
-                        "low": None, "high": None},
-        made.FINDING | {"statement": "All is known.", "verdict": "cannot be said", "value": None,
-                        "low": None, "high": None, "figure": None, "rows": None,
-                        "reason": "No A100 was measured."},
-    ]  # fmt: skip
+        made.FINDING | {"subject": "shapes on gpu", "verdict": "cannot be said", "value": 9.0},
+        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0},
+        made.FINDING
+        | unknown
+        | {"claim": "all", "statement": "All is known.", "figure": None, "rows": None}
+        | {"reason": "No A100 was measured."},
+    ]
     choices = [
         made.CHOICE | {"rank": 2, "meets": False, "misses": "0.3 s too slow", "precision": "fp32"},
         made.CHOICE,
@@ -106,10 +109,14 @@ def test_published_devices_stand_beside_and_are_marked(page: Page) -> None:
 
 def test_findings_have_number_interval_verdict_and_figure(page: Page) -> None:
     assert "Half precision saves 40 % on Ampere. holds 38.2 % (36.9 to 39.6)" in page.text
+    assert page.text.count("Half precision saves 40 % on Ampere.") == 1
     assert "ONNX wins. does not hold -3.00 %" in page.text
     assert "All is known. cannot be said" in page.text
     assert "No A100 was measured." in page.text
-    assert "holds: 1, does not hold: 1, cannot be said: 1" in page.text
+    assert (
+        "3 claims, 4 findings from the tables here; cannot be said: 2, holds: 1, does not hold: 1."
+        in page.text
+    )
     anchors = {link["href"] for link in page.named("a")}
     targets = {f"#{attributes['id']}" for _, attributes in page.elements if "id" in attributes}
     assert "#figure-speed" in anchors

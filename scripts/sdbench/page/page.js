@@ -70,6 +70,7 @@ function showCases() {
   let passes = wanted();
   let shown = rows.filter(passes);
   let views = [];
+  DataTable.ext.errMode = "throw";
   const table = new DataTable("#table", {
     data: rows,
     columns: headers.map(({ name, title, long }) => ({

@@ -29,9 +29,9 @@ _KINDS = {"holds": "good", "does not hold": "bad"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim of the 2022 post. `kind` is the style of its verdict, `anchor` its figure's."""
+    """What a claim comes to for one subject. `kind` is the style of its verdict, `anchor` leads to
+    its figure."""
 
-    statement: str
     subject: str
     number: str
     verdict: str
@@ -40,6 +40,14 @@ class Finding:
     figure: str
     anchor: str
     rows: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the 2022 post, with a finding for each subject."""
+
+    statement: str
+    findings: list[Finding]
 
 
 @dataclass(frozen=True)
@@ -69,20 +77,25 @@ class Choices:
     rows: list[Choice]
 
 
-def read_findings(path: Path) -> list[Finding]:
+def read_claims(path: Path) -> list[Claim]:
     """Read the table of findings.
 
     Raises:
         UserError: if a column is missing; it names the file.
     """
-    return [_finding(row) for row in _records(path)]
+    claims: dict[str, Claim] = {}
+    for row in _records(path):
+        claim = claims.setdefault(str(row["claim"]), Claim(str(row["statement"]), []))
+        claim.findings.append(_finding(row))
+    return list(claims.values())
 
 
-def count_verdicts(findings: list[Finding]) -> str:
-    """Say how many claims hold."""
-    counts = Counter(finding.verdict for finding in findings)
+def count_verdicts(claims: list[Claim]) -> str:
+    """Say how many findings there are of each verdict."""
+    counts = Counter(finding.verdict for claim in claims for finding in claim.findings)
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
-    return f"{plural(len(findings), 'claim')} of the post against the tables here; {each}."
+    findings = plural(counts.total(), "finding")
+    return f"{plural(len(claims), 'claim')}, {findings} from the tables here; {each}."
 
 
 def read_choices(path: Path) -> Choices:
@@ -106,7 +119,6 @@ def figure_anchor(name: str) -> str:
 
 def _finding(row: Mapping[str, Any]) -> Finding:
     return Finding(
-        statement=str(row["statement"]),
         subject=row["subject"] or "",
         number=_with_interval(row),
         verdict=str(row["verdict"]),

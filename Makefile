@@ -13,7 +13,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
 	snakemake --cores all $(ARGS); status=$$?; \
-	snakemake --report results/snakemake-report.html $(ARGS) && exit $$status
+	snakemake --report results/snakemake-report.html $(ARGS) || exit; \
+	if [ $$status = 0 ]; then echo "Open report.html in the results folder: results/, or the config's own."; fi; \
+	exit $$status
 
 setup: $(VENV)/.ready
 

@@ -1,6 +1,6 @@
 # What does it take to run a text-to-image model? See README.md.
 #
-#   config -> cases -> model -> ONNX export -> measure -> records -> tables -> figures, report
+#   config -> cases -> model -> ONNX export -> measure -> records -> tables -> figures -> page
 
 from pathlib import Path
 
@@ -42,6 +42,7 @@ include: "rules/quality.smk"
 include: "rules/tables.smk"
 include: "rules/answers.smk"
 include: "rules/figures.smk"
+include: "rules/page.smk"
 include: "rules/shapes.smk"
 
 

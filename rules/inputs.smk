@@ -21,6 +21,10 @@ for case in CASES:
     SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
 for variant, cap in expand_searches(config).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
+SWEEP_INDEXES = [
+    f"<results>/records/{model}/{device}/{backend}/index.json"
+    for model, device, backend in SWEEP_CASES
+]
 
 
 def caption(figure):

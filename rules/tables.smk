@@ -44,10 +44,7 @@ rule collect_cases:
 rule collect_records:
     "Make the tables of latency, memory, throughput, largest batch, ceilings and noise."
     input:
-        indexes=[
-            f"<results>/records/{model}/{device}/{backend}/index.json"
-            for model, device, backend in SWEEP_CASES
-        ],
+        indexes=SWEEP_INDEXES,
         ceilings=collect(
             "<results>/ceilings/{device}.json",
             device=list(dict.fromkeys(device for _, device, _ in SWEEP_CASES)),
@@ -222,9 +219,10 @@ rule check_results:
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
-        # Last of all: a failed case must not keep the figures from being drawn.
+        # Last of all: a failed case must not keep figures and page from being made.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
         answers=["<results>/findings.md", "<results>/tables/choices.csv"],
+        page="<results>/report.html",
     output:
         "<results>/checks.txt",
     log:

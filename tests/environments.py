@@ -25,8 +25,10 @@ CONDA_NAMES = {"matplotlib": "matplotlib-base"}
 
 _IMPORTED_AS = {
     "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
     "pynvml": "nvidia-ml-py",
     "skimage": "scikit-image",
+    "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
 """Packages, by the names of their modules where these differ."""

@@ -18,7 +18,8 @@ from tests.e2e.conftest import copy_run
 
 Jobs = dict[str, int]
 
-ENDS = {"check_results": 1, "all": 1}
+ENDS = {"write_page": 1, "check_results": 1, "all": 1}
+"""What follows from any table, figure or picture."""
 BAR_FIGURES = dict.fromkeys(
     (
         "plot_speed",
@@ -107,7 +108,7 @@ def test_nothing_changed(folder: Path) -> None:
     assert planned(folder) == {}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/method.md", "tests/conftest.py", "Makefile"])
+@pytest.mark.parametrize("name", ["README.md", "docs/slurm.md", "tests/conftest.py", "Makefile"])
 def test_what_no_rule_reads(folder: Path, name: str) -> None:
     assert after_file(folder, name) == {}
 
@@ -229,6 +230,19 @@ def test_a_colour(folder: Path) -> None:
 
 def test_the_code_of_a_plot(folder: Path) -> None:
     assert after_file(folder, "scripts/plot_speed.py") == {"plot_speed": 1, **ENDS}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "docs/method.md",
+        "scripts/write_page.py",
+        "scripts/sdbench/page/answer.py",
+        "scripts/sdbench/page/page.js",
+    ],
+)
+def test_what_only_the_page_has(folder: Path, name: str) -> None:
+    assert after_file(folder, name) == ENDS
 
 
 def test_the_code_of_a_meter(folder: Path) -> None:

@@ -34,6 +34,7 @@ def test_the_default_runs_every_stage(folder: Path) -> None:
         "collect_quality",
         "plot_speed",
         "plot_quality_animation",
+        "write_page",
         "check_results",
         "all",
     ):

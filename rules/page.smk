@@ -1,0 +1,58 @@
+# The page: one file that opens offline, made of tables, figures, pictures and records.
+
+PAGE_FIGURES = [
+    Path(figure).stem for figure in FIGURES if Path(figure).suffix == ".png"
+]
+PAGE_CODE = [
+    *PICTURE_CODE,
+    "figures/results.py",
+    *(
+        f"page/{file}"
+        for file in (
+            "answer.py",
+            "charts.py",
+            "document.py",
+            "machine.py",
+            "pictures.py",
+            "prose.py",
+            "rows.py",
+            "verdicts.py",
+            "page.css",
+            "page.html.j2",
+            "page.js",
+        )
+    ),
+]
+
+
+rule write_page:
+    "Make the page that answers the question: one file, to be opened offline."
+    input:
+        latency="<results>/tables/latency.csv",
+        memory="<results>/tables/memory.csv",
+        throughput="<results>/tables/throughput.csv",
+        published="<results>/tables/published.csv",
+        noise="<results>/tables/noise.csv",
+        cases="<results>/tables/cases.csv",
+        quality="<results>/tables/quality.csv",
+        findings="<results>/tables/findings.csv",
+        choices="<results>/tables/choices.csv",
+        references=REFERENCES,
+        others=OTHERS,
+        # The machines are in the records.
+        indexes=SWEEP_INDEXES,
+        figures=collect("<results>/figures/{figure}.svg", figure=PAGE_FIGURES),
+        captions=[caption(figure) for figure in PAGE_FIGURES],
+        method=in_workflow("docs/method.md"),
+    output:
+        "<results>/report.html",
+    log:
+        "<logs>/write_page.log",
+    localrule: True
+    conda:
+        "../envs/page.yaml"
+    params:
+        code=code_of(*PAGE_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/write_page.py"

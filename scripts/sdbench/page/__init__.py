@@ -1,0 +1,1 @@
+"""The page: tables, figures, pictures and records in, one HTML file out that opens offline."""

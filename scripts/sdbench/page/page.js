@@ -1,0 +1,205 @@
+// What answers to the reader: filters over charts and table, and the wipe over the pictures.
+const { columns, charts, headers, series, sheets } = JSON.parse(
+  document.getElementById("data").textContent,
+);
+const rows = columns.rows.map((values) =>
+  Object.fromEntries(columns.names.map((name, i) => [name, values[i]])),
+);
+
+/** What a chart shows of the row that is pointed at: its cells that are not empty. */
+function tip(row) {
+  const shown = headers.filter(({ name }) => row[name] !== null && row[name] !== "" && row[name] !== false);
+  return Object.fromEntries(shown.map(({ name, title }) => [title, row[name]]));
+}
+
+const FEW = 3;
+
+/** Rows as the charts take them: of few devices each setting has a line, else each device. */
+function drawn(shown) {
+  const devices = new Set(shown.map((row) => row.device));
+  return shown.map((row) => {
+    const how = [row.precision, row.backend, ...(row.options === "none" ? [] : [row.options])];
+    if (devices.size > 1) how.push(row.device);
+    return { ...row, tip: tip(row), place: devices.size > FEW ? row.device : how.join(", ") };
+  });
+}
+
+const filters = document.getElementById("filters");
+
+/** The test that the filters make of a row. */
+function wanted() {
+  const condition = filters.elements.condition.value;
+  const groups = [...filters.querySelectorAll("fieldset[data-name]")].map((group) => [
+    group.dataset.name,
+    new Set([...group.querySelectorAll("input:checked")].map((box) => box.value)),
+  ]);
+  const gated = filters.elements.gate.checked;
+  return (row) =>
+    (!condition || row.condition === condition) &&
+    groups.every(([name, values]) => values.has(row[name])) &&
+    !(gated && row.gate === "misses");
+}
+
+/** Hides the boxes of values that nothing under the chosen condition has. */
+function offer() {
+  const condition = filters.elements.condition.value;
+  const same = rows.filter((row) => !condition || row.condition === condition);
+  for (const group of filters.querySelectorAll("fieldset[data-name]")) {
+    const values = new Set(same.map((row) => row[group.dataset.name]));
+    for (const box of group.querySelectorAll("input")) box.parentElement.hidden = !values.has(box.value);
+  }
+}
+
+/** Draws the charts and returns, for each, its place and its view. */
+function draw(shown) {
+  return Promise.all(
+    Object.entries(charts).map(async ([name, spec]) => {
+      const place = document.getElementById(`chart-${name}`);
+      spec.config.axis.labelLimit = place.clientWidth < 480 ? 130 : 260;
+      const data = { name: "rows", values: drawn(shown) };
+      // Expressions are interpreted: the page allows no script that it does not name.
+      const options = { actions: false, renderer: "svg", ast: true };
+      const { view } = await vegaEmbed(place, { ...spec, data }, options);
+      return [place, view];
+    }),
+  );
+}
+
+function showCases() {
+  offer();
+  let passes = wanted();
+  let shown = rows.filter(passes);
+  let views = [];
+  DataTable.ext.errMode = "throw";
+  const table = new DataTable("#table", {
+    data: rows,
+    columns: headers.map(({ name, title, long }) => ({
+      data: name,
+      title,
+      // Names come from configs and models: they are text and never HTML.
+      render: DataTable.render.text(),
+      defaultContent: "",
+      className: long ? "long" : "",
+    })),
+    order: [],
+    deferRender: true,
+    autoWidth: false,
+    pageLength: 25,
+    language: { search: "Search in all columns:", zeroRecords: "The filters leave no row." },
+  });
+  // Wider than a screen, it scrolls by itself, by key as well.
+  const scroller = document.getElementById("table").parentElement;
+  Object.entries({ tabindex: "0", role: "region", "aria-label": "All cases" }).forEach((pair) =>
+    scroller.setAttribute(...pair),
+  );
+  table.search.fixed("filters", (_, row) => passes(row));
+
+  function say() {
+    document.getElementById("count").textContent =
+      `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows pass the filters`;
+    for (const [place, view] of views) {
+      const empty = view.data("data_0").length === 0;
+      place.hidden = empty;
+      place.nextElementSibling.hidden = !empty;
+    }
+  }
+
+  async function refresh() {
+    offer();
+    passes = wanted();
+    shown = rows.filter(passes);
+    table.draw();
+    const values = drawn(shown);
+    for (const [, view] of views) await view.data("rows", values).resize().runAsync();
+    say();
+  }
+
+  // They take longest, and nobody sees them at first.
+  const observer = new IntersectionObserver(
+    async ([entry]) => {
+      if (!entry.isIntersecting) return;
+      observer.disconnect();
+      const before = shown;
+      views = await draw(shown);
+      if (shown === before) say();
+      else await refresh();
+      document.documentElement.dataset.charts = "";
+    },
+    { rootMargin: "50%" },
+  );
+  observer.observe(document.querySelector(".charts"));
+
+  filters.addEventListener("change", refresh);
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  // The boxes change only after the event.
+  filters.addEventListener("reset", () => setTimeout(refresh));
+  table.draw();
+  say();
+}
+
+function showPictures() {
+  const { elements } = document.getElementById("viewer");
+  const stage = document.querySelector(".stage");
+  const said = document.getElementById("said");
+
+  function place(layer, chosen, kind, index) {
+    const column = index % chosen.columns;
+    const row = Math.floor(index / chosen.columns);
+    const share = (at, count) => `${count > 1 ? (100 * at) / (count - 1) : 0}%`;
+    const sheet = sheets[chosen.sheets[kind]];
+    if (layer.dataset.sheet !== String(chosen.sheets[kind])) {
+      layer.style.backgroundImage = `url("${sheet}")`;
+      layer.dataset.sheet = chosen.sheets[kind];
+    }
+    layer.style.backgroundSize = `${100 * chosen.columns}% ${100 * chosen.rows}%`;
+    layer.style.backgroundPosition = `${share(column, chosen.columns)} ${share(row, chosen.rows)}`;
+  }
+
+  function show() {
+    const chosen = series[elements.series.value];
+    elements.step.max = chosen.steps.length - 1;
+    const index = Number(elements.step.value);
+    const wipe = Number(elements.wipe.value);
+    const [left, right] = [elements.left.value, elements.right.value];
+    stage.style.aspectRatio = `${chosen.width} / ${chosen.height}`;
+    place(stage.querySelector(".left"), chosen, left, index);
+    place(stage.querySelector(".right"), chosen, right, index);
+    stage.querySelector(".right").style.clipPath = `inset(0 0 0 ${wipe}%)`;
+    stage.querySelector(".edge").style.left = `${wipe}%`;
+    const steps = chosen.steps[index];
+    elements.steps.value = steps;
+    elements.share.value = `${wipe} %`;
+    elements.step.setAttribute("aria-valuetext", `after ${steps} steps`);
+    const score = chosen.scores[index];
+    const words =
+      `After ${steps} ${steps === 1 ? "step" : "steps"}${score ? `: ${score}` : ""}. ` +
+      `Left of the wipe: ${chosen.labels[left]}. Right of it: ${chosen.labels[right]}.`;
+    // Only what is new is said.
+    if (said.textContent !== words) said.textContent = words;
+    stage.setAttribute("aria-label", words);
+  }
+
+  function start() {
+    elements.step.max = series[elements.series.value].steps.length - 1;
+    elements.step.value = elements.step.max;
+    show();
+  }
+
+  // By pointer on the picture itself as well.
+  const drag = (event) => {
+    if (event.type === "pointermove" && event.buttons !== 1) return;
+    const box = stage.getBoundingClientRect();
+    elements.wipe.value = (100 * (event.clientX - box.left)) / box.width;
+    show();
+  };
+  stage.addEventListener("pointerdown", drag);
+  stage.addEventListener("pointermove", drag);
+  elements.series.addEventListener("change", start);
+  for (const name of ["left", "right", "step", "wipe"]) elements[name].addEventListener("input", show);
+  start();
+}
+
+if (series.length) showPictures();
+if (rows.length) showCases();
+performance.mark("ready");
+document.documentElement.dataset.ready = "";

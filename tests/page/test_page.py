@@ -1,0 +1,336 @@
+"""The page in a real browser: it answers to the reader, and to nobody else."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.page.conftest import Browser
+from tests.unit import page_factory as made
+
+LOAD_S = 2.0
+"""What the page may take to load with 2,000 cases."""
+
+SLOW = 5
+"""By how much a machine that is busy with other work may be slower than an idle one."""
+
+PHONE = 390
+"""Width of a common phone in CSS pixels."""
+
+
+def small(folder: Path) -> Path:
+    return made.make_page(
+        folder,
+        findings=[made.FINDING],
+        choices=[made.CHOICE, made.CHOICE | {"rank": 2, "meets": False, "misses": "too slow"}],
+        campaigns=("lambda-2022-10",),
+    )
+
+
+def empty(folder: Path) -> Path:
+    return made.make_page(folder, rows=([], [], []), pictures=False)
+
+
+def one_row(folder: Path) -> Path:
+    latency, throughput, memory = made.default_rows()
+    return made.make_page(folder, rows=(latency[:1], throughput[:1], memory[:1]))
+
+
+def all_failed(folder: Path) -> Path:
+    return made.make_page(folder, rows=made.failed_rows())
+
+
+def many(folder: Path) -> Path:
+    return made.make_page(folder, rows=made.many_rows(2000), campaigns=("lambda-2022-10",))
+
+
+def gated(folder: Path) -> Path:
+    latency, throughput, memory = made.default_rows()
+    for row in (*latency, *throughput):
+        row["passes_gate"] = row["precision"] != "bf16"
+    return made.make_page(folder, rows=(latency, throughput, memory))
+
+
+MAKERS = (small, empty, one_row, all_failed, many, made.hostile_page)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path]:
+    """Pages by what makes them, each made once."""
+    done: dict[Any, Path] = {}
+
+    def get(maker: Callable[[Path], Path]) -> Path:
+        if maker not in done:
+            done[maker] = maker(tmp_path_factory.mktemp("page"))
+        return done[maker]
+
+    return get
+
+
+@pytest.fixture
+def page(browser: Browser, pages: Callable[[Any], Path]) -> Browser:
+    """The small page, open and whole."""
+    browser.open_whole(pages(small))
+    return browser
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_no_error_and_no_request(
+    browser: Browser, pages: Callable[[Any], Path], maker: Callable[[Path], Path]
+) -> None:
+    path = pages(maker)
+    browser.open_whole(path)
+    assert browser.errors() == []
+    assert browser.requests() == [path.as_uri()]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("width", [PHONE, 320])
+def test_a_phone_scrolls_one_way_only(
+    browser: Browser, pages: Callable[[Any], Path], maker: Callable[[Path], Path], width: int
+) -> None:
+    browser.open_whole(pages(maker), width)
+    assert browser.script("return document.documentElement.scrollWidth") <= width
+
+
+def test_it_loads_soon_with_two_thousand_cases(
+    browser: Browser, pages: Callable[[Any], Path], record_property: Callable[..., None]
+) -> None:
+    browser.open(pages(many))
+    loaded = browser.wait(
+        "const [timing] = performance.getEntriesByType('navigation');"
+        "return timing.loadEventEnd > 0 && timing.loadEventEnd / 1000"
+    )
+    ready = browser.script("return performance.getEntriesByName('ready')[0].startTime / 1000")
+    record_property("loaded_s", loaded)
+    print(f"loaded after {loaded:.2f} s, ready after {ready:.2f} s")
+    assert max(loaded, ready) < SLOW * LOAD_S
+
+
+def shown(page: Browser) -> str:
+    return page.find("#count").text
+
+
+def test_a_filter_reaches_charts_and_table(page: Browser) -> None:
+    assert shown(page) == "9 of 67 rows pass the filters"
+    marks = "return document.querySelectorAll('#chart-time .mark-symbol path').length"
+    assert page.script(marks) == 3
+    page.find("fieldset[data-name=precision] input[value=bf16]").send_keys(Keys.SPACE)
+    page.wait("return document.getElementById('count').textContent.startsWith('6 of 67')")
+    cells = page.all("#table tbody td:nth-child(3)")
+    assert {cell.text for cell in cells} == {"fp32"}
+    assert len(cells) == 6
+    page.wait(f"{marks} === 2")
+    page.find("#filters button[type=reset]").send_keys(Keys.ENTER)
+    page.wait("return document.getElementById('count').textContent.startsWith('9 of 67')")
+    page.wait(f"{marks} === 3")
+
+
+def test_what_misses_the_gate_can_be_hidden(browser: Browser, pages: Callable[[Any], Path]) -> None:
+    browser.open(pages(gated))
+    assert shown(browser) == "9 of 9 rows pass the filters"
+    browser.find("#filters input[name=gate]").send_keys(Keys.SPACE)
+    browser.wait("return document.getElementById('count').textContent.startsWith('6 of 9')")
+
+
+def test_what_was_drawn_can_be_chosen(page: Browser) -> None:
+    page.script(
+        "const choice = document.forms.filters.elements.condition;"
+        "choice.selectedIndex = 2; choice.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    page.wait("return document.getElementById('count').textContent.startsWith('58 of 67')")
+    # Published marks are hollow, and each device has its line.
+    page.wait("return document.querySelectorAll('#chart-time .mark-symbol path').length > 10")
+    opacities = page.script(
+        "return [...document.querySelectorAll('#chart-time .mark-symbol path')]"
+        ".map((mark) => mark.getAttribute('fill-opacity'))"
+    )
+    assert set(opacities) == {"0"}
+    boxes = page.all("fieldset[data-name=device] label")
+    assert "RTX 3090" in [box.text for box in boxes if box.is_displayed()]
+    assert "AMD EPYC 7B13 (cpu)" not in [box.text for box in boxes if box.is_displayed()]
+
+
+def test_filters_that_leave_nothing_say_so(page: Browser) -> None:
+    page.find("fieldset[data-name=device] input").send_keys(Keys.SPACE)
+    page.wait("return document.getElementById('count').textContent.startsWith('0 of')")
+    page.wait("return document.getElementById('chart-time').hidden")
+    words = [word.text for word in page.all(".charts .words") if word.is_displayed()]
+    assert words == ["The filters leave nothing to draw."] * 3
+    assert page.find("#table tbody").text == "The filters leave no row."
+    page.find("#filters button[type=reset]").send_keys(Keys.ENTER)
+    page.wait("return !document.getElementById('chart-time').hidden")
+
+
+def test_a_mark_shows_its_row(page: Browser) -> None:
+    mark = page.find("#chart-time .mark-symbol path")
+    page.script("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(page.driver).move_to_element(mark).perform()
+    page.wait("return document.querySelector('#vg-tooltip-element.visible') !== null")
+    text = page.find("#vg-tooltip-element").text
+    assert "AMD EPYC 7B13 (cpu)" in text
+    assert "s per call" in text
+
+
+def column(page: Browser, number: int) -> list[str]:
+    return [cell.text for cell in page.all(f"#table tbody td:nth-child({number})")]
+
+
+def test_the_table_is_sorted_by_key(page: Browser) -> None:
+    heads = [head.text for head in page.all("#table thead th")]
+    number = heads.index("s per call") + 1
+    head = page.find(f"#table thead th:nth-child({number})")
+    # Its own control, to which the tabulator key leads.
+    head.find_element(By.CSS_SELECTOR, "[tabindex='0']").send_keys(Keys.ENTER)
+    page.wait(
+        f"return document.querySelector('#table thead th:nth-child({number})')"
+        ".getAttribute('aria-sort') === 'ascending'"
+    )
+    seconds = [float(text) for text in column(page, number)]
+    assert len(seconds) == 9
+    assert seconds == sorted(seconds)
+
+
+def test_the_table_is_searched(page: Browser) -> None:
+    page.find("#cases input[type=search]").send_keys("ONNX")
+    page.wait("return document.querySelectorAll('#table tbody tr').length === 3")
+    assert set(column(page, 2)) == {"ONNX Runtime"}
+
+
+def stage(page: Browser) -> str:
+    return page.find(".stage").get_attribute("aria-label") or ""
+
+
+def background(page: Browser, layer: str) -> tuple[str, str]:
+    style = f"getComputedStyle(document.querySelector('.stage .{layer}'))"
+    found = page.script(f"return [{style}.backgroundImage, {style}.backgroundPosition]")
+    return found[0], found[1]
+
+
+def test_the_slider_goes_through_the_steps(page: Browser) -> None:
+    slider = page.find("#viewer input[name=step]")
+    assert "After 10 steps: PSNR 40.0 dB" in stage(page)
+    last = background(page, "left")
+    slider.send_keys(Keys.HOME)
+    assert "After 1 step: PSNR 31.0 dB" in stage(page)
+    assert slider.get_attribute("aria-valuetext") == "after 1 steps"
+    assert background(page, "left")[0] == last[0], "the same sheet"
+    assert background(page, "left")[1] != last[1], "and another place on it"
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert "After 2 steps" in page.find("#said").text
+
+
+def test_the_wipe_uncovers_one_picture_under_the_other(page: Browser) -> None:
+    wipe = page.find("#viewer input[name=wipe]")
+    clip = "return getComputedStyle(document.querySelector('.stage .right')).clipPath"
+    assert page.script(clip) == "inset(0px 0px 0px 50%)"
+    wipe.send_keys(Keys.ARROW_RIGHT)
+    assert page.script(clip) == "inset(0px 0px 0px 51%)"
+    wipe.send_keys(Keys.END)
+    assert page.script(clip) == "inset(0px 0px 0px 100%)"
+    # And by pointer, on the picture.
+    place = page.find(".stage")
+    page.script("arguments[0].scrollIntoView({block: 'center'})", place)
+    ActionChains(page.driver).move_to_element(place).click().perform()
+    share = float(page.script("return document.forms.viewer.elements.wipe.value"))
+    assert 48 <= share <= 52
+    assert background(page, "left")[0] != background(page, "right")[0]
+
+
+def test_the_difference_can_be_wiped_to(page: Browser) -> None:
+    page.script(
+        "const { right } = document.forms.viewer.elements;"
+        "right.value = 'difference'; right.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    assert "Right of it: difference, " in stage(page)
+    sheet = background(page, "right")[0]
+    assert sheet.startswith('url("data:image/webp')
+    assert sheet != background(page, "left")[0]
+
+
+def test_another_comparison_begins_at_its_last_step(page: Browser) -> None:
+    page.script(
+        "const { series } = document.forms.viewer.elements;"
+        "series.selectedIndex = 1; series.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    assert "After 12 steps" in stage(page)
+
+
+def test_a_hostile_name_is_text(browser: Browser, pages: Callable[[Any], Path]) -> None:
+    browser.open_whole(pages(made.hostile_page))
+    # In a chart too.
+    mark = browser.find("#chart-time .mark-symbol path")
+    browser.script("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(browser.driver).move_to_element(mark).perform()
+    browser.wait("return document.querySelector('#vg-tooltip-element.visible') !== null")
+    assert "onerror" in browser.find("#vg-tooltip-element").text
+    assert browser.script("return window.hacked") is None
+    assert len(browser.all("img")) == 1
+    assert browser.all("[onerror]") == []
+    assert "onerror=" in browser.find("#table tbody td").text
+    assert browser.errors() == []
+
+
+def test_a_script_that_is_not_the_pages_own_does_not_run(page: Browser) -> None:
+    """Were a name to come through as HTML, it could still do nothing."""
+    page.script(
+        "const script = document.createElement('script');"
+        "script.textContent = 'window.hacked = 1'; document.body.append(script);"
+        "document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.hacked = 1\" id=bad>');"
+        "document.getElementById('bad').click();"
+    )
+    assert page.script("return window.hacked") is None
+    assert any("Content Security Policy" in error for error in page.errors())
+
+
+def test_every_control_and_picture_has_a_name(page: Browser) -> None:
+    named = page.all("input, select, button, [role=button], .stage, [role=region], nav, img")
+    seen = [control for control in named if control.is_displayed()]
+    assert len(seen) > 25
+    for control in seen:
+        assert control.accessible_name.strip(), control.get_attribute("outerHTML")
+
+
+def test_the_page_has_its_landmarks_and_headings_in_order(page: Browser) -> None:
+    for landmark in ("header", "nav", "main", "footer"):
+        assert len(page.all(f"body > {landmark}")) == 1
+    levels = page.script(
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert page.script("return document.documentElement.lang") == "en"
+
+
+def test_the_first_key_leads_to_the_answer(page: Browser) -> None:
+    ActionChains(page.driver).send_keys(Keys.TAB).perform()
+    link = page.driver.switch_to.active_element
+    assert link.text == "To the answer"
+    assert link.is_displayed()
+    link.send_keys(Keys.ENTER)
+    assert page.driver.switch_to.active_element.get_attribute("id") == "answer"
+
+
+def test_what_scrolls_can_be_scrolled_by_key(page: Browser) -> None:
+    assert (
+        page.script(
+            "return [...document.querySelectorAll('main *')].filter((element) =>"
+            " ['auto', 'scroll'].includes(getComputedStyle(element).overflowX)"
+            " && element.scrollWidth > element.clientWidth && element.tabIndex < 0)"
+            ".map((element) => element.outerHTML.slice(0, 100))"
+        )
+        == []
+    )
+
+
+def test_a_finding_leads_to_its_figure(page: Browser) -> None:
+    page.script("document.querySelector('.claim a').click()")
+    assert page.script("return document.activeElement.id || location.hash") in (
+        "figure-speed",
+        "#figure-speed",
+    )

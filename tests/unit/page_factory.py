@@ -1,0 +1,224 @@
+"""Made-up inputs of the page: tables, pictures, records and figures, as few or as many as asked."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from sdbench.tables import schemas
+from tests.unit import tables_factory as factory
+from tests.unit.records_factory import make_case, make_record
+from write_page import write_page
+
+ROOT = Path(__file__).parents[2]
+
+FINDING = {
+    "claim": "half-ampere",
+    "statement": "Half precision saves 40 % on Ampere.",
+    "subject": "shapes on cpu, bf16 against fp32",
+    "value": 38.2,
+    "low": 36.9,
+    "high": 39.6,
+    "unit": "%",
+    "verdict": "holds",
+    "reason": None,
+    "figure": "speed.png",
+    "rows": "latency.csv: 1, 4",
+}
+CHOICE = {
+    "rank": 1,
+    "origin": "measured",
+    **{name: factory.SHAPES[name] for name in ("model", "device", "device_name", "backend")},
+    "precision": "bf16",
+    "options": "none",
+    "batch_size": 4,
+    **{name: factory.SHAPES[name] for name in ("width", "height", "steps", "scheduler")},
+    "guidance": 4.0,
+    "latency_s": 1.31,
+    "images_per_minute": 183.4,
+    "memory_bytes": 0.61e9,
+    "memory_counter": "peak resident memory of the process",
+    "cost_per_1000_images": 0.13,
+    "currency": "EUR",
+    "passes_gate": True,
+    "meets": True,
+    "misses": None,
+}
+
+Rows = list[dict[str, Any]]
+
+
+def default_rows() -> tuple[Rows, Rows, Rows]:
+    """Rows of latency, throughput and memory such as a small run has."""
+    latency, throughput, memory = [], [], []
+    settings = [("pytorch", "fp32", 1.0), ("pytorch", "bf16", 0.6), ("onnxruntime", "fp32", 0.8)]
+    for (backend, precision, share), batch in itertools.product(settings, (1, 2, 4)):
+        base = factory.SHAPES | {
+            "backend": backend,
+            "precision": precision,
+            "attention": "fused" if backend == "onnxruntime" else "sdpa",
+            "batch_size": batch,
+        }
+        beside = {"noise": 0.021, "ssim": 0.99, "psnr_db": 40.0, "passes_gate": True}
+        latency.append(factory.latency_row(base, 0.5 * share * batch**0.9, **beside))
+        throughput.append(factory.throughput_row(base, 120 / share * batch**0.1, **beside))
+        memory.append({**base, "resident_peak_bytes": 6e8 + 4e7 * batch})
+    return latency, throughput, memory
+
+
+def failed_rows() -> tuple[Rows, Rows, Rows]:
+    """Rows of a run of which nothing came."""
+    rows = [
+        factory.failed_row(factory.SHAPES, status, batch_size=batch)
+        for batch, status in enumerate(("oom", "unsupported", "error"), 1)
+    ]
+    return rows, rows, rows
+
+
+HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'"&'
+"""A name that is HTML, and ends every quote and script that it may stand in."""
+
+
+def hostile_page(folder: Path) -> Path:
+    """Make a page whose every name and text is hostile."""
+    latency, throughput, memory = default_rows()
+    names = dict.fromkeys(("model", "device", "device_name"), HOSTILE)
+    for row in (*latency, *throughput, *memory):
+        row |= names | {"scheduler": HOSTILE}
+    latency[0] |= {"options": HOSTILE, "precision": HOSTILE, "backend": HOSTILE}
+    latency[1] |= {"status": "error", "reason": HOSTILE}
+    texts = ("claim", "statement", "subject", "unit", "reason", "figure", "rows")
+    choice = ("origin", "device", "model", "backend", "precision", "options", "scheduler",
+              "memory_counter", "currency", "misses")  # fmt: skip
+    return make_page(
+        folder,
+        rows=(latency, throughput, memory),
+        findings=[FINDING | dict.fromkeys(texts, HOSTILE)],
+        choices=[CHOICE | dict.fromkeys(choice, HOSTILE)],
+        kinds={HOSTILE: "cpu", "cpu": "cpu"},
+        environment={"host": HOSTILE, "device_name": HOSTILE, HOSTILE: [HOSTILE]},
+        caption=f".. raw:: html\n\n   {HOSTILE}\n\nA caption. {HOSTILE}\n",
+        hostile=HOSTILE,
+    )
+
+
+def many_rows(count: int) -> tuple[Rows, Rows, Rows]:
+    """Rows of `count` cases: devices, precisions, options and batch sizes of a large campaign."""
+    latency, throughput, memory = [], [], []
+    options = ("none", "autocast", "vae-slicing", "channels-last", "attention-vanilla")
+    every = itertools.product(
+        range(40), ("pytorch", "onnxruntime"), ("fp32", "tf32", "fp16", "bf16"), options,
+        (1, 2, 4, 8, 16),
+    )  # fmt: skip
+    for device, backend, precision, option, batch in itertools.islice(every, count):
+        seconds = (1 + device) * (0.6 if precision in ("fp16", "bf16") else 1.0)
+        base = factory.SD_V1 | {
+            "device": f"gpu{device}",
+            "device_name": f"NVIDIA RTX {1000 + device}",
+            "backend": backend,
+            "precision": precision,
+            "options": option,
+            "batch_size": batch,
+        }
+        latency.append(factory.latency_row(base, seconds * batch**0.9, ssim=0.97, passes_gate=True))
+        throughput.append(factory.throughput_row(base, 60 / seconds * batch**0.1))
+        memory.append({**base, "peak_allocated_bytes": 3e9 + 1e9 * batch})
+    return latency, throughput, memory
+
+
+def write_records(folder: Path, **environment: Any) -> Path:
+    """Write a job's index and its one record; return the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = make_record(make_case())
+    record["environment"] |= environment
+    (folder / "batch-1.json").write_text(json.dumps(record))
+    index = folder / "index.json"
+    index.write_text(json.dumps({"records": {"batch-1.json": "0" * 64}, "largest": []}))
+    return index
+
+
+def page_inputs(
+    folder: Path,
+    rows: tuple[Rows, Rows, Rows] | None = None,
+    findings: Rows = [],  # noqa: B006
+    choices: Rows = [],  # noqa: B006
+    campaigns: tuple[str, ...] = (),
+    pictures: bool = True,
+    steps: int = 12,
+    caption: str = "Seconds of one call. Look at the bars.",
+    kinds: dict[str, str] | None = None,
+    environment: dict[str, Any] | None = None,
+    hostile: str = "",
+) -> dict[str, Any]:
+    """Write everything that a page is made of to `folder`; return what `write_page` takes.
+
+    `hostile` stands for the names in the tables of noise and of the matrix, too.
+    """
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    latency, throughput, memory = default_rows() if rows is None else rows
+    devices = {str(row["device"]) for row in (*latency, *throughput, *memory)}
+    noise = [
+        {"model": "shapes", "device": device, "device_name": "A CPU", "backend": "pytorch",
+         "n": 10, "start_s": 1.0, "end_s": 1.02, "drift": 0.02, "spread": 0.021, "noise": 0.021}
+        for device in sorted(devices)[:1]
+    ]  # fmt: skip
+    cells = [
+        {"model": "shapes", "device": "cpu", "backend": "onnxruntime", "precision": "bf16",
+         "options": "none", "batch_size": 1, "absent_because": "onnxruntime has no bf16 here"}
+    ]  # fmt: skip
+    if hostile:
+        noise = [row | {"model": hostile, "device": hostile, "backend": hostile} for row in noise]
+        cells = [row | {"model": hostile, "absent_because": hostile} for row in cells]
+    drawn = folder / "quality" / "shapes" / "cpu" / "pytorch"
+    runs, trajectory = [1, 2, 5, 10], list(range(1, steps + 1))
+    archives, quality = [], []
+    if pictures:
+        for precision, noisy in (("fp32", 0.0), ("bf16", 6.0)):
+            archives.append(
+                factory.write_pictures(drawn / precision / "none.npz", noisy, runs, trajectory)
+            )
+        for mode, made in (("runs", runs), ("trajectory", trajectory)):
+            base = factory.SHAPES | {"precision": "bf16"}
+            scores = [30.0 + step for step in made], [0.9] * len(made)
+            quality += factory.quality_rows(base, mode, made, *scores)
+    svg = folder / "figures" / "speed.svg"
+    svg.parent.mkdir(exist_ok=True)
+    svg.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 300">'
+        '<rect width="860" height="300" fill="#eee"/></svg>'
+    )
+    (folder / "speed.rst").write_text(caption)
+    schema = schemas
+    written = {
+        "latency": factory.write_rows(latency, tables / "latency.csv", schema.LATENCY),
+        "throughput": factory.write_rows(throughput, tables / "throughput.csv", schema.THROUGHPUT),
+        "memory": factory.write_rows(memory, tables / "memory.csv", schema.MEMORY),
+        "noise": factory.write_rows(noise, tables / "noise.csv", schema.NOISE),
+        "cases": factory.write_rows(cells, tables / "cases.csv", schema.CASES),
+        "quality": factory.write_rows(quality, tables / "quality.csv", schema.QUALITY),
+        "published": factory.published(list(campaigns)),
+        "findings": factory.write_rows(findings, tables / "findings.csv", schema.FINDINGS),
+        "choices": factory.write_rows(choices, tables / "choices.csv", schema.CHOICES),
+        "references": archives[:1],
+        "others": archives[1:],
+        "indexes": [
+            write_records(folder / "records" / "shapes" / "cpu" / "pytorch", **(environment or {}))
+        ]
+        if latency
+        else [],
+        "figures": [svg],
+        "captions": [folder / "speed.rst"],
+        "method": ROOT / "docs" / "method.md",
+        "kinds": kinds or {device: "cuda" if "gpu" in device else "cpu" for device in devices},
+        "page": folder / "report.html",
+    }
+    return written
+
+
+def make_page(folder: Path, **changes: Any) -> Path:
+    """Make a page of made-up inputs and return it."""
+    inputs = page_inputs(folder, **changes)
+    write_page(**inputs)
+    page: Path = inputs["page"]
+    return page

@@ -1,0 +1,290 @@
+"""The page as it is built; tests/page looks at it in a browser."""
+
+import base64
+import io
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sdbench.errors import UserError
+from sdbench.page import pictures
+from sdbench.page.document import data_tables, vega
+from sdbench.page.pictures import make_viewer
+from sdbench.page.prose import render_markdown
+from sdbench.tables.schemas import QUALITY
+from tests.unit import page_factory as made
+from tests.unit import tables_factory as factory
+from write_page import write_page
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page, as far as these tests ask."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.open = ""
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open == "script":
+            self.scripts[-1] += data
+        elif self.open != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.scripts[0])
+        return loaded
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    unknown = {"value": None, "low": None, "high": None, "verdict": "cannot be said"}
+    onnx = {"claim": "onnx", "statement": "ONNX wins.", "low": None, "high": None}
+    findings = [
+        made.FINDING,
+        made.FINDING | {"subject": "shapes on gpu", "verdict": "cannot be said", "value": 9.0},
+        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0},
+        made.FINDING
+        | unknown
+        | {"claim": "all", "statement": "All is known.", "figure": None, "rows": None}
+        | {"reason": "No A100 was measured."},
+    ]
+    choices = [
+        made.CHOICE,
+        made.CHOICE | {"rank": 2, "meets": False, "misses": "0.3 s too slow", "precision": "fp32"},
+    ]
+    folder = tmp_path_factory.mktemp("page")
+    return Page(
+        made.make_page(folder, findings=findings, choices=choices, campaigns=("lambda-2022-10",))
+    )
+
+
+def test_the_answer_is_the_best_of_the_tables(page: Page) -> None:
+    # 0.5 s in fp32, 0.6 of that in bf16; its rate grows with the batch.
+    assert "0.300 s for one picture AMD EPYC 7B13 (cpu): PyTorch, bf16" in page.text
+    rate = 120 / 0.6 * 4**0.1
+    assert f"{rate:.0f} images per minute AMD EPYC 7B13 (cpu): PyTorch, bf16, batch size 4" in (
+        page.text
+    )
+    assert "0.640 GB for one picture" in page.text
+    assert "2.10 % noise of the machine" in page.text
+
+
+def test_it_says_what_was_measured(page: Page) -> None:
+    assert "Measured on AMD EPYC 7B13 (cpu) on 2026-01-01: 9 cases, all ran." in page.text
+    assert "58 published rows beside them." in page.text
+
+
+def test_published_devices_stand_beside_and_are_marked(page: Page) -> None:
+    assert "Stable Diffusion v1, 512 × 512 px, 50 steps PNDM (published)" in page.text  # noqa: RUF001
+    assert "RTX 3090 lambda-2022-10 4.83 PyTorch, fp16, autocast" in page.text
+
+
+def test_findings_have_number_interval_verdict_and_figure(page: Page) -> None:
+    assert "Half precision saves 40 % on Ampere. holds 38.2 % (36.9 to 39.6)" in page.text
+    assert page.text.count("Half precision saves 40 % on Ampere.") == 1
+    assert "ONNX wins. does not hold -3.00 %" in page.text
+    assert "All is known. cannot be said" in page.text
+    assert "No A100 was measured." in page.text
+    assert (
+        "3 claims, 4 findings from the tables here; cannot be said: 2, holds: 1, does not hold: 1."
+        in page.text
+    )
+    anchors = {link["href"] for link in page.named("a")}
+    targets = {f"#{attributes['id']}" for _, attributes in page.elements if "id" in attributes}
+    assert "#figure-speed" in anchors
+    assert {a for a in anchors if a and a.startswith("#")} <= targets
+
+
+def test_choices_are_in_their_order_with_what_they_miss(page: Page) -> None:
+    assert "1 of 2 settings meet the need" in page.text
+    first, second = page.text.index("PyTorch, bf16 4 1.31"), page.text.index("PyTorch, fp32 4 1.31")
+    assert first < second < page.text.index("0.3 s too slow")
+
+
+def test_every_case_is_in_the_data(page: Page) -> None:
+    columns = page.data["columns"]
+    rows = [dict(zip(columns["names"], row, strict=True)) for row in columns["rows"]]
+    assert len(rows) == 9 + 58
+    (row,) = [r for r in rows if (r["backend"], r["batch_size"]) == ("ONNX Runtime", 4)]
+    assert row["latency_s"] == pytest.approx(0.5 * 0.8 * 4**0.9, rel=1e-3)
+    assert row["n"] == 12, "of the latency, not of the throughput"
+    assert row["memory_gb"] == 0.76
+    assert row["gate"] == "keeps"
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    """Links to follow apart, of which the libraries have none that a browser follows by itself."""
+    loading = [
+        attributes.get(name)
+        for tag, attributes in page.elements
+        for name in ("src", "href", "srcset", "data", "action")
+        if name in attributes and tag != "a"
+    ]
+    assert loading
+    assert all(str(address).startswith("data:") for address in loading)
+    style = "".join(re.findall(r"<style>(.*?)</style>", page.source, re.S))
+    assert not re.search(r"@import|url\((?!data:)", style)
+    policy = page.named("meta")[1]["content"]
+    assert policy and policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+
+
+def test_a_picture_has_a_text(page: Page) -> None:
+    (image,) = page.named("img")
+    assert image["alt"] == "Seconds of one call."
+    assert (image["width"], image["height"]) == ("860", "300")
+
+
+def test_no_text_is_taken_for_html(tmp_path: Path) -> None:
+    page = Page(made.hostile_page(tmp_path))
+    tags = [tag for tag, _ in page.elements]
+    plain = Page(made.make_page(tmp_path / "plain", findings=[made.FINDING], choices=[made.CHOICE]))
+    assert tags.count("script") == [tag for tag, _ in plain.elements].count("script") == 4
+    assert tags.count("img") == 1
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+    columns = page.data["columns"]
+    devices = {row[columns["names"].index("device")] for row in columns["rows"]}
+    assert any("<img" in device for device in devices), "the name is there, as text"
+
+
+def test_the_same_inputs_make_the_same_page(tmp_path: Path) -> None:
+    one, two = (made.make_page(tmp_path / name).read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_an_empty_table_is_said(tmp_path: Path) -> None:
+    page = Page(made.make_page(tmp_path, rows=([], [], []), pictures=False))
+    for words in (
+        "Nothing was measured here: the tables have no rows of this machine.",
+        "No setting is in the table of choices.",
+        "The table of findings is empty.",
+        "There is no case to show",
+        "No quality comparison is configured",
+        "There is no record of a machine.",
+        "The table of noise is empty",
+    ):
+        assert words in page.text
+
+
+def test_one_row_is_enough(tmp_path: Path) -> None:
+    latency, throughput, memory = made.default_rows()
+    page = Page(made.make_page(tmp_path, rows=(latency[:1], throughput[:1], memory[:1])))
+    assert "0.500 s for one picture" in page.text
+    assert "1 case, all ran" in page.text
+
+
+def test_that_all_failed_is_said(tmp_path: Path) -> None:
+    page = Page(made.make_page(tmp_path, rows=made.failed_rows()))
+    assert "No case ran: 1 out of memory, 1 not supported and 1 failed." in page.text
+    assert "No numbers: out of memory: because of oom" in page.text
+    columns = page.data["columns"]
+    assert {row[columns["names"].index("reason")] for row in columns["rows"]} == {
+        "because of oom",
+        "because of unsupported",
+        "because of error",
+    }
+
+
+def test_a_speed_that_misses_the_gate_is_no_answer(tmp_path: Path) -> None:
+    latency, throughput, memory = made.default_rows()
+    for row in (*latency, *throughput):
+        if row["precision"] == "bf16":
+            row["passes_gate"] = False
+    page = Page(made.make_page(tmp_path, rows=(latency, throughput, memory)))
+    assert "0.400 s for one picture AMD EPYC 7B13 (cpu): ONNX Runtime, fp32" in page.text
+
+
+def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    inputs = made.page_inputs(tmp_path, choices=[made.CHOICE])
+    text = inputs["choices"].read_text()
+    inputs["choices"].write_text(text.replace("meets", "meats"))
+    with pytest.raises(UserError, match=r"choices\.csv: columns missing: \['meets'\]"):
+        write_page(**inputs)
+
+
+def test_two_thousand_cases_are_small_and_soon_made(tmp_path: Path) -> None:
+    rows = made.many_rows(2000)
+    vega()  # once for a process
+    inputs = made.page_inputs(tmp_path, rows=rows)
+    began = time.process_time()
+    write_page(**inputs)
+    assert time.process_time() - began < 20
+    page = Page(inputs["page"])
+    assert len(page.data["columns"]["rows"]) == 2000
+    assert len(page.source) < 5_000_000
+
+
+def test_the_libraries_are_scripts_that_end_where_they_end() -> None:
+    for script in (vega(), data_tables()[0]):
+        assert not re.search(r"^export\b|;export\s*\{", script)
+    assert "window.vegaEmbed" in vega()
+    assert "window.DataTable" in data_tables()[0]
+
+
+def test_many_large_pictures_are_made_fewer_and_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "BUDGET", 800_000)
+    steps, names = list(range(1, 13)), ("none", "one", "two")
+    folder = tmp_path / "m" / "cpu" / "pytorch" / "fp32"
+    archives = [
+        factory.write_pictures(folder / f"{name}.npz", noise, [], steps, side=320)
+        for noise, name in enumerate(names)
+    ]
+    rows = []
+    for name in names[1:]:
+        base = factory.SHAPES | {"model": "m", "options": name}
+        rows += factory.quality_rows(base, "trajectory", steps, [30.0] * 12, [0.9] * 12)
+    table = factory.write_rows(rows, tmp_path / "quality.csv", QUALITY)
+    viewer = make_viewer(table, archives[:1] * 2, archives[1:])
+    # 2 series of 3 sheets: 8 pictures of 128 pixels a side are what the budget has room for.
+    assert "they have 128 of 320 pixels a side; at most 8 of 12 steps" in viewer.notes[0]
+    for series in viewer.series:
+        assert len(series["steps"]) <= 8
+        assert series["steps"][0] == 1 and series["steps"][-1] == 12
+    # The reference's pictures are the same for both, and there once.
+    assert len(viewer.sheets) == 1 + 2 * 2
+    sizes = [
+        Image.open(io.BytesIO(base64.b64decode(sheet.partition(",")[2]))).size
+        for sheet in viewer.sheets
+    ]
+    assert {size[0] for size in sizes} == {3 * 128}
+    assert sum(width * height for width, height in sizes) <= 800_000
+
+
+def test_headings_of_a_document_go_below_those_of_the_page(tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text("# Title\n\n## One\n\n### Two\n\n<b>raw</b>\n\n| a |\n| - |\n| 1 |\n")
+    rendered = render_markdown(document, below=2)
+    assert "Title" not in rendered
+    assert "<h3>One</h3>" in rendered and "<h4>Two</h4>" in rendered
+    assert "&lt;b&gt;raw" in rendered
+    assert "<td>1</td>" in rendered

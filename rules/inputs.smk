@@ -89,6 +89,7 @@ METER_CODE = [
     "devices.py",
     "machine.py",
     "nvml.py",
+    "meters/compiling.py",
     "meters/contention.py",
     "meters/energy.py",
     "meters/largest_batch.py",

@@ -14,8 +14,25 @@ from typing import Any
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
-SWITCHES = (AUTOCAST, *ATTENTION, "vae-slicing", "channels-last")
+FUSED_QKV = "fused-qkv"
+QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8"}
+"""Switches that keep the weights of linear layers in eight bits, and the format of those."""
+COMPILE = "compile"
+SWITCHES = (
+    AUTOCAST,
+    *ATTENTION,
+    FUSED_QKV,
+    "vae-slicing",
+    "channels-last",
+    *QUANTIZED,
+    COMPILE,
+)
 """Every switch, in the order in which a set of them is written."""
+EXCLUSIVE = (
+    ((*ATTENTION, FUSED_QKV), "each has an attention of its own, which in fused-qkv is SDPA"),
+    (tuple(QUANTIZED), "a weight has one format"),
+)
+"""Switches of which one at most can be in force, and why."""
 NONE = "none"
 
 
@@ -127,11 +144,15 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     Only what is known before a device is touched stands here. What a machine or an installed
     library lacks is found when the variant is loaded, and is a row with status `unsupported`.
     """
-    attention = [s for s in variant.switches if s in ATTENTION]
-    if len(attention) > 1:
-        return f"{' and '.join(attention)} exclude each other"
-    if variant.precision == "tf32" and kind == "cpu":
-        return "TF32 is a mode of CUDA tensor cores; a CPU has none"
+    for group, reason in EXCLUSIVE:
+        chosen = [s for s in variant.switches if s in group]
+        if len(chosen) > 1:
+            return f"{' and '.join(chosen)} exclude each other: {reason}"
+    if kind == "cpu":
+        if variant.precision == "tf32":
+            return "TF32 is a mode of CUDA tensor cores; a CPU has none"
+        if "fp8-weights" in variant.switches:
+            return "fp8 is a format of GPUs (CUDA compute capability 8.9 and up); a CPU has none"
     if variant.backend == "onnxruntime":
         if variant.switches:
             return (

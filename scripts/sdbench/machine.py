@@ -18,6 +18,8 @@ LIBRARIES = (
     "diffusers",
     "transformers",
     "accelerate",
+    "torchao",
+    "triton",
     "onnxruntime",
     "numpy",
     "snakemake",

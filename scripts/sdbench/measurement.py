@@ -5,7 +5,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sdbench.cases import Case
 from sdbench.devices import describe_engine, device_state, energy_counter, look_around
 from sdbench.errors import UnsupportedError
 from sdbench.machine import describe_machine
+from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
@@ -84,25 +85,24 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     """
     environment = describe_machine()
     failure: tuple[str, str] | None = None
-    engine, contention = None, None
+    loaded, contention = None, None
     with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
         try:
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            engine, cold_start, loaded_bytes = load(cases[0], sweep)
-            environment |= describe_engine(engine, cases[0])
+            loaded = load(cases[0], sweep)
+            environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
             failure = classify(error)
         for case in cases:
             attempt = Attempt(case, sweep, environment)
-            if engine is None or failure is not None:
+            if loaded is None or failure is not None:
                 assert failure is not None
                 attempt.write(*failure, contention=contention)
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    measured = _measure(engine, case, sweep, loaded_bytes)
-                    attempt.write("ok", cold_start=cold_start, **measured)
+                    attempt.write("ok", **_measure(loaded, case, sweep))
                 except Exception as error:
                     failure = classify(error)
                     attempt.write(*failure, contention=contention)
@@ -110,25 +110,68 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
                     else:
                         failure = None
-                    empty_allocator(engine)
+                    empty_allocator(loaded.engine)
             send(case.id)
 
 
-def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
-    """Return the engine, the seconds of its cold start, and the bytes resident after loading."""
+@dataclass
+class Loaded:
+    """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
+
+    `compiled_for` is the batch size that its networks are compiled for; 0 for none.
+    """
+
+    engine: Engine
+    cold_start: dict[str, Any]
+    loaded_bytes: int
+    compiled_for: int = 0
+
+    def compile_for(self, case: Case, steps: int | None = None) -> float | None:
+        """Have the networks compiled for the batch size of `case`, where that is an option.
+
+        It takes calls, of `steps` steps if not those of the case. No later call compiles.
+
+        Returns:
+            The seconds of the first of these calls without compiling; None if there was none.
+        """
+        engine = self.engine
+        if engine.compile_mode is None or self.compiled_for == case.batch_size:
+            return None
+        latents = engine.latents(case.generation, case.batch_size)
+        call_s, compiled = compile_anew(
+            lambda: engine.draw(case.generation, latents, steps), engine.synchronize, engine.device
+        )
+        self.cold_start = self.cold_start | compiled
+        self.compiled_for = case.batch_size
+        # What the compiler leaves in memory is none of a call's.
+        self.loaded_bytes = settled_bytes()
+        return call_s
+
+
+def settled_bytes() -> int:
+    """Return the bytes resident once all that is free has been given back."""
+    gc.collect()
+    trim_heap()
+    return resident_bytes()
+
+
+def load(case: Case, sweep: Sweep) -> Loaded:
+    """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
     engine.synchronize()
     load_s = time.perf_counter() - begin
-    gc.collect()
-    trim_heap()
-    loaded_bytes = resident_bytes()
-    latents = engine.latents(case.generation, 1)
-    first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)
-    return engine, {"load_s": load_s, "first_call_s": first_call_s}, loaded_bytes
+    cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
+    loaded = Loaded(engine, cold_start, settled_bytes())
+    first = replace(case, batch_size=1)
+    latents = engine.latents(first.generation, first.batch_size)
+    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
+        lambda: engine.draw(first.generation, latents), engine.synchronize
+    )
+    return loaded
 
 
-def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
+def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
 
     Raises:
@@ -136,6 +179,14 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
         ValueError: if the pictures cannot be right, whatever the speed.
         ContentionError: if something else uses the device and the config says to end the case.
     """
+    loaded.compile_for(case)
+    # Should a network have to be compiled again after all, that is an error, and in no sample.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        return _measure_passes(loaded, case, sweep)
+
+
+def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
     latents = engine.latents(case.generation, case.batch_size)
 
@@ -167,6 +218,7 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
     refuse_above(budget, memory)
     sweep.assert_owner()
     return {
+        "cold_start": loaded.cold_start,
         "contention": contention,
         "device_state": {"before": before, "after": after},
         "latency": latency,

@@ -15,6 +15,7 @@ import torch
 import torch._inductor.config
 from PIL import Image
 from torch._dynamo.eval_frame import OptimizedModule
+from torch._dynamo.utils import counters
 
 from sdbench import backends
 from sdbench.backends import pytorch
@@ -282,3 +283,55 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
     assert again["cold_start"]["compile_cached"] is True
     assert again["cold_start"]["compile_s"] < cold[1]["compile_s"]
     assert read_record(record_path(tmp_path / "second", compiled)) == again
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "attention-vanilla+compile",
+        "attention-sliced+compile",
+        "fused-qkv+channels-last+int8-weights+compile",
+        "vae-slicing+compile",
+    ],
+)
+def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) -> None:
+    """By a backend that translates nothing, which takes seconds; shapes recur from call to call."""
+    plain, engine = load(model, options.removesuffix("+compile")), load(model, options)
+    latents = engine.latents(GENERATION, 2)
+    torch.compiler.reset()
+    counters.clear()
+    with torch.compiler.set_stance("default", force_backend="eager"):
+        engine.draw(GENERATION, latents)
+        graphs = counters["stats"]["unique_graphs"]
+        picture = engine.draw(GENERATION, latents)
+    assert graphs >= 2
+    assert counters["stats"]["unique_graphs"] == graphs
+    assert not counters["graph_break"]
+    assert np.abs(picture - plain.draw(GENERATION, latents)).max() < 1e-5
+
+
+def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for the largest batch included; by a backend that translates nothing."""
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", in_seconds)
+    cases = [make_case("compile", batch_size=n) for n in (1, 2)]
+    job = Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    run_sweep(cases, job, {cases[0].variant: 3})
+    records = [record for _, record in read_indexed(tmp_path / "index.json")]
+    assert [(r["case"]["batch_size"], r["status"]) for r in records] == [
+        (1, "ok"),
+        (2, "ok"),
+        (3, "ok"),
+    ], [r["reason"] for r in records]
+    assert len({r["cold_start"]["compile_s"] for r in records}) == 3
+    one, two = (r["cold_start"] for r in records[:2])  # of one process
+    assert one["first_call_s"] == two["first_call_s"]
+    for record in records:
+        slowest = max(*record["latency"]["warmup_s"], *record["latency"]["samples_s"])
+        assert record["cold_start"]["compile_s"] > slowest

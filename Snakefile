@@ -26,7 +26,7 @@ wildcard_constraints:
     device="[^/]+",
     backend="[a-z]+",
     precision="[a-z0-9]+",
-    options="[a-z+-]+",
+    options="[a-z0-9+-]+",
 
 
 report: "report/workflow.rst"

@@ -96,6 +96,7 @@ METER_CODE = [
     "records.py",
     "devices.py",
     "models/manifest.py",
+    "meters/compiling.py",
     "meters/contention.py",
     "meters/energy.py",
     "meters/largest_batch.py",
@@ -117,6 +118,12 @@ CEILING_CODE = [
     "meters/latency.py",
 ]
 DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
+PROFILING_CODE = [
+    *ENGINE_CODE,
+    "backends/pytorch.py",
+    "meters/compiling.py",
+    "meters/kernels.py",
+]
 
 
 def meter_code(wildcards):
@@ -146,6 +153,23 @@ def drawn_case(wildcards):
     generation = config["models"][variant.model]["generation"]
     device = measured_device(config["devices"][variant.device])
     return Case(variant, 1, generation, device).as_dict()
+
+
+def profiled_case(wildcards):
+    "Return the case that a profile is asked of, which the matrix need not have."
+    names = dict(wildcards)
+    size = int(names.pop("batch_size"))
+    try:
+        return name_case(config, SCHEMA, Variant(**names), size).as_dict()
+    except UserError as error:
+        refuse(f"results/profile/{'/'.join(names.values())}/batch-{size}.csv: {error}")
+
+
+def profiled_model(wildcards):
+    profiled_case(
+        wildcards
+    )  # a name of nothing is refused before its folder is looked for
+    return model_folder(wildcards)
 
 
 def quality_runs(wildcards):

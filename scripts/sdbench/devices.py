@@ -24,6 +24,7 @@ def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
         "switches": {
             "weights_dtype": str(engine.dtype).removeprefix("torch."),
             "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
+            "compile_mode": engine.compile_mode,
             "attention": case.variant.attention,
             "scheduler": type(engine.pipeline.scheduler).__name__,
             **engine.switches,

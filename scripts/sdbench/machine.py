@@ -18,6 +18,8 @@ LIBRARIES = {
     "diffusers": "diffusers",
     "transformers": "transformers",
     "accelerate": "accelerate",
+    "torchao": "torchao",
+    "triton": "triton",
     "onnxruntime": "onnxruntime",
     "onnxruntime-gpu": "onnxruntime",
     "tensorrt": "tensorrt",

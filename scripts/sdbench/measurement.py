@@ -5,7 +5,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sdbench.cases import Case
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.machine import describe_machine
+from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
@@ -40,6 +41,8 @@ from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
+
+import torch
 
 MEASURED = (
     "cold_start",
@@ -95,27 +98,26 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     """
     environment = describe_machine(cases[0].device)
     failure: tuple[str, str] | None = None
-    engine, contention, lost = None, None, False
+    loaded, contention, lost = None, None, False
     with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
         try:
             environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
             refuse_misfit(cases[0], sweep.model_folder)
-            engine, cold_start, loaded_bytes = load(cases[0], sweep)
-            environment |= describe_engine(engine, cases[0])
+            loaded = load(cases[0], sweep)
+            environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
             failure, lost = classify(error), is_lost(error)
         for case in cases:
             attempt = Attempt(case, sweep, environment)
-            if engine is None or failure is not None:
+            if loaded is None or failure is not None:
                 assert failure is not None
                 attempt.write(*failure, contention=contention)
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    measured = _measure(engine, case, sweep, loaded_bytes)
-                    attempt.write("ok", cold_start=cold_start, **measured)
+                    attempt.write("ok", **_measure(loaded, case, sweep))
                 except Exception as error:
                     failure, lost = classify(error), is_lost(error)
                     attempt.write(*failure, contention=contention)
@@ -124,7 +126,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                     else:
                         failure = None
                     if not lost:
-                        empty_allocator(engine)
+                        empty_allocator(loaded.engine)
             send(case.id)
             if lost:
                 raise UnfitError
@@ -141,21 +143,64 @@ def refuse_misfit(case: Case, model_folder: Path) -> None:
     refuse_too_large(count_weights(model_folder) * number, torch_device(case))
 
 
-def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int | None]:
-    """Return the engine, the seconds of its cold start, and the bytes resident after loading."""
+@dataclass
+class Loaded:
+    """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
+
+    `compiled_for` is the batch size that its networks are compiled for; 0 for none.
+    """
+
+    engine: Engine
+    cold_start: dict[str, Any]
+    loaded_bytes: int | None
+    compiled_for: int = 0
+
+    def compile_for(self, case: Case, steps: int | None = None) -> float | None:
+        """Have the networks compiled for the batch size of `case`, where that is an option.
+
+        It takes calls, of `steps` steps if not those of the case. No later call compiles.
+
+        Returns:
+            The seconds of the first of these calls without compiling; None if there was none.
+        """
+        engine = self.engine
+        if engine.compile_mode is None or self.compiled_for == case.batch_size:
+            return None
+        latents = engine.latents(case.generation, case.batch_size)
+        call_s, compiled = compile_anew(
+            lambda: engine.draw(case.generation, latents, steps), engine.synchronize, engine.device
+        )
+        self.cold_start = self.cold_start | compiled
+        self.compiled_for = case.batch_size
+        # What the compiler leaves in memory is none of a call's.
+        self.loaded_bytes = settled_bytes()
+        return call_s
+
+
+def settled_bytes() -> int | None:
+    """Return the bytes resident once all that is free has been given back."""
+    gc.collect()
+    trim_heap()
+    return resident_bytes()
+
+
+def load(case: Case, sweep: Sweep) -> Loaded:
+    """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
     engine.synchronize()
     load_s = time.perf_counter() - begin
-    gc.collect()
-    trim_heap()
-    loaded_bytes = resident_bytes()
-    latents = engine.latents(case.generation, 1)
-    first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)
-    return engine, {"load_s": load_s, "first_call_s": first_call_s}, loaded_bytes
+    cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
+    loaded = Loaded(engine, cold_start, settled_bytes())
+    first = replace(case, batch_size=1)
+    latents = engine.latents(first.generation, first.batch_size)
+    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
+        lambda: engine.draw(first.generation, latents), engine.synchronize
+    )
+    return loaded
 
 
-def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int | None) -> dict[str, Any]:
+def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
 
     Raises:
@@ -163,6 +208,14 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int | None)
         ValueError: if the pictures cannot be right, whatever the speed.
         ContentionError: if something else uses the device and the config says to end the case.
     """
+    loaded.compile_for(case)
+    # Should a network have to be compiled again after all, that is an error, and in no sample.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        return _measure_passes(loaded, case, sweep)
+
+
+def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
     platform = platform_of(device)
     latents = engine.latents(case.generation, case.batch_size)
@@ -195,6 +248,7 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int | None)
     refuse_above(budget, memory)
     sweep.assert_owner()
     return {
+        "cold_start": loaded.cold_start,
         "contention": contention,
         "device_state": {"before": before, "after": after},
         "latency": latency,

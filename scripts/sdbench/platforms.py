@@ -51,6 +51,10 @@ class Platform:
     kind: str
     half = "fp16"
     """What autocast computes in around fp32 weights, as PyTorch's own default has it."""
+    compile_mode = "default"
+    """What `torch.compile` is asked for."""
+    graph_calls = 0
+    """Further calls until what was compiled stands, because they record it."""
 
     def device(self, index: int) -> torch.device:
         """Return the device with this number."""
@@ -213,6 +217,10 @@ class Cuda(Gpu):
     """NVIDIA's GPUs, with what NVML counts; and AMD's, by ROCm, without."""
 
     kind = "cuda"
+    # As diffusers advises: kernels that were tried out on the GPU, replayed as CUDA graphs. A network
+    # that is called once in each call is recorded in the second, and replayed from the third on.
+    compile_mode = "max-autotune"
+    graph_calls = 2
 
     def uuid(self, device: torch.device) -> str:
         """Return the UUID of a GPU as NVML and `nvidia-smi` write it."""

@@ -87,14 +87,16 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
     budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         try:
-            engine, _, loaded_bytes = load(case, sweep)
+            loaded = load(case, sweep)
+            loaded.compile_for(case, steps=1)
+            engine = loaded.engine
             latents = engine.latents(case.generation, case.batch_size)
 
             def draw() -> None:
                 # Memory does not depend on the number of steps: one is enough.
                 engine.draw(case.generation, latents, steps=1)
 
-            memory = measure_memory(draw, engine.device, loaded_bytes)
+            memory = measure_memory(draw, engine.device, loaded.loaded_bytes)
             refuse_above(budget, memory)
         except Exception as error:
             if not is_out_of_memory(error):

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from sdbench import backends, machine, measurement, nvml, platforms, processes, search
-from sdbench.backends.engine import Engine, check_images, load_scheduler
+from sdbench.backends.engine import check_images, load_scheduler
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import Sweep
+from sdbench.measurement import Loaded, Sweep
 from sdbench.meters import memory, resident
 from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
@@ -264,8 +264,8 @@ def test_a_sweep_that_was_taken_over_writes_nothing_more(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def be_overtaken_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
-        measured = measure(engine, case, *args)
+    def be_overtaken_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
+        measured = measure(loaded, case, *args)
         if case.batch_size == 2:
             claim(job.folder / OWNER)  # what a second job does first
             (job.folder / "index.json").write_text("the successor's")
@@ -285,10 +285,10 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def fail_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+    def fail_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             raise RuntimeError("it broke")
-        return measure(engine, case, *args)
+        return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", fail_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
@@ -304,10 +304,10 @@ def test_a_crash_is_a_row_and_the_other_cases_go_on(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def die_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+    def die_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return measure(engine, case, *args)
+        return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", die_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
@@ -586,10 +586,10 @@ def test_after_a_gpu_was_lost_the_rest_is_measured_in_a_fresh_process(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def lose_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+    def lose_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             raise torch.AcceleratorError(LOST)
-        return measure(engine, case, *args)
+        return measure(loaded, case, *args)
 
     record_processes(monkeypatch)
     monkeypatch.setattr(measurement, "_measure", lose_at_two)

@@ -32,7 +32,12 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "weights": "trained",
         "status": "ok",
         "reason": None,
-        "cold_start": {"load_s": 0.5, "first_call_s": 0.9},
+        "cold_start": {
+            "load_s": 0.5,
+            "compile_s": None,
+            "compile_cached": None,
+            "first_call_s": 0.9,
+        },
         "latency": {"warmup_s": [0.4], "samples_s": samples or [0.1, 0.2, 0.3]},
         "phases": [
             {

@@ -57,6 +57,22 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
     }
 
 
+def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: Path) -> None:
+    target = "results/profile/shapes/cpu/pytorch/fp32/channels-last+int8-weights/batch-3.csv"
+    assert planned(folder, target) == {"profile_case": 1}
+    assert "profile_case" not in planned(folder)
+
+
+def test_a_profile_of_what_cannot_exist_is_refused_in_one_line(folder: Path) -> None:
+    target = "results/profile/shapes/cpu/pytorch/tf32/none/batch-1.csv"
+    for _ in range(2):  # and no lock is left behind
+        run = run_snakemake(folder, "--cores", "1", target)
+        assert run.returncode != 0
+        (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: {target}: no such case can exist: TF32")
+        assert "Traceback" not in run.stdout + run.stderr
+
+
 def test_a_quality_figure_measures_nothing(folder: Path) -> None:
     assert "measure_sweep" not in planned(folder, "results/figures/quality_curve.png")
 

@@ -132,7 +132,8 @@ def check_images(images: Images) -> None:
 class Engine:
     """Networks on a device, and the pipeline around them.
 
-    `switches` says what the backend set that moves time or pixels, for the record.
+    `autocast` is what autocast computes in, `compile_mode` what `torch.compile` was asked for, None
+    without; `switches` says what else the backend set that moves time or pixels, for the record.
     """
 
     def __init__(
@@ -141,12 +142,14 @@ class Engine:
         device: torch.device,
         dtype: torch.dtype,
         autocast: torch.dtype | None = None,
+        compile_mode: str | None = None,
         switches: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
+        self.compile_mode = compile_mode
         self.switches = dict(switches or {})
         pipeline.set_progress_bar_config(disable=True)
 

@@ -120,6 +120,8 @@ LATENCY = _table(
         "latency_ci_high_s": _number(),
         "warmup_calls": _count(),
         "load_s": _number(),
+        "compile_s": _number(),
+        "compile_cached": FLAG,
         "first_call_s": _number(),
         "text_encoder_s": _number(),
         "unet_s": _number(),
@@ -132,7 +134,8 @@ LATENCY = _table(
     CASE_KEY,
 )
 """One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
-cold start apart; and medians of the parts from a pass of their own."""
+cold start apart, compiling for this batch size apart from that (`compile_cached`: torch took all of
+it from its cache); and medians of the parts from a pass of their own."""
 
 MEMORY = _table(
     {

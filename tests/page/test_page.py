@@ -161,7 +161,7 @@ def test_filters_that_leave_nothing_say_so(page: Browser) -> None:
     page.wait("return document.getElementById('count').textContent.startsWith('0 of')")
     page.wait("return document.getElementById('chart-time').hidden")
     words = [word.text for word in page.all(".charts .words") if word.is_displayed()]
-    assert words == ["The filters leave nothing to draw."] * 3
+    assert words == ["No row that passes the filters has these numbers."] * 3
     assert page.find("#table tbody").text == "The filters leave no row."
     page.find("#filters button[type=reset]").send_keys(Keys.ENTER)
     page.wait("return !document.getElementById('chart-time').hidden")

@@ -164,5 +164,7 @@ def _chart(
                 "titleFontWeight": "normal",
                 "labelLimit": 260,
             },
+            # A label that would be cut off at the edge is left out.
+            "axisX": {"labelBound": True},
         },
     }

@@ -155,21 +155,26 @@ def why_absent(variant: Variant, kind: str) -> str | None:
             return f"{' and '.join(chosen)} exclude each other: {reason}"
     if variant.precision == "tf32" and KINDS[kind].no_tf32:
         return KINDS[kind].no_tf32
+    if variant.backend == "onnxruntime":
+        return _why_onnxruntime_cannot(variant, kind)
+    if TENSORRT in variant.switches:
+        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
     if kind != "cuda" and "fp8-weights" in variant.switches:
         return "fp8 is a format of CUDA GPUs of compute capability 8.9 and up"
-    if variant.backend != "onnxruntime" and TENSORRT in variant.switches:
-        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
-    if variant.backend == "onnxruntime":
-        foreign = [switch for switch in variant.switches if switch != TENSORRT]
-        if foreign:
-            return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
-        if variant.options not in KINDS[kind].providers:
-            wanted = f" with {variant.options}" if variant.switches else ""
-            return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
-        if variant.precision not in ("fp32", "tf32"):
-            return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
+    return None
+
+
+def _why_onnxruntime_cannot(variant: Variant, kind: str) -> str | None:
+    foreign = [switch for switch in variant.switches if switch != TENSORRT]
+    if foreign:
+        return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
+    if variant.options not in KINDS[kind].providers:
+        wanted = f" with {variant.options}" if variant.switches else ""
+        return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
+    if variant.precision not in ("fp32", "tf32"):
+        return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     return None
 
 

@@ -217,8 +217,8 @@ class Cuda(Gpu):
     """NVIDIA's GPUs, with what NVML counts; and AMD's, by ROCm, without."""
 
     kind = "cuda"
-    # As diffusers advises: kernels that were tried out on the GPU, replayed as CUDA graphs. A network
-    # that is called once in each call is recorded in the second, and replayed from the third on.
+    # As diffusers advises: kernels that were tried out on the GPU, replayed as CUDA graphs. A
+    # network that runs once in each call is recorded in the second, and replayed after that.
     compile_mode = "max-autotune"
     graph_calls = 2
 

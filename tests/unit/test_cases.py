@@ -156,7 +156,7 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "fp32", "int8-weights+compile", "cpu", None),
         ("pytorch", "fp16", "int8-weights+fp8-weights", "cuda", "one format"),
         ("pytorch", "fp16", "fp8-weights", "cuda", None),
-        ("pytorch", "bf16", "fp8-weights", "cpu", "a CPU has none"),
+        ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),
         ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
         ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),

@@ -112,7 +112,9 @@ def _find_compiler(device: torch.device) -> str:
     """
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
-        raise UnsupportedError(f"torch.compile needs {header}, which is not there: python3-dev")
+        raise UnsupportedError(
+            f"torch.compile needs {header}, which is not there: it comes with python3-dev"
+        )
     if device.type == "cuda":
         compilers = (os.environ.get("CC", ""), "gcc", "clang")  # as triton/runtime/build.py
         if not any(map(shutil.which, compilers)):

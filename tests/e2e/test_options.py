@@ -19,7 +19,7 @@ from torch._dynamo.utils import counters
 
 from sdbench import backends, platforms
 from sdbench.backends import pytorch
-from sdbench.backends.engine import Engine
+from sdbench.backends.engine import WEIGHTS, Engine
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
 from sdbench.measurement import Sweep
@@ -212,18 +212,21 @@ def test_on_a_gpu_triton_and_a_c_compiler_are_asked_for(monkeypatch: pytest.Monk
         pytorch._find_compiler(gpu)
 
 
-def test_what_a_compiled_unet_returns_outlives_its_next_call(model: Path) -> None:
+def test_what_a_compiled_network_returns_outlives_its_next_call(model: Path) -> None:
     """A CUDA graph writes to the same memory each time; here the network does."""
     engine = load(model, "compile")
     unet, vae = engine.pipeline.unet, engine.pipeline.vae
     assert isinstance(unet, OptimizedModule)
     assert isinstance(vae.decoder, OptimizedModule)
-    same = torch.zeros(2)
+    same, too = torch.zeros(2), torch.zeros(2)
     unet._orig_mod.forward = lambda: (same.add_(1),)
+    vae.decoder._orig_mod.forward = lambda: too.add_(1)
     with torch.compiler.set_stance("force_eager"):
-        first, second = unet()[0], unet()[0]
-    assert first.tolist() == [1, 1]
-    assert second.tolist() == [2, 2]
+        evaluated = [unet()[0], unet()[0]]
+        decoded = [vae.decoder(), vae.decoder()]
+    for first, second in (evaluated, decoded):
+        assert first.tolist() == [1, 1]
+        assert second.tolist() == [2, 2]
 
 
 def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> None:
@@ -234,6 +237,36 @@ def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> Non
     assert phases["unet_evaluations"] == 4
     assert engine.pipeline.unet.forward is forward
     assert "decode" not in vars(engine.pipeline.vae)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
+    """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer."""
+    try:
+        pytorch._set_tf32(on)
+        assert torch.backends.cudnn.allow_tf32 is on
+        assert torch.backends.cuda.matmul.allow_tf32 is on
+        assert torch.get_float32_matmul_precision() == ("high" if on else "highest")
+        assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if on else "ieee")
+        conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        assert conv.fp32_precision == ("tf32" if on else "ieee")
+    finally:
+        pytorch._set_tf32(False)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_autocast_wraps_weights_of_either_kind(
+    precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)  # emulated, if need be
+    engine = backends.load(make_case("autocast", precision), model, None)
+    assert engine.autocast == torch.bfloat16
+    assert engine.dtype == WEIGHTS[precision]
+    products = []
+    layer = next(m for m in engine.pipeline.unet.modules() if isinstance(m, torch.nn.Linear))
+    layer.register_forward_hook(lambda _layer, _inputs, output: products.append(output.dtype))
+    draw(engine)
+    assert set(products) == {torch.bfloat16}
 
 
 @pytest.fixture

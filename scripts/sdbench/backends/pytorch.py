@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sdbench.backends.engine import (
     WEIGHTS,
@@ -84,7 +85,9 @@ def _find_compiler(device: torch.device) -> str:
     """
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
-        raise UnsupportedError(f"torch.compile needs {header}, which is not there: python3-dev")
+        raise UnsupportedError(
+            f"torch.compile needs {header}, which is not there: it comes with python3-dev"
+        )
     if KINDS[device.type].is_gpu:
         compilers = (os.environ.get("CC", ""), "gcc", "clang")  # as triton/runtime/build.py
         if not any(map(shutil.which, compilers)):
@@ -100,6 +103,17 @@ def _find_compiler(device: torch.device) -> str:
         raise UnsupportedError(f"torch.compile needs a C++ compiler: {error}") from error
     said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     return said.stdout.partition("\n")[0]
+
+
+def _set_tf32(on: bool) -> None:
+    """Let products of fp32 round to TF32, or not: PyTorch would let cuDNN do so in what is called
+    fp32, and nothing is to switch itself on.
+    """
+    torch.backends.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
+    # The same by its former interface, which the compiler of torch 2.13 still reads: where the two
+    # disagree it refuses to answer (pytorch/pytorch#166387, #189955).
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
 
 
 def _set_attention(pipeline: diffusers.StableDiffusionPipeline, variant: Variant) -> None:
@@ -125,9 +139,17 @@ def _compile(pipeline: diffusers.StableDiffusionPipeline, mode: str) -> None:
     """
     compiled = functools.partial(torch.compile, mode=mode, fullgraph=True, dynamic=False)
     pipeline.unet = compiled(pipeline.unet)
-    # A CUDA graph writes to the same memory every time, and PNDM looks back at former outputs.
-    pipeline.unet.register_forward_hook(lambda _network, _inputs, output: (output[0].clone(),))
     pipeline.vae.decoder = compiled(pipeline.vae.decoder)
+    for network in (pipeline.unet, pipeline.vae.decoder):
+        network.register_forward_hook(_take)
+
+
+def _take(_network: Any, _inputs: Any, output: Any) -> Any:
+    """Copy what a network returns: a CUDA graph writes to the same memory every time, while PNDM
+    looks back at former outputs, and a sliced VAE collects those of single pictures."""
+    if isinstance(output, torch.Tensor):
+        return output.clone()
+    return tuple(tensor.clone() for tensor in output)
 
 
 def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
@@ -142,9 +164,7 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     quantized = next((s for s in variant.switches if s in QUANTIZED), None)
     quantizer = _find_quantizer(quantized, device) if quantized else None
     torch.set_num_threads(threads(case))
-    # Nothing switches itself on: PyTorch would let cuDNN use TF32 in what is called fp32.
-    matmul = "tf32" if variant.precision == "tf32" else "ieee"
-    torch.backends.fp32_precision = matmul  # type: ignore[attr-defined]
+    _set_tf32(variant.precision == "tf32")
     # PyTorch's default, and diffusers': with it on, cuDNN tries its algorithms at each new shape
     # and takes the fastest of that moment, which need not be the same the next time.
     torch.backends.cudnn.benchmark = False

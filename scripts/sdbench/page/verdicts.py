@@ -8,20 +8,20 @@ from typing import Any
 
 from sdbench.errors import UserError
 from sdbench.figures.labels import (
-    SCHEDULERS,
-    TIMES,
     backend_label,
+    condition_label,
     device_label,
     number,
     plural,
     shorten,
 )
+from sdbench.published import condition
 from sdbench.tables.schemas import REMEDY
 
 import pandas as pd
 
-MOST_CHOICES = 20
-"""Rows of the table of choices that the page has; the file has all."""
+MOST_CHOICES = 5
+"""Choices of one condition that the page has; the table has all."""
 
 GB = 1e9
 _KINDS = {"holds": "good", "does not hold": "bad"}
@@ -58,8 +58,6 @@ class Choice:
     origin: str
     device: str
     how: str
-    condition: str
-    batch_size: int
     latency: str
     rate: str
     memory: str
@@ -71,8 +69,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The first choices, and in words how many there are."""
+    """The first choices among what was drawn alike, and in words how many there are."""
 
+    condition: str
+    measured: bool
     words: str
     rows: list[Choice]
 
@@ -98,23 +98,32 @@ def count_verdicts(claims: list[Claim]) -> str:
     return f"{plural(len(claims), 'claim')}, {findings} from the tables here; {each}."
 
 
-def read_choices(path: Path) -> Choices:
-    """Read the table of choices: those that meet the need, then those that miss it.
+def read_choices(path: Path) -> list[Choices]:
+    """Read the table of choices, for each condition those that meet the need, then those that miss
+    it; conditions with measured rows first.
 
     Raises:
         UserError: if a column is missing; it names the file.
     """
-    rows = [_choice(row) for row in _records(path)]
-    meeting = sum(row.meets for row in rows)
-    words = f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
-    if len(rows) > MOST_CHOICES:
-        words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
-    return Choices(words, sorted(rows, key=lambda row: row.rank)[:MOST_CHOICES])
+    groups: dict[str, list[Choice]] = {}
+    for row in _records(path):
+        groups.setdefault(condition_label(condition(row)), []).append(_choice(row))
+    choices = [_choices(label, rows) for label, rows in groups.items()]
+    return sorted(choices, key=lambda group: not group.measured)
 
 
 def figure_anchor(name: str) -> str:
     """Return the anchor of a figure by the name of its file."""
     return f"figure-{Path(name).stem}"
+
+
+def _choices(label: str, rows: list[Choice]) -> Choices:
+    meeting = sum(row.meets for row in rows)
+    words = f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
+    if len(rows) > MOST_CHOICES:
+        words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
+    ranked = sorted(rows, key=lambda row: row.rank)
+    return Choices(label, any(not row.origin for row in rows), words, ranked[:MOST_CHOICES])
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:
@@ -144,9 +153,9 @@ def _choice(row: Mapping[str, Any]) -> Choice:
     how = [backend_label(str(row["backend"])), str(row["precision"])]
     if row["options"] not in (None, "none"):
         how.append(str(row["options"]).replace("+", ", "))
+    how.append(f"batch size {row['batch_size']}")
     memory = row["memory_bytes"]
     cost = _number(row["cost_per_1000_images"])
-    scheduler = SCHEDULERS.get(str(row["scheduler"]), str(row["scheduler"]))
     misses = [row["misses"] or ""]
     if row["passes_gate"] is False:
         misses.append("its picture misses the quality gate")
@@ -155,9 +164,6 @@ def _choice(row: Mapping[str, Any]) -> Choice:
         origin="" if row["origin"] == "measured" else str(row["origin"]),
         device=_device(row),
         how=", ".join(how),
-        condition=f"{shorten(str(row['model']))}, {row['width']} {TIMES} {row['height']} px, "
-        f"{row['steps']} steps {scheduler}",
-        batch_size=int(row["batch_size"]),
         latency=_number(row["latency_s"]),
         rate=_number(row["images_per_minute"]),
         memory="" if memory is None else number(memory / GB),
@@ -172,7 +178,11 @@ def _device(row: Mapping[str, Any]) -> str:
     if row["device_name"] is None:
         return shorten(str(row["device"]))
     name = device_label(str(row["device_name"]))
-    return name if row["device"] in (None, name) else f"{name} ({shorten(str(row['device']), 24)})"
+    return (
+        name
+        if row["device"] in (None, name, row["device_name"])
+        else f"{name} ({shorten(str(row['device']), 24)})"
+    )
 
 
 def _number(value: float | None) -> str:

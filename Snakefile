@@ -26,7 +26,7 @@ wildcard_constraints:
     device="[^/]+",
     backend="[a-z]+",
     precision="[a-z0-9]+",
-    options="[a-z+-]+",
+    options="[a-z0-9+-]+",
 
 
 report: "report/workflow.rst"
@@ -40,6 +40,7 @@ include: "rules/export.smk"
 include: "rules/measure.smk"
 include: "rules/quality.smk"
 include: "rules/tables.smk"
+include: "rules/answers.smk"
 include: "rules/figures.smk"
 include: "rules/page.smk"
 include: "rules/shapes.smk"

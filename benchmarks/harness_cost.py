@@ -3,8 +3,8 @@
     PYTHONPATH=scripts python benchmarks/harness_cost.py
 
 Runs the default workflow with one core in a copy of this folder, and sets the seconds inside timed
-calls and warm-up, as the records have them, against the wall time of the whole. Prints where the
-rest goes, and ends with status 1 where less than 60 % is measuring.
+calls and warm-up, as the records and the ceilings have them, against the wall time of the whole.
+Prints where the rest goes, and ends with status 1 where less than 60 % is measuring.
 
 Reads when jobs began and ended from Snakemake's own metadata.
 """
@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sdbench.files import read_json
 from sdbench.records import read_indexed
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,16 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
         spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
     spent["first call"] = sum(first_calls)
     return spent
+
+
+def ceiling_seconds(measured: Iterable[dict[str, Any]]) -> float:
+    """Return the seconds inside the samples of all ceilings together."""
+    return sum(
+        sum(times)
+        for device in measured
+        for row in device["ceilings"]
+        for times in row.get("samples_s", {}).values()
+    )
 
 
 def rule_seconds(metadata: Path) -> dict[str, tuple[int, float]]:
@@ -70,15 +81,21 @@ def main() -> int:
         wall = time.perf_counter() - begin
         indexes = sorted((clone / "results" / "records").rglob("index.json"))
         timed = timed_seconds(record for index in indexes for _, record in read_indexed(index))
+        ceilings = sorted((clone / "results" / "ceilings").glob("*.json"))
+        timed["ceilings"] = ceiling_seconds(map(read_json, ceilings))
         rules = rule_seconds(clone / ".snakemake" / "metadata")
     print(f"{'wall time of the default workflow':40} {wall:7.1f} s")
     for name, seconds in timed.items():
         print(f"  {name:38} {seconds:7.1f} s  {seconds / wall:6.1%}")
     measuring = sum(timed.values())
     print(f"{'inside timed calls and warm-up':40} {measuring:7.1f} s  {measuring / wall:6.1%}")
+    within = {
+        "measure_sweep": measuring - timed["ceilings"],
+        "measure_ceilings": timed["ceilings"],
+    }
     for rule, (jobs, seconds) in rules.items():
-        rest = seconds - measuring if rule == "measure_sweep" else seconds
-        name = f"{rule}, the rest of" if rule == "measure_sweep" else rule
+        rest = seconds - within.get(rule, 0.0)
+        name = f"{rule}, the rest of" if rule in within else rule
         print(f"  {name:32} {jobs:2} jobs {rest:6.1f} s  {rest / wall:6.1%}")
     between = wall - sum(seconds for _, seconds in rules.values())
     print(f"  {'Snakemake, between jobs':40} {between:5.1f} s  {between / wall:6.1%}")

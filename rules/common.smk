@@ -22,9 +22,16 @@ from sdbench.cases import (
     matrix_rows,
     measured_device,
 )
-from sdbench.config import check_campaigns, check_config, load_schema, locate
+from sdbench.config import (
+    check_campaigns,
+    check_config,
+    load_schema,
+    locate,
+    name_case,
+)
 from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
+from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources
@@ -73,9 +80,8 @@ try:
     config_files = sorted(
         map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
     )
-    config.update(
-        check_config(config, load_schema(WORKFLOW / "config/schema.yaml"), config_files)
-    )
+    SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
+    config.update(check_config(config, SCHEMA, config_files))
     check_sources(
         config["models"], WORKFLOW, WORKFLOW / "resources/architectures", config_files
     )
@@ -114,6 +120,11 @@ FIGURES = [
     "autocast_speed.png",
     "autocast_memory.png",
     "attention.png",
+    "parts.png",
+    "cold_start.png",
+    "speed_quality.png",
+    "cost.png",
+    "limit.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

@@ -3,6 +3,7 @@
 
 # Modules that decide a figure: changing a colour draws the figures again and measures nothing.
 FRAME_CODE = [
+    "kinds.py",
     "published.py",
     "tables/schemas.py",
     "figures/style.py",
@@ -34,6 +35,7 @@ rule plot_speed:
             labels={"shows": "time per image", "by": "device and precision"},
         ),
         svg="<results>/figures/speed.svg",
+        csv="<results>/figures/speed.csv",
     log:
         "<logs>/plot_speed.log",
     localrule: True
@@ -60,6 +62,7 @@ rule plot_devices:
             labels={"shows": "time per image", "by": "device, best settings"},
         ),
         svg="<results>/figures/devices.svg",
+        csv="<results>/figures/devices.csv",
     log:
         "<logs>/plot_devices.log",
     localrule: True
@@ -86,6 +89,7 @@ rule plot_memory:
             labels={"shows": "memory", "by": "device and precision"},
         ),
         svg="<results>/figures/memory.svg",
+        csv="<results>/figures/memory.csv",
     log:
         "<logs>/plot_memory.log",
     localrule: True
@@ -112,6 +116,7 @@ rule plot_throughput:
             labels={"shows": "images per minute", "by": "device and precision"},
         ),
         svg="<results>/figures/throughput.svg",
+        csv="<results>/figures/throughput.csv",
     log:
         "<logs>/plot_throughput.log",
     localrule: True
@@ -138,6 +143,7 @@ rule plot_batch_throughput:
             labels={"shows": "images per minute", "by": "batch size"},
         ),
         svg="<results>/figures/batch_throughput.svg",
+        csv="<results>/figures/batch_throughput.csv",
     log:
         "<logs>/plot_batch_throughput.log",
     localrule: True
@@ -163,6 +169,7 @@ rule plot_autocast_speed:
             labels={"shows": "time per image", "by": "autocast"},
         ),
         svg="<results>/figures/autocast_speed.svg",
+        csv="<results>/figures/autocast_speed.csv",
     log:
         "<logs>/plot_autocast_speed.log",
     localrule: True
@@ -188,6 +195,7 @@ rule plot_autocast_memory:
             labels={"shows": "memory", "by": "autocast"},
         ),
         svg="<results>/figures/autocast_memory.svg",
+        csv="<results>/figures/autocast_memory.csv",
     log:
         "<logs>/plot_autocast_memory.log",
     localrule: True
@@ -214,6 +222,7 @@ rule plot_attention:
             labels={"shows": "time and memory", "by": "attention"},
         ),
         svg="<results>/figures/attention.svg",
+        csv="<results>/figures/attention.csv",
     log:
         "<logs>/plot_attention.log",
     localrule: True
@@ -224,6 +233,139 @@ rule plot_attention:
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_attention.py"
+
+
+rule plot_parts:
+    "Draw where the time of one call goes: text encoder, UNet, VAE decoder."
+    input:
+        latency="<results>/tables/latency.csv",
+        caption=caption("parts"),
+    output:
+        png=report(
+            "<results>/figures/parts.png",
+            category="Speed",
+            caption="../report/parts.rst",
+            labels={"shows": "time per part", "by": "device and precision"},
+        ),
+        svg="<results>/figures/parts.svg",
+        csv="<results>/figures/parts.csv",
+    log:
+        "<logs>/plot_parts.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_parts.py"
+
+
+rule plot_cold_start:
+    "Draw what the first image costs: loading, the first call, a call after that."
+    input:
+        latency="<results>/tables/latency.csv",
+        caption=caption("cold_start"),
+    output:
+        png=report(
+            "<results>/figures/cold_start.png",
+            category="Speed",
+            caption="../report/cold_start.rst",
+            labels={"shows": "cold start", "by": "device and precision"},
+        ),
+        svg="<results>/figures/cold_start.svg",
+        csv="<results>/figures/cold_start.csv",
+    log:
+        "<logs>/plot_cold_start.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE, "figures/latency.py"),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_cold_start.py"
+
+
+rule plot_speed_quality:
+    "Draw what a speed-up costs the picture."
+    input:
+        latency="<results>/tables/latency.csv",
+        caption=caption("speed_quality"),
+    output:
+        png=report(
+            "<results>/figures/speed_quality.png",
+            category="Quality",
+            caption="../report/speed_quality.rst",
+            labels={"shows": "speed and likeness", "by": "setting"},
+        ),
+        svg="<results>/figures/speed_quality.svg",
+        csv="<results>/figures/speed_quality.csv",
+    log:
+        "<logs>/plot_speed_quality.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE, "figures/latency.py"),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_speed_quality.py"
+
+
+rule plot_cost:
+    "Draw energy and money for each image."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        caption=caption("cost"),
+    output:
+        png=report(
+            "<results>/figures/cost.png",
+            category="Throughput",
+            caption="../report/cost.rst",
+            labels={"shows": "energy and money", "by": "device and precision"},
+        ),
+        svg="<results>/figures/cost.svg",
+        csv="<results>/figures/cost.csv",
+    log:
+        "<logs>/plot_cost.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_cost.py"
+
+
+rule plot_limit:
+    "Draw how much of its device each way of running uses."
+    input:
+        throughput="<results>/tables/throughput.csv",
+        caption=caption("limit"),
+    output:
+        png=report(
+            "<results>/figures/limit.png",
+            category="Speed",
+            caption="../report/limit.rst",
+            labels={
+                "shows": "share of the device's ceiling",
+                "by": "device and precision",
+            },
+        ),
+        svg="<results>/figures/limit.svg",
+        csv="<results>/figures/limit.csv",
+    log:
+        "<logs>/plot_limit.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/plot_limit.py"
 
 
 rule plot_quality_steps:
@@ -241,6 +383,7 @@ rule plot_quality_steps:
             labels={"shows": "pictures", "by": "steps"},
         ),
         svg="<results>/figures/quality_steps.svg",
+        csv="<results>/figures/quality_steps.csv",
     log:
         "<logs>/plot_quality_steps.log",
     localrule: True
@@ -265,6 +408,7 @@ rule plot_quality_curve:
             labels={"shows": "PSNR and SSIM", "by": "steps"},
         ),
         svg="<results>/figures/quality_curve.svg",
+        csv="<results>/figures/quality_curve.csv",
     log:
         "<logs>/plot_quality_curve.log",
     localrule: True
@@ -291,6 +435,7 @@ rule plot_quality_panel:
             labels={"shows": "pictures", "by": "one step"},
         ),
         svg="<results>/figures/quality_panel.svg",
+        csv="<results>/figures/quality_panel.csv",
     log:
         "<logs>/plot_quality_panel.log",
     localrule: True

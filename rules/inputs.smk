@@ -80,6 +80,10 @@ def sweep_searches(wildcards):
 ENGINE_CODE = [
     "cases.py",
     "hugging_face.py",
+    "kinds.py",
+    "machine.py",
+    "nvml.py",
+    "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
 ]
@@ -91,8 +95,8 @@ METER_CODE = [
     "processes.py",
     "records.py",
     "devices.py",
-    "machine.py",
-    "nvml.py",
+    "models/manifest.py",
+    "meters/compiling.py",
     "meters/contention.py",
     "meters/energy.py",
     "meters/largest_batch.py",
@@ -100,9 +104,26 @@ METER_CODE = [
     "meters/memory.py",
     "meters/phases.py",
     "meters/reference.py",
+    "meters/resident.py",
     "meters/throughput.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py"]
+CEILING_CODE = [
+    *ENGINE_CODE,
+    "limits.py",
+    "measurement.py",
+    "processes.py",
+    "devices.py",
+    "meters/ceilings.py",
+    "meters/contention.py",
+    "meters/latency.py",
+]
+DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
+PROFILING_CODE = [
+    *ENGINE_CODE,
+    "backends/pytorch.py",
+    "meters/compiling.py",
+    "meters/kernels.py",
+]
 
 
 def meter_code(wildcards):
@@ -111,6 +132,11 @@ def meter_code(wildcards):
 
 def drawing_code(wildcards):
     return code_of(*DRAWING_CODE, f"backends/{wildcards.backend}.py")
+
+
+def measured_entry(wildcards):
+    "What of a device's entry in the config can move a measurement."
+    return measured_device(device_of(wildcards))
 
 
 def environment_file(wildcards):
@@ -127,6 +153,23 @@ def drawn_case(wildcards):
     generation = config["models"][variant.model]["generation"]
     device = measured_device(config["devices"][variant.device])
     return Case(variant, 1, generation, device).as_dict()
+
+
+def profiled_case(wildcards):
+    "Return the case that a profile is asked of, which the matrix need not have."
+    names = dict(wildcards)
+    size = int(names.pop("batch_size"))
+    try:
+        return name_case(config, SCHEMA, Variant(**names), size).as_dict()
+    except UserError as error:
+        refuse(f"results/profile/{'/'.join(names.values())}/batch-{size}.csv: {error}")
+
+
+def profiled_model(wildcards):
+    profiled_case(
+        wildcards
+    )  # a name of nothing is refused before its folder is looked for
+    return model_folder(wildcards)
 
 
 def quality_runs(wildcards):

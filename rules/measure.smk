@@ -35,3 +35,65 @@ rule measure_sweep:
         measuring=config["measuring"],
     script:
         "../scripts/measure_sweep.py"
+
+
+rule measure_ceilings:
+    "Measure what a device can do at best: matrix products in each precision, and a copy."
+    input:
+        environment_file=in_workflow("envs/pytorch.yaml"),
+    output:
+        "<results>/ceilings/{device}.json",
+    log:
+        "<logs>/measure_ceilings/{device}.log",
+    conda:
+        "../envs/pytorch.yaml"
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        mem_mb=memory_for_device,
+        runtime=growing(30),
+    params:
+        code=code_of(*CEILING_CODE),
+        device=measured_entry,
+        contention={
+            key: config["measuring"][key]
+            for key in ("contention", "max_busy_cores", "contention_wait_s")
+        },
+    script:
+        "../scripts/measure_ceilings.py"
+
+
+PROFILE = f"{VARIANT}/batch-{{batch_size}}"
+
+
+rule profile_case:
+    "Profile one call of any case of PyTorch. Ask for its table: no other rule needs it."
+    input:
+        model=ancient(profiled_model),
+    output:
+        table=f"<results>/profile/{PROFILE}.csv",
+        trace=f"<results>/profile/{PROFILE}.trace.json.gz",
+    log:
+        f"<logs>/profile_case/{PROFILE}.log",
+    wildcard_constraints:
+        batch_size="[1-9][0-9]*",
+    conda:
+        "../envs/pytorch.yaml"
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        mem_mb=memory_for_device,
+        runtime=growing(60),
+    params:
+        code=code_of(*PROFILING_CODE),
+        case=profiled_case,
+    script:
+        "../scripts/profile_case.py"

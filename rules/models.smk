@@ -69,3 +69,24 @@ rule describe_model:
         source=lookup("models/{model}/source", within=config),
     script:
         "../scripts/describe_model.py"
+
+
+rule count_operations:
+    "Count what each network of a model computes for one picture."
+    input:
+        manifest="<results>/models/{model}.json",
+        model=ancient(model_folder),
+    output:
+        "<results>/operations/{model}.json",
+    log:
+        "<logs>/count_operations/{model}.log",
+    # Nothing is computed: it takes the seconds in which PyTorch starts.
+    localrule: True
+    conda:
+        "../envs/pytorch.yaml"
+    params:
+        code=code_of("hugging_face.py", "models/operations.py"),
+        height=lookup("models/{model}/generation/height", within=config),
+        width=lookup("models/{model}/generation/width", within=config),
+    script:
+        "../scripts/count_operations.py"

@@ -35,9 +35,8 @@ rule write_page:
         noise="<results>/tables/noise.csv",
         cases="<results>/tables/cases.csv",
         quality="<results>/tables/quality.csv",
-        # Of rules that are yet to come; the page does with and without them.
-        # findings="<results>/tables/findings.csv",
-        # choices="<results>/tables/choices.csv",
+        findings="<results>/tables/findings.csv",
+        choices="<results>/tables/choices.csv",
         references=REFERENCES,
         others=OTHERS,
         # The machines are in the records.

@@ -22,7 +22,7 @@ def device_of(wildcards):
 
 def has_node_for_itself(wildcards):
     device = device_of(wildcards)
-    return device["kind"] == "cpu" and device["exclusive"]
+    return device["exclusive"] and not KINDS[device["kind"]].is_gpu
 
 
 def cores_of_device(wildcards):
@@ -45,7 +45,7 @@ def cpus_of_device(wildcards):
 
 
 def gpus_of_device(wildcards):
-    return 1 if device_of(wildcards)["kind"] == "cuda" else None
+    return 1 if KINDS[device_of(wildcards)["kind"]].is_gpu else None
 
 
 def gpu_model_of_device(wildcards):

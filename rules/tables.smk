@@ -13,11 +13,12 @@ TABLES = [
     "memory",
     "throughput",
     "largest",
+    "ceilings",
     "noise",
     "exports",
     "quality",
 ]
-TABLE_CODE = ["cases.py", "tables/rows.py", "tables/schemas.py"]
+TABLE_CODE = ["cases.py", "kinds.py", "tables/rows.py", "tables/schemas.py"]
 
 
 rule collect_cases:
@@ -41,9 +42,17 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of latency, memory, throughput, largest batch and noise from the records."
+    "Make the tables of latency, memory, throughput, largest batch, ceilings and noise."
     input:
         indexes=SWEEP_INDEXES,
+        ceilings=collect(
+            "<results>/ceilings/{device}.json",
+            device=list(dict.fromkeys(device for _, device, _ in SWEEP_CASES)),
+        ),
+        operations=collect(
+            "<results>/operations/{model}.json",
+            model=list(dict.fromkeys(model for model, _, _ in SWEEP_CASES)),
+        ),
     output:
         latency=report(
             "<results>/tables/latency.csv",
@@ -65,6 +74,11 @@ rule collect_records:
             category="Tables",
             caption="../report/largest.rst",
         ),
+        ceilings=report(
+            "<results>/tables/ceilings.csv",
+            category="Tables",
+            caption="../report/ceilings.rst",
+        ),
         noise=report(
             "<results>/tables/noise.csv",
             category="Tables",
@@ -76,7 +90,13 @@ rule collect_records:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "records.py", "tables/quality.py", "comparison.py"),
+        code=code_of(
+            *TABLE_CODE,
+            "limits.py",
+            "records.py",
+            "tables/quality.py",
+            "comparison.py",
+        ),
         prices={
             name: device["price_per_hour"]
             for name, device in config["devices"].items()
@@ -187,7 +207,7 @@ rule export_results:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "published.py"),
+        code=code_of(*TABLE_CODE, "published.py", "tables/joined.py"),
         campaign=config["campaign"],
         kinds=DEVICE_KINDS,
     script:
@@ -201,6 +221,7 @@ rule check_results:
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
+        answers=["<results>/findings.md", "<results>/tables/choices.csv"],
         page="<results>/report.html",
     output:
         "<results>/checks.txt",

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 POSITIVE = {
-    "latency": ("n", "latency_s", "load_s", "first_call_s", "unet_s", "step_s"),
+    "latency": ("n", "latency_s", "load_s", "first_call_s", "unet_s", "step_s", "tflops"),
     "memory": (),  # which counters there are depends on the device
-    "throughput": ("n", "images_per_minute"),
+    "throughput": ("n", "images_per_minute", "tflops"),
 }
 """By table, the columns that a measured case must have a positive number in."""
 
@@ -57,6 +57,13 @@ def find_errors(table: pd.DataFrame) -> Iterator[str]:
         yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
 
 
+def find_failed_ceilings(ceilings: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each ceiling of a device that could not be measured."""
+    for row in ceilings[ceilings["status"] == "error"].to_dict("records"):
+        precision = "" if pd.isna(row["precision"]) else f" in {row['precision']}"
+        yield f"failed: {row['operation']}{precision} on {row['device']}: {row['reason']}"
+
+
 def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each exported network that differs too much from PyTorch."""
     for row in exports[~(exports["max_rel_error"] <= exports["tolerance"])].to_dict("records"):
@@ -88,6 +95,7 @@ def check_results(
     memory: Path,
     throughput: Path,
     largest: Path,
+    ceilings: Path,
     noise: Path,
     exports: Path,
     quality: Path,
@@ -114,12 +122,13 @@ def check_results(
         faults += find_missing(wanted, searches, table, name)
         faults += find_wrong_numbers(table, name, POSITIVE[name])
     faults += find_errors(tables["latency"])
+    faults += find_failed_ceilings(read_table(ceilings, schemas.CEILINGS))
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
     faults += find_bad_pictures(pictures)
     if faults:
         raise UserError(
             "; ".join(faults) + ": mend what failed and run again with --forcerun measure_sweep "
-            "(or draw_images), which keeps all that is good"
+            "(or measure_ceilings, draw_images), which keeps all that is good"
         )
     counts = tables["latency"]["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

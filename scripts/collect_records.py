@@ -1,27 +1,39 @@
-"""Make the tables latency, memory, throughput, largest and noise from the records."""
+"""Make the tables latency, memory, throughput, largest, ceilings and noise from the records."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.files import read_json
+from sdbench.limits import limit_columns
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import (
     Record,
     Row,
+    ceiling_rows,
     largest_row,
     latency_row,
     memory_row,
     noise_row,
     throughput_rows,
 )
-from sdbench.tables.schemas import LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT, write_table
+from sdbench.tables.schemas import (
+    CEILINGS,
+    LARGEST,
+    LATENCY,
+    MEMORY,
+    NOISE,
+    THROUGHPUT,
+    write_table,
+)
 
 import pandas as pd
 
 
 def collect_records(
     indexes: Sequence[Path],
+    device_ceilings: Sequence[Path],
+    model_operations: Sequence[Path],
     prices: Mapping[str, float],
     currency: str,
     gate: Mapping[str, float],
@@ -29,12 +41,15 @@ def collect_records(
     memory: Path,
     throughput: Path,
     largest: Path,
+    ceilings: Path,
     noise: Path,
 ) -> None:
     """Write a row for each record that the indexes name to each of the first three tables.
 
     Args:
         indexes: the index of each job's records.
+        device_ceilings: what `measure_ceilings` wrote for each device.
+        model_operations: what `count_operations` wrote for each model, <model>.json.
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
         gate: the config's `quality_gate`.
@@ -42,6 +57,7 @@ def collect_records(
         memory: CSV to write.
         throughput: CSV to write.
         largest: CSV to write, a row for each search for the largest batch.
+        ceilings: CSV to write, rows for each device.
         noise: CSV to write, a row for each job.
 
     Raises:
@@ -58,14 +74,31 @@ def collect_records(
             strict=True,
         )
     ]
+    measured = {found["device"]: found for found in map(read_json, device_ceilings)}
+    operations = {path.stem: read_json(path) for path in model_operations}
+
+    def limits(record: Record, images_per_s: float | None) -> Row:
+        variant = record["case"]["variant"]
+        return limit_columns(
+            record, images_per_s, operations[variant["model"]], measured[variant["device"]]
+        )
+
     rows = [latency_row(record) for _, record in records]
+    for row, (_, record) in zip(rows, records, strict=True):
+        seconds = row.get("latency_s")
+        row |= limits(record, seconds and row["batch_size"] / seconds)
     write_table(_table(rows, circumstances), latency, LATENCY)
     write_table(pd.DataFrame([memory_row(record) for _, record in records]), memory, MEMORY)
     rows = throughput_rows([record for _, record in records], prices, currency)
+    for row, (_, record) in zip(rows, records, strict=True):
+        per_minute = row.get("images_per_minute")
+        row |= limits(record, per_minute and per_minute / 60)
     write_table(_table(rows, circumstances), throughput, THROUGHPUT)
     write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
     write_table(pd.DataFrame(searches), largest, LARGEST)
+    found = [row for device in measured.values() for row in ceiling_rows(device)]
+    write_table(pd.DataFrame(found), ceilings, CEILINGS)
 
 
 def _noise(index: Path, record: Record) -> Row:
@@ -83,6 +116,8 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         collect_records(
             indexes=[Path(path) for path in snakemake.input.indexes],
+            device_ceilings=[Path(path) for path in snakemake.input.ceilings],
+            model_operations=[Path(path) for path in snakemake.input.operations],
             prices=snakemake.params.prices,
             currency=snakemake.params.currency,
             gate=snakemake.params.gate,
@@ -90,5 +125,6 @@ if __name__ == "__main__":
             memory=Path(snakemake.output.memory),
             throughput=Path(snakemake.output.throughput),
             largest=Path(snakemake.output.largest),
+            ceilings=Path(snakemake.output.ceilings),
             noise=Path(snakemake.output.noise),
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.cases import Case
-from sdbench.measurement import classify
+from sdbench.measurement import classify, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.ownership import claim
 from sdbench.quality import draw_runs, draw_trajectory, save_pictures
@@ -47,6 +47,7 @@ def draw_images(
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
+            refuse_misfit(drawn, model_folder)
             engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)

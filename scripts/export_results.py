@@ -4,16 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sdbench
-from sdbench.published import MEMORY_COUNTERS
-from sdbench.tables.schemas import (
-    CASE_KEY,
-    LATENCY,
-    MEMORY,
-    PUBLISHED,
-    THROUGHPUT,
-    read_table,
-    write_table,
-)
+from sdbench.tables.joined import join_tables
+from sdbench.tables.schemas import PUBLISHED, write_table
 
 
 def export_results(
@@ -33,27 +25,17 @@ def export_results(
         memory: table of schema MEMORY, of the same cases.
         throughput: table of schema THROUGHPUT, of the same cases.
         campaign: the name under which the rows are known.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         table: written.
     """
-    rows = read_table(latency, LATENCY)
-    for path, schema in ((memory, MEMORY), (throughput, THROUGHPUT)):
-        other = read_table(path, schema)
-        new = [column for column in other if column not in rows]
-        rows = rows.merge(other[CASE_KEY + new], on=CASE_KEY, validate="one_to_one")
+    rows = join_tables(latency, memory, throughput, kinds)
     rows = rows[rows["status"] != "error"].reset_index(drop=True)
     rows["campaign"] = campaign
     rows["source"] = f"measured with sdbench {sdbench.__version__}"
-    rows["device_kind"] = rows["device"].map(kinds)
     # A machine that lacked the device could not say what it is called.
     rows["device_name"] = rows["device_name"].fillna(rows["device"])
     # Strict: where TF32 was let in, the precision is called tf32.
     rows["tf32_convolutions"] = False
-    rows["memory_bytes"] = None
-    for kind, (column, name) in MEMORY_COUNTERS.items():
-        own = (rows["device_kind"] == kind) & rows[column].notna()
-        rows.loc[own, "memory_bytes"] = rows.loc[own, column]
-        rows.loc[own, "memory_counter"] = name
     write_table(rows[[c for c in PUBLISHED.columns if c in rows]], table, PUBLISHED)
     print(f"{len(rows)} rows in {table}: put it into another workflow's resources/")
 

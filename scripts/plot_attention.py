@@ -5,37 +5,42 @@ from pathlib import Path
 
 from sdbench.figures.labels import TIMES, backend_label
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.memory import counted, memory_cell, peak_counter
+from sdbench.figures.memory import AXES, counted, memory_cell, peak_counter
 from sdbench.figures.panels import (
+    NOTHING,
     Cell,
     Sheet,
     absent_cell,
     calls_note,
-    draw_sheet,
     make_panels,
     missing_cell,
+    save_sheet,
     source_note,
 )
-from sdbench.figures.results import ATTENTION_ORDER, Result, measured, ratio_text, without_attention
-from sdbench.figures.style import PRECISIONS, save_figure
+from sdbench.figures.results import (
+    ATTENTION_ORDER,
+    Result,
+    measured,
+    precision_rank,
+    ratio_text,
+    without_attention,
+)
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, MEMORY, read_table
 
 _NAMES = {"sdpa": "SDPA"}
 
 
-def plot_attention(
-    latency: Path, memory: Path, kinds: Mapping[str, str], png: Path, svg: Path
-) -> None:
+def plot_attention(latency: Path, memory: Path, kinds: Mapping[str, str], files: Files) -> None:
     """Draw seconds and memory of one image for each attention implementation.
 
     Args:
         latency: table of schema LATENCY.
         memory: table of schema MEMORY.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(attention_sheet(latency, memory, kinds)), png, svg)
+    save_sheet(attention_sheet(latency, memory, kinds), files)
 
 
 def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -52,9 +57,11 @@ def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sh
         default = defaults.get(_without_backend(result))
         held = memories.get((result.place, result.options))
         held_default = memories.get((default.place, default.options)) if default else None
+        if not result.ok:
+            return missing_cell(result), NOTHING
         speed = latency_cell(result, _time_ratio(result, default))
         if held is None:
-            return speed, absent_cell("memory") if result.ok else missing_cell(result)
+            return speed, absent_cell("memory")
         space = memory_cell(
             held,
             peak_counter(held),
@@ -71,7 +78,7 @@ def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sh
             shown,
             lambda r: (
                 "seconds per image",
-                "peak GB above load" if r.kind == "cpu" else "peak GB allocated",
+                AXES[peak_counter(r)],
             ),
             cells,
             label=_label,
@@ -89,12 +96,11 @@ def compared(results: Sequence[Result]) -> list[Result]:
     for result in single:
         kinds_of.setdefault(_without_backend(result), set()).add(result.attention)
     devices = list(dict.fromkeys(r.device for r in single))
-    precisions = list(PRECISIONS)
     return sorted(
         (r for r in single if len(kinds_of[_without_backend(r)]) > 1),
         key=lambda r: (
             devices.index(r.device),
-            precisions.index(r.precision) if r.precision in precisions else len(precisions),
+            precision_rank(r),
             ATTENTION_ORDER.index(r.attention),
         ),
     )
@@ -142,6 +148,5 @@ if __name__ == "__main__":
             Path(snakemake.input.latency),
             Path(snakemake.input.memory),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

@@ -4,23 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
-from sdbench.figures.memory import GB_AXIS, MARKS, PEAK_ALLOCATED, RESIDENT, memory_cell
-from sdbench.figures.panels import Sheet, draw_sheet, source_note
-from sdbench.figures.results import Result, measured
-from sdbench.figures.style import save_figure
+from sdbench.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter
+from sdbench.figures.panels import Sheet, save_sheet, source_note
+from sdbench.figures.results import measured
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, read_table
 
 
-def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], png: Path, svg: Path) -> None:
+def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], files: Files) -> None:
     """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
 
     Args:
         memory: table of schema MEMORY.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(autocast_memory_sheet(memory, kinds)), png, svg)
+    save_sheet(autocast_memory_sheet(memory, kinds), files)
 
 
 def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -33,8 +32,8 @@ def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
         "alike. 1 GB is 10⁹ bytes.",
         panels=autocast_panels(
             pairs,
-            lambda result: (f"{_counter(result)}, {GB_AXIS}",),
-            lambda result: memory_cell(result, _counter(result)),
+            lambda result: (f"{whole_counter(result)}, {GB_AXIS}",),
+            lambda result: memory_cell(result, whole_counter(result)),
         ),
         footnote=source_note(shown, "highest values of one pass per case"),
         missing="No case with autocast was measured at batch size 1.",
@@ -44,10 +43,6 @@ def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
     )
 
 
-def _counter(result: Result) -> str:
-    return RESIDENT if result.kind == "cpu" else PEAK_ALLOCATED
-
-
 if __name__ == "__main__":
     from sdbench.job import logged
 
@@ -55,6 +50,5 @@ if __name__ == "__main__":
         plot_autocast_memory(
             Path(snakemake.input.memory),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

@@ -5,22 +5,21 @@ from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import Sheet, draw_sheet, source_note
+from sdbench.figures.panels import Sheet, save_sheet, source_note
 from sdbench.figures.results import measured
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 
 
-def plot_autocast_speed(latency: Path, kinds: Mapping[str, str], png: Path, svg: Path) -> None:
+def plot_autocast_speed(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
     """Draw median seconds of one call that makes one image, in pairs.
 
     Args:
         latency: table of schema LATENCY.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(autocast_speed_sheet(latency, kinds)), png, svg)
+    save_sheet(autocast_speed_sheet(latency, kinds), files)
 
 
 def autocast_speed_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -47,6 +46,5 @@ if __name__ == "__main__":
         plot_autocast_speed(
             Path(snakemake.input.latency),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

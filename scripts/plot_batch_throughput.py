@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, draw_curves
+from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
 from sdbench.figures.labels import listing, status_label
 from sdbench.figures.panels import calls_note, panel_title, source_note
 from sdbench.figures.results import Result, measured, plainest, published, setting_label
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s"}
@@ -17,20 +17,18 @@ def plot_batch_throughput(
     throughput: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw images per minute of each batch size with default options, one plot for each device.
 
     Args:
         throughput: table of schema THROUGHPUT.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
     sheet = batch_sheet(throughput, published_table, kinds)
-    save_figure(draw_curves(sheet), png, svg)
+    save_curves(sheet, files)
 
 
 def batch_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> CurveSheet:
@@ -113,6 +111,5 @@ if __name__ == "__main__":
             Path(snakemake.input.throughput),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

@@ -6,12 +6,12 @@ from pathlib import Path
 from sdbench.figures.latency import latency_cell
 from sdbench.figures.panels import (
     Sheet,
-    draw_sheet,
     make_panels,
+    save_sheet,
     source_note,
 )
 from sdbench.figures.results import Result, best_of, measured, published, setting_label
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
 
 
@@ -19,19 +19,17 @@ def plot_devices(
     latency: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw the shortest median time of one image that each device reached with each backend.
 
     Args:
         latency: table of schema LATENCY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(devices_sheet(latency, published_table, kinds)), png, svg)
+    save_sheet(devices_sheet(latency, published_table, kinds), files)
 
 
 def devices_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -75,6 +73,5 @@ if __name__ == "__main__":
             Path(snakemake.input.latency),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

@@ -8,19 +8,19 @@ from sdbench.figures.memory import (
     AFTER_RUN,
     GB_AXIS,
     MARKS,
-    PEAK_ALLOCATED,
     PUBLISHED_AFTER_RUN,
     RESIDENT,
     memory_cell,
+    whole_counter,
 )
 from sdbench.figures.panels import (
     Sheet,
-    draw_sheet,
     make_panels,
+    save_sheet,
     source_note,
 )
 from sdbench.figures.results import Result, measured, plainest, published
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, PUBLISHED, read_table
 
 
@@ -28,19 +28,17 @@ def plot_memory(
     memory: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
 
     Args:
         memory: table of schema MEMORY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(memory_sheet(memory, published_table, kinds)), png, svg)
+    save_sheet(memory_sheet(memory, published_table, kinds), files)
 
 
 def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -68,9 +66,9 @@ def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) 
 
 def _counters(result: Result) -> list[Result]:
     """Return the result once for each counter that has a panel."""
-    if result.kind == "cpu":
-        return [replace(result, counter=RESIDENT)]
-    return [replace(result, counter=counter) for counter in (PEAK_ALLOCATED, AFTER_RUN)]
+    whole = whole_counter(result)
+    counters = (whole,) if whole == RESIDENT else dict.fromkeys((whole, AFTER_RUN))
+    return [replace(result, counter=counter) for counter in counters]
 
 
 def _with_counter(results: Sequence[Result]) -> list[Result]:
@@ -95,6 +93,5 @@ if __name__ == "__main__":
             Path(snakemake.input.memory),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

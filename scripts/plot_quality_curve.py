@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, draw_curves
+from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
 from sdbench.figures.labels import shorten, status_label, variant_label
 from sdbench.figures.pictures import MODES, SEEDED
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import QUALITY, read_table
 
 Row = dict[str, Any]
@@ -17,15 +17,14 @@ MARKERS = {"none": "o", "autocast": "^"}
 _VARIANT = ("device", "backend", "precision", "options")
 
 
-def plot_quality_curve(quality: Path, png: Path, svg: Path) -> None:
+def plot_quality_curve(quality: Path, files: Files) -> None:
     """Draw PSNR in dB and SSIM against steps, for each model, reference and mode.
 
     Args:
         quality: table of schema QUALITY.
-        png: written.
-        svg: written.
+        files: written.
     """
-    save_figure(draw_curves(quality_sheet(quality)), png, svg)
+    save_curves(quality_sheet(quality), files)
 
 
 def quality_sheet(quality: Path) -> CurveSheet:
@@ -118,6 +117,5 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         plot_quality_curve(
             Path(snakemake.input.quality),
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

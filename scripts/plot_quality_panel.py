@@ -15,6 +15,7 @@ from sdbench.figures.pictures import (
     load_comparisons,
     missing_words,
     nearest_step,
+    score_data,
     score_text,
 )
 from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
@@ -63,8 +64,7 @@ def plot_quality_panel(
     references: Sequence[Path],
     others: Sequence[Path],
     panel_steps: Sequence[int],
-    png: Path,
-    svg: Path,
+    files: style.Files,
 ) -> None:
     """Draw a row of three pictures for each compared variant.
 
@@ -73,11 +73,12 @@ def plot_quality_panel(
         references: for each of `others` the archive of its reference.
         others: archives of the compared variants (`sdbench.figures.pictures`).
         panel_steps: for each of `others` the step to show.
-        png: written.
-        svg: written.
+        files: written.
     """
-    figure = draw_panel(load_comparisons(quality, references, others), panel_steps)
-    style.save_figure(figure, png, svg)
+    comparisons = load_comparisons(quality, references, others)
+    shown = choose_all(comparisons, panel_steps)
+    data = score_data((row.comparison, row.mode, row.step) for row in shown)
+    style.save_figure(draw_panel(comparisons, panel_steps), data, files)
 
 
 def draw_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
@@ -87,11 +88,7 @@ def draw_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) ->
 
 
 def _draw(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
-    shown = [
-        choose(comparison, wanted)
-        for comparison, wanted in zip(comparisons, panel_steps, strict=True)
-        if not comparison.words
-    ]
+    shown = choose_all(comparisons, panel_steps)
     words = missing_words(comparisons)
     factor = amplification(row.pictures[2] for row in shown)
     heights = [_tile_height(row) + _GAP for row in shown]
@@ -114,6 +111,15 @@ def _draw(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figu
     if shown:
         draw_bar(frame, top + words_height(words), factor)
     return frame.figure
+
+
+def choose_all(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> list[Shown]:
+    """Return what is shown of each comparison that has pictures."""
+    return [
+        choose(comparison, wanted)
+        for comparison, wanted in zip(comparisons, panel_steps, strict=True)
+        if not comparison.words
+    ]
 
 
 def choose(comparison: Comparison, wanted: int) -> Shown:
@@ -155,6 +161,5 @@ if __name__ == "__main__":
             [Path(path) for path in snakemake.input.references],
             [Path(path) for path in snakemake.input.others],
             snakemake.params.panel_steps,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            style.Files.of(snakemake.output),
         )

@@ -14,6 +14,7 @@ from sdbench.figures.pictures import (
     difference,
     load_comparisons,
     missing_words,
+    score_data,
     score_text,
 )
 from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
@@ -31,7 +32,7 @@ Strip = tuple[str, list[Comparison]]
 
 
 def plot_quality_steps(
-    quality: Path, references: Sequence[Path], others: Sequence[Path], png: Path, svg: Path
+    quality: Path, references: Sequence[Path], others: Sequence[Path], files: style.Files
 ) -> None:
     """Draw for each reference and mode the pictures after chosen steps.
 
@@ -39,11 +40,16 @@ def plot_quality_steps(
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
         others: archives of the compared variants (`sdbench.figures.pictures`).
-        png: written.
-        svg: written.
+        files: written.
     """
-    figure = draw_strips(load_comparisons(quality, references, others))
-    style.save_figure(figure, png, svg)
+    comparisons = load_comparisons(quality, references, others)
+    shown = [
+        (comparison, strip[0], step)
+        for strip in _strips(comparisons)
+        for comparison in strip[1]
+        for step in _steps(strip)
+    ]
+    style.save_figure(draw_strips(comparisons), score_data(shown), files)
 
 
 def draw_strips(comparisons: Sequence[Comparison]) -> Figure:
@@ -188,6 +194,5 @@ if __name__ == "__main__":
             Path(snakemake.input.quality),
             [Path(path) for path in snakemake.input.references],
             [Path(path) for path in snakemake.input.others],
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            style.Files.of(snakemake.output),
         )

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from sdbench.figures.style import INK, WIDTH, save_figure, styled
+from sdbench.figures.style import INK, WIDTH, save_pictures, styled
 from sdbench.job import logged
 
 from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def plot_shapes_loss(losses: Path, png: Path, svg: Path) -> None:
             ]
             axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8)
             axes.set(title=title, xlabel="step", ylabel="mean loss", yscale="log")
-    save_figure(figure, png, svg)
+    save_pictures(figure, png, svg)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from pathlib import Path
 from sdbench.figures.latency import latency_cell
 from sdbench.figures.panels import (
     Sheet,
-    draw_sheet,
     make_panels,
+    save_sheet,
     source_note,
 )
 from sdbench.figures.results import measured, plainest, published
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
 
 
@@ -19,19 +19,17 @@ def plot_speed(
     latency: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw median seconds of one call that makes one image, with default options.
 
     Args:
         latency: table of schema LATENCY.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
-    save_figure(draw_sheet(speed_sheet(latency, published_table, kinds)), png, svg)
+    save_sheet(speed_sheet(latency, published_table, kinds), files)
 
 
 def speed_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -60,6 +58,5 @@ if __name__ == "__main__":
             Path(snakemake.input.latency),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

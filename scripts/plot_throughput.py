@@ -7,14 +7,14 @@ from sdbench.figures.panels import (
     FAILS_GATE,
     Cell,
     Sheet,
-    draw_sheet,
     make_panels,
     missing_cell,
+    save_sheet,
     source_note,
     value_text,
 )
 from sdbench.figures.results import Result, best_of, measured, plainest, published
-from sdbench.figures.style import save_figure
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 
 
@@ -22,20 +22,18 @@ def plot_throughput(
     throughput: Path,
     published_table: Path,
     kinds: Mapping[str, str],
-    png: Path,
-    svg: Path,
+    files: Files,
 ) -> None:
     """Draw images per minute at the largest batch that ran, with default options.
 
     Args:
         throughput: table of schema THROUGHPUT.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> `cpu` or `cuda`.
-        png: written.
-        svg: written.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
     """
     sheet = throughput_sheet(throughput, published_table, kinds)
-    save_figure(draw_sheet(sheet), png, svg)
+    save_sheet(sheet, files)
 
 
 def throughput_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
@@ -94,6 +92,5 @@ if __name__ == "__main__":
             Path(snakemake.input.throughput),
             Path(snakemake.input.published),
             snakemake.params.kinds,
-            Path(snakemake.output.png),
-            Path(snakemake.output.svg),
+            Files.of(snakemake.output),
         )

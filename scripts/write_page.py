@@ -59,6 +59,18 @@ CHARTS = (
 )
 
 
+SECTIONS = (
+    ("answer", "Answer"),
+    ("findings", "Findings"),
+    ("cases", "All cases"),
+    ("figures", "Figures"),
+    ("pictures", "Pictures"),
+    ("machine", "Machine"),
+    ("method", "Method"),
+)
+"""Anchor and title of each part of the page."""
+
+
 def write_page(
     latency: Path,
     memory: Path,
@@ -67,6 +79,8 @@ def write_page(
     noise: Path,
     cases: Path,
     quality: Path,
+    findings: Path,
+    choices: Path,
     references: Sequence[Path],
     others: Sequence[Path],
     indexes: Sequence[Path],
@@ -75,8 +89,6 @@ def write_page(
     method: Path,
     kinds: Mapping[str, str],
     page: Path,
-    findings: Path | None = None,
-    choices: Path | None = None,
 ) -> None:
     """Write the page.
 
@@ -88,16 +100,16 @@ def write_page(
         noise: table of schema NOISE.
         cases: table of schema CASES.
         quality: table of schema QUALITY.
+        findings: table of schema FINDINGS.
+        choices: table of schema CHOICES.
         references: for each of `others` the archive of its reference's pictures.
         others: archives of pictures (`sdbench.figures.pictures`).
         indexes: the index of each job's records, for the machines they name.
         figures: SVG.
         captions: reStructuredText, one for each figure.
         method: Markdown.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
         page: HTML to write.
-        findings: table of the claims of the 2022 post, if there is one.
-        choices: table of what meets the config's need, if there is one.
 
     Raises:
         UserError: if an input is not what it should be; it names the file.
@@ -107,19 +119,19 @@ def write_page(
     noises = _noises(read_table(noise, NOISE))
     machines, dates = read_machines(indexes)
     absent = _absent(read_table(cases, CASES))
-    claims = read_claims(findings) if findings else None
+    claims = read_claims(findings)
     inputs = (latency, memory, throughput, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
-        "sections": _sections(claims is not None),
+        "sections": SECTIONS,
         "summary": _summary(rows, dates),
         "nothing": _nothing(rows),
         "condition": condition,
         "cards": cards and [*cards, *_noise_card(noises)],
-        "choices": read_choices(choices) if choices else None,
+        "choices": read_choices(choices),
         "groups": best_by_condition(rows),
         "claims": claims,
-        "verdicts": count_verdicts(claims or []),
+        "verdicts": count_verdicts(claims),
         "data": as_columns(rows),
         "headers": _headers(rows),
         "filters": _filters(rows),
@@ -132,22 +144,9 @@ def write_page(
         "machines": machines,
         "noise": noises,
         "method": render_markdown(method, below=2),
-        "tables": [path.name for path in inputs if path],
+        "tables": [path.name for path in inputs],
     }
     write_whole(page, render_page(content).encode())
-
-
-def _sections(with_findings: bool) -> list[tuple[str, str]]:
-    sections = [
-        ("answer", "Answer"),
-        ("findings", "Findings"),
-        ("cases", "All cases"),
-        ("figures", "Figures"),
-        ("pictures", "Pictures"),
-        ("machine", "Machine"),
-        ("method", "Method"),
-    ]
-    return [(a, title) for a, title in sections if with_findings or a != "findings"]
 
 
 def _summary(rows: Sequence[CaseRow], dates: tuple[str, str] | None) -> str:
@@ -263,7 +262,6 @@ def _figure(svg: Path, caption: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     from sdbench.job import logged
 
-    findings, choices = (snakemake.input.get(name) for name in ("findings", "choices"))
     with logged(snakemake.log[0]):
         write_page(
             latency=Path(snakemake.input.latency),
@@ -281,6 +279,6 @@ if __name__ == "__main__":
             method=Path(snakemake.input.method),
             kinds=snakemake.params.kinds,
             page=Path(snakemake.output[0]),
-            findings=findings and Path(findings),
-            choices=choices and Path(choices),
+            findings=Path(snakemake.input.findings),
+            choices=Path(snakemake.input.choices),
         )

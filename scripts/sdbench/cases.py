@@ -11,11 +11,33 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdbench.kinds import KINDS
+
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
-SWITCHES = (AUTOCAST, *ATTENTION, "vae-slicing", "channels-last")
+FUSED_QKV = "fused-qkv"
+QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8"}
+"""Switches that keep the weights of linear layers in eight bits, and the format of those."""
+COMPILE = "compile"
+TENSORRT = "tensorrt"
+"""Switch of ONNX Runtime: its TensorRT provider in place of its CUDA one."""
+SWITCHES = (
+    AUTOCAST,
+    *ATTENTION,
+    FUSED_QKV,
+    "vae-slicing",
+    "channels-last",
+    *QUANTIZED,
+    COMPILE,
+    TENSORRT,
+)
 """Every switch, in the order in which a set of them is written."""
+EXCLUSIVE = (
+    ((*ATTENTION, FUSED_QKV), "each has an attention of its own, which in fused-qkv is SDPA"),
+    (tuple(QUANTIZED), "a weight has one format"),
+)
+"""Switches of which one at most can be in force, and why."""
 NONE = "none"
 
 
@@ -127,20 +149,32 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     Only what is known before a device is touched stands here. What a machine or an installed
     library lacks is found when the variant is loaded, and is a row with status `unsupported`.
     """
-    attention = [s for s in variant.switches if s in ATTENTION]
-    if len(attention) > 1:
-        return f"{' and '.join(attention)} exclude each other"
-    if variant.precision == "tf32" and kind == "cpu":
-        return "TF32 is a mode of CUDA tensor cores; a CPU has none"
+    for group, reason in EXCLUSIVE:
+        chosen = [s for s in variant.switches if s in group]
+        if len(chosen) > 1:
+            return f"{' and '.join(chosen)} exclude each other: {reason}"
+    if variant.precision == "tf32" and KINDS[kind].no_tf32:
+        return KINDS[kind].no_tf32
     if variant.backend == "onnxruntime":
-        if variant.switches:
-            return (
-                f"{variant.switches[0]} is a switch of PyTorch; onnxruntime has none of that name"
-            )
-        if variant.precision not in ("fp32", "tf32"):
-            return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
+        return _why_onnxruntime_cannot(variant, kind)
+    if TENSORRT in variant.switches:
+        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
+    if kind != "cuda" and "fp8-weights" in variant.switches:
+        return "fp8 is a format of CUDA GPUs of compute capability 8.9 and up"
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
+    return None
+
+
+def _why_onnxruntime_cannot(variant: Variant, kind: str) -> str | None:
+    foreign = [switch for switch in variant.switches if switch != TENSORRT]
+    if foreign:
+        return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
+    if variant.options not in KINDS[kind].providers:
+        wanted = f" with {variant.options}" if variant.switches else ""
+        return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
+    if variant.precision not in ("fp32", "tf32"):
+        return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     return None
 
 

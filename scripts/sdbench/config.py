@@ -3,11 +3,21 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import parse_options, quality_reference, why_absent
+from sdbench.cases import (
+    Case,
+    Variant,
+    format_options,
+    measured_device,
+    parse_options,
+    quality_reference,
+    why_absent,
+)
 from sdbench.errors import UserError
+from sdbench.kinds import KINDS
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -118,11 +128,11 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
         )
     for name, device in complete["devices"].items():
-        if device["kind"] == "cpu" and device["gpu_model"]:
+        if device["gpu_model"] and not KINDS[device["kind"]].is_gpu:
             raise UserError(
                 f"{locate(['devices', name, 'gpu_model'], files)}: found "
-                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on kind `cuda`: "
-                "change the kind or remove the model"
+                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on a GPU, such as "
+                "kind `cuda`: change the kind or remove the model"
             )
     for i, entry in enumerate(complete["quality"]):
         reference = quality_reference(entry)
@@ -153,6 +163,42 @@ def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path])
                 f"{locate(['published', i], files)}: found {_shorten(name)}; allowed are "
                 f"{_enumerate(known)}: use some of these"
             )
+
+
+def name_case(config: Config, schema: Mapping[str, Any], variant: Variant, batch_size: int) -> Case:
+    """Return a case of PyTorch by its names, which the matrix need not have.
+
+    Args:
+        config: a complete configuration, which must have the model and the device.
+        schema: what `load_schema` returned; it has the precisions.
+        variant: names as a user wrote them.
+        batch_size: of the case.
+
+    Raises:
+        UserError: if one is the name of nothing, or no such case can exist.
+    """
+    allowed = {
+        "model": config["models"],
+        "device": config["devices"],
+        "backend": ["pytorch"],
+        "precision": schema["$defs"]["precision"]["enum"],
+    }
+    for key, names in allowed.items():
+        found = getattr(variant, key)
+        if found not in names:
+            raise UserError(
+                f"{key}: found {_shorten(found)}; allowed are {_enumerate(names)}: use one of these"
+            )
+    try:
+        options = format_options(parse_options(variant.options))
+    except ValueError as fault:
+        raise UserError(f"options: {fault}: name known switches, each once") from None
+    device = config["devices"][variant.device]
+    reason = why_absent(variant, device["kind"])
+    if reason is not None:
+        raise UserError(f"no such case can exist: {reason}: choose another")
+    generation = config["models"][variant.model]["generation"]
+    return Case(replace(variant, options=options), batch_size, generation, measured_device(device))
 
 
 def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ def _row(key: str, value: Mapping[str, Any], required: bool, root: Mapping[str, 
         f"`{key}`" if key else "",
         value.get("description", ""),
         _allowed(value, root),
-        "required" if required and default is None else f"`{default}`",
+        f"`{default}`" if default is not None else "required" if required else "not set",
         value.get("$comment", ""),
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

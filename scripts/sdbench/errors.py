@@ -15,3 +15,8 @@ class WrongDeviceError(Exception):
 
 class UnsupportedError(Exception):
     """A case that cannot exist on this machine or backend; the message is the reason in its row."""
+
+
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """Return what an exception says in one line of at most `longest` characters."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__

@@ -1,9 +1,15 @@
 """diffusers and transformers as every part of this project wants them: offline and quiet."""
 
+import logging
 import os
 
 # Only `fetch_model` may use the network; both libraries read this when they are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# diffusers imports torchao where that is installed: it tells of extensions for CUDA, which nothing
+# here uses, of checkpoints in its formats, of which there are none, and of what torch deprecates.
+for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao"):
+    logging.getLogger(chatty).setLevel(logging.ERROR)
 
 import transformers
 

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -12,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import sdbench
+from sdbench.kinds import KINDS
 
-LIBRARIES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "accelerate",
-    "onnxruntime",
-    "numpy",
-    "snakemake",
-)
-
+LIBRARIES = {
+    "torch": "torch",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "torchao": "torchao",
+    "triton": "triton",
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "numpy": "numpy",
+    "snakemake": "snakemake",
+}
+"""Package -> the library that it installs, whose version is recorded."""
 
 EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
 """How the names of the processor extensions begin that a network's speed depends on."""
@@ -33,6 +37,10 @@ def cpu_name() -> str:
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return told.stdout.strip() or platform.machine()
     return platform.processor() or platform.machine()
 
 
@@ -64,24 +72,6 @@ def _read(path: str) -> str | None:
         return None
 
 
-def gpu_names() -> list[str]:
-    """Return the GPUs that the NVIDIA driver reports, name and UUID; none without a driver."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-
-
-def gpu_models() -> list[str]:
-    """Return each model of GPU that the NVIDIA driver reports, once.
-
-    A cluster may give a job another GPU of the same model the next time.
-    """
-    # GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)
-    return sorted({line.partition(": ")[2].partition(" (UUID")[0] for line in gpu_names()})
-
-
 VARIANTS = ("ti", "super", "laptop", "max")
 """Words that make another model of a GPU whose name they follow."""
 
@@ -94,9 +84,11 @@ def is_gpu_model(promised: str, found: str) -> bool:
     `NVIDIA A100`.
 
     Args:
-        promised: a device's `gpu_model`.
+        promised: a device's `gpu_model`; empty takes any.
         found: the name that the driver gives the GPU.
     """
+    if not promised:
+        return True
     parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
     spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     other = [word for word in words if word in VARIANTS and word not in "".join(parts)]
@@ -109,7 +101,7 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         device: an entry of the config's `devices`.
     """
-    machine = describe_machine()
+    machine = describe_machine(device)
     return {
         "cpu": machine["cpu"]["name"],
         "features": machine["cpu"]["features"],
@@ -120,39 +112,53 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
             # Our own code is known by its digest, and Snakemake measures nothing.
             if name not in ("snakemake", "sdbench")
         },
-        "gpus": gpu_models() if device["kind"] == "cuda" else [],
+        # Each model once: a cluster may give a job another GPU of the same model the next time.
+        "gpus": sorted(set(KINDS[device["kind"]].gpus() or [])),
     }
 
 
 def missing_device(device: Mapping[str, Any]) -> str | None:
     """Say what is wrong with a device of the config on this machine; None if it is there."""
-    count = len(gpu_names()) if device["kind"] == "cuda" else 0
-    if device["kind"] == "cuda" and device["index"] >= count:
+    kind = KINDS[device["kind"]]
+    gpus = kind.gpus()
+    if kind.is_gpu and gpus is not None and device["index"] >= len(gpus):
         return (
-            f"found {device['index']}, and the NVIDIA driver reports {count} GPU(s) here: "
-            "run on a machine that has it, or leave the device out of the matrix"
+            f"found {device['index']}, and this machine lists {len(gpus)} GPU(s) of kind "
+            f"{device['kind']}: run on a machine that has it, or leave the device out of the matrix"
         )
     return None
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return host, processor, memory in bytes, system, the cluster's job, and the versions of
-    Python and libraries."""
+def usable_cores() -> int:
+    """Return the number of processors that this process may use."""
+    # Only Linux lets a process be bound to some of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_machine(device: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of this machine before a device of it is in use.
+
+    Host, processor, memory in bytes, system, the cluster's job, the versions of Python and
+    libraries, and the name of the device: a GPU says its own when it is in use, until then None.
+
+    Args:
+        device: an entry of the config's `devices`.
+    """
     libraries = {"sdbench": sdbench.__version__}
-    for name in LIBRARIES:
+    for package, library in LIBRARIES.items():
         try:
-            libraries[name] = metadata.version(name)
+            libraries[library] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     return {
         "host": socket.gethostname(),
-        "device_name": cpu_name(),
+        "device_name": None if KINDS[device["kind"]].is_gpu else cpu_name(),
         "cpu": {
             "name": cpu_name(),
             "architecture": platform.machine(),
             "features": cpu_features(),
             "cores": os.cpu_count(),
-            "cores_usable": len(os.sched_getaffinity(0)),
+            "cores_usable": usable_cores(),
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },

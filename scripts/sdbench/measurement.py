@@ -5,16 +5,24 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sdbench import backends
-from sdbench.backends.engine import Engine, Images, check_images, to_8_bits, torch_device
+from sdbench.backends.engine import (
+    WEIGHTS,
+    Engine,
+    Images,
+    check_images,
+    to_8_bits,
+    torch_device,
+)
 from sdbench.cases import Case
-from sdbench.devices import describe_engine, device_state, energy_counter, look_around
-from sdbench.errors import UnsupportedError
+from sdbench.devices import describe_device, describe_engine, look_around
+from sdbench.errors import UnsupportedError, one_line
 from sdbench.machine import describe_machine
+from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
@@ -23,12 +31,15 @@ from sdbench.meters.memory import (
     measure_memory,
     memory_limit,
     refuse_above,
-    resident_bytes,
-    trim_heap,
+    refuse_too_large,
 )
 from sdbench.meters.phases import time_phases
+from sdbench.meters.resident import resident_bytes, trim_heap
 from sdbench.meters.throughput import measure_throughput
+from sdbench.models.manifest import count_weights
 from sdbench.ownership import Claim
+from sdbench.platforms import is_lost, platform_of
+from sdbench.processes import UnfitError
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
 
 import torch
@@ -81,54 +92,115 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     """Load a variant, then measure its cases in order; send each that has its record.
 
     Once a batch does not fit, larger ones are records with status `oom` and are not tried.
+
+    Raises:
+        UnfitError: if the device was lost; what was not sent is for another process to measure.
     """
-    environment = describe_machine()
+    environment = describe_machine(cases[0].device)
     failure: tuple[str, str] | None = None
-    engine, contention = None, None
+    loaded, contention, lost = None, None, False
     with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
         try:
+            environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            engine, cold_start, loaded_bytes = load(cases[0], sweep)
-            environment |= describe_engine(engine, cases[0])
+            refuse_misfit(cases[0], sweep.model_folder)
+            loaded = load(cases[0], sweep)
+            environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
-            failure = classify(error)
+            failure, lost = classify(error), is_lost(error)
         for case in cases:
             attempt = Attempt(case, sweep, environment)
-            if engine is None or failure is not None:
+            if loaded is None or failure is not None:
                 assert failure is not None
                 attempt.write(*failure, contention=contention)
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    measured = _measure(engine, case, sweep, loaded_bytes)
-                    attempt.write("ok", cold_start=cold_start, **measured)
+                    attempt.write("ok", **_measure(loaded, case, sweep))
                 except Exception as error:
-                    failure = classify(error)
+                    failure, lost = classify(error), is_lost(error)
                     attempt.write(*failure, contention=contention)
                     if failure[0] == "oom":
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
                     else:
                         failure = None
-                    empty_allocator(engine)
+                    if not lost:
+                        empty_allocator(loaded.engine)
             send(case.id)
+            if lost:
+                raise UnfitError
 
 
-def load(case: Case, sweep: Sweep) -> tuple[Engine, dict[str, float], int]:
-    """Return the engine, the seconds of its cold start, and the bytes resident after loading."""
+def refuse_misfit(case: Case, model_folder: Path) -> None:
+    """Refuse a model whose weights cannot fit on the device of `case`; only their sizes are read.
+
+    Raises:
+        TooSmallError: if the device has less memory in all.
+        ContentionError: if it has enough, of which others hold too much.
+    """
+    number = WEIGHTS[case.variant.precision].itemsize
+    refuse_too_large(count_weights(model_folder) * number, torch_device(case))
+
+
+@dataclass
+class Loaded:
+    """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
+
+    `compiled_for` is the batch size that its networks are compiled for; 0 for none.
+    """
+
+    engine: Engine
+    cold_start: dict[str, Any]
+    loaded_bytes: int | None
+    compiled_for: int = 0
+
+    def compile_for(self, case: Case, steps: int | None = None) -> float | None:
+        """Have the networks compiled for the batch size of `case`, where that is an option.
+
+        It takes calls, of `steps` steps if not those of the case. No later call compiles.
+
+        Returns:
+            The seconds of the first of these calls without compiling; None if there was none.
+        """
+        engine = self.engine
+        if engine.compile_mode is None or self.compiled_for == case.batch_size:
+            return None
+        latents = engine.latents(case.generation, case.batch_size)
+        call_s, compiled = compile_anew(
+            lambda: engine.draw(case.generation, latents, steps), engine.synchronize, engine.device
+        )
+        self.cold_start = self.cold_start | compiled
+        self.compiled_for = case.batch_size
+        # What the compiler leaves in memory is none of a call's.
+        self.loaded_bytes = settled_bytes()
+        return call_s
+
+
+def settled_bytes() -> int | None:
+    """Return the bytes resident once all that is free has been given back."""
+    gc.collect()
+    trim_heap()
+    return resident_bytes()
+
+
+def load(case: Case, sweep: Sweep) -> Loaded:
+    """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
     engine.synchronize()
     load_s = time.perf_counter() - begin
-    gc.collect()
-    trim_heap()
-    loaded_bytes = resident_bytes()
-    latents = engine.latents(case.generation, 1)
-    first_call_s = time_call(lambda: engine.draw(case.generation, latents), engine.synchronize)
-    return engine, {"load_s": load_s, "first_call_s": first_call_s}, loaded_bytes
+    cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
+    loaded = Loaded(engine, cold_start, settled_bytes())
+    first = replace(case, batch_size=1)
+    latents = engine.latents(first.generation, first.batch_size)
+    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
+        lambda: engine.draw(first.generation, latents), engine.synchronize
+    )
+    return loaded
 
 
-def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dict[str, Any]:
+def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
 
     Raises:
@@ -136,7 +208,16 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
         ValueError: if the pictures cannot be right, whatever the speed.
         ContentionError: if something else uses the device and the config says to end the case.
     """
+    loaded.compile_for(case)
+    # Should a network have to be compiled again after all, that is an error, and in no sample.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        return _measure_passes(loaded, case, sweep)
+
+
+def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
+    platform = platform_of(device)
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> Images:
@@ -154,12 +235,12 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
     refuse_above(budget, memory)
     check_images(images[0])
     contention = _watch(case, sweep)
-    before = device_state(device)
+    before = platform.state(device)
     latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
     throughput = measure_throughput(
-        call, engine.synchronize, energy_counter(device), measuring["throughput_duration_s"]
+        call, engine.synchronize, platform.energy(device), measuring["throughput_duration_s"]
     )
-    after = device_state(device)
+    after = platform.state(device)
     phases = [
         time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
     ]
@@ -167,6 +248,7 @@ def _measure(engine: Engine, case: Case, sweep: Sweep, loaded_bytes: int) -> dic
     refuse_above(budget, memory)
     sweep.assert_owner()
     return {
+        "cold_start": loaded.cold_start,
         "contention": contention,
         "device_state": {"before": before, "after": after},
         "latency": latency,
@@ -186,7 +268,7 @@ def classify(error: Exception) -> tuple[str, str]:
     """Return the status and the reason that an exception stands for."""
     if isinstance(error, UnsupportedError):
         return "unsupported", str(error)
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = one_line(error)
     if is_out_of_memory(error):
         return "oom", f"out of memory: {reason}"
     traceback.print_exception(error)
@@ -196,8 +278,7 @@ def classify(error: Exception) -> tuple[str, str]:
 def empty_allocator(engine: Engine) -> None:
     """Give back what a failed call may still hold. Never inside a timed region."""
     gc.collect()
-    if engine.device.type == "cuda":
-        torch.cuda.empty_cache()
+    platform_of(engine.device).empty_cache()
 
 
 def name(case: Case) -> str:

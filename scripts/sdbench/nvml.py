@@ -1,6 +1,7 @@
 """What NVIDIA's driver says of a GPU, through its management library (NVML).
 
-A GPU is named by its UUID: NVML counts all GPUs of the machine, torch only those it may see.
+A GPU is named by its UUID: NVML counts all GPUs of the machine, torch only those it may see. Where
+there is no NVML, or it does not know the GPU (AMD's), every answer is None or empty.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def total_energy_j(uuid: str) -> float | None:
 
 def describe_gpu(uuid: str) -> dict[str, Any]:
     """Return what does not change while a case is measured; None for what the GPU does not say."""
-    handle = _handle(uuid)
+    handle = _ask(_handle, uuid)
     return {
         "uuid": uuid,
         "driver": _ask(pynvml.nvmlSystemGetDriverVersion),
@@ -65,7 +66,7 @@ def describe_gpu(uuid: str) -> dict[str, Any]:
 def gpu_state(uuid: str) -> dict[str, Any]:
     """Return clocks in MHz, temperature in degrees Celsius, power in watts, and the bit mask of
     reasons for which the clocks are held down (nvmlClocksEventReasons)."""
-    handle = _handle(uuid)
+    handle = _ask(_handle, uuid)
     return {
         "sm_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
         "memory_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),

@@ -1,35 +1,48 @@
 """Work in a process of its own: what it leaves in memory, or its crash, stays with it."""
 
+import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
+START = "spawn" if sys.platform == "darwin" else "fork"
+"""How a process is begun. Metal does not work in a fork; what is spawned imports all anew."""
+
 
 class Ended(Exception):  # noqa: N818 - it is an event before it is an error
     """The process ended before its work was done; the message says how."""
 
 
+class UnfitError(Exception):
+    """This process cannot go on, such as after its GPU was lost; what it sent stands.
+
+    Raised by work, it ends the process at once: nothing of it is torn down, which might fail too.
+    """
+
+
 def run_apart(work: Callable[..., None], *args: Any) -> list[Any]:
-    """Run `work(send, *args)` in a process forked from this one, and wait for it.
+    """Run `work(send, *args)` in a process of its own, and wait for it.
 
     A fork shares what is imported; no thread or device may have been started yet.
 
     Args:
         work: calls `send` with anything that can be pickled, as often as it likes.
-        args: its further arguments.
+        args: its further arguments; they too can be pickled.
 
     Returns:
-        What was sent, in order.
+        What was sent, in order; less than all of it if the work raised `UnfitError`.
 
     Raises:
         Ended: if the process crashed or raised; `Ended.args[1]` holds what was sent until then.
     """
-    context = multiprocessing.get_context("fork")
+    context: Any = multiprocessing.get_context(START)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(work, sender, args))
     process.start()
@@ -54,8 +67,14 @@ def run_apart(work: Callable[..., None], *args: Any) -> list[Any]:
 
 def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
     # man 2 prctl: if the parent is killed outright, so is this process.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    work(sender.send, *args)
+    with contextlib.suppress(AttributeError):  # another system than Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        work(sender.send, *args)
+    except UnfitError:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _exit_name(code: int) -> str:

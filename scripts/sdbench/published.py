@@ -11,14 +11,10 @@ from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, read_table
 
 import pandas as pd
 
+FP32_TF32 = "fp32 (TF32 conv.)"
+"""What a published "fp32" is called whose convolutions cuDNN ran in TF32."""
+
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
-
-
-MEMORY_COUNTERS = {
-    "cpu": ("resident_peak_bytes", "peak resident memory of the process"),
-    "cuda": ("peak_allocated_bytes", "peak allocated by torch"),
-}
-"""Kind of device -> the counter that tells its rows apart best: column of MEMORY, and its name."""
 
 
 def read_published(path: Path, remedy: str) -> pd.DataFrame:

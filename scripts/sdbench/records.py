@@ -18,7 +18,7 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 INDEX = "index.json"
 REFERENCE = "reference.json"
 """The fixed work that was timed before and after the records of a folder were measured."""
@@ -112,13 +112,16 @@ _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow agai
 def keeps(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one with status `error` or `unsupported`: those are tried again.
+    A damaged record cannot, nor one with status `error` or `unsupported`: those are tried again. So
+    is one that ran out of memory while another process used the GPU too.
     """
     try:
         record = read_record(path)
     except UserError:
         return False
-    return bool(record["fingerprint"] == wanted and record["status"] in ("ok", "oom"))
+    crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
+    kept = ("ok",) if crowded else ("ok", "oom")
+    return bool(record["fingerprint"] == wanted and record["status"] in kept)
 
 
 def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:

@@ -45,6 +45,8 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
     broken = [r["reason"] for r in records.values() if r["status"] in ("error", "unsupported")]
     if broken:
         found["reason"] = broken[0]
+    elif runs and _peak(records[runs]["memory"]) is None:
+        found["reason"] = "the device has no counter of memory to search by"
     elif runs < cap:
         try:
             found |= _search(cases[0], cap, records, sweep)
@@ -85,14 +87,16 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
     budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         try:
-            engine, _, loaded_bytes = load(case, sweep)
+            loaded = load(case, sweep)
+            loaded.compile_for(case, steps=1)
+            engine = loaded.engine
             latents = engine.latents(case.generation, case.batch_size)
 
             def draw() -> None:
                 # Memory does not depend on the number of steps: one is enough.
                 engine.draw(case.generation, latents, steps=1)
 
-            memory = measure_memory(draw, engine.device, loaded_bytes)
+            memory = measure_memory(draw, engine.device, loaded.loaded_bytes)
             refuse_above(budget, memory)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -109,7 +113,7 @@ def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
         return budget
     memory = record["memory"]
     # What the driver counts for this process and torch's allocator does not: the CUDA context.
-    other = (memory["nvml_process_bytes"] or 0) - memory["reserved_after_run_bytes"]
+    other = (memory["nvml_process_bytes"] or 0) - (memory["reserved_after_run_bytes"] or 0)
     return int(record["environment"]["gpu"]["memory_bytes"] - max(0, other))
 
 
@@ -117,4 +121,6 @@ def _peak(memory: Mapping[str, int | None] | None) -> int | None:
     """Return the bytes that decide whether a batch fits, of what `measure_memory` counted."""
     if memory is None:
         return None
-    return memory.get("peak_reserved_bytes") or memory.get("resident_peak_bytes")
+    # Where no peak is counted, what the allocator holds after the call has to do.
+    counters = ("peak_reserved_bytes", "resident_peak_bytes", "reserved_after_run_bytes")
+    return next((memory[counter] for counter in counters if memory.get(counter)), None)

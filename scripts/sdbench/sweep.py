@@ -85,18 +85,18 @@ def _measure_largest(cases: list[Case], size: int, sweep: Sweep) -> int:
 
 
 def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
-    """Measure the cases of one variant in a process of its own, and go on if it crashes."""
+    """Measure the cases of one variant in a process of its own, and the rest in another where it
+    crashes or can be used no further."""
     while cases:
         try:
-            run_apart(measure_variant, cases, sweep)
-            return
+            done = len(run_apart(measure_variant, cases, sweep))
         except Ended as error:
-            how, done = error.args
-            crashed = len(done)
-            if crashed < len(cases):
-                attempt = Attempt(cases[crashed], sweep, describe_machine())
+            how, sent = error.args
+            if len(sent) < len(cases):
+                attempt = Attempt(cases[len(sent)], sweep, describe_machine(cases[0].device))
                 attempt.write("error", f"while it was measured {how}")
-            cases = cases[crashed + 1 :]
+            done = len(sent) + 1
+        cases = cases[done:]
 
 
 def _time_reference_apart(case: Case) -> list[float]:

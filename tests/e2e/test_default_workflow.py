@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
-from sdbench.backends.pytorch import computes_natively
+from sdbench.platforms import computes_natively
 from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
@@ -45,7 +44,7 @@ def measured(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if record["status"] == "ok"]
 
 
-HAS_BF16 = computes_natively(torch.bfloat16)
+HAS_BF16 = computes_natively("bf16")
 """Without, bf16 and autocast to it are rows with status `unsupported`."""
 
 
@@ -115,6 +114,27 @@ def test_throughput_is_images_over_the_time_of_its_own_calls(
     assert set(table[table["largest"]]["batch_size"]) == {1, 8}
 
 
+def test_every_case_that_ran_is_held_against_its_ceiling(
+    folder: Path, measured: list[dict[str, Any]]
+) -> None:
+    found = read_table(folder / "results/tables/ceilings.csv", schemas.CEILINGS)
+    ceilings = found.set_index("precision")["tflops"]
+    assert ceilings["fp32"] > 0
+    assert (ceilings["bf16"] > 0) == HAS_BF16
+    assert (found[found["operation"] == "memory copy"]["gb_per_s"] > 0.1).all()
+    for name, schema in (("latency", schemas.LATENCY), ("throughput", schemas.THROUGHPUT)):
+        table = read_table(folder / f"results/tables/{name}.csv", schema)
+        table = table[table["status"] == "ok"]
+        assert len(table) == len(measured)
+        assert (table["tflop_per_image"] == table["tflop_per_image"].iloc[0]).all()
+        halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
+        own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)
+        assert (table["ceiling_tflops"] == own).all()
+        assert table["ceiling_share"].to_numpy() == pytest.approx(table["tflops"] / own)
+        # What this processor does in a second, not a thousand times as much or as little.
+        assert table["ceiling_share"].between(0.005, 1.5).all()
+
+
 def test_exports_agree_with_pytorch(folder: Path) -> None:
     table = read_table(folder / "results/tables/exports.csv", schemas.EXPORTS)
     assert set(table["network"]) == {"text_encoder", "unet", "vae_decoder"}
@@ -158,14 +178,16 @@ def test_the_page_has_every_case_and_picture(folder: Path, records: list[dict[st
     assert len(own) == len(records)
     # Of each compared variant the runs and the trajectory.
     assert len(data["series"]) == (4 if HAS_BF16 else 2)
-    assert page.count("data:image/svg+xml") == 11
+    figures = list((folder / "results/figures").glob("*.svg"))
+    assert page.count("data:image/svg+xml") == len(figures) > 10
 
 
-def test_every_figure_is_there_twice(folder: Path) -> None:
+def test_every_figure_is_there_in_all_its_forms(folder: Path) -> None:
     figures = folder / "results/figures"
     pngs = {path.stem for path in figures.glob("*.png")}
-    assert pngs == {path.stem for path in figures.glob("*.svg")}
-    assert len(pngs) == 11
+    for kind in ("svg", "csv"):
+        assert pngs == {path.stem for path in figures.glob(f"*.{kind}")}
+    assert len(pngs) == 16
     assert (figures / "quality_animation.gif").stat().st_size > 10_000
 
 

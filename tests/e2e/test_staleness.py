@@ -30,6 +30,11 @@ BAR_FIGURES = dict.fromkeys(
         "plot_autocast_speed",
         "plot_autocast_memory",
         "plot_attention",
+        "plot_parts",
+        "plot_cold_start",
+        "plot_speed_quality",
+        "plot_cost",
+        "plot_limit",
     ),
     1,
 )
@@ -38,11 +43,27 @@ PICTURE_FIGURES = dict.fromkeys(
     ("plot_quality_steps", "plot_quality_curve", "plot_quality_panel", "plot_quality_animation"), 1
 )
 BESIDE_PUBLISHED = dict.fromkeys(
-    ("plot_speed", "plot_devices", "plot_memory", "plot_throughput", "plot_batch_throughput"), 1
+    (
+        "plot_speed",
+        "plot_devices",
+        "plot_memory",
+        "plot_throughput",
+        "plot_batch_throughput",
+        "write_findings",
+        "rank_choices",
+    ),
+    1,
 )
-AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ENDS}
+ANSWERS = {"write_findings": 1, "rank_choices": 1}
+AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
-AFTER_PICTURES = {"compare_quality": 2, "collect_quality": 1, **PICTURE_FIGURES, **ENDS}
+AFTER_PICTURES = {
+    "compare_quality": 2,
+    "collect_quality": 1,
+    "write_findings": 1,
+    **PICTURE_FIGURES,
+    **ENDS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +136,15 @@ def test_a_device(folder: Path) -> None:
         config["devices"]["cpu1"] = {"kind": "cpu", "threads": 1}
         config["matrix"].append(config["matrix"][0] | {"devices": ["cpu1"], "batch_sizes": [1]})
 
-    assert after_config(folder, add) == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
+    expected = {"measure_sweep": 1, "measure_ceilings": 1, "collect_cases": 1}
+    assert after_config(folder, add) == expected | AFTER_RECORDS
+
+
+def test_the_threads_of_a_device(folder: Path) -> None:
+    """A new case, and a new ceiling to hold it against."""
+    jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=1))
+    expected = {"measure_sweep": 2, "measure_ceilings": 1, "collect_cases": 1, "draw_images": 3}
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 @pytest.mark.parametrize(
@@ -125,9 +154,23 @@ def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
     def change(config: dict[str, Any]) -> None:
         config["models"]["shapes"]["generation"][key] = value
 
-    # No export: a graph does not depend on what is drawn with it.
+    # No export: a graph does not depend on what is drawn with it, nor do operations and ceilings.
     expected = {"measure_sweep": 2, "collect_cases": 1, "draw_images": 3}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
+
+
+@pytest.mark.parametrize("key", ["height", "width"])
+def test_how_large_it_is_drawn(folder: Path, key: str) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["models"]["shapes"]["generation"][key] = 128
+
+    expected = {"measure_sweep": 2, "collect_cases": 1, "draw_images": 3, "count_operations": 1}
+    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
+
+
+def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c["measuring"].update(contention="wait"))
+    assert jobs == {"measure_sweep": 2, "measure_ceilings": 1, **AFTER_RECORDS}
 
 
 def test_how_is_measured(folder: Path) -> None:
@@ -143,6 +186,11 @@ def test_a_price(folder: Path) -> None:
 
 def test_the_gate(folder: Path) -> None:
     assert after_config(folder, lambda c: c.update(quality_gate={"min_ssim": 0.5})) == AFTER_RECORDS
+
+
+def test_the_need(folder: Path) -> None:
+    jobs = after_config(folder, lambda c: c.update(need={"memory_gb": 8}))
+    assert jobs == {"rank_choices": 1, **ENDS}
 
 
 def test_which_published_results_are_shown(folder: Path) -> None:
@@ -198,8 +246,18 @@ def test_what_only_the_page_has(folder: Path, name: str) -> None:
 
 
 def test_the_code_of_a_meter(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/meters/latency.py")
+    jobs = after_file(folder, "scripts/sdbench/meters/throughput.py")
     assert jobs == {"measure_sweep": 2, **AFTER_RECORDS}
+
+
+def test_the_code_that_ceilings_are_measured_with(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/meters/ceilings.py")
+    assert jobs == {"measure_ceilings": 1, **AFTER_RECORDS}
+
+
+def test_the_code_that_counts_operations(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/models/operations.py")
+    assert jobs == {"count_operations": 1, **AFTER_RECORDS}
 
 
 def test_the_code_of_a_backend(folder: Path) -> None:
@@ -211,4 +269,4 @@ def test_the_code_of_a_backend(folder: Path) -> None:
 def test_the_environment_of_a_backend(folder: Path) -> None:
     """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
     jobs = after_file(folder, "envs/pytorch.yaml")
-    assert jobs == {"measure_sweep": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 1, "measure_ceilings": 1, **AFTER_RECORDS}

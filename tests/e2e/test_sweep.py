@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, measurement, nvml, search
-from sdbench.backends import pytorch
-from sdbench.backends.engine import Engine, check_images, load_scheduler
+from sdbench import backends, machine, measurement, nvml, platforms, processes, search
+from sdbench.backends.engine import check_images, load_scheduler
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import Sweep
-from sdbench.meters import memory
+from sdbench.measurement import Loaded, Sweep
+from sdbench.meters import memory, resident
 from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import count_weights
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.ownership import OWNER, TakenOver, claim
@@ -87,6 +87,12 @@ def statuses(job: Sweep) -> list[str]:
     return [record["status"] for record in indexed(job)]
 
 
+def resident_now() -> int:
+    found = resident.resident_bytes()
+    assert found is not None
+    return found
+
+
 @pytest.fixture
 def threads() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -95,7 +101,7 @@ def threads() -> Iterator[None]:
 
 
 def test_every_case_leaves_a_record(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)  # emulated, if need be
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
     run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job, {})
     records = indexed(job)
     assert [r["status"] for r in records] == ["ok"] * 3
@@ -119,7 +125,7 @@ def test_what_holds_is_kept(job: Sweep) -> None:
 
 def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     """A real limit on the process: the larger batches are rows without numbers, and not tried."""
-    budget = (memory.resident_bytes() + 60e6) / 1e9
+    budget = (resident_now() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
     run_sweep(cases, job, {})
     records = indexed(job)
@@ -131,7 +137,7 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
 
 def test_the_largest_batch_runs_and_is_found_again(job: Sweep) -> None:
     """The limit of the process is real: the answer was measured, and the next one up failed."""
-    budget = (memory.resident_bytes() + 60e6) / 1e9
+    budget = (resident_now() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (2, 4, 8)]
     run_sweep(cases, job, {cases[0].variant: 2048})
     (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
@@ -242,6 +248,7 @@ def test_a_missing_device_is_unsupported(job: Sweep) -> None:
 def test_another_gpu_than_promised_is_an_error_with_both_names(
     job: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
     run_sweep([make_case(kind="cuda", gpu_model="a100")], job, {})
@@ -257,8 +264,8 @@ def test_a_sweep_that_was_taken_over_writes_nothing_more(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def be_overtaken_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
-        measured = measure(engine, case, *args)
+    def be_overtaken_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
+        measured = measure(loaded, case, *args)
         if case.batch_size == 2:
             claim(job.folder / OWNER)  # what a second job does first
             (job.folder / "index.json").write_text("the successor's")
@@ -278,10 +285,10 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def fail_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+    def fail_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             raise RuntimeError("it broke")
-        return measure(engine, case, *args)
+        return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", fail_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
@@ -297,10 +304,10 @@ def test_a_crash_is_a_row_and_the_other_cases_go_on(
 ) -> None:
     measure: Measure = measurement._measure
 
-    def die_at_two(engine: Engine, case: Case, *args: Any) -> dict[str, Any]:
+    def die_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
         if case.batch_size == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return measure(engine, case, *args)
+        return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", die_at_two)
     run_sweep([make_case(1), make_case(2), make_case(3)], job, {})
@@ -334,8 +341,8 @@ def test_a_picture_is_the_same_in_a_batch_of_any_size(model: Path, threads: None
 def test_a_precision_that_would_be_emulated_is_unsupported(
     precision: str, options: str, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: False)
-    with pytest.raises(UnsupportedError, match="no instructions for bfloat16"):
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
+    with pytest.raises(UnsupportedError, match="no instructions for bf16"):
         backends.load(make_case(precision=precision, options=options), model, None)
     backends.load(make_case(), model, None)
 
@@ -343,7 +350,7 @@ def test_a_precision_that_would_be_emulated_is_unsupported(
 def test_the_same_noise_in_every_precision(
     model: Path, threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
     full = backends.load(make_case(), model, None).latents(GENERATION, 2)
     half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
     assert half.dtype == torch.bfloat16
@@ -390,8 +397,8 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
 def test_the_resident_peak_sees_a_known_allocation() -> None:
     """Also one that no counter of torch's sees, and one that is freed before the call ends."""
     known = 200 * 2**20
-    memory.trim_heap()
-    loaded = memory.resident_bytes()
+    resident.trim_heap()
+    loaded = resident_now()
 
     def call() -> None:
         np.ones(known // 8).sum()
@@ -430,7 +437,7 @@ def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.Monke
         "memory_reserved": lambda _: fake.reserved,
     }.items():
         monkeypatch.setattr(torch.cuda, name, double)
-    monkeypatch.setattr(memory, "gpu_uuid", lambda _: "GPU-abc")
+    monkeypatch.setattr(platforms.Cuda, "uuid", lambda self, _: "GPU-abc")
     monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + fake.reserved)
 
     def call() -> None:
@@ -454,8 +461,8 @@ def _peak_of_steps(send: Callable[[Any], None], model: Path, steps: int) -> None
     engine = backends.load(make_case(), model, None)
     latents = engine.latents(GENERATION, 16)
     engine.draw(GENERATION, latents, steps=1)
-    memory.trim_heap()
-    loaded = memory.resident_bytes()
+    resident.trim_heap()
+    loaded = resident_now()
 
     def call() -> None:
         engine.draw(GENERATION, latents, steps=steps)
@@ -490,7 +497,7 @@ def test_half_of_what_a_cluster_grants_is_the_budget() -> None:
 
 
 def test_the_limit_is_lifted_again() -> None:
-    with memory.memory_limit(memory.resident_bytes() + 200 * 2**20):
+    with memory.memory_limit(resident_now() + 200 * 2**20):
         with pytest.raises(RuntimeError) as caught:
             torch.empty(500 * 2**20)
         assert memory.is_out_of_memory(caught.value)
@@ -520,3 +527,99 @@ def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(
     sampler = load_scheduler(model, scheduler)
     sampler.set_timesteps(20)
     assert len(sampler.timesteps) == evaluations
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
+    """Have the device be one with memory of its own, and let nothing be loaded."""
+
+    def load(*_: Any) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (free, total))
+    monkeypatch.setattr(backends, "load", load)
+
+
+def test_a_device_too_small_for_the_weights_is_found_before_loading(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=1_000_000)
+    run_sweep([make_case(1), make_case(2)], job, {})
+    weights = 4 * count_weights(job.model_folder)
+    assert weights > 1_000_000
+    for record in indexed(job):
+        assert record["status"] == "oom"
+        numbers = f"the weights take {weights / 1e9:.3g} GB, and the GPU has 0.001 GB"
+        assert record["reason"] == f"out of memory: {numbers}"
+        assert record["environment"]["device_name"]
+
+
+def test_memory_that_another_process_holds_is_an_error_and_tried_again(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=10**12)
+    monkeypatch.setattr(platforms.Cpu, "others", lambda *_: [{"pid": 7, "bytes": 10**12}])
+    run_sweep([make_case(1)], job, {})
+    (record,) = indexed(job)
+    assert record["status"] == "error"
+    assert record["reason"].endswith(
+        "of the GPU's 1e+03 GB 0.0009 GB are free: process 7 holds the rest"
+    )
+    assert record["contention"]["contended"]
+    monkeypatch.undo()
+    run_sweep([make_case(1)], job, {})
+    assert statuses(job) == ["ok"]
+
+
+def record_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each record say which process measured it."""
+    describe = machine.describe_machine
+    monkeypatch.setattr(
+        measurement, "describe_machine", lambda device: describe(device) | {"pid": os.getpid()}
+    )
+
+
+LOST = "CUDA error: unspecified launch failure"
+
+
+def test_after_a_gpu_was_lost_the_rest_is_measured_in_a_fresh_process(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure: Measure = measurement._measure
+
+    def lose_at_two(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            raise torch.AcceleratorError(LOST)
+        return measure(loaded, case, *args)
+
+    record_processes(monkeypatch)
+    monkeypatch.setattr(measurement, "_measure", lose_at_two)
+    # A lost device cannot be asked for anything.
+    monkeypatch.setattr(measurement, "empty_allocator", lambda _: os.abort())
+    run_sweep([make_case(n) for n in (1, 2, 3)], job, {})
+    assert statuses(job) == ["ok", "error", "ok"]
+    first, lost, last = indexed(job)
+    assert lost["reason"] == f"AcceleratorError: {LOST}"
+    pids = [record["environment"]["pid"] for record in (first, lost, last)]
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_gpu_that_is_lost_for_good_costs_each_case_a_row(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any) -> None:
+        raise torch.AcceleratorError(LOST)
+
+    record_processes(monkeypatch)
+    monkeypatch.setattr(backends, "load", load)
+    run_sweep([make_case(n) for n in (1, 2)], job, {})
+    assert statuses(job) == ["error", "error"]
+    assert len({record["environment"]["pid"] for record in indexed(job)}) == 2
+
+
+def test_cases_are_measured_in_a_process_that_is_no_fork(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Mac, whose GPU cannot be used in a fork."""
+    monkeypatch.setattr(processes, "START", "spawn")
+    run_sweep([make_case(1)], job, {})
+    assert statuses(job) == ["ok"]

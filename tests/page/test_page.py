@@ -33,7 +33,7 @@ def small(folder: Path) -> Path:
 
 
 def empty(folder: Path) -> Path:
-    return made.make_page(folder, rows=([], [], []), pictures=False, findings=[], choices=[])
+    return made.make_page(folder, rows=([], [], []), pictures=False)
 
 
 def one_row(folder: Path) -> Path:

@@ -97,10 +97,11 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_job_landed_on_the_node_of_its_device(jobs: dict[str, dict[str, str]]) -> None:
-    measuring = [job for job in jobs.values() if "measure_sweep" in job["comment"]]
-    assert len(measuring) == 4
+    measuring = [job for job in jobs.values() if "measure_" in job["comment"]]
+    # Sweeps with two backends on the CPU and one on each GPU, and the ceilings of all three.
+    assert len(measuring) == 4 + 3
     for job in measuring:
-        device = next(name for name in NODE_OF if f"_{name}_" in job["comment"])
+        device = next(name for name in NODE_OF if f"_{name}_" in f"{job['comment']}_")
         assert job["node"] == NODE_OF[device], job
         assert job["gpus"] == ("N/A" if device == "cpu" else f"gres:gpu:{device}:1"), job
     assert all(job["name"].startswith("sdbench_") for job in jobs.values())
@@ -113,7 +114,12 @@ def test_nobody_asked_for_accounts(workflow: Workflow) -> None:
 
 def test_light_rules_were_no_jobs(jobs: dict[str, dict[str, str]]) -> None:
     rules = {job["comment"].partition("_wildcards_")[0] for job in jobs.values()}
-    assert rules == {"rule_export_onnx", "rule_measure_sweep", "rule_draw_images"}
+    assert rules == {
+        "rule_export_onnx",
+        "rule_measure_sweep",
+        "rule_measure_ceilings",
+        "rule_draw_images",
+    }
 
 
 def test_the_record_says_which_node_and_gpu_it_ran_on(
@@ -166,5 +172,5 @@ def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) 
 
 def test_every_figure_came_back(workflow: Workflow) -> None:
     assert (workflow.folder / "results/checks.txt").exists()
-    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 11
+    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 16
     assert (workflow.folder / "results/report.html").exists()

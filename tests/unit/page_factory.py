@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sdbench.tables import schemas
 from tests.unit import tables_factory as factory
 from tests.unit.records_factory import make_case, make_record
@@ -48,12 +46,6 @@ CHOICE = {
 }
 
 Rows = list[dict[str, Any]]
-
-
-def write_csv(rows: Rows, like: dict[str, Any], path: Path) -> Path:
-    """Write a table that this branch has no schema of, with the columns of `like`."""
-    pd.DataFrame(rows, columns=list(like)).to_csv(path, index=False)
-    return path
 
 
 def default_rows() -> tuple[Rows, Rows, Rows]:
@@ -148,8 +140,8 @@ def write_records(folder: Path, **environment: Any) -> Path:
 def page_inputs(
     folder: Path,
     rows: tuple[Rows, Rows, Rows] | None = None,
-    findings: Rows | None = None,
-    choices: Rows | None = None,
+    findings: Rows = [],  # noqa: B006
+    choices: Rows = [],  # noqa: B006
     campaigns: tuple[str, ...] = (),
     pictures: bool = True,
     steps: int = 12,
@@ -206,6 +198,8 @@ def page_inputs(
         "cases": factory.write_rows(cells, tables / "cases.csv", schema.CASES),
         "quality": factory.write_rows(quality, tables / "quality.csv", schema.QUALITY),
         "published": factory.published(list(campaigns)),
+        "findings": factory.write_rows(findings, tables / "findings.csv", schema.FINDINGS),
+        "choices": factory.write_rows(choices, tables / "choices.csv", schema.CHOICES),
         "references": archives[:1],
         "others": archives[1:],
         "indexes": [
@@ -219,10 +213,6 @@ def page_inputs(
         "kinds": kinds or {device: "cuda" if "gpu" in device else "cpu" for device in devices},
         "page": folder / "report.html",
     }
-    if findings is not None:
-        written["findings"] = write_csv(findings, FINDING, tables / "findings.csv")
-    if choices is not None:
-        written["choices"] = write_csv(choices, CHOICE, tables / "choices.csv")
     return written
 
 

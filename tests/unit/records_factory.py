@@ -32,7 +32,12 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "weights": "trained",
         "status": "ok",
         "reason": None,
-        "cold_start": {"load_s": 0.5, "first_call_s": 0.9},
+        "cold_start": {
+            "load_s": 0.5,
+            "compile_s": None,
+            "compile_cached": None,
+            "first_call_s": 0.9,
+        },
         "latency": {"warmup_s": [0.4], "samples_s": samples or [0.1, 0.2, 0.3]},
         "phases": [
             {
@@ -51,6 +56,8 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "environment": {
             "host": "h",
             "device_name": "A CPU",
+            "threads": 1,
+            "switches": {"autocast_dtype": None},
             "cpu": {},
             "libraries": {},
             "python": "3.11",
@@ -68,3 +75,31 @@ def make_failure(case: Case, status: str, reason: str) -> Record:
     parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
     empty = dict.fromkeys((*parts, "throughput", "picture"))
     return make_record(case, status=status, reason=reason, **empty)
+
+
+OPERATIONS = {"text_encoder_flop": 10**9, "unet_flop": 2 * 10**12, "vae_decoder_flop": 10**12}
+"""What one evaluation of each network takes: 5.002 TFLOP for a picture of `GENERATION`."""
+
+
+def make_ceilings(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:
+    """Return what `measure_ceilings` writes for the device of `make_record`: one that does without
+    the precisions that `tflops` leaves out."""
+    here = {"device_name": "A CPU", "threads": 1}
+    rows: list[dict[str, Any]] = [
+        {"operation": "matrix product", "precision": precision, "status": "ok", "reason": None}
+        | {"tflops": rate, "side": 1024, "samples_s": {"512": [0.1] * 3, "1024": [0.2] * 2}}
+        if (rate := tflops.get(precision))
+        else {"operation": "matrix product", "precision": precision, "status": "unsupported"}
+        | {"reason": f"no {precision} here"}
+        for precision in ("fp32", "fp16", "bf16")
+    ]
+    rows.append(
+        {"operation": "memory copy", "precision": None, "status": "ok", "reason": None}
+        | {"gb_per_s": 20.0, "samples_s": {"512": [0.1] * 4}}
+    )
+    return {
+        "device": "cpu",
+        "contention": {"contended": True},
+        "environment": here | environment,
+        "ceilings": rows,
+    }

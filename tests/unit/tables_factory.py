@@ -10,6 +10,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from collect_published import collect_published
+from sdbench.figures.style import Files
 from sdbench.tables.schemas import write_table
 
 SHAPES: dict[str, Any] = {
@@ -58,7 +59,7 @@ def published(campaigns: list[str]) -> Path:
 
 
 def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[str, Any]:
-    """Return a row of LATENCY that took `seconds`, quartiles 3 % off, n = 12."""
+    """Return a row of LATENCY that took `seconds`, nine tenths of it in the UNet; n = 12."""
     return {
         **base,
         "n": 12,
@@ -68,6 +69,13 @@ def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[st
         "latency_ci_low_s": seconds * 0.98,
         "latency_ci_high_s": seconds * 1.02,
         "warmup_calls": 1,
+        "load_s": seconds * 2,
+        "first_call_s": seconds * 1.5,
+        "text_encoder_s": seconds * 0.02,
+        "unet_s": seconds * 0.9,
+        "vae_decoder_s": seconds * 0.08,
+        "step_s": seconds * 0.9 / base["steps"],
+        "unet_evaluations": base["steps"],
         **changes,
     }
 
@@ -87,6 +95,17 @@ def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> d
     }
 
 
+def limited_row(base: dict[str, Any], share: float, **changes: Any) -> dict[str, Any]:
+    """Return a row of THROUGHPUT that reached `share` of a ceiling of 0.2 TFLOP/s."""
+    limits = {
+        "tflop_per_image": 0.01,
+        "tflops": share * 0.2,
+        "ceiling_tflops": 0.2,
+        "ceiling_share": share,
+    }
+    return throughput_row(base, 60 * share * 0.2 / 0.01, **{**limits, **changes})
+
+
 def failed_row(base: dict[str, Any], status: str, **changes: Any) -> dict[str, Any]:
     """Return a row without numbers (of any table of cases)."""
     return {**base, "status": status, "reason": f"because of {status}", **changes}
@@ -99,6 +118,11 @@ def write_rows(rows: list[dict[str, Any]], path: Path, schema: pa.DataFrameSchem
         table[flag] = [bool(row.get(flag, False)) for row in rows]
     write_table(table, path, schema)
     return path
+
+
+def figure_files(folder: Path) -> Files:
+    """Return where a figure goes in a folder."""
+    return Files(*(folder / f"figure.{kind}" for kind in Files._fields))
 
 
 def draw_discs(steps: list[int], side: int, seed: int, noise: float) -> NDArray[np.uint8]:

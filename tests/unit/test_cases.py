@@ -1,6 +1,7 @@
 """The matrix is data: no case is lost, none is there twice, and absence has a reason."""
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -149,9 +150,29 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "tf32", "autocast", "cuda", "TF32"),
         ("pytorch", "fp16", "autocast", "cuda", None),
         ("pytorch", "fp32", "attention-vanilla+attention-sliced", "cpu", "exclude"),
+        ("pytorch", "fp32", "fused-qkv", "cpu", None),
+        ("pytorch", "fp32", "attention-vanilla+fused-qkv", "cpu", "which in fused-qkv is SDPA"),
+        ("pytorch", "fp32", "attention-sliced+fused-qkv", "cuda", "which in fused-qkv is SDPA"),
+        ("pytorch", "fp32", "int8-weights+compile", "cpu", None),
+        ("pytorch", "fp16", "int8-weights+fp8-weights", "cuda", "one format"),
+        ("pytorch", "fp16", "fp8-weights", "cuda", None),
+        ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),
         ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
         ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "tensorrt", "cuda", None),
+        ("onnxruntime", "tf32", "tensorrt", "cuda", None),
+        ("onnxruntime", "fp16", "tensorrt", "cuda", "exported in fp32"),
+        ("onnxruntime", "fp32", "tensorrt", "cpu", "kind cpu with tensorrt"),
+        ("onnxruntime", "fp32", "none", "mps", "kind mps"),
+        ("onnxruntime", "fp32", "none", "xpu", "kind xpu"),
+        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of PyTorch"),
+        ("pytorch", "fp32", "tensorrt", "cuda", "provider of onnxruntime"),
+        ("pytorch", "tf32", "none", "mps", "TF32"),
+        ("pytorch", "tf32", "none", "xpu", "TF32"),
+        ("pytorch", "bf16", "autocast", "mps", None),
+        ("pytorch", "fp16", "channels-last", "xpu", None),
+        ("onnxruntime", "fp32", "compile", "cpu", "switch of PyTorch"),
     ],
 )
 def test_absence_has_its_reason(
@@ -159,6 +180,12 @@ def test_absence_has_its_reason(
 ) -> None:
     found = why_absent(Variant("m", "d", backend, precision, options), kind)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_the_schema_knows_every_switch(schema: dict[str, Any]) -> None:
+    option = schema["$defs"]["option"]
+    assert re.match(option["pattern"], "+".join(SWITCHES))
+    assert all(f" {switch}" in option["description"] for switch in SWITCHES)
 
 
 @given(st.lists(st.sampled_from(SWITCHES), unique=True))
@@ -175,7 +202,12 @@ def test_other_options_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "attention"),
-    [("none", "sdpa"), ("autocast", "sdpa"), ("autocast+attention-sliced", "sliced")],
+    [
+        ("none", "sdpa"),
+        ("autocast", "sdpa"),
+        ("autocast+attention-sliced", "sliced"),
+        ("fused-qkv", "sdpa"),
+    ],
 )
 def test_attention_follows_from_the_options(options: str, attention: str) -> None:
     assert Variant("m", "d", "pytorch", "fp32", options).attention == attention

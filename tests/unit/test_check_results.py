@@ -9,11 +9,25 @@ import pytest
 from check_results import check_results
 from sdbench.cases import Case, matrix_rows
 from sdbench.errors import UserError
+from sdbench.limits import limit_columns
 from sdbench.records import Record
 from sdbench.tables import schemas
-from sdbench.tables.rows import export_row, largest_row, latency_row, memory_row, throughput_rows
+from sdbench.tables.rows import (
+    ceiling_rows,
+    export_row,
+    largest_row,
+    latency_row,
+    memory_row,
+    throughput_rows,
+)
 from sdbench.tables.schemas import write_table
-from tests.unit.records_factory import make_case, make_failure, make_record
+from tests.unit.records_factory import (
+    OPERATIONS,
+    make_case,
+    make_ceilings,
+    make_failure,
+    make_record,
+)
 
 EXPORT = {
     "network": "unet",
@@ -36,6 +50,7 @@ class Results:
         self.records: list[Record] = [make_record(case) for case in self.cases]
         self.export = dict(EXPORT)
         self.largest: list[dict[str, object]] = []
+        self.ceilings = make_ceilings({"fp32": 100.0})
         self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
     def check(self) -> str:
@@ -43,6 +58,15 @@ class Results:
             path = self.folder / f"{name}.csv"
             write_table(pd.DataFrame(rows), path, getattr(schemas, name.upper()))
             return path
+
+        def limited(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+            return [
+                row
+                | limit_columns(
+                    record, 1.0 if row["status"] == "ok" else None, OPERATIONS, self.ceilings
+                )
+                for row, record in zip(rows, self.records, strict=True)
+            ]
 
         pictures = self.folder / "none.npz"
         steps = np.arange(1, len(self.picture) + 1)
@@ -57,10 +81,13 @@ class Results:
         report = self.folder / "checks.txt"
         check_results(
             cases=write("cases", matrix_rows(self.cases, [])),
-            latency=write("latency", [latency_row(r) for r in self.records]),
+            latency=write("latency", limited([latency_row(r) for r in self.records])),
             memory=write("memory", [memory_row(r) for r in self.records]),
-            throughput=write("throughput", throughput_rows(self.records, {"cpu": 0}, "USD")),
+            throughput=write(
+                "throughput", limited(throughput_rows(self.records, {"cpu": 0}, "USD"))
+            ),
             largest=write("largest", self.largest),
+            ceilings=write("ceilings", ceiling_rows(self.ceilings)),
             noise=write("noise", []),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
@@ -127,3 +154,13 @@ def test_a_picture_of_one_colour_is_found(results: Results) -> None:
 def test_no_pictures_are_found(results: Results) -> None:
     results.picture = results.picture[:0]
     assert "no pictures in mode runs" in refused(results)
+
+
+def test_a_ceiling_that_could_not_be_measured_is_named(results: Results) -> None:
+    results.ceilings["ceilings"][0] |= {"status": "error", "reason": "RuntimeError: it broke"}
+    assert "failed: matrix product in fp32 on cpu: RuntimeError: it broke" in refused(results)
+
+
+def test_a_precision_that_a_device_lacks_is_no_fault(results: Results) -> None:
+    assert [row["status"] for row in results.ceilings["ceilings"]].count("unsupported") == 2
+    assert "2 cases: 2 ok" in results.check()

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases import expand_matrix
-from sdbench.config import Config, check_campaigns, check_config
+from sdbench.cases import Variant, expand_matrix
+from sdbench.config import Config, check_campaigns, check_config, name_case
 from sdbench.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 
@@ -195,3 +195,34 @@ def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[
 
     there = check_config(reversed_keys(raw_config), schema, [DEFAULT])
     assert repr(there) == repr(check_config(raw_config, schema, [DEFAULT]))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("nope", "cpu", "pytorch", "fp32", "none"), "model: found 'nope'; allowed are `shapes`"),
+        (("shapes", "gpu", "pytorch", "fp32", "none"), "device: found 'gpu'; allowed are `cpu`"),
+        (("shapes", "cpu", "onnxruntime", "fp32", "none"), "backend: .* allowed are `pytorch`"),
+        (("shapes", "cpu", "pytorch", "fp7", "none"), "precision: .* allowed are `fp32`"),
+        (("shapes", "cpu", "pytorch", "fp32", "fast"), "options: unknown option 'fast'"),
+        (("shapes", "cpu", "pytorch", "tf32", "none"), "no such case can exist: TF32"),
+    ],
+)
+def test_a_case_that_is_asked_for_must_exist(
+    names: tuple[str, ...], message: str, config: Config, schema: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        name_case(config, schema, Variant(*names), 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_case_that_is_asked_for_need_not_be_in_the_matrix(
+    config: Config, schema: dict[str, Any]
+) -> None:
+    asked = Variant("shapes", "cpu", "pytorch", "fp32", "compile+channels-last")
+    case = name_case(config, schema, asked, 3)
+    assert case.variant.options == "channels-last+compile"
+    assert case.batch_size == 3
+    of_the_matrix, *_ = expand_matrix(config)[0]
+    again = name_case(config, schema, of_the_matrix.variant, of_the_matrix.batch_size)
+    assert again == of_the_matrix

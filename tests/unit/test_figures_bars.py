@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colors
 from matplotlib.figure import Figure
@@ -10,27 +11,38 @@ from matplotlib.figure import Figure
 from plot_attention import attention_sheet
 from plot_autocast_memory import autocast_memory_sheet
 from plot_autocast_speed import autocast_speed_sheet
+from plot_cold_start import cold_start_sheet
+from plot_cost import cost_sheet
 from plot_devices import devices_sheet
+from plot_limit import limit_sheet
 from plot_memory import memory_sheet
+from plot_parts import parts_sheet
 from plot_speed import plot_speed, speed_sheet
+from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
-from sdbench.figures.panels import Sheet, draw_sheet
+from sdbench.figures.memory import AFTER_RUN
+from sdbench.figures.panels import Panel, Sheet, draw_sheet
+from sdbench.published import FP32_TF32
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
-from tests.unit.figure_reading import bars, faults, texts
+from tests.unit.figure_reading import bars, faults, points, texts
 from tests.unit.tables_factory import (
     KINDS,
     SD_V1,
     SHAPES,
     failed_row,
+    figure_files,
     latency_row,
+    limited_row,
     published,
     throughput_row,
     write_rows,
 )
 
 LAMBDA = ["lambda-2022-10"]
+
+BF16 = {**SHAPES, "precision": "bf16"}
 
 Rows = list[dict[str, Any]]
 
@@ -95,7 +107,7 @@ def test_own_and_published_fp32_are_not_called_the_same(tmp_path: Path) -> None:
     sheet = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
     precisions = {row.group: row.precision for row in sheet.panels[0].rows if "16" not in row.label}
     assert precisions["H100 80GB HBM3 (gpu)"] == "fp32"
-    assert precisions["A100 80GB PCIe"] == style.FP32_TF32
+    assert precisions["A100 80GB PCIe"] == FP32_TF32
     assert precisions["Quadro RTX 8000"] == "fp32"
 
 
@@ -183,6 +195,27 @@ def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
     assert dict(resident.rows[0].cells[0].marks) == pytest.approx({"o": 3.0})
 
 
+def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(
+    tmp_path: Path,
+) -> None:
+    kinds = {"gpu": "cuda", "mac": "mps", "arc": "xpu"}
+    mac = {**SD_V1, "device": "mac", "device_name": "Apple M2", "reserved_after_run_bytes": 7e9}
+    rows = [memory_row(SD_V1, 6.0), mac, memory_row({**SD_V1, "device": "arc"}, 5.0)]
+    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
+    panels = memory_sheet(table, published([]), kinds).panels
+    assert [panel.title.partition(":")[0] for panel in panels] == [
+        *["GPU"] * 2,
+        "Apple GPU",
+        *["Intel GPU"] * 2,
+    ]
+    (row,) = panels[2].rows
+    assert panels[2].title.endswith(AFTER_RUN)
+    assert row.cells[0].value == pytest.approx(7.0)
+    latency = write_rows([latency_row(mac, 9.0)], tmp_path / "latency.csv", LATENCY)
+    sheet = devices_sheet(latency, published(LAMBDA), kinds)
+    assert any("Apple M2" in row.group for panel in sheet.panels for row in panel.rows)
+
+
 def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:
     table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "memory.csv", MEMORY)
     panels = memory_sheet(table, published(["onnxruntime-2023-02"]), KINDS).panels
@@ -250,6 +283,48 @@ def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
     assert {row.cells[1].text for row in panel.rows} == {"memory: not recorded"}
 
 
+def limit_panel(rows: Rows, folder: Path) -> Panel:
+    (panel,) = limit_sheet(write_rows(rows, folder / "t.csv", THROUGHPUT), KINDS).panels
+    return panel
+
+
+def test_limit_has_a_bar_for_each_way_and_a_dot_for_each_batch_size(tmp_path: Path) -> None:
+    bf16 = {**SHAPES, "precision": "bf16"}
+    rows = [
+        limited_row(bf16, 0.125),
+        limited_row(SHAPES, 0.25, batch_size=1),
+        limited_row(SHAPES, 0.75, batch_size=2),
+        limited_row(SHAPES, 0.5, batch_size=4),
+        failed_row(SHAPES, "oom", batch_size=8),
+        limited_row({**SHAPES, "options": "autocast"}, 0.375, passes_gate=False),
+    ]
+    panel = limit_panel(rows, tmp_path)
+    assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16"]
+    cells = [row.cells[0] for row in panel.rows]
+    assert [cell.value for cell in cells] == [75.0, 37.5, 12.5]
+    assert cells[0].marks == (("o", 25.0), ("o", 75.0), ("o", 50.0))
+    assert (cells[0].text, cells[0].extra) == ("75 %", "0.150 of 0.200 TFLOP/s, batch 2")
+    assert cells[1].extra.endswith("fails the quality gate")
+    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    assert [bar.get_width() for bar in bars(axes)] == [75.0, 37.5, 12.5]
+    ceilings = [line for line in axes.lines if set(points(line)[0]) == {100.0}]
+    assert len(ceilings) == 3
+    assert axes.get_xlim()[1] > 100
+
+
+def test_limit_shows_more_than_the_ceiling_where_that_was_measured(tmp_path: Path) -> None:
+    panel = limit_panel([limited_row(SHAPES, 1.5)], tmp_path)
+    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    assert bars(axes)[0].get_width() == 150.0 < axes.get_xlim()[1]
+
+
+def test_limit_says_where_no_ceiling_was_measured(tmp_path: Path) -> None:
+    unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, tflops=0.05)
+    panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
+    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no ceiling was measured"
+    assert panel.rows[1].cells[0].value is None
+
+
 SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
         write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
@@ -260,6 +335,9 @@ SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
         write_rows(rows, folder / "t.csv", THROUGHPUT), published(campaigns), kinds
     ),
+    "limit": lambda rows, folder, campaigns, kinds: limit_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
+    ),
     "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
         write_rows(rows, folder / "t.csv", MEMORY), published(campaigns), kinds
     ),
@@ -268,6 +346,18 @@ SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     ),
     "autocast_memory": lambda rows, folder, campaigns, kinds: autocast_memory_sheet(
         write_rows(rows, folder / "t.csv", MEMORY), kinds
+    ),
+    "parts": lambda rows, folder, campaigns, kinds: parts_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "cold_start": lambda rows, folder, campaigns, kinds: cold_start_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "speed_quality": lambda rows, folder, campaigns, kinds: speed_quality_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "cost": lambda rows, folder, campaigns, kinds: cost_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
     ),
     "attention": lambda rows, folder, campaigns, kinds: attention_sheet(
         write_rows(rows, folder / "t.csv", LATENCY),
@@ -292,8 +382,10 @@ ALL_FAILED = [
 def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
     if "memory" in name:
         return memory_row(base, 6.0)
-    if name == "throughput":
-        return throughput_row(base, 20.0)
+    if name in ("throughput", "cost"):
+        return throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
+    if name == "limit":
+        return limited_row(base, 0.4)
     return latency_row(base, 4.0)
 
 
@@ -306,7 +398,7 @@ def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: P
     assert faults(figure) == []
 
 
-@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("name", [name for name in SHEETS if name != "cost"])
 def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> None:
     figure = draw_sheet(SHEETS[name](ALL_FAILED, tmp_path, [], KINDS))
     assert sum(len(axes.patches) for axes in figure.axes) == 0
@@ -321,7 +413,20 @@ def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
     assert faults(draw_sheet(sheet)) == []
 
 
-@pytest.mark.parametrize("name", ["speed", "devices", "throughput", "memory"])
+FORTY = [
+    "speed",
+    "devices",
+    "throughput",
+    "memory",
+    "limit",
+    "parts",
+    "cold_start",
+    "speed_quality",
+    "cost",
+]
+
+
+@pytest.mark.parametrize("name", FORTY)
 def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path: Path) -> None:
     devices = [f"node-{i:02d}-{'very-' * 9}long-name" for i in range(40)]
     rows = [
@@ -344,10 +449,15 @@ def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path:
 
 def test_files_are_written(tmp_path: Path) -> None:
     table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "latency.csv", LATENCY)
-    png, svg = tmp_path / "speed.png", tmp_path / "speed.svg"
-    plot_speed(table, published(LAMBDA), KINDS, png, svg)
-    assert png.read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in svg.read_text()
+    files = figure_files(tmp_path)
+    plot_speed(table, published(LAMBDA), KINDS, files)
+    assert files.png.read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in files.svg.read_text()
+    data = pd.read_csv(files.csv)
+    own = data[~data["published"]]
+    assert own[["measure", "value", "low", "high"]].to_numpy().tolist() == [
+        ["seconds per image", 0.5, pytest.approx(0.485), pytest.approx(0.515)]
+    ]
 
 
 def test_whiskers_are_the_quartiles(tmp_path: Path) -> None:
@@ -385,3 +495,50 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
     marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
     assert marked == {"fp32": False, "bf16": True}
     assert "Something else used the device just before 1 row" in sheet.footnote
+
+
+def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:
+    path = write_rows([latency_row(SHAPES, 2.0)], tmp_path / "latency.csv", LATENCY)
+    sheet = parts_sheet(path, KINDS)
+    figure = draw_sheet(sheet)
+    assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert "90.0 %, 90.0 ms" in texts(figure)
+
+
+def test_a_reason_is_said_once_for_all_columns(tmp_path: Path) -> None:
+    reason = "this processor has no instructions for bfloat16"
+    rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason=reason)]
+    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    figure = draw_sheet(cold_start_sheet(path, KINDS))
+    assert texts(figure).count(f"not supported: {reason}") == 1
+    assert faults(figure) == []
+
+
+def test_likeness_stands_beside_speed(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 2.0, ssim=1.0, psnr_db=float("inf")),
+        latency_row(BF16, 1.0, ssim=0.85, psnr_db=19.0, passes_gate=False),
+        latency_row({**SHAPES, "options": "channels-last"}, 1.5),
+    ]
+    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
+    (panel,) = speed_quality_sheet(path, KINDS).panels
+    cells = {row.label: row.cells for row in panel.rows}
+    assert list(cells) == ["bf16", "fp32, channels-last", "fp32"]  # the fastest first
+    assert cells["bf16"][0].extra == f"0.50 {TIMES}, fails the quality gate"
+    assert (cells["bf16"][1].value, cells["bf16"][1].text) == (0.85, "0.850")
+    assert cells["bf16"][1].extra == "19.0 dB"
+    assert cells["fp32"][1].extra == "identical"
+    assert cells["fp32, channels-last"][1].text == "not compared"
+
+
+def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
+    rows = [
+        throughput_row(SHAPES, 20.0, energy_j_per_image=90.0, energy_source="rapl"),
+        throughput_row(SHAPES, 30.0, batch_size=4, energy_j_per_image=60.0, energy_source="rapl"),
+        failed_row(SHAPES, "oom", batch_size=8),
+    ]
+    path = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
+    ((row,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
+    assert (row.cells[0].value, row.cells[0].extra) == (60.0, "batch 4")
+    assert row.cells[1].text == "the config has no price"

@@ -1,6 +1,7 @@
 from math import inf, nan
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from tests.unit.tables_factory import (
     SD_V1,
     SHAPES,
     failed_row,
+    figure_files,
     published,
     quality_rows,
     throughput_row,
@@ -76,21 +78,22 @@ def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "points"),
     [
-        [],
-        [throughput_row(SHAPES, 20.0)],
-        [failed_row(SHAPES, "oom"), failed_row(BF16, "error")],
-        throughput_rows(),
+        ([], 0),
+        ([throughput_row(SHAPES, 20.0)], 0),  # one batch size is no curve
+        ([failed_row(SHAPES, "oom"), failed_row(BF16, "error")], 0),
+        (throughput_rows(), sum(row["status"] == "ok" for row in throughput_rows())),
     ],
 )
 def test_batch_files_are_written_whatever_the_table_holds(
-    rows: list[dict[str, object]], tmp_path: Path
+    rows: list[dict[str, object]], points: int, tmp_path: Path
 ) -> None:
     table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
-    png, svg = tmp_path / "a.png", tmp_path / "a.svg"
-    plot_batch_throughput(table, published([]), KINDS, png, svg)
-    assert png.stat().st_size and svg.stat().st_size
+    files = figure_files(tmp_path)
+    plot_batch_throughput(table, published([]), KINDS, files)
+    assert files.png.stat().st_size and files.svg.stat().st_size
+    assert len(pd.read_csv(files.csv)) == points
     assert faults(draw_curves(batch_sheet(table, published([]), KINDS))) == []
 
 
@@ -163,7 +166,7 @@ def test_quality_says_what_failed(tmp_path: Path) -> None:
 
 def test_quality_without_rows_says_so(tmp_path: Path) -> None:
     table = write_rows([], tmp_path / "quality.csv", QUALITY)
-    plot_quality_curve(table, tmp_path / "a.png", tmp_path / "a.svg")
+    plot_quality_curve(table, figure_files(tmp_path))
     assert any("No pictures were compared" in t for t in texts(draw_curves(quality_sheet(table))))
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from sdbench.figures.pictures import (
     nearest_step,
     shrink,
 )
+from sdbench.figures.style import Files
 from sdbench.figures.tiles import colour_differences
 from sdbench.tables.schemas import QUALITY
 from tests.unit.figure_reading import faults, texts
@@ -150,11 +152,15 @@ def test_files_are_written(empty: bool, tmp_path: Path) -> None:
     if empty:
         table, references, others = write_rows([], tmp_path / "e.csv", QUALITY), [], []
     steps = [70] * len(others)
-    names = [tmp_path / name for name in ("s.png", "s.svg", "p.png", "p.svg", "a.gif")]
-    plot_quality_steps(table, references, others, names[0], names[1])
-    plot_quality_panel(table, references, others, steps, names[2], names[3])
-    plot_quality_animation(table, references, others, names[4])
-    assert all(name.stat().st_size for name in names)
+    strips, panel = (Files(*(tmp_path / f"{n}.{k}" for k in Files._fields)) for n in "sp")
+    plot_quality_steps(table, references, others, strips)
+    plot_quality_panel(table, references, others, steps, panel)
+    plot_quality_animation(table, references, others, tmp_path / "a.gif")
+    assert all(path.stat().st_size for path in (*strips, *panel, tmp_path / "a.gif"))
+    assert len(pd.read_csv(panel.csv)) == (0 if empty else 1)
+    shown = pd.read_csv(strips.csv)
+    assert set(shown["mode"]) == (set() if empty else {"runs", "trajectory"})
+    assert shown["psnr_db"].notna().all()
 
 
 def test_film_has_a_frame_for_each_step(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         figure = Figure(figsize=(2, 2))
         figure.add_subplot().barh([0], [1], hatch=style.HATCH)
-        style.save_figure(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+        style.save_pictures(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
     for ending in ("png", "svg"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 

@@ -1,15 +1,26 @@
 """What a device of the config is on a machine."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from sdbench import machine
-from sdbench.machine import describe_machine, identify_machine, is_gpu_model
+from sdbench import kinds, machine
+from sdbench.machine import (
+    describe_machine,
+    identify_machine,
+    is_gpu_model,
+    missing_device,
+)
 
 
 @pytest.mark.parametrize(
     ("promised", "found"),
     [
         ("", "Tesla T4"),
+        ("", "NVIDIA GeForce RTX 3090 Ti"),
+        ("", "NVIDIA GeForce RTX 4070 Laptop GPU"),
+        ("max1550", "Intel(R) Data Center GPU Max 1550"),
         ("a100", "NVIDIA A100-SXM4-40GB"),
         ("A100", "NVIDIA A100-SXM4-40GB"),
         ("a100_80gb", "NVIDIA A100 80GB PCIe"),
@@ -43,12 +54,18 @@ def test_another_model_is_not_the_promised_one(promised: str, found: str) -> Non
     assert not is_gpu_model(promised, found)
 
 
+def list_gpus(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
+    """Have `nvidia-smi -L` say this."""
+    done = subprocess.CompletedProcess([], 0, stdout=listed)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
+
+
 def test_another_gpu_of_the_same_model_is_the_same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     device = {"kind": "cuda", "index": 0}
     seen = []
     for uuid in ("GPU-1111", "GPU-2222"):
-        names = [f"GPU 0: NVIDIA A100-SXM4-40GB (UUID: {uuid})"]
-        monkeypatch.setattr(machine, "gpu_names", lambda names=names: names)
+        list_gpus(monkeypatch, f"GPU 0: NVIDIA A100-SXM4-40GB (UUID: {uuid})\n")
         seen.append(identify_machine(device))
     assert seen[0] == seen[1]
     assert seen[0]["gpus"] == ["NVIDIA A100-SXM4-40GB"]
@@ -58,8 +75,62 @@ def test_a_record_says_where_a_cluster_put_the_job(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURMD_NODENAME", "node3")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    found = describe_machine()
+    found = describe_machine({"kind": "cpu"})
     assert (found["slurm_job"], found["slurm_node"]) == ("17", "node3")
     assert found["cuda_visible_devices"] == "1"
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert describe_machine()["slurm_job"] is None
+    assert describe_machine({"kind": "cpu"})["slurm_job"] is None
+
+
+def test_two_gpus_are_two_devices_and_a_third_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    list_gpus(monkeypatch, "".join(f"GPU {i}: NVIDIA L4 (UUID: GPU-{i})\n" for i in range(2)))
+    assert missing_device({"kind": "cuda", "index": 0}) is None
+    assert missing_device({"kind": "cuda", "index": 1}) is None
+    said = missing_device({"kind": "cuda", "index": 2})
+    assert said is not None and said.startswith("found 2, and this machine lists 2 GPU(s)")
+
+
+def render_node(drm: Path, number: int, vendor: str, model: str) -> None:
+    folder = drm / f"renderD{number}" / "device"
+    folder.mkdir(parents=True)
+    (folder / "vendor").write_text(f"{vendor}\n")
+    (folder / "device").write_text(f"{model}\n")
+
+
+def test_gpus_of_other_makers_are_those_that_linux_drives(tmp_path: Path) -> None:
+    render_node(tmp_path, 128, "0x1002", "0x740f")
+    render_node(tmp_path, 129, "0x8086", "0x0bd5")
+    (tmp_path / "renderD130").mkdir()
+    assert kinds.drm_gpus(kinds.AMD, tmp_path) == ["PCI 0x1002:0x740f"]
+    assert kinds.drm_gpus(kinds.INTEL, tmp_path) == ["PCI 0x8086:0x0bd5"]
+
+
+def test_a_mac_has_one_gpu_and_nothing_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing_device({"kind": "mps", "index": 0}) is not None
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert missing_device({"kind": "mps", "index": 0}) is None
+    assert missing_device({"kind": "mps", "index": 1}) is not None
+
+
+def test_where_the_system_does_not_tell_pytorch_is_asked_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path,))
+    assert missing_device({"kind": "xpu", "index": 3}) is None
+
+
+def test_a_gpu_has_its_name_when_it_is_in_use() -> None:
+    assert describe_machine({"kind": "cpu"})["device_name"]
+    assert describe_machine({"kind": "cuda"})["device_name"] is None
+
+
+def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its GPU has no name of its own before it is in use, and belongs to the chip."""
+    told = subprocess.CompletedProcess([], 0, stdout="Apple M2 Max\n")
+    monkeypatch.setattr(machine, "_read", lambda _: None)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: told)
+    found = identify_machine({"kind": "mps"})
+    assert (found["cpu"], found["gpus"]) == ("Apple M2 Max", ["Apple"])

@@ -131,6 +131,16 @@ def test_an_error_is_tried_again_and_out_of_memory_is_not(tmp_path: Path) -> Non
     assert keeps(path, "0" * 64)
 
 
+def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> None:
+    case = make_case()
+    watched = {"contended": True, "busy_cores": 0.0, "waited_s": 0, "gpu_processes": [{"pid": 7}]}
+    record = make_failure(case, "oom", "out of memory") | {"contention": watched}
+    write_record(tmp_path, case, record)
+    assert not keeps(record_path(tmp_path, case), "0" * 64)
+    write_record(tmp_path, case, make_record(case, contention=watched))
+    assert keeps(record_path(tmp_path, case), "0" * 64)
+
+
 def test_the_fingerprint_changes_with_all_that_decides_a_number() -> None:
     case, measuring, decided = make_case(), {"min_samples": 5}, {"model": "a", "code": "b"}
     prints = {

@@ -28,6 +28,24 @@ def test_latency_is_the_median_with_its_quartiles() -> None:
     assert row["step_s"] == pytest.approx(0.045)
 
 
+def test_compiling_is_apart_from_every_other_time(tmp_path: Path) -> None:
+    cold_start = {"load_s": 0.5, "compile_s": 205.0, "compile_cached": False, "first_call_s": 0.9}
+    records = [
+        make_record(make_case()),
+        make_record(make_case(options="compile"), cold_start=cold_start),
+        make_failure(make_case(2), "oom", "out of memory"),
+    ]
+    rows = [latency_row(record) for record in records]
+    write_table(pd.DataFrame(rows), tmp_path / "latency.csv", schemas.LATENCY)
+    table = read_table(tmp_path / "latency.csv", schemas.LATENCY)
+    assert table["compile_s"].isna().tolist() == [True, False, True]
+    assert table["compile_s"][1] == 205
+    assert table["compile_cached"].isna().tolist() == [True, False, True]
+    assert not table["compile_cached"][1]
+    assert table["first_call_s"][:2].tolist() == [0.9, 0.9]
+    assert table["latency_s"][0] == table["latency_s"][1]
+
+
 @pytest.mark.parametrize(("statistic", "truth"), [(np.median, math.log(2)), (np.mean, 1.0)])
 def test_the_interval_covers_the_truth_as_often_as_it_says(
     statistic: Callable[..., Any], truth: float

@@ -24,6 +24,7 @@ def test_the_default_runs_every_stage(folder: Path) -> None:
     jobs = planned(folder)
     assert jobs["measure_sweep"] == 2
     assert jobs["export_onnx"] == 1
+    assert jobs["measure_ceilings"] == jobs["count_operations"] == 1
     assert jobs["draw_images"] == 3
     assert jobs["compare_quality"] == 2
     for rule in (
@@ -48,10 +49,28 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
         "describe_model",
         "export_onnx",
         "measure_sweep",
+        "measure_ceilings",
+        "count_operations",
         "collect_records",
         "collect_published",
         "plot_throughput",
     }
+
+
+def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: Path) -> None:
+    target = "results/profile/shapes/cpu/pytorch/fp32/channels-last+int8-weights/batch-3.csv"
+    assert planned(folder, target) == {"profile_case": 1}
+    assert "profile_case" not in planned(folder)
+
+
+def test_a_profile_of_what_cannot_exist_is_refused_in_one_line(folder: Path) -> None:
+    target = "results/profile/shapes/cpu/pytorch/tf32/none/batch-1.csv"
+    for _ in range(2):  # and no lock is left behind
+        run = run_snakemake(folder, "--cores", "1", target)
+        assert run.returncode != 0
+        (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: {target}: no such case can exist: TF32")
+        assert "Traceback" not in run.stdout + run.stderr
 
 
 def test_a_quality_figure_measures_nothing(folder: Path) -> None:
@@ -79,10 +98,53 @@ def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
     assert jobs["check_results"] == 1
 
 
+def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> None:
+    """Each is a device and a job of its own, and a job takes every core that Snakemake has."""
+    devices = {
+        "first": {"kind": "cuda"},
+        "second": {"kind": "cuda", "index": 1},
+        "arc": {"kind": "xpu"},
+    }
+    block = {
+        "model": "shapes",
+        "devices": list(devices),
+        "backends": ["pytorch"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
+    target = "results/tables/latency.csv"
+    run = run_snakemake(folder, "-n", "--cores", "4", "--configfile", name, "--", target)
+    jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert "threads: 4" in job
+        assert "gpu=1" in job
+
+
 def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
     jobs = planned(folder, "--configfile", "config/presets/lambda-2022.yaml")
     assert jobs["fetch_model"] == 1
     assert jobs["measure_sweep"] == 3
+
+
+def test_each_device_of_the_matrix_has_its_ceilings_once(folder: Path) -> None:
+    """Whatever it measures there; a device that is in no matrix has none."""
+    block = {
+        "model": "shapes",
+        "devices": ["cpu", "other"],
+        "backends": ["pytorch", "onnxruntime"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    config = {
+        "devices": {name: {"kind": "cpu"} for name in ("other", "unused")},
+        "matrix": [block],
+        "quality": [],
+    }
+    jobs = planned(folder, "--configfile", write_config(folder, config))
+    assert (jobs["measure_sweep"], jobs["measure_ceilings"]) == (4, 2)
+    assert jobs["count_operations"] == 1
 
 
 BAD = [

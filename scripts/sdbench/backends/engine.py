@@ -6,7 +6,6 @@ objects for every backend: a difference between two rows is the backend and noth
 
 import contextlib
 import inspect
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.hugging_face import diffusers
-from sdbench.machine import is_gpu_model
+from sdbench.machine import is_gpu_model, usable_cores
+from sdbench.platforms import PLATFORMS, platform_of
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ SCHEDULERS = {
     "euler": diffusers.EulerDiscreteScheduler,
     "dpmsolver": diffusers.DPMSolverMultistepScheduler,
 }
+
+WEIGHTS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
 
 SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "trained_betas")
 """Keys of a scheduler's configuration that belong to the model and not to the sampler."""
@@ -77,32 +85,36 @@ def torch_device(case: Case) -> torch.device:
         UnsupportedError: if this machine does not have it.
         WrongDeviceError: if it is a GPU of another model than the config promises.
     """
-    if case.device["kind"] == "cpu":
-        return torch.device("cpu")
-    index = case.device["index"]
-    count = torch.cuda.device_count()
-    if index >= count:
+    platform, index = PLATFORMS[case.device["kind"]], case.device["index"]
+    missing = platform.why_missing(index)
+    if missing is not None:
         raise UnsupportedError(
-            f"device {case.variant.device!r} is CUDA device {index}; PyTorch {torch.__version__} "
-            f"finds {count} here"
+            f"device {case.variant.device!r} is {platform.kind.upper()} device {index}: {missing}"
         )
-    promised, found = case.device["gpu_model"], torch.cuda.get_device_name(index)
+    device = platform.device(index)
+    promised, found = case.device["gpu_model"], platform.name(device)
     if not is_gpu_model(promised, found):
         raise WrongDeviceError(
             f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
             f"a {found!r} on {socket.gethostname()}"
         )
-    return torch.device("cuda", index)
+    return device
 
 
-def gpu_uuid(device: torch.device) -> str:
-    """Return the UUID of a GPU as NVML and `nvidia-smi` write it."""
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+def refuse_emulation(arithmetic: str, device: torch.device) -> None:
+    """Refuse a precision that a device has no instructions for.
+
+    Raises:
+        UnsupportedError: if it has none.
+    """
+    reason = platform_of(device).why_not(arithmetic, device)
+    if reason is not None:
+        raise UnsupportedError(reason)
 
 
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
-    return int(case.device["threads"]) or len(os.sched_getaffinity(0))
+    return int(case.device["threads"]) or usable_cores()
 
 
 def check_images(images: Images) -> None:
@@ -120,7 +132,8 @@ def check_images(images: Images) -> None:
 class Engine:
     """Networks on a device, and the pipeline around them.
 
-    `switches` says what the backend set that moves time or pixels, for the record.
+    `autocast` is what autocast computes in, `compile_mode` what `torch.compile` was asked for, None
+    without; `switches` says what else the backend set that moves time or pixels, for the record.
     """
 
     def __init__(
@@ -129,12 +142,14 @@ class Engine:
         device: torch.device,
         dtype: torch.dtype,
         autocast: torch.dtype | None = None,
+        compile_mode: str | None = None,
         switches: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
+        self.compile_mode = compile_mode
         self.switches = dict(switches or {})
         pipeline.set_progress_bar_config(disable=True)
 
@@ -208,8 +223,7 @@ class Engine:
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        platform_of(self.device).synchronize(self.device)
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[None]:

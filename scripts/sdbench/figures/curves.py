@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sdbench.figures import style
 from sdbench.figures.frame import INNER, MARGIN, Whisker, draw_frame, heading_height, words_height
 
+import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -85,6 +86,30 @@ def draw_curves(sheet: CurveSheet) -> Figure:
     """Draw a sheet of curves on axes whose x is logarithmic to base 2."""
     with style.styled():
         return _draw(sheet)
+
+
+def save_curves(sheet: CurveSheet, files: style.Files) -> None:
+    """Draw a sheet of curves, and write it with its numbers."""
+    style.save_figure(draw_curves(sheet), curve_data(sheet), files)
+
+
+def curve_data(sheet: CurveSheet) -> pd.DataFrame:
+    """Return what a sheet of curves shows, a row for each point; `y`, `low` and `high` are in the
+    unit that `measure` names."""
+    data = []
+    for section in sheet.sections:
+        for plot in section.plots:
+            for curve in plot.curves:
+                ends = zip(curve.low, curve.high, strict=True)
+                for x, y in zip(curve.x, curve.y, strict=True):
+                    low, high = next(ends, (None, None))
+                    data.append(
+                        (section.heading, plot.title, curve.label, curve.precision, curve.published,
+                         x, plot.ylabel, y, low, high)
+                    )  # fmt: skip
+    columns = ["panel", "plot", "setting", "precision", "published", sheet.xlabel, "measure", "y",
+               "low", "high"]  # fmt: skip
+    return pd.DataFrame(data, columns=columns)
 
 
 def _draw(sheet: CurveSheet) -> Figure:

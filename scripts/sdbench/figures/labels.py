@@ -16,7 +16,6 @@ BACKENDS = {
     "oneflow": "OneFlow",
     "stable-fast": "Stable Fast",
 }
-KINDS = {"cpu": "CPU", "cuda": "GPU"}
 STATUSES = {"oom": "out of memory", "unsupported": "not supported", "error": "failed: see its log"}
 ATTENTION = {
     "sdpa": "SDPA attention",

@@ -3,14 +3,14 @@
 from sdbench.figures.labels import number
 from sdbench.figures.panels import Cell, absent_cell, missing_cell, value_text
 from sdbench.figures.results import Result
-from sdbench.published import MEMORY_COUNTERS
+from sdbench.kinds import KINDS
 
 GB = 1e9
 GB_AXIS = "GB (10⁹ bytes)"
 
-RESIDENT = MEMORY_COUNTERS["cpu"][1]
+RESIDENT = KINDS["cpu"].memory_counter[1]
 ABOVE_LOAD = "peak resident memory above the level after load"
-PEAK_ALLOCATED = MEMORY_COUNTERS["cuda"][1]
+PEAK_ALLOCATED = KINDS["cuda"].memory_counter[1]
 AFTER_RUN = "reserved after the run, as in 2022"
 PUBLISHED_AFTER_RUN = "torch reserved after run"
 """What PUBLISHED calls the counter `AFTER_RUN`."""
@@ -22,6 +22,13 @@ COLUMNS = {
     AFTER_RUN: "reserved_after_run_bytes",
 }
 """Counter -> column of MEMORY."""
+
+AXES = {
+    ABOVE_LOAD: "peak GB above load",
+    PEAK_ALLOCATED: "peak GB allocated",
+    AFTER_RUN: "GB reserved after the run",
+}
+"""What `peak_counter` gives -> what its axis says where there is little room."""
 
 _BESIDE = {
     RESIDENT: (("o", "loaded_bytes"),),
@@ -36,9 +43,16 @@ MARKS = (
 """Marker -> what it shows: the counters beside the one that has the bar."""
 
 
+def whole_counter(result: Result) -> str:
+    """Return the counter of all that a process or torch holds at most, as far as it is counted."""
+    column = KINDS[result.kind].memory_counter[0]
+    return next(counter for counter, shown in COLUMNS.items() if shown == column)
+
+
 def peak_counter(result: Result) -> str:
     """Return the counter that tells the variants of a device apart best."""
-    return ABOVE_LOAD if result.kind == "cpu" else PEAK_ALLOCATED
+    counter = whole_counter(result)
+    return ABOVE_LOAD if counter == RESIDENT else counter
 
 
 def counted(result: Result, counter: str) -> float | None:

@@ -15,7 +15,6 @@ from typing import Literal
 from sdbench.figures import style
 from sdbench.figures.frame import MARGIN, Frame, Whisker, draw_frame, heading_height, words_height
 from sdbench.figures.labels import (
-    KINDS,
     condition_label,
     listing,
     number,
@@ -24,7 +23,9 @@ from sdbench.figures.labels import (
     status_label,
 )
 from sdbench.figures.results import Result, setting_label
+from sdbench.kinds import KINDS
 
+import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,6 +42,10 @@ _BAR = 0.66
 
 FAILS_GATE = "fails the quality gate"
 """What stands behind a bar whose picture strayed too far for its speed to count."""
+
+DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
+        "words"]  # fmt: skip
+"""Columns of the table behind a sheet."""
 
 Order = Literal["own first", "ranked"]
 
@@ -80,12 +85,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots."""
+    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
+    gives all columns one scale.
+
+    `full`: where nothing is left to gain; each row marks it, and what is written stands beyond.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     log: bool = False
+    shared: bool = False
+    full: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,8 @@ class Sheet:
     """A whole figure.
 
     `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
-    what is shown in words where there is no panel, `solid` and `pale` what such bars are.
+    what is shown in words where there is no panel, `full` what the line is that panels mark,
+    `solid` and `pale` what such bars are.
     """
 
     title: str
@@ -103,6 +115,7 @@ class Sheet:
     missing: str
     interval: str = ""
     marks: tuple[tuple[str, str], ...] = ()
+    full: str = ""
     solid: str = "measured here"
     pale: str = ""
 
@@ -110,6 +123,10 @@ class Sheet:
 def missing_cell(result: Result) -> Cell:
     """Return the cell of a result without numbers: its status in words."""
     return Cell(None, status_label(result.status, result.reason))
+
+
+NOTHING = Cell(None, "")
+"""A column that has nothing to add to what the one before says."""
 
 
 def value_text(result: Result, value: float, unit: str = "") -> str:
@@ -135,6 +152,8 @@ def make_panels(
     most_first: bool = False,
     pale: Callable[[Result], bool] = lambda result: False,
     log: bool = False,
+    shared: bool = False,
+    full: float = 0.0,
 ) -> list[Panel]:
     """Sort results into panels: one for each condition, heading and kind of device.
 
@@ -144,12 +163,14 @@ def make_panels(
         cells: what a result shows in each column.
         label: what a row is called, given the results in its panel.
         heading: what the title of a panel says beside its condition.
-        kinds_apart: whether CPUs and GPUs have panels of their own.
+        kinds_apart: whether CPUs and each kind of GPU have panels of their own.
         order: `own first`: own devices in the order of the table, then the published ones from best
             to worst; `ranked`: all from best to worst.
         most_first: whether the most is the best, and not the least.
         pale: whether the bar of a result is drawn pale.
         log: whether the axes are logarithmic.
+        shared: whether all columns have one scale.
+        full: where the axes mark that nothing is left to gain; 0 marks nothing.
     """
 
     def where(result: Result) -> tuple[object, ...]:
@@ -166,7 +187,7 @@ def make_panels(
         ]
         title = panel_title(members, heading(members[0]), kinds_apart)
         ordered = _ordered(rows, order, most_first)
-        panels.append(Panel(title, columns(members[0]), ordered, log))
+        panels.append(Panel(title, columns(members[0]), ordered, log, shared, full))
     return panels
 
 
@@ -179,7 +200,7 @@ def panel_title(members: Sequence[Result], heading: str = "", kinds_apart: bool 
     first = members[0]
     title = condition_label(first.condition)
     if kinds_apart:
-        title = f"{KINDS[first.kind]}: {title}"
+        title = f"{KINDS[first.kind].label}: {title}"
     if heading:
         title += f" — {heading}"
     if all(r.published for r in members):
@@ -194,6 +215,41 @@ def draw_sheet(sheet: Sheet) -> Figure:
     """Draw a sheet; nothing is left out, and nothing overlaps however much it holds."""
     with style.styled():
         return _draw(sheet)
+
+
+def save_sheet(sheet: Sheet, files: style.Files) -> None:
+    """Draw a sheet, and write it with its numbers."""
+    style.save_figure(draw_sheet(sheet), sheet_data(sheet), files)
+
+
+def sheet_data(sheet: Sheet) -> pd.DataFrame:
+    """Return what a sheet shows, a row for each number, marks included.
+
+    `value`, `low` and `high` are in the unit that `measure` names; `words` stand behind a bar, or
+    in its place.
+    """
+    names = dict(sheet.marks)
+    data = []
+    for panel in sheet.panels:
+        for row in panel.rows:
+            where = {
+                "panel": panel.title,
+                "device": row.group,
+                "setting": row.label,
+                "precision": row.precision,
+                "published": row.published,
+            }
+            for column, cell in zip(panel.columns, row.cells, strict=True):
+                if cell == NOTHING:
+                    continue
+                number = {"value": cell.value, "low": cell.low, "high": cell.high}
+                words = f"{cell.text} {cell.extra}".strip()
+                data.append({**where, "measure": column, **number, "words": words})
+                data += [
+                    {**where, "measure": f"{column}: {names.get(mark, mark)}", "value": value}
+                    for mark, value in cell.marks
+                ]
+    return pd.DataFrame(data, columns=DATA)
 
 
 def source_note(results: Sequence[Result], own: str) -> str:
@@ -322,7 +378,7 @@ def _draw_panel(
         axes.set_yticks([])
         axes.set_xlabel(label)
         _set_scale(axes, panel, column, wide)
-        _draw_rows(axes, panel, column)
+        _draw_rows(axes, panel, column, wide + gap)
         if column == 0:
             _draw_names(frame.figure, axes, panel, left - _GAP)
 
@@ -376,29 +432,37 @@ def _centres(rows: Sequence[Row], top: float) -> list[tuple[Row, float]]:
     return placed
 
 
-def _draw_rows(axes: Axes, panel: Panel, column: int) -> None:
+def _draw_rows(axes: Axes, panel: Panel, column: int, pitch: float) -> None:
     at = 0.0
     for rows in _groups(panel):
         for row, centre in _centres(rows, at):
-            _draw_cell(axes, panel, row, row.cells[column], centre)
+            cell = row.cells[column]
+            if cell.value is None:
+                after = itertools.takewhile(lambda c: c == NOTHING, row.cells[column + 1 :])
+                _draw_words(axes, cell.text, centre, pitch * (1 + len(list(after))) - 0.35)
+            else:
+                _draw_cell(axes, panel, row, cell, centre)
         at += _group_height(rows) + _GROUP_GAP
 
 
+def _draw_words(axes: Axes, words: str, y: float, wide: float) -> None:
+    """Write why there is no number, `wide` inches wide at most: over columns that are empty too."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.text(
+        float(axes.get_position().x0) + 4 / 72 / style.WIDTH,
+        y,
+        style.fit(words, style.TEXT, wide),
+        transform=blended_transform_factory(figure.transFigure, axes.transData),
+        va="center_baseline",
+        color=style.ALARM,
+        style="italic",
+        bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5},
+    )
+
+
 def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None:
-    if cell.value is None:
-        start = axes.get_xlim()[0]
-        wide = float(axes.get_position().width) * style.WIDTH
-        axes.annotate(
-            style.fit(cell.text, style.TEXT, wide - 0.15),
-            (start, y),
-            (4, 0),
-            textcoords="offset points",
-            va="center_baseline",
-            color=style.ALARM,
-            style="italic",
-            annotation_clip=False,
-        )
-        return
+    assert cell.value is not None
     dark = style.colour(row.precision)
     hollow = row.published or row.pale
     if panel.log:
@@ -450,14 +514,16 @@ def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None
             markeredgecolor=style.PAPER,
             markeredgewidth=0.7,
         )
-    axes.annotate(
-        cell.text, (cell.end, y), (6, 0), textcoords="offset points", va="center_baseline"
-    )
+    if panel.full:
+        half = _ROW / 2
+        axes.plot([panel.full] * 2, [y - half, y + half], color=style.INK, linewidth=1.2)
+    end = max(cell.end, panel.full)
+    axes.annotate(cell.text, (end, y), (6, 0), textcoords="offset points", va="center_baseline")
     if cell.extra:
         after = 6 + 72 * style.text_width(cell.text, style.TEXT) + 6
         axes.annotate(
             cell.extra,
-            (cell.end, y),
+            (end, y),
             (after, 0),
             textcoords="offset points",
             va="center_baseline",
@@ -473,14 +539,17 @@ def _cell_text_width(cell: Cell) -> float:
 
 def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
     """Choose limits that leave room for the text behind every bar."""
-    cells = [row.cells[column] for row in panel.rows]
+    shown = slice(None) if panel.shared else slice(column, column + 1)
+    cells = [cell for row in panel.rows for cell in row.cells[shown]]
     drawn = [cell for cell in cells if cell.value is not None]
     axes.grid(axis="y", visible=False)
     if not drawn or max(cell.end for cell in drawn) <= 0:
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         return
-    room = [(cell.end, max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn]
+    room = [
+        (max(cell.end, panel.full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn
+    ]
     if panel.log:
         ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in drawn]
         start = math.log10(min(ends)) - 0.12
@@ -493,9 +562,16 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        axes.set_xlim(0, max(end / share for end, share in room))
+        stop = max(end / share for end, share in room)
+        axes.set_xlim(0, stop)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(max(3, int(wide * 1.6)), steps=[1, 2, 5]))
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        if panel.full:
+            # Beyond it there is text, and nothing to measure.
+            axes.xaxis.set_major_locator(
+                ticker.FixedLocator([panel.full * i / 4 for i in range(5)])
+            )
+            axes.xaxis.get_label().set_x(panel.full / 2 / stop)
 
 
 def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
@@ -541,6 +617,8 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
         handles.append(mark)
     if sheet.interval and any(cell.low is not None for cell in cells):
         handles.append(Whisker([], [], label=sheet.interval))
+    if sheet.full and any(panel.full for panel in sheet.panels) and drawn(published=False):
+        handles.append(Line2D([], [], color=style.INK, linewidth=1.2, label=sheet.full))
     used = {marker for cell in cells for marker, _ in cell.marks}
     handles += [
         Line2D(

@@ -200,6 +200,17 @@ def _words(
     return f"No pictures: {status_label(failed['status'], reason)}."
 
 
+def score_data(shown: Iterable[tuple[Comparison, str, int]]) -> pd.DataFrame:
+    """Return how alike the pictures shown are, a row for each comparison, mode and step; PSNR in
+    dB, `inf` for pictures that are identical."""
+    rows = [
+        (c.model, c.reference_label, c.label, mode, step, *c.scores.get((mode, step), (None, None)))
+        for c, mode, step in shown
+    ]
+    columns = ["model", "reference", "setting", "mode", "step", "psnr_db", "ssim"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def score_text(comparison: Comparison, mode: str, step: int, short: bool = False) -> str:
     """Say how alike two pictures are: PSNR in dB, and SSIM unless `short`."""
     if (mode, step) not in comparison.scores:

@@ -7,8 +7,8 @@ from typing import Any
 from sdbench.cases import ATTENTION, NONE
 from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
-from sdbench.figures.style import FP32_TF32
-from sdbench.published import Condition, condition
+from sdbench.figures.style import PRECISIONS
+from sdbench.published import FP32_TF32, Condition, condition
 
 import pandas as pd
 
@@ -69,7 +69,7 @@ def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
 
     Args:
         table: of schema LATENCY, MEMORY or THROUGHPUT.
-        kinds: device name -> `cpu` or `cuda`, as in the config.
+        kinds: device name -> its kind, such as `cuda`, as in the config.
     """
     return [
         Result(
@@ -173,6 +173,12 @@ def ratio_text(value: float, whole: float, result: Result, words: str = "") -> s
     text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
     within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
     return f"{text} (within the noise)" if within else text
+
+
+def precision_rank(result: Result) -> int:
+    """Return the place of a result's precision among all, from exact to fast; unknown ones last."""
+    precisions = list(PRECISIONS)
+    return precisions.index(result.precision) if result.precision in precisions else len(precisions)
 
 
 def without_attention(result: Result) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from sdbench.published import FP32_TF32
 
 import matplotlib
 
 matplotlib.use("Agg")
 
+import pandas as pd
 from matplotlib import colors, rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -22,9 +25,6 @@ TITLE, HEADING, TEXT, SMALL = 13.0, 10.0, 8.5, 7.5
 INK, GREY, GRID, PAPER = "#1c1c1c", "#5f5f5f", "#dddddd", "#ffffff"
 ALARM = "#a3161a"
 """Colour of a status that is not `ok`."""
-
-FP32_TF32 = "fp32 (TF32 conv.)"
-"""What a published "fp32" is called whose convolutions cuDNN ran in TF32."""
 
 PRECISIONS = {
     "fp32": "#12284c",
@@ -125,7 +125,26 @@ def fit(text: str, size: float, width: float) -> str:
     return wrap(text, size, width - text_width(" …", size)).split("\n")[0] + " …"
 
 
-def save_figure(figure: Figure, png: Path, svg: Path) -> None:
+class Files(NamedTuple):
+    """What a figure is written as: twice as a picture, and the numbers that it shows as a table."""
+
+    png: Path
+    svg: Path
+    csv: Path
+
+    @classmethod
+    def of(cls, output: Any) -> "Files":
+        """Return the files that a rule names `png`, `svg` and `csv`."""
+        return cls(Path(output.png), Path(output.svg), Path(output.csv))
+
+
+def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:
+    """Write a figure and the numbers in it; the same figure gives the same bytes."""
+    save_pictures(figure, files.png, files.svg)
+    data.to_csv(files.csv, index=False)
+
+
+def save_pictures(figure: Figure, png: Path, svg: Path) -> None:
     """Write a figure as PNG and SVG; the same figure gives the same bytes."""
     with styled():
         figure.savefig(png, metadata={"Software": None})

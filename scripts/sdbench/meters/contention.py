@@ -11,7 +11,7 @@ WATCH_S = 0.5
 
 
 class ContentionError(Exception):
-    """The device is not ours alone, and the config says that this ends the case."""
+    """The device is not ours alone: the config ends the case for that, or there is no room."""
 
 
 def busy_cores(watch_s: float = WATCH_S, stat: Path = STAT) -> float | None:

@@ -1,15 +1,15 @@
 """Memory of one call, by every counter that the device has."""
 
 import contextlib
-import ctypes
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from sdbench import nvml
-from sdbench.backends.engine import gpu_uuid
+from sdbench.kinds import KINDS
+from sdbench.meters.contention import ContentionError
+from sdbench.meters.resident import field, resident_bytes
+from sdbench.platforms import platform_of
 
 import torch
 
@@ -25,13 +25,8 @@ COUNTERS = (
 """Every counter that a record may hold; one that the device does not have is None."""
 
 
-def resident_bytes() -> int:
-    """Return the bytes of this process that are in memory now, whoever allocated them."""
-    return _field("/proc/self/status", "VmRSS")
-
-
 def measure_memory(
-    call: Callable[[], object], device: torch.device, loaded_bytes: int
+    call: Callable[[], object], device: torch.device, loaded_bytes: int | None
 ) -> dict[str, int | None]:
     """Run one call and read the counters that saw its peak.
 
@@ -41,32 +36,57 @@ def measure_memory(
         loaded_bytes: `resident_bytes()` when the model had just been loaded.
 
     Returns:
-        All of `COUNTERS`. On a CPU the resident-set high-water mark of the process (reset before
-        the call), absolute and above `loaded_bytes`: it sees every engine's allocations. On CUDA
-        torch's own peaks, its reservation after the call (what the 2022 post called memory), and
-        what the driver says that this process holds, which sees every engine.
+        All of `COUNTERS`, None for what the device's platform has not. On a CPU the resident-set
+        high-water mark of the process (reset before the call), absolute and above `loaded_bytes`.
+        On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
+        memory), and what the driver says that this process holds, which sees every engine.
     """
     counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
-    if device.type == "cpu":
-        trim_heap()
-        # man 5 proc: writing 5 resets the high-water mark. getrusage's cannot be reset, and a
-        # child inherits it.
-        Path("/proc/self/clear_refs").write_text("5")
-        call()
-        peak = _field("/proc/self/status", "VmHWM")
+    platform = platform_of(device)
+    platform.reset_memory(device)
+    call()
+    platform.synchronize(device)
+    counters |= platform.memory(device)
+    peak = counters["resident_peak_bytes"]
+    if peak is not None and loaded_bytes is not None:
         counters["loaded_bytes"] = loaded_bytes
-        counters["resident_peak_bytes"] = peak
         counters["resident_above_load_bytes"] = max(0, peak - loaded_bytes)
-    else:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        torch.cuda.synchronize(device)
-        counters["peak_allocated_bytes"] = torch.cuda.max_memory_allocated(device)
-        counters["peak_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
-        counters["reserved_after_run_bytes"] = torch.cuda.memory_reserved(device)
-        counters["nvml_process_bytes"] = nvml.process_bytes(gpu_uuid(device))
     return counters
+
+
+class TooSmallError(MemoryError):
+    """The device has less memory than the weights take; the message has both numbers."""
+
+
+def refuse_too_large(weights_bytes: int, device: torch.device) -> None:
+    """Refuse weights that cannot fit on a GPU, before anything of them is read.
+
+    Raises:
+        TooSmallError: if the GPU has less memory in all.
+        ContentionError: if it has enough, of which others hold too much.
+    """
+    info = platform_of(device).memory_info(device)
+    if info is None:
+        return
+    free, total = info
+    wanted = f"the weights take {_gigabytes(weights_bytes)}"
+    if weights_bytes > total:
+        raise TooSmallError(f"{wanted}, and the GPU has {_gigabytes(total)}")
+    if weights_bytes > free:
+        raise ContentionError(
+            f"{wanted}, and of the GPU's {_gigabytes(total)} {_gigabytes(free)} are free: "
+            f"{_holders(device)} the rest"
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
+
+
+def _holders(device: torch.device) -> str:
+    others = platform_of(device).others(device)
+    pids = " and ".join(str(process["pid"]) for process in others)
+    return f"process {pids} holds" if pids else "other processes hold"
 
 
 class OverBudgetError(MemoryError):
@@ -94,13 +114,13 @@ def memory_limit(budget: int | None) -> Iterator[None]:
     the limit is half again the budget's room above what is resident now, and never more than the
     machine has available. `refuse_above` says what is above the budget itself; this sees to it that
     the machine neither swaps nor kills meanwhile. A failed allocation is an exception that
-    `is_out_of_memory` knows. None sets no limit.
+    `is_out_of_memory` knows. None sets no limit, nor does a system without /proc.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if budget is not None:
-        room = max(0, budget - resident_bytes())
-        mapped = _field("/proc/self/status", "VmData")
-        more = min(room * 3 // 2, _field("/proc/meminfo", "MemAvailable"))
+    held, mapped = resident_bytes(), field("self/status", "VmData")
+    available = field("meminfo", "MemAvailable")
+    if budget and held and mapped and available:
+        more = min(max(0, budget - held) * 3 // 2, available)
         resource.setrlimit(resource.RLIMIT_DATA, (mapped + more, hard))
     try:
         yield
@@ -116,7 +136,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         sign in text
         for sign in (
-            "out of memory",  # CUDA, cuBLAS
+            "out of memory",  # CUDA, cuBLAS, Metal
+            "out_of_device_memory",  # Level Zero
+            "out_of_host_memory",
             "can't allocate memory",  # torch's CPU allocator
             "failed to allocate memory",  # ONNX Runtime
             "bad allocation",  # ONNX Runtime
@@ -135,22 +157,7 @@ def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int |
     The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
     `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
     """
-    if device["kind"] != "cpu":
+    if KINDS[device["kind"]].is_gpu:
         return None
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2
-
-
-def trim_heap() -> None:
-    """Give freed memory back to the system, so that what was done before is not counted."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def _field(file: str, field: str) -> int:
-    """Return a field of a file of /proc that has one in each line, in bytes."""
-    for line in Path(file).read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[0]) * 1024
-    raise KeyError(field)

@@ -53,6 +53,7 @@ def _timed(
 ) -> Iterator[None]:
     """Note begin and end of each call of `network.method`."""
     original: Callable[..., Any] = getattr(network, method)
+    own = method in vars(network)  # as that of a compiled network is
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         engine.synchronize()
@@ -66,4 +67,7 @@ def _timed(
     try:
         yield
     finally:
-        delattr(network, method)
+        if own:
+            setattr(network, method, original)
+        else:
+            delattr(network, method)

@@ -1,6 +1,7 @@
 """A small fixed piece of work whose only purpose is to show how steady a machine is."""
 
 from sdbench.meters.latency import time_call
+from sdbench.platforms import platform_of
 
 import torch
 
@@ -24,8 +25,7 @@ def time_reference(device: torch.device) -> list[float]:
             torch.nn.functional.conv2d(picture, kernel, padding=1)
 
     def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        platform_of(device).synchronize(device)
 
     with torch.inference_mode():
         for _ in range(3):

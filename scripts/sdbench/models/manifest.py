@@ -175,6 +175,15 @@ def count_parameters(folder: Path, files: Iterable[str]) -> int:
     )
 
 
+def count_weights(folder: Path) -> int:
+    """Return how many numbers all weights of a model are; only headers are read.
+
+    Raises:
+        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+    """
+    return count_parameters(folder, model_files(folder))
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """Return the header of a safetensors file: dtype, shape and place of each tensor.
 

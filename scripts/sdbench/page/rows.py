@@ -7,7 +7,7 @@ from typing import Any
 
 from sdbench.figures.labels import backend_label, condition_label, shorten
 from sdbench.figures.results import Result, measured, published
-from sdbench.published import MEMORY_COUNTERS
+from sdbench.kinds import KINDS
 from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT, read_table
 
 HERE = "measured here"
@@ -70,7 +70,7 @@ def case_rows(
         memory: table of schema MEMORY.
         throughput: table of schema THROUGHPUT.
         published_table: table of schema PUBLISHED.
-        kinds: device name -> `cpu` or `cuda`.
+        kinds: device name -> its kind, such as `cuda`.
     """
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     for path, schema in ((latency, LATENCY), (throughput, THROUGHPUT), (memory, MEMORY)):
@@ -86,7 +86,7 @@ def case_rows(
 
 def _row(result: Result) -> dict[str, Any]:
     numbers = result.numbers
-    column, counter = MEMORY_COUNTERS[result.kind]
+    column, counter = KINDS[result.kind].memory_counter
     if result.published:
         column, counter = "memory_bytes", result.counter
     memory = numbers.get(column)

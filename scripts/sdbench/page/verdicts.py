@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError
 from sdbench.figures.labels import (
     backend_label,
     condition_label,
@@ -16,9 +15,10 @@ from sdbench.figures.labels import (
     shorten,
 )
 from sdbench.published import condition
-from sdbench.tables.schemas import REMEDY
+from sdbench.tables.schemas import CHOICES, FINDINGS, read_table
 
 import pandas as pd
+from pandera.pandas import DataFrameSchema
 
 MOST_CHOICES = 5
 """Choices of one condition that the page has; the table has all."""
@@ -78,13 +78,9 @@ class Choices:
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """Read the table of findings.
-
-    Raises:
-        UserError: if a column is missing; it names the file.
-    """
+    """Read a table of schema FINDINGS."""
     claims: dict[str, Claim] = {}
-    for row in _records(path):
+    for row in _records(path, FINDINGS):
         claim = claims.setdefault(str(row["claim"]), Claim(str(row["statement"]), []))
         claim.findings.append(_finding(row))
     return list(claims.values())
@@ -99,14 +95,10 @@ def count_verdicts(claims: list[Claim]) -> str:
 
 
 def read_choices(path: Path) -> list[Choices]:
-    """Read the table of choices, for each condition those that meet the need, then those that miss
-    it; conditions with measured rows first.
-
-    Raises:
-        UserError: if a column is missing; it names the file.
-    """
+    """Read a table of schema CHOICES: for each condition the best first; conditions with measured
+    rows first."""
     groups: dict[str, list[Choice]] = {}
-    for row in _records(path):
+    for row in _records(path, CHOICES):
         groups.setdefault(condition_label(condition(row)), []).append(_choice(row))
     choices = [_choices(label, rows) for label, rows in groups.items()]
     return sorted(choices, key=lambda group: not group.measured)
@@ -119,11 +111,14 @@ def figure_anchor(name: str) -> str:
 
 def _choices(label: str, rows: list[Choice]) -> Choices:
     meeting = sum(row.meets for row in rows)
-    words = f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
+    words = (
+        f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
+        if meeting < len(rows)
+        else "The fastest first: every setting meets the config's `need`, which may be none."
+    )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
-    ranked = sorted(rows, key=lambda row: row.rank)
-    return Choices(label, any(not row.origin for row in rows), words, ranked[:MOST_CHOICES])
+    return Choices(label, any(not row.origin for row in rows), words, rows[:MOST_CHOICES])
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:
@@ -156,9 +151,6 @@ def _choice(row: Mapping[str, Any]) -> Choice:
     how.append(f"batch size {row['batch_size']}")
     memory = row["memory_bytes"]
     cost = _number(row["cost_per_1000_images"])
-    misses = [row["misses"] or ""]
-    if row["passes_gate"] is False:
-        misses.append("its picture misses the quality gate")
     return Choice(
         rank=int(row["rank"]),
         origin="" if row["origin"] == "measured" else str(row["origin"]),
@@ -170,7 +162,7 @@ def _choice(row: Mapping[str, Any]) -> Choice:
         counter=row["memory_counter"] or "",
         cost=f"{cost} {row['currency'] or ''}".strip() if cost else "",
         meets=row["meets"] is True,
-        misses="; ".join(filter(None, misses)),
+        misses=row["misses"] or "",
     )
 
 
@@ -189,22 +181,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
-class _Row(dict[str, Any]):
-    """A row of a table whose missing columns are a fault of the file."""
-
-    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
-        super().__init__(values)
-        self.path = path
-
-    def __missing__(self, name: str) -> Any:
-        raise UserError(f"{self.path}: the column {name} is missing: {REMEDY}")
-
-
-def _records(path: Path) -> list[_Row]:
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+def _records(path: Path, schema: DataFrameSchema) -> list[dict[str, Any]]:
     # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
-    held = table.convert_dtypes().astype(object)
+    table = read_table(path, schema).astype(object)
     return [
-        _Row({str(k): None if pd.isna(v) else v for k, v in row.items()}, path)
-        for row in held.to_dict("records")
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
     ]

@@ -154,6 +154,27 @@ def largest_row(search: Mapping[str, Any]) -> Row:
     return {**search["variant"], **found, "probes": len(search["probes"])}
 
 
+def ceiling_rows(measured: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the table `ceilings` for one device.
+
+    Args:
+        measured: what `measure_ceilings` wrote for it.
+    """
+    environment, contention = measured["environment"], measured["contention"]
+    device = {
+        "device": measured["device"],
+        **{key: environment[key] for key in ("device_name", "threads")},
+        "contended": contention and contention["contended"],
+    }
+    kept = ("operation", "precision", "status", "reason", "side", "tflops", "gb_per_s")
+    return [
+        device
+        | {key: row[key] for key in kept if key in row}
+        | {"n": sum(map(len, row["samples_s"].values())) if "samples_s" in row else None}
+        for row in measured["ceilings"]
+    ]
+
+
 def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> Row:
     """Return the row of the table `noise` for one job.
 

@@ -6,6 +6,8 @@ A table is validated against its schema when it is written and when a figure rea
 from pathlib import Path
 
 from sdbench.errors import UserError
+from sdbench.kinds import KINDS
+from sdbench.limits import COPY, PRODUCT
 
 import pandas as pd
 import pandera.pandas as pa
@@ -60,6 +62,17 @@ that measured it, as in the table of that name. `psnr_db`, `ssim`: the picture a
 the fp32 picture of PyTorch from the same latents, where the matrix has that; `passes_gate`: whether
 it keeps the config's `quality_gate`. Empty for seeded weights, whose pictures mean nothing."""
 
+LIMITS = {
+    "tflop_per_image": _number(),
+    "tflops": _number(),
+    "ceiling_tflops": _number(),
+    "ceiling_share": _number(),
+}
+"""`tflop_per_image`: 10^12 floating-point operations of one picture, of all networks together;
+`tflops`: those done in a second; `ceiling_tflops`: what the fastest matrix product reached on the
+same device in the same precision (that of autocast, under autocast), as in the table of ceilings;
+`ceiling_share`: the second by the third. The last two are empty where no ceiling was measured."""
+
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),
     "reason": _text(nullable=True),
@@ -107,18 +120,22 @@ LATENCY = _table(
         "latency_ci_high_s": _number(),
         "warmup_calls": _count(),
         "load_s": _number(),
+        "compile_s": _number(),
+        "compile_cached": FLAG,
         "first_call_s": _number(),
         "text_encoder_s": _number(),
         "unet_s": _number(),
         "vae_decoder_s": _number(),
         "step_s": _number(),
         "unet_evaluations": _count(),
+        **LIMITS,
         **CIRCUMSTANCES,
     },
     CASE_KEY,
 )
 """One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
-cold start apart; and medians of the parts from a pass of their own."""
+cold start apart, compiling for this batch size apart from that (`compile_cached`: torch took all of
+it from its cache); and medians of the parts from a pass of their own."""
 
 MEMORY = _table(
     {
@@ -148,6 +165,7 @@ THROUGHPUT = _table(
         "images_per_minute_ci_high": _number(),
         "largest": pa.Column(bool),
         "best": pa.Column(bool),
+        **LIMITS,
         **CIRCUMSTANCES,
         "energy_j_per_image": _number(),
         "energy_source": _text(nullable=True),
@@ -179,6 +197,26 @@ LARGEST = _table(
 )
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
+
+CEILINGS = _table(
+    {
+        "device": _text(),
+        "device_name": _text(nullable=True),
+        "threads": _count(1),
+        "operation": pa.Column(str, pa.Check.isin((PRODUCT, COPY))),
+        "precision": _text(nullable=True),
+        **STATUS,
+        "n": _count(1),
+        "side": _count(1),
+        "tflops": _number(),
+        "gb_per_s": _number(),
+        "contended": FLAG,
+    },
+    ["device", "operation", "precision"],
+)
+"""The best of `n` samples of each device: of products of square matrices of several sizes in each
+precision, 10^12 operations a second, `side` being that of the best; and of a copy within its
+memory, 10^9 bytes a second, those read plus those written."""
 
 NOISE = _table(
     {
@@ -251,7 +289,7 @@ PUBLISHED = _table(
         "source": _text(),
         "model": _text(),
         "device_name": _text(),
-        "device_kind": pa.Column(str, pa.Check.isin(("cpu", "cuda"))),
+        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
         "backend": _text(),
         "backend_version": _text(nullable=True),
         "precision": _text(),
@@ -281,6 +319,48 @@ PUBLISHED = _table(
 PUBLISHED_KEY = ["campaign", "model", "device_name", "backend", "precision", "options", "attention",
                  "batch_size", "width", "height", "steps", "scheduler", "guidance"]  # fmt: skip
 """What a row of PUBLISHED must differ in from the others of its table."""
+
+FINDINGS = _table(
+    {
+        "claim": _text(),
+        "statement": _text(),
+        "subject": _text(nullable=True),
+        "value": _number(float("-inf")),
+        "low": _number(float("-inf")),
+        "high": _number(float("-inf")),
+        "unit": _text(nullable=True),
+        "verdict": pa.Column(str, pa.Check.isin(("holds", "does not hold", "cannot be said"))),
+        "reason": _text(nullable=True),
+        "figure": _text(nullable=True),
+        "rows": _text(nullable=True),
+    }
+)
+"""Claims of the 2022 post, a row for each subject: the number from these tables with its 95 %
+interval, the machine's noise included; the verdict; the `figure` that shows it, and the tables and
+lines of its `rows`."""
+
+CHOICES = _table(
+    {
+        "rank": _count(1),
+        "origin": _text(),
+        **{name: VARIANT[name] for name in ("model", "device", "device_name", "backend")},
+        "precision": _text(),
+        "options": _text(),
+        "batch_size": _count(1),
+        **SETTINGS,
+        "latency_s": _number(),
+        "images_per_minute": _number(),
+        "memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+        "cost_per_1000_images": _number(),
+        "currency": _text(nullable=True),
+        "passes_gate": FLAG,
+        "meets": pa.Column(bool),
+        "misses": _text(nullable=True),
+    }
+)
+"""What meets the config's `need`, the fastest first, then what misses it, the nearest first and by
+how much (`misses`); ranked among what was drawn alike. `origin`: `measured`, or a campaign."""
 
 REMEDY = "delete the file and run the workflow again"
 

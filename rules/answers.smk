@@ -1,0 +1,72 @@
+# What the results say: the post's claims judged, and what to use for a need.
+
+
+rule write_findings:
+    "Set each claim of the post against the tables."
+    input:
+        latency="<results>/tables/latency.csv",
+        memory="<results>/tables/memory.csv",
+        throughput="<results>/tables/throughput.csv",
+        quality="<results>/tables/quality.csv",
+        published="<results>/tables/published.csv",
+        references=[
+            f"<results>/quality/{variant_path(reference)}.npz"
+            for reference, _ in PAIRS
+        ],
+        caption=caption("findings"),
+    output:
+        table=report(
+            "<results>/tables/findings.csv",
+            category="Answers",
+            caption="../report/findings.rst",
+        ),
+        text=report(
+            "<results>/findings.md",
+            category="Answers",
+            caption="../report/findings.rst",
+        ),
+    log:
+        "<logs>/write_findings.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=code_of(
+            *TABLE_CODE,
+            "published.py",
+            "figures/labels.py",
+            "findings/claims.py",
+            "findings/estimates.py",
+            "findings/text.py",
+        ),
+        models=[reference.model for reference, _ in PAIRS],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/write_findings.py"
+
+
+rule rank_choices:
+    "Rank all that was measured or published by what the config says is needed."
+    input:
+        latency="<results>/tables/latency.csv",
+        memory="<results>/tables/memory.csv",
+        throughput="<results>/tables/throughput.csv",
+        published="<results>/tables/published.csv",
+        caption=caption("choices"),
+    output:
+        report(
+            "<results>/tables/choices.csv",
+            category="Answers",
+            caption="../report/choices.rst",
+        ),
+    log:
+        "<logs>/rank_choices.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=code_of(*TABLE_CODE, "choices.py", "published.py", "tables/joined.py"),
+        need=config["need"],
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/rank_choices.py"

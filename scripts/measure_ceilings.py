@@ -1,0 +1,112 @@
+"""Measure the ceilings of one device: the fastest matrix product in each precision, and copy."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sdbench.backends.engine import WEIGHTS, threads, torch_device
+from sdbench.cases import NONE, Case, Variant, why_absent
+from sdbench.devices import describe_device, look_around
+from sdbench.files import write_json
+from sdbench.limits import COPY, PRODUCT
+from sdbench.machine import describe_machine
+from sdbench.measurement import classify
+from sdbench.meters.ceilings import copy_ceiling, product_ceiling
+from sdbench.meters.contention import watch
+from sdbench.processes import Ended, run_apart
+
+import torch
+
+Row = dict[str, Any]
+
+
+def measure_ceilings(
+    name: str, device: Mapping[str, Any], contention: Mapping[str, Any], ceilings: Path
+) -> None:
+    """Write the ceilings of a device as JSON. What cannot be measured has a status and a reason.
+
+    Args:
+        name: of the device.
+        device: its entry in the config.
+        contention: the config's settings `contention`, `max_busy_cores` and `contention_wait_s`.
+        ceilings: written: `device`, its name; `contention`, what else used it just before;
+            `environment`, the machine, with `device_name` and `threads` (None where the device is
+            not there); and `ceilings`, for each an `operation`, `precision`, `status`, `reason`,
+            and what `sdbench.meters.ceilings` returns.
+    """
+    # Every precision that a case of this device may have; the model plays no part.
+    cases = [
+        Case(variant, 1, {}, device)
+        for variant in (Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS)
+        if why_absent(variant, device["kind"]) is None
+    ]
+    ended = ""
+    try:
+        sent = run_apart(_measure, cases, contention)
+    except Ended as error:
+        ended, sent = error.args
+    facts, *rows = sent or [{}]
+    left = [*((PRODUCT, case.variant.precision) for case in cases), (COPY, None)][len(rows) :]
+    rows += [_row(*which, "error", f"while it was measured {ended}") for which in left]
+    write_json(
+        ceilings,
+        {
+            "device": name,
+            "contention": facts.get("contention"),
+            "environment": {
+                **describe_machine(device),
+                "threads": None,
+                **(facts.get("environment") or {}),
+            },
+            "ceilings": rows,
+        },
+    )
+    for row in rows:
+        numbers = [f"{row[key]:.4g} {key}" for key in ("tflops", "gb_per_s") if key in row]
+        what = f"{name}, {row['operation']} {row['precision'] or ''}".rstrip()
+        print(f"{what}: {' '.join(numbers) or row['reason']}", flush=True)
+
+
+def _measure(send: Callable[[Any], None], cases: list[Case], contention: Mapping[str, Any]) -> None:
+    """Send what is known of the device, then a row for each ceiling."""
+    try:
+        device = torch_device(cases[0])
+        torch.set_num_threads(threads(cases[0]))
+        seen = watch(lambda: look_around(device), contention)
+        facts = {"threads": torch.get_num_threads(), **describe_device(device)}
+        send({"contention": seen, "environment": facts})
+    except Exception as error:
+        failure = classify(error)
+        send({})
+        for case in cases:
+            send(_row(PRODUCT, case.variant.precision, *failure))
+        send(_row(COPY, None, *failure))
+        return
+    for case in cases:
+        precision = case.variant.precision
+        send(_attempt(PRODUCT, precision, partial(product_ceiling, device, precision)))
+    send(_attempt(COPY, None, partial(copy_ceiling, device)))
+
+
+def _attempt(operation: str, precision: str | None, measure: Callable[[], Row]) -> Row:
+    try:
+        return {**_row(operation, precision, "ok", None), **measure()}
+    except Exception as error:
+        return _row(operation, precision, *classify(error))
+
+
+def _row(operation: str, precision: str | None, status: str, reason: str | None) -> Row:
+    return {"operation": operation, "precision": precision, "status": status, "reason": reason}
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        measure_ceilings(
+            snakemake.wildcards.device,
+            snakemake.params.device,
+            snakemake.params.contention,
+            Path(snakemake.output[0]),
+        )

@@ -1,0 +1,67 @@
+"""Draw what the first image costs: loading, the first call, and a call after that."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdbench.figures.labels import TIMES, number
+from sdbench.figures.latency import latency_cell
+from sdbench.figures.panels import (
+    NOTHING,
+    Cell,
+    Sheet,
+    make_panels,
+    missing_cell,
+    save_sheet,
+    source_note,
+)
+from sdbench.figures.results import Result, measured
+from sdbench.figures.style import Files
+from sdbench.tables.schemas import LATENCY, read_table
+
+
+def plot_cold_start(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+    """Draw seconds of loading, of the first call and of a warm one, for one image.
+
+    Args:
+        latency: table of schema LATENCY.
+        kinds: device name -> its kind.
+        files: written.
+    """
+    save_sheet(cold_start_sheet(latency, kinds), files)
+
+
+def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    return Sheet(
+        title="What the first image costs",
+        subtitle="Seconds to load the weights, of the first call, and of a call after warm-up, one "
+        "prompt each. The libraries are imported before. All columns have one scale. Grey: the "
+        "ratio to the warm call.",
+        panels=make_panels(
+            shown, lambda _: ("load (s)", "first call (s)", "warm call (s)"), _cells, shared=True
+        ),
+        footnote=source_note(shown, "load and first call once for each process, warm: medians"),
+        missing="No case with batch size 1 was measured.",
+        interval="quartiles",
+    )
+
+
+def _cells(result: Result) -> tuple[Cell, ...]:
+    if not result.ok:
+        return missing_cell(result), NOTHING, NOTHING
+    warm = latency_cell(result)
+    load, first = (
+        Cell(value, number(value), f"{value / result.numbers['latency_s']:.2f} {TIMES}")
+        for value in (result.numbers[column] for column in ("load_s", "first_call_s"))
+    )
+    return load, first, warm
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_cold_start(
+            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
+        )

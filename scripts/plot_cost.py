@@ -1,0 +1,75 @@
+"""Draw energy and money for each image, at the batch size with most images per minute."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdbench.figures.labels import number
+from sdbench.figures.panels import (
+    Cell,
+    Sheet,
+    calls_note,
+    make_panels,
+    save_sheet,
+    source_note,
+)
+from sdbench.figures.results import Result, best_of, measured
+from sdbench.figures.style import Files
+from sdbench.tables.schemas import THROUGHPUT, read_table
+
+ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
+
+
+def plot_cost(throughput: Path, kinds: Mapping[str, str], files: Files) -> None:
+    """Draw joules for each image, and the price of a thousand images.
+
+    Args:
+        throughput: table of schema THROUGHPUT.
+        kinds: device name -> its kind.
+        files: written.
+    """
+    save_sheet(cost_sheet(throughput, kinds), files)
+
+
+def cost_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    table = read_table(throughput, THROUGHPUT)
+    currencies = table["currency"].dropna().unique()
+    currency = currencies[0] if len(currencies) else "money"
+    best = best_of(
+        [r for r in measured(table, kinds) if r.ok],
+        key=lambda r: (r.place, r.options),
+        value=lambda r: -r.numbers["images_per_minute"],
+    )
+    shown = [r for r in best if ENERGY in r.numbers or MONEY in r.numbers]
+    return Sheet(
+        title="What an image costs",
+        subtitle="Energy of the device and money, at the batch size with most images per minute. "
+        "Shorter is better. The price per hour is the config's; the device is taken as never idle.",
+        panels=make_panels(
+            shown,
+            lambda _: ("joules per image", f"{currency} per 1,000 images"),
+            lambda result: (
+                _cell(result, ENERGY, "nothing counts energy here"),
+                _cell(result, MONEY, "the config has no price"),
+            ),
+        ),
+        footnote=source_note(shown, calls_note(shown)),
+        missing="Nothing counts energy here, and no device that was measured has a price "
+        "(config key `price_per_hour`).",
+    )
+
+
+def _cell(result: Result, column: str, absent: str) -> Cell:
+    if column not in result.numbers:
+        return Cell(None, absent)
+    value = result.numbers[column]
+    return Cell(value, number(value), f"batch {result.batch_size}")
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_cost(
+            Path(snakemake.input.throughput), snakemake.params.kinds, Files.of(snakemake.output)
+        )

@@ -1,0 +1,86 @@
+"""Draw how much of its device each way of running uses: achieved TFLOP/s against the ceiling."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.figures.labels import number
+from sdbench.figures.panels import (
+    FAILS_GATE,
+    Cell,
+    Sheet,
+    make_panels,
+    missing_cell,
+    save_sheet,
+    source_note,
+)
+from sdbench.figures.results import Result, best_of, measured, precision_rank
+from sdbench.figures.style import Files
+from sdbench.tables.schemas import THROUGHPUT, read_table
+
+PERCENT = 100.0
+
+
+def plot_limit(throughput: Path, kinds: Mapping[str, str], files: Files) -> None:
+    """Draw the share of the device's fastest matrix product that each case reaches.
+
+    Args:
+        throughput: table of schema THROUGHPUT.
+        kinds: device name -> its kind, such as `cuda`.
+        files: written.
+    """
+    save_sheet(limit_sheet(throughput, kinds), files)
+
+
+def limit_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds: a row for each variant, a dot in it for each batch size."""
+    results = measured(read_table(throughput, THROUGHPUT), kinds)
+    best = best_of(results, key=_variant, value=lambda r: -r.numbers.get("ceiling_share", 0.0))
+    devices = list(dict.fromkeys(result.device for result in results))
+    shown = sorted(best, key=lambda r: (devices.index(r.device), precision_rank(r)))
+    return Sheet(
+        title="How much of the device is used",
+        subtitle="Operations a second (TFLOP/s) while images are drawn back to back, as a share of "
+        "the fastest matrix product measured on the same device in the same precision (under "
+        "autocast, in its precision). The bar is the batch size that reaches most.",
+        panels=make_panels(
+            shown,
+            lambda _: ("% of the ceiling",),
+            lambda result: (_cell(result, results),),
+            full=PERCENT,
+        ),
+        footnote=f"{source_note(shown, 'n calls back to back')} "
+        "The ceilings: results/tables/ceilings.csv.",
+        missing="No case was measured.",
+        marks=(("o", "each batch size"),),
+        full="the ceiling",
+    )
+
+
+def _variant(result: Result) -> tuple[object, ...]:
+    return (result.place, result.options)
+
+
+def _cell(result: Result, results: Sequence[Result]) -> Cell:
+    if not result.ok:
+        return missing_cell(result)
+    numbers = result.numbers
+    if "ceiling_share" not in numbers:
+        return Cell(None, f"{number(numbers['tflops'])} TFLOP/s; no ceiling was measured")
+    marks = tuple(
+        ("o", PERCENT * r.numbers["ceiling_share"])
+        for r in results
+        if _variant(r) == _variant(result) and "ceiling_share" in r.numbers
+    )
+    share = PERCENT * numbers["ceiling_share"]
+    rates = f"{number(numbers['tflops'])} of {number(numbers['ceiling_tflops'])} TFLOP/s"
+    behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
+    return Cell(share, f"{share:.{0 if share >= 10 else 1}f} %", f"{rates}, {behind}", marks=marks)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_limit(
+            Path(snakemake.input.throughput), snakemake.params.kinds, Files.of(snakemake.output)
+        )

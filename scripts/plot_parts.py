@@ -1,0 +1,77 @@
+"""Draw where the time of one call goes: text encoder, UNet, VAE decoder."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sdbench.figures.labels import number
+from sdbench.figures.panels import (
+    NOTHING,
+    Cell,
+    Sheet,
+    make_panels,
+    missing_cell,
+    save_sheet,
+    source_note,
+)
+from sdbench.figures.results import Result, measured
+from sdbench.figures.style import Files
+from sdbench.tables.schemas import LATENCY, read_table
+
+PARTS = {
+    "unet_s": "UNet, all steps",
+    "vae_decoder_s": "VAE decoder",
+    "text_encoder_s": "text encoder",
+}
+"""Column -> what it holds the seconds of."""
+
+
+def plot_parts(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+    """Draw seconds of each network in one call that makes one image, and of one step.
+
+    Args:
+        latency: table of schema LATENCY.
+        kinds: device name -> its kind.
+        files: written.
+    """
+    save_sheet(parts_sheet(latency, kinds), files)
+
+
+def parts_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    return Sheet(
+        title="Where the time goes",
+        subtitle="Seconds of each network in one call with one prompt, from calls of their own in "
+        "which the device is synchronised around every part. All columns have one scale. Grey: the "
+        "share of the three; for the UNet, also the time of one step with guidance and scheduler.",
+        panels=make_panels(
+            shown,
+            lambda _: tuple(f"{part} (s)" for part in PARTS.values()),
+            _cells,
+            shared=True,
+        ),
+        footnote=source_note(shown, "medians over the calls of that pass"),
+        missing="No case with batch size 1 was measured.",
+    )
+
+
+def _cells(result: Result) -> tuple[Cell, ...]:
+    if not result.ok:
+        return missing_cell(result), NOTHING, NOTHING
+    whole = sum(result.numbers[column] for column in PARTS)
+    unet, vae, text = (
+        Cell(value, number(value), f"{100 * value / whole:.1f} %")
+        for value in (result.numbers[column] for column in PARTS)
+    )
+    step = f"{unet.extra}, {number(1000 * result.numbers['step_s'])} ms"
+    return replace(unet, extra=step), vae, text
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_parts(
+            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
+        )

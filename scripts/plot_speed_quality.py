@@ -1,0 +1,81 @@
+"""Draw what a speed-up costs the picture: speed beside likeness to the fp32 picture."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdbench.figures.latency import latency_cell
+from sdbench.figures.panels import (
+    NOTHING,
+    Cell,
+    Sheet,
+    make_panels,
+    save_sheet,
+    source_note,
+)
+from sdbench.figures.results import Result, measured, ratio_text
+from sdbench.figures.style import Files
+from sdbench.tables.schemas import LATENCY, read_table
+
+
+def plot_speed_quality(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+    """Draw seconds of one image beside the SSIM and PSNR of that image, from fast to slow.
+
+    Args:
+        latency: table of schema LATENCY.
+        kinds: device name -> its kind.
+        files: written.
+    """
+    save_sheet(speed_quality_sheet(latency, kinds), files)
+
+
+def speed_quality_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+    """Return what the figure holds."""
+    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    plain = {(r.condition, r.device): r for r in reversed(shown) if _is_plain(r)}
+
+    def cells(result: Result) -> tuple[Cell, ...]:
+        base = plain.get((result.condition, result.device))
+        ratio = ""
+        if base and base.ok and result.ok and result is not base:
+            ratio = ratio_text(result.numbers["latency_s"], base.numbers["latency_s"], result)
+        return latency_cell(result, ratio), _likeness(result)
+
+    return Sheet(
+        title="What a speed-up does to the picture",
+        subtitle="Seconds of one call with one prompt, fastest first; grey: the ratio to PyTorch "
+        "in fp32 without options. Beside it, how like the fp32 picture of the same latents the "
+        "picture is; grey: PSNR.",
+        panels=make_panels(
+            shown,
+            lambda _: ("seconds per image", "SSIM (1: alike)"),
+            cells,
+            order="ranked",
+        ),
+        footnote=source_note(shown, "medians of n calls; one picture each"),
+        missing="No case with batch size 1 was measured.",
+        interval="quartiles",
+    )
+
+
+def _is_plain(result: Result) -> bool:
+    way = result.backend, result.precision, result.options
+    return way == ("pytorch", "fp32", "none")
+
+
+def _likeness(result: Result) -> Cell:
+    if not result.ok:
+        return NOTHING
+    if "ssim" not in result.numbers:
+        return Cell(None, "weights: seeded" if result.weights == "seeded" else "not compared")
+    likeness, decibels = result.numbers["ssim"], result.numbers["psnr_db"]
+    words = "identical" if decibels == float("inf") else f"{decibels:.1f} dB"
+    return Cell(max(likeness, 0.0), f"{likeness:.3f}", words)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_speed_quality(
+            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
+        )

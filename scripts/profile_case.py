@@ -1,0 +1,88 @@
+"""Profile one call of one case: which kernels take the time."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdbench import backends
+from sdbench.cases import Case
+from sdbench.errors import UnsupportedError, UserError
+from sdbench.files import write_whole
+from sdbench.meters.compiling import compile_anew
+from sdbench.meters.kernels import kernel_rows, profile_call
+from sdbench.meters.latency import time_call
+from sdbench.meters.memory import budget_bytes, is_out_of_memory, memory_limit
+
+
+def profile_case(
+    case: Mapping[str, Any],
+    model_folder: Path,
+    table: Path,
+    trace: Path,
+    granted_bytes: int | None = None,
+) -> None:
+    """Leave a trace of one call after warm-up, and a table of its kernels.
+
+    Args:
+        case: as `Case.as_dict` gives it.
+        model_folder: the model in the diffusers layout.
+        table: the CSV file to write.
+        trace: the compressed Chrome trace to write (`.json.gz`); ui.perfetto.dev shows it.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        UserError: if this machine cannot run the case.
+    """
+    profiled = Case.from_dict(case)
+    try:
+        with memory_limit(budget_bytes(profiled.device, granted_bytes)):
+            _profile(profiled, model_folder, table, trace)
+    except UnsupportedError as error:
+        raise UserError(f"{table}: unsupported here: {error}: profile another case") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"{table}: out of memory: profile a smaller batch") from error
+
+
+def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
+    engine = backends.load(case, model_folder, None)
+    latents = engine.latents(case.generation, case.batch_size)
+
+    def call() -> None:
+        engine.draw(case.generation, latents)
+
+    if engine.compile_mode is None:
+        call()
+    else:
+        compile_anew(call, engine.synchronize, engine.device)
+    call_s = time_call(call, engine.synchronize)
+    profiler = profile_call(call, engine.synchronize, engine.device)
+    rows = kernel_rows(profiler.key_averages(), engine.device)
+    beside = trace.with_name(f"part-{trace.name}")
+    profiler.export_chrome_trace(str(beside))
+    beside.replace(trace)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(table, text.getvalue().encode())
+    spent_s = sum(row["self_s"] for row in rows)
+    print(f"a call without the profiler: {call_s:.3f} s; in kernels, with it: {spent_s:.3f} s")
+    for row in rows[:10]:
+        print(f"{row['share']:7.1%} {row['calls']:6d} x  {row['kernel']}")
+
+
+if __name__ == "__main__":
+    from sdbench.job import granted_bytes, logged
+
+    with logged(snakemake.log[0]):
+        profile_case(
+            case=snakemake.params.case,
+            model_folder=Path(snakemake.input.model),
+            table=Path(snakemake.output.table),
+            trace=Path(snakemake.output.trace),
+            granted_bytes=granted_bytes(snakemake.resources),
+        )

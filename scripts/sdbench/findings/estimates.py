@@ -1,0 +1,93 @@
+"""Numbers with the interval that they may lie in, and what follows for a claim."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+"""A row of a table; None where a cell is empty."""
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
+VERDICTS = (HOLDS, FAILS, UNDECIDED)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; without one, `low` and `high` are None."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def map(self, function: Any) -> "Estimate":
+        """Return the estimate of a monotonic function of the number."""
+        ends = [None if end is None else float(function(end)) for end in (self.low, self.high)]
+        if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
+            ends.reverse()
+        return Estimate(float(function(self.value)), *ends)
+
+
+def exact(value: float) -> Estimate:
+    """Return the estimate of a number that is counted and does not waver."""
+    return Estimate(value, value, value)
+
+
+def ratio(above: Row, below: Row, column: str) -> Estimate:
+    """Return the ratio of a column of two rows, with its interval.
+
+    The logarithms of two independent numbers have intervals whose halves add in squares, and so
+    does the machine's noise, which moves all rows of a job together and is in neither interval.
+
+    Args:
+        above: numerator; a row of LATENCY, THROUGHPUT or PUBLISHED.
+        below: denominator.
+        column: `latency_s` or `images_per_minute`.
+    """
+    value = above[column] / below[column]
+    halves = [_half(row, column) for row in (above, below)]
+    if None in halves:
+        return Estimate(value)
+    noise = max(row.get("noise") or 0.0 for row in (above, below))
+    reach = math.exp(math.hypot(*[half for half in halves if half is not None], noise))
+    return Estimate(value, value / reach, value * reach)
+
+
+FEWEST = 6
+"""Timed calls from which a median has an interval, as in the tables."""
+
+_ENDS = {
+    "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),
+    "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
+}
+"""Column -> those of its interval."""
+_QUARTILES = {"latency_s": ("latency_q1_s", "latency_q3_s")}
+
+
+def _half(row: Row, column: str) -> float | None:
+    """Return half the width of the interval of a number's logarithm; None if it has none."""
+    low, high = (row.get(end) for end in _ENDS[column])
+    if low and high:
+        return math.log(high / low) / 2
+    q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))
+    if q1 and q3 and (row.get("n") or 0) >= FEWEST:
+        # The notch of McGill, Tukey and Larsen 1978: a median's interval from its quartiles.
+        return 1.57 * float(q3 - q1) / math.sqrt(row["n"]) / float(row[column])
+    return None
+
+
+def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:
+    """Say whether a number lies between `low` and `high`, by its whole interval.
+
+    Returns:
+        A verdict, and the reason where it is not `holds`.
+    """
+    if estimate.low is None or estimate.high is None:
+        return UNDECIDED, "there are too few timed calls for an interval"
+    if low <= estimate.low and estimate.high <= high:
+        return HOLDS, ""
+    if estimate.low > high:
+        return FAILS, "it is more"
+    if estimate.high < low:
+        return FAILS, "it is less"
+    return UNDECIDED, "the interval reaches beyond what is claimed: measure longer"

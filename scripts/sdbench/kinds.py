@@ -1,0 +1,111 @@
+"""The kinds of device: what is known of each before one is touched.
+
+Pure and light: the config, the Snakefile and the figures ask here. `platforms` has, under the same
+names, what a device can be asked once it is in use. The two are all that tells kinds apart.
+"""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DRM = Path("/sys/class/drm")
+AMD, INTEL = "0x1002", "0x8086"
+"""PCI numbers of makers of GPUs."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a kind of device.
+
+    `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
+    own beside the processor's. `gpus`: the models of the GPUs of this kind that the system
+    lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
+    there is no TF32; None where there is. `providers`: how ONNX Runtime runs on it: option of the
+    case, or `none`, to the execution provider. `memory_counter`: the counter that tells rows apart
+    best, a column of the table `memory` and what figures call it.
+    """
+
+    label: str
+    gpus: Callable[[], list[str] | None]
+    no_tf32: str | None
+    providers: Mapping[str, str]
+    memory_counter: tuple[str, str]
+    is_gpu: bool = True
+
+
+def nvidia_gpus() -> list[str]:
+    """Return the model of each GPU that the NVIDIA driver reports; none without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False).stdout
+    # GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)
+    gpus = [line for line in listed.splitlines() if line.startswith("GPU ")]
+    return [line.partition(": ")[2].partition(" (UUID")[0] for line in gpus]
+
+
+def drm_gpus(vendor: str, drm: Path = DRM) -> list[str]:
+    """Return the PCI numbers of each GPU of a maker that Linux has a driver for.
+
+    Source: Linux' Documentation/ABI/testing/sysfs-bus-pci, of the devices behind render nodes.
+    """
+    found = []
+    for node in sorted(drm.glob("renderD*")):
+        try:
+            maker, model = (
+                (node / "device" / name).read_text(encoding="ascii").strip()
+                for name in ("vendor", "device")
+            )
+        except OSError:
+            continue
+        if maker == vendor:
+            found.append(f"PCI {maker}:{model}")
+    return found
+
+
+def cuda_gpus() -> list[str]:
+    """Return the model of each GPU of kind `cuda`: NVIDIA's, or AMD's, which ROCm calls so too."""
+    return nvidia_gpus() or drm_gpus(AMD)
+
+
+def apple_gpus() -> list[str]:
+    """Return the GPU of a Mac with Apple's own processors; they have one."""
+    own = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return ["Apple"] if own else []
+
+
+KINDS = {
+    "cpu": Kind(
+        label="CPU",
+        gpus=lambda: [],
+        no_tf32="TF32 is a mode of CUDA tensor cores; a CPU has none",
+        providers={"none": "CPUExecutionProvider"},
+        memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
+        is_gpu=False,
+    ),
+    "cuda": Kind(
+        label="GPU",
+        gpus=cuda_gpus,
+        no_tf32=None,
+        providers={"none": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"},
+        memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
+    ),
+    "mps": Kind(
+        label="Apple GPU",
+        gpus=apple_gpus,
+        no_tf32="TF32 is a mode of CUDA tensor cores; Apple's GPUs have none",
+        providers={},
+        memory_counter=("reserved_after_run_bytes", "torch reserved after run"),
+    ),
+    "xpu": Kind(
+        label="Intel GPU",
+        gpus=lambda: drm_gpus(INTEL) or None,
+        no_tf32="TF32 is measured on CUDA alone; nothing here switches Intel's",
+        providers={},
+        memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
+    ),
+}
+"""Every kind of device, by its name in the config, which is PyTorch's name of it."""

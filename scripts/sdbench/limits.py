@@ -1,0 +1,89 @@
+"""How much of a device a case uses: what it computes, by its time, against the device's ceiling.
+
+Pure: operations were counted by `count_operations`, ceilings measured by `measure_ceilings`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+PRODUCT, COPY = "matrix product", "memory copy"
+"""What ceilings are measured of."""
+
+HALVES = {"float16": "fp16", "bfloat16": "bf16"}
+"""What autocast may compute in, as torch names it -> the precision."""
+
+
+def flop_per_image(record: Mapping[str, Any], operations: Mapping[str, int]) -> int:
+    """Return the floating-point operations that one picture of a measured case takes.
+
+    Args:
+        record: of a case that ran.
+        operations: of one evaluation of each network for one picture: `text_encoder_flop`,
+            `unet_flop`, `vae_decoder_flop`.
+    """
+    # Guidance evaluates the text encoder and each time the UNet for the empty prompt as well.
+    prompts = 2 if record["case"]["generation"]["guidance"] > 1 else 1
+    evaluations: int = record["phases"][0]["unet_evaluations"]
+    return (
+        prompts * (operations["text_encoder_flop"] + evaluations * operations["unet_flop"])
+        + operations["vae_decoder_flop"]
+    )
+
+
+def computed_in(record: Mapping[str, Any]) -> str:
+    """Return the precision that a measured case computes in: that of autocast, under autocast."""
+    autocast = record["environment"]["switches"]["autocast_dtype"]
+    precision: str = record["case"]["variant"]["precision"]
+    return HALVES[autocast] if autocast else precision
+
+
+def ceiling_tflops(record: Mapping[str, Any], measured: Mapping[str, Any]) -> float | None:
+    """Return the TFLOP/s of the fastest matrix product in the precision of a measured case.
+
+    Args:
+        record: of a case that ran.
+        measured: what `measure_ceilings` wrote for its device.
+
+    Returns:
+        None where there is none: it could not be measured, or was on another machine or with
+        another number of threads, such as a record may have kept from before.
+    """
+    there, here = measured["environment"], record["environment"]
+    if any(there[key] != here[key] for key in ("device_name", "threads")):
+        return None
+    precision = computed_in(record)
+    return next(
+        (
+            float(row["tflops"])
+            for row in measured["ceilings"]
+            if row["operation"] == PRODUCT
+            and row["precision"] == precision
+            and row["status"] == "ok"
+        ),
+        None,
+    )
+
+
+def limit_columns(
+    record: Mapping[str, Any],
+    images_per_s: float | None,
+    operations: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return `tflop_per_image`, `tflops`, `ceiling_tflops` and `ceiling_share`, as far as known.
+
+    Args:
+        record: of any case.
+        images_per_s: what it achieved; None where it did not run.
+        operations: what `count_operations` wrote for its model.
+        measured: what `measure_ceilings` wrote for its device.
+    """
+    if images_per_s is None:
+        return {}
+    per_image = flop_per_image(record, operations) / 1e12
+    achieved = {"tflop_per_image": per_image, "tflops": per_image * images_per_s}
+    ceiling = ceiling_tflops(record, measured)
+    if ceiling is None:
+        return achieved
+    share = achieved["tflops"] / ceiling
+    return achieved | {"ceiling_tflops": ceiling, "ceiling_share": share}

@@ -1,0 +1,63 @@
+"""Seconds that `torch.compile` takes, apart from the calls that it takes them in."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sdbench.meters.latency import time_call
+from sdbench.platforms import platform_of
+
+import torch
+from torch._dynamo.callback import callback_handler
+from torch._dynamo.utils import counters
+
+
+def compile_anew(
+    call: Callable[[], object], synchronize: Callable[[], None], device: torch.device
+) -> tuple[float, dict[str, Any]]:
+    """Forget what was compiled, and make the calls in which networks are compiled again.
+
+    Args:
+        call: what is compiled for; nothing is compiled in a later one.
+        synchronize: waits for the device.
+        device: where it runs. On CUDA there are further calls, in which graphs are recorded.
+
+    Returns:
+        The seconds of the first call without compiling, and `compile_s`, the seconds in which
+        something was compiled or recorded, in all calls; `compile_cached`: whether all that was
+        compiled came from torch's cache of earlier processes.
+    """
+    torch.compiler.reset()
+    counters.clear()
+    with _compiling() as spans:
+        call_s = time_call(call, synchronize) - sum(spans)
+        for _ in range(platform_of(device).graph_calls):
+            call()
+        synchronize()
+    cache = counters["inductor"]
+    hits, misses = cache["fxgraph_cache_hit"], cache["fxgraph_cache_miss"]
+    cached = hits > 0 and misses + cache["fxgraph_cache_bypass"] == 0
+    return call_s, {"compile_s": sum(spans), "compile_cached": cached}
+
+
+@contextlib.contextmanager
+def _compiling() -> Iterator[list[float]]:
+    """Note the seconds of each stretch of compiling or recording, as torch itself tells of them."""
+    spans: list[float] = []
+    begin = 0.0
+
+    def start(_: object) -> None:
+        nonlocal begin
+        begin = time.perf_counter()
+
+    def end(_: object) -> None:
+        spans.append(time.perf_counter() - begin)
+
+    callback_handler.register_start_callback(start)
+    callback_handler.register_end_callback(end)
+    try:
+        yield spans
+    finally:
+        callback_handler.remove_start_callback(start)
+        callback_handler.remove_end_callback(end)

@@ -1,0 +1,109 @@
+"""Set each claim of the post against the tables."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdbench.files import write_whole
+from sdbench.findings.claims import CLAIMS, Tables, numbered
+from sdbench.findings.estimates import Row
+from sdbench.findings.text import findings_text
+from sdbench.tables.schemas import (
+    FINDINGS,
+    LATENCY,
+    MEMORY,
+    PUBLISHED,
+    QUALITY,
+    THROUGHPUT,
+    read_table,
+    write_table,
+)
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandera.pandas import DataFrameSchema
+
+
+def write_findings(
+    latency: Path,
+    memory: Path,
+    throughput: Path,
+    quality: Path,
+    published: Path,
+    references: Mapping[str, Path],
+    kinds: Mapping[str, str],
+    text: Path,
+    table: Path,
+) -> None:
+    """Write the findings as Markdown and as a table.
+
+    Args:
+        latency: table of schema LATENCY.
+        memory: table of schema MEMORY.
+        throughput: table of schema THROUGHPUT.
+        quality: table of schema QUALITY.
+        published: table of schema PUBLISHED; of it, what others measured with sdbench.
+        references: by model, the archive of the reference's pictures.
+        kinds: device name -> its kind.
+        text: Markdown, written.
+        table: of schema FINDINGS, written.
+    """
+    tables = Tables(
+        latency=_rows(latency, LATENCY),
+        memory=_rows(memory, MEMORY),
+        throughput=_rows(throughput, THROUGHPUT),
+        quality=_rows(quality, QUALITY),
+        published=_rows(published, PUBLISHED),
+        kinds=kinds,
+        pictures={model: _pictures(path) for model, path in references.items()},
+    )
+    findings = [(claim, finding) for claim in CLAIMS for finding in claim.findings(tables)]
+    rows = [
+        {
+            "claim": claim.key,
+            "statement": claim.statement,
+            "subject": finding.subject,
+            **(vars(finding.estimate) if finding.estimate else {}),
+            "unit": finding.unit,
+            "verdict": finding.verdict,
+            "reason": finding.reason,
+            "figure": finding.figure,
+            "rows": finding.rows,
+        }
+        for claim, finding in findings
+    ]
+    write_table(pd.DataFrame(rows).replace("", None), table, FINDINGS)
+    write_whole(text, findings_text(findings).encode())
+
+
+def _rows(path: Path, schema: DataFrameSchema) -> list[Row]:
+    return numbered(read_table(path, schema), path.name)
+
+
+def _pictures(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
+    with np.load(path) as archive:
+        return {
+            mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
+            for mode in ("runs", "trajectory")
+        }
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        references: Sequence[str] = snakemake.input.references
+        write_findings(
+            latency=Path(snakemake.input.latency),
+            memory=Path(snakemake.input.memory),
+            throughput=Path(snakemake.input.throughput),
+            quality=Path(snakemake.input.quality),
+            published=Path(snakemake.input.published),
+            references={
+                model: Path(path)
+                for model, path in zip(snakemake.params.models, references, strict=True)
+            },
+            kinds=snakemake.params.kinds,
+            text=Path(snakemake.output.text),
+            table=Path(snakemake.output.table),
+        )

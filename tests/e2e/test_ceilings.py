@@ -1,0 +1,222 @@
+"""What a model computes, and what a device can do at best."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import CLIPTextConfig
+
+import measure_ceilings as rule
+from sdbench import platforms
+from sdbench.errors import UnsupportedError
+from sdbench.hugging_face import diffusers
+from sdbench.meters import ceilings
+from sdbench.models import operations
+from sdbench.models.architectures import load_architecture
+from sdbench.models.operations import count_flop
+from sdbench.models.seeded import outline
+from tests.conftest import ROOT
+from tests.unit.clock import Clock
+
+processors = diffusers.models.attention_processor
+
+CPU = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
+WATCHING = {"contention": "warn", "max_busy_cores": 64, "contention_wait_s": 0}
+
+
+def write_configuration(name: str, folder: Path) -> Path:
+    """Write what is read of a model: the configuration of its networks, and no weights."""
+    architecture = load_architecture(ROOT / f"resources/architectures/{name}.yaml")
+    for network in ("unet", "vae"):
+        outline(architecture, network).save_config(folder / network)
+    CLIPTextConfig(**architecture.text_encoder).save_pretrained(folder / "text_encoder")
+    assert not list(folder.rglob("*.safetensors"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_configuration("tiny", tmp_path_factory.mktemp("tiny"))
+
+
+def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
+    flop = count_flop(write_configuration("sd-v1", tmp_path), 512, 512)
+    assert flop["unet_flop"] == pytest.approx(0.803e12, rel=0.01)
+    assert flop["vae_decoder_flop"] == pytest.approx(2.51e12, rel=0.01)
+    # Twice the weights of its matrices for each of 77 tokens, and 1.6 % for its attention.
+    matrices = 12 * (4 * 768**2 + 2 * 768 * 3072)
+    attention = 12 * 2 * 2 * 77**2 * 768
+    assert flop["text_encoder_flop"] == 77 * 2 * matrices + attention
+
+
+def test_operations_follow_the_size_of_the_picture(tiny: Path) -> None:
+    """Convolutions do with its area; attention among its pixels with the square of that."""
+    small, wide = count_flop(tiny, 64, 64), count_flop(tiny, 64, 128)
+    assert wide["text_encoder_flop"] == small["text_encoder_flop"]
+    assert 2 < wide["vae_decoder_flop"] / small["vae_decoder_flop"] < 2.1
+    assert 2 < wide["unet_flop"] / small["unet_flop"] < 4
+
+
+@pytest.mark.parametrize(
+    "other", [processors.AttnProcessor2_0(), processors.SlicedAttnProcessor(1)], ids=type
+)
+def test_attention_counts_the_same_whichever_kernel_computes_it(
+    other: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = count_flop(tiny, 64, 64)
+    monkeypatch.setattr(processors, "AttnProcessor", lambda: other)
+    assert count_flop(tiny, 64, 64) == counted
+
+
+def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
+    """Not of a network without numbers only: the real thing, on a processor, counts the same."""
+    network = operations._network(diffusers.UNet2DConditionModel, tiny / "unet")
+    network.set_attn_processor(processors.AttnProcessor())
+    latents, states = torch.zeros(1, 4, 8, 8), torch.zeros(1, 77, 32)
+    counted = operations._count(lambda: network(latents, 1, states))
+    assert counted == count_flop(tiny, 64, 64)["unet_flop"]
+
+
+def test_a_multiply_add_counts_as_two() -> None:
+    layer = torch.nn.Linear(3, 5, bias=False)
+    assert operations._count(lambda: layer(torch.zeros(7, 3))) == 2 * 7 * 3 * 5
+
+
+class Products:
+    """A device on which a product of side n takes as long as `seconds` has it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> None:
+        self.clock = Clock(monkeypatch, 0.0)
+        self.seconds = seconds
+        self.precisions: list[str] = []
+        monkeypatch.setattr(torch, "mm", self.multiply)
+        monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.empty(shape, device="meta"))
+
+    def multiply(self, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+        assert left.shape == right.shape == out.shape
+        assert left is not right
+        self.precisions.append(torch.backends.fp32_precision)  # type: ignore[attr-defined]
+        self.clock.call_s = self.seconds[len(left)]
+        self.clock.call()
+
+
+def test_the_best_product_of_all_sizes_is_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {512: 0.01, 1024: 0.02, 2048: 0.25}
+    fake = Products(monkeypatch, seconds)
+    found = ceilings.product_ceiling(torch.device("cpu"), "fp32")
+    # 2048 took long: nothing larger was tried.
+    assert list(found["samples_s"]) == ["512", "1024", "2048"]
+    rates = {side: 2 * side**3 / s / 1e12 for side, s in seconds.items()}
+    assert (found["side"], found["tflops"]) == (1024, pytest.approx(rates[1024]))
+    for side, times in found["samples_s"].items():
+        assert len(times) >= ceilings.SAMPLES
+        assert sum(times) >= ceilings.DURATION_S
+        assert times == pytest.approx([seconds[int(side)]] * len(times))
+    assert set(fake.precisions) == {"ieee"}
+
+
+def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "SIDES", (64, 128))
+    monkeypatch.setattr(ceilings, "DURATION_S", 0.01)
+    monkeypatch.setattr(ceilings, "COPIED_BYTES", 2**20)
+    product = ceilings.product_ceiling(torch.device("cpu"), "fp32")
+    best = min(product["samples_s"][str(product["side"])])
+    assert product["tflops"] == 2 * product["side"] ** 3 / best / 1e12
+    copy = ceilings.copy_ceiling(torch.device("cpu"))
+    # Read and written.
+    assert copy["gb_per_s"] == 2 * 2**20 / min(copy["samples_s"][str(2**20)]) / 1e9
+
+
+def test_an_emulated_precision_has_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
+    with pytest.raises(UnsupportedError, match="no instructions for bf16"):
+        ceilings.product_ceiling(torch.device("cpu"), "bf16")
+
+
+class Turing:
+    name, major, minor = "Quadro RTX 8000", 7, 5
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_gpu_before_ampere_has_no_such_ceiling(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Turing)
+    with pytest.raises(UnsupportedError, match=rf"for {precision}: its compute capability is 7\.5"):
+        ceilings.product_ceiling(torch.device("cuda"), precision)
+
+
+Measured = Callable[..., dict[str, Any]]
+
+
+def measured(tmp_path: Path, **device: Any) -> dict[str, Any]:
+    rule.measure_ceilings("mine", CPU | device, WATCHING, tmp_path / "mine.json")
+    found: dict[str, Any] = json.loads((tmp_path / "mine.json").read_text())
+    return found
+
+
+def statuses(found: dict[str, Any]) -> list[tuple[str | None, str]]:
+    return [(row["precision"], row["status"]) for row in found["ceilings"]]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ceilings at once, in two precisions."""
+
+    def product(_: torch.device, precision: str) -> dict[str, Any]:
+        if precision == "fp16":
+            raise UnsupportedError("no fp16 here")
+        if precision == "bf16":
+            raise RuntimeError("it broke")
+        return {"tflops": 0.5, "side": 512, "samples_s": {"512": [0.1]}}
+
+    monkeypatch.setattr(rule, "product_ceiling", product)
+    monkeypatch.setattr(rule, "copy_ceiling", lambda _: {"gb_per_s": 9.0, "samples_s": {}})
+
+
+def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -> None:
+    found = measured(tmp_path)
+    assert statuses(found) == [
+        ("fp32", "ok"),
+        ("fp16", "unsupported"),
+        ("bf16", "error"),
+        (None, "ok"),
+    ]
+    assert found["ceilings"][2]["reason"] == "RuntimeError: it broke"
+    assert found["environment"]["threads"] == 1
+    assert found["environment"]["device_name"] == found["environment"]["cpu"]["name"]
+    assert found["contention"]["contended"] is False
+
+
+def test_a_crash_is_a_row_and_what_was_measured_is_kept(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, "copy_ceiling", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    found = measured(tmp_path)
+    assert statuses(found)[0] == ("fp32", "ok")
+    assert statuses(found)[3] == (None, "error")
+    assert found["ceilings"][3]["reason"] == "while it was measured the process ended with SIGKILL"
+
+
+def test_a_missing_device_has_no_ceilings_and_a_reason(tmp_path: Path) -> None:
+    found = measured(tmp_path, kind="cuda", index=99)
+    precisions = ["fp32", "tf32", "fp16", "bf16", None]
+    assert statuses(found) == [(precision, "unsupported") for precision in precisions]
+    assert "CUDA device 99" in found["ceilings"][0]["reason"]
+    assert found["environment"]["device_name"] is None
+
+
+def test_another_gpu_than_promised_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
+    found = measured(tmp_path, kind="cuda", gpu_model="a100")
+    assert {status for _, status in statuses(found)} == {"error"}
+    assert "'a100'" in found["ceilings"][0]["reason"]

@@ -1,0 +1,207 @@
+"""ONNX Runtime: that what is bound is where it lies, and which provider runs, without a GPU."""
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from export_onnx import export_onnx
+from sdbench import backends
+from sdbench.backends import onnxruntime as backend
+from sdbench.backends.engine import Engine
+from sdbench.cases import Case, Variant
+from sdbench.errors import UnsupportedError
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.platforms import Cuda
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import GENERATION, make_case
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graphs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "tiny"
+    export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
+    return folder
+
+
+def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any) -> Case:
+    case = make_case(**device)
+    variant = Variant("tiny", "a device", "onnxruntime", precision, options)
+    return Case(variant, 1, case.generation, case.device)
+
+
+def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, graphs: Path) -> None:
+    """The same binding as on a GPU, for real: only the addresses are of another memory."""
+    torch_engine = backends.load(make_case(), model, None)
+    engine = backends.load(on_onnxruntime(threads=1), model, graphs)
+    for batch_size in (1, 3, 1):
+        latents = engine.latents(GENERATION, batch_size)
+        expected = torch_engine.draw(GENERATION, latents)
+        assert np.abs(engine.draw(GENERATION, latents) - expected).max() < 1e-4
+
+
+class Binding:
+    """ONNX Runtime's IOBinding, as far as it is used."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+
+    def bind_input(
+        self,
+        name: str,
+        device_type: str,
+        device_id: int,
+        element_type: Any,
+        shape: tuple[int, ...],
+        buffer_ptr: int,
+    ) -> None:
+        self.done.append((name, device_type, device_id, element_type, shape, buffer_ptr))
+
+    bind_output = bind_input
+
+    def synchronize_inputs(self) -> None:
+        self.done.append("inputs are ready")
+
+    def synchronize_outputs(self) -> None:
+        self.done.append("outputs are ready")
+
+
+def test_a_tensor_is_bound_on_the_gpu_that_it_lies_on() -> None:
+    binding = Binding()
+    sample, moment = torch.zeros(2, 4, 8, 8), torch.tensor([501])
+    output = torch.empty(2, 4, 8, 8)
+    inputs = {"sample": sample, "timestep": moment}
+    backend.bind(binding, torch.device("cuda", 1), inputs, {"out_sample": output})
+    assert binding.done == [
+        ("sample", "cuda", 1, np.float32, (2, 4, 8, 8), sample.data_ptr()),
+        ("timestep", "cuda", 1, np.int64, (1,), moment.data_ptr()),
+        ("out_sample", "cuda", 1, np.float32, (2, 4, 8, 8), output.data_ptr()),
+    ]
+
+
+def test_the_double_takes_what_onnxruntime_takes() -> None:
+    for name in ("bind_input", "bind_output"):
+        code = getattr(onnxruntime.IOBinding, name).__code__
+        taken = code.co_varnames[: code.co_argcount]
+        own = Binding.bind_input.__code__
+        assert taken == own.co_varnames[: own.co_argcount]
+
+
+class Session:
+    """An InferenceSession of onnxruntime-gpu, on whatever device."""
+
+    made: ClassVar[list["Session"]] = []
+    running: ClassVar[list[str] | None] = None
+
+    def __init__(self, file: Path, **settings: Any) -> None:
+        self.file, self.settings = file, settings
+        self.bindings: list[Binding] = []
+        self.made.append(self)
+
+    def get_providers(self) -> list[str]:
+        asked = [name for name, _ in self.settings["providers"]]
+        return self.running or [*asked, "CPUExecutionProvider"]
+
+    def get_outputs(self) -> list[Any]:
+        return [type("Output", (), {"name": "the output"})]
+
+    def io_binding(self) -> Binding:
+        self.bindings.append(Binding())
+        return self.bindings[-1]
+
+    def run_with_iobinding(self, binding: Binding) -> None:
+        binding.done.append("run")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> type[Session]:
+    """A machine with two GPUs and onnxruntime-gpu."""
+    found = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: found)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(Session, "made", [])
+    monkeypatch.setattr(Session, "running", None)
+    for name, value in {"why_missing": None, "why_not": None, "name": "NVIDIA L4"}.items():
+        monkeypatch.setattr(Cuda, name, lambda *_, value=value: value)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "of the user")
+    return Session
+
+
+def loaded(model: Path, precision: str, options: str) -> tuple[Engine, list[Any]]:
+    case = on_onnxruntime(precision, options, kind="cuda", index=1)
+    engine = backends.load(case, model, Path("graphs"))
+    (providers,) = {repr(session.settings["providers"]) for session in Session.made}
+    assert len(Session.made) == 3
+    assert all(session.settings["enable_fallback"] == 0 for session in Session.made)
+    assert providers == repr(list(engine.switches["providers"].items()))
+    return engine, list(engine.switches["providers"].items())
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", 0), ("tf32", 1)])
+def test_the_cuda_provider_runs_on_the_configs_gpu(
+    precision: str, tf32: int, model: Path, gpu: type[Session]
+) -> None:
+    engine, providers = loaded(model, precision, "none")
+    assert providers == [("CUDAExecutionProvider", {"device_id": 1, "use_tf32": tf32})]
+    assert engine.switches["provider"] == "CUDAExecutionProvider"
+    # What diffusers makes, it makes where the first network says that it is.
+    assert engine.device == engine.pipeline.device == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("tf32", None)])
+def test_the_tensorrt_provider_comes_before_the_cuda_one(
+    precision: str, override: str | None, model: Path, gpu: type[Session]
+) -> None:
+    engine, providers = loaded(model, precision, "tensorrt")
+    assert [name for name, _ in providers] == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    assert providers[0][1] == {"device_id": 1, "trt_fp16_enable": 0, "trt_engine_cache_enable": 0}
+    # The provider has no option for TF32, and lets it in unless it is told not to.
+    assert os.environ.get("NVIDIA_TF32_OVERRIDE") == override
+    assert engine.switches["provider"] == "TensorrtExecutionProvider"
+
+
+def test_a_call_waits_for_its_inputs_and_its_outputs(model: Path, gpu: type[Session]) -> None:
+    engine, _ = loaded(model, "fp32", "none")
+    unet = engine.pipeline.unet
+    unet.device = torch.device("cpu")  # there is no other memory here
+    states = torch.zeros(2, 77, 32)
+    (output,) = unet(torch.zeros(2, 4, 8, 8), torch.tensor(501), states)
+    assert output.shape == (2, 4, 8, 8)
+    (binding,) = unet.session.bindings
+    names = [entry if isinstance(entry, str) else entry[0] for entry in binding.done]
+    assert names[:4] == ["sample", "timestep", "encoder_hidden_states", "the output"]
+    assert names[4:] == ["inputs are ready", "run", "outputs are ready"]
+    assert binding.done[3][5] == output.data_ptr()
+
+
+@pytest.mark.parametrize("options", ["none", "tensorrt"])
+def test_a_provider_that_is_not_installed_is_unsupported_before_loading(
+    options: str, model: Path, gpu: type[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(UnsupportedError, match=r"has no \w+; it has CPU.*onnxruntime-gpu"):
+        loaded(model, "fp32", options)
+    assert Session.made == []
+
+
+def test_a_provider_that_does_not_start_is_unsupported_and_not_replaced(
+    model: Path, gpu: type[Session]
+) -> None:
+    gpu.running = ["CPUExecutionProvider"]
+    with pytest.raises(UnsupportedError, match="could not start its CUDAExecutionProvider"):
+        loaded(model, "fp32", "none")
+    assert len(Session.made) == 1

@@ -1,0 +1,337 @@
+"""Each option of PyTorch is in force, keeps the picture, and is refused where it must be."""
+
+import gc
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch._inductor.config
+from PIL import Image
+from torch._dynamo.eval_frame import OptimizedModule
+from torch._dynamo.utils import counters
+
+from sdbench import backends, platforms
+from sdbench.backends import pytorch
+from sdbench.backends.engine import Engine
+from sdbench.cases import Case, Variant
+from sdbench.errors import UnsupportedError
+from sdbench.measurement import Sweep
+from sdbench.meters.compiling import compile_anew
+from sdbench.meters.phases import time_phases
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import BUILDERS, build_seeded, count_parameters
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.records import Record, read_indexed, read_record, record_path
+from sdbench.sweep import run_sweep
+from tests.conftest import ROOT
+
+GENERATION = {
+    "prompt": "a red circle",
+    "steps": 3,
+    "scheduler": "pndm",
+    "guidance": 4.0,
+    "height": 16,
+    "width": 16,
+    "seed": 0,
+}
+MEASURING = {
+    "warmup_calls": 1,
+    "min_samples": 3,
+    "min_duration_s": 0.0,
+    "max_duration_s": 10.0,
+    "min_samples_capped": 3,
+    "phase_samples": 1,
+    "contention": "warn",
+    "max_busy_cores": 0.25,
+    "contention_wait_s": 0,
+    "throughput_duration_s": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
+    tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    unet = {
+        **tiny.unet,
+        "block_out_channels": [16],
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "mid_block_type": None,
+        "up_block_types": ["UpBlock2D"],
+    }
+    vae = {
+        **tiny.vae,
+        "block_out_channels": [8],
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+    }
+    networks = {"text_encoder": tiny.text_encoder, "unet": unet, "vae": vae}
+    parameters = {n: count_parameters(BUILDERS[n](config)) for n, config in networks.items()}
+    folder = tmp_path_factory.mktemp("models") / "least"
+    build_seeded(
+        replace(tiny, unet=unet, vae=vae, parameters=parameters), byte_vocabulary(), 0, folder
+    )
+    return folder
+
+
+def make_case(options: str = "none", precision: str = "fp32", batch_size: int = 1) -> Case:
+    variant = Variant("least", "cpu", "pytorch", precision, options)
+    device = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
+    return Case(variant, batch_size, GENERATION, device)
+
+
+def load(model: Path, options: str = "none") -> Engine:
+    return backends.load(make_case(options), model, None)
+
+
+def draw(engine: Engine) -> Any:
+    return engine.draw(GENERATION, engine.latents(GENERATION, 1))
+
+
+def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
+    run_sweep(list(cases), Sweep(folder, model, None, "seeded", MEASURING, {"model": "0" * 64}), {})
+    return [record for _, record in read_indexed(folder / "index.json")]
+
+
+@pytest.mark.parametrize("options", ["fused-qkv", "int8-weights", "fused-qkv+int8-weights"])
+def test_the_picture_stays_nearly_the_same(options: str, model: Path) -> None:
+    plain, other = draw(load(model)), draw(load(model, options))
+    assert 0 < np.abs(plain - other).max() < (0.05 if "int8" in options else 1e-4)
+
+
+def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+    calls = []
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(args[0].shape)
+        return sdpa(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+    found = {}
+    for options in ("none", "fused-qkv"):
+        calls.clear()
+        engine = load(model, options)
+        draw(engine)
+        networks = (engine.pipeline.unet, engine.pipeline.vae)
+        names = {type(p).__name__ for n in networks for p in n.attn_processors.values()}
+        found[options] = names, calls.copy()
+    assert found["none"][0] == {"AttnProcessor2_0"}
+    assert found["fused-qkv"][0] == {"FusedAttnProcessor2_0"}
+    assert found["fused-qkv"][1] == found["none"][1] != []
+
+
+def test_quantized_weights_are_those_of_linear_layers(model: Path) -> None:
+    engine = load(model, "channels-last+int8-weights")
+    linear = [m for m in engine.pipeline.unet.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(linear) > 5
+    for layer in linear:
+        weight: Any = layer.weight
+        assert weight.qdata.dtype == torch.int8
+        assert weight.qdata.shape == weight.shape
+    convolutions = [m for m in engine.pipeline.unet.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert {c.weight.dtype for c in convolutions} == {torch.float32}
+    assert engine.switches["quantized_weights"] == "int8"
+
+
+@pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])
+def test_what_quantized_weights_were_made_of_is_let_go(
+    options: str, mapped: bool, model: Path
+) -> None:
+    gc.collect()
+    engine = load(model, options)
+    assert (str(model / "unet") in Path("/proc/self/maps").read_text()) == mapped
+    del engine
+
+
+def test_quantized_weights_run_under_autocast(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda dtype: True)  # emulated, if need be
+    plain, other = draw(load(model)), draw(load(model, "autocast+int8-weights"))
+    assert np.abs(plain - other).max() < 0.1
+
+
+def test_quantized_weights_without_torchao_are_unsupported(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(UnsupportedError, match="int8-weights needs torchao"):
+        load(model, "int8-weights")
+
+
+@pytest.mark.parametrize(("capability", "runs"), [((8, 0), False), ((8, 9), True), ((9, 0), True)])
+def test_fp8_needs_a_gpu_that_has_it(
+    capability: tuple[int, int], runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA X")
+    gpu = torch.device("cuda", 0)
+    if not runs:
+        with pytest.raises(UnsupportedError, match=r"8\.9 or more; NVIDIA X has 8\.0"):
+            pytorch._find_quantizer("fp8-weights", gpu)
+        return
+    layer = torch.nn.Linear(32, 16)
+    pytorch._find_quantizer("fp8-weights", gpu)(torch.nn.Sequential(layer))
+    weight: Any = layer.weight
+    assert weight.qdata.dtype == torch.float8_e4m3fn
+
+
+def test_a_missing_compiler_is_unsupported(model: Path, tmp_path: Path) -> None:
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        (record,) = sweep(model, tmp_path, make_case("compile"))
+    assert record["status"] == "unsupported"
+    assert "torch.compile needs a C++ compiler" in record["reason"]
+    assert "no-such-compiler" in record["reason"]
+
+
+def test_missing_headers_of_python_are_unsupported(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    with pytest.raises(UnsupportedError, match=r"needs .*Python\.h, which is not there"):
+        load(model, "compile")
+
+
+def test_on_a_gpu_triton_and_a_c_compiler_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(pytorch, "has_triton", lambda: False)
+    with pytest.raises(UnsupportedError, match=r"needs Triton"):
+        pytorch._find_compiler(gpu)
+    monkeypatch.setattr(pytorch, "has_triton", lambda: True)
+    monkeypatch.setattr(pytorch, "metadata", SimpleNamespace(version=lambda name: "3.9"))
+    assert pytorch._find_compiler(gpu) == "triton 3.9"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UnsupportedError, match="no gcc and no clang"):
+        pytorch._find_compiler(gpu)
+
+
+def test_what_a_compiled_unet_returns_outlives_its_next_call(model: Path) -> None:
+    """A CUDA graph writes to the same memory each time; here the network does."""
+    engine = load(model, "compile")
+    unet, vae = engine.pipeline.unet, engine.pipeline.vae
+    assert isinstance(unet, OptimizedModule)
+    assert isinstance(vae.decoder, OptimizedModule)
+    same = torch.zeros(2)
+    unet._orig_mod.forward = lambda: (same.add_(1),)
+    with torch.compiler.set_stance("force_eager"):
+        first, second = unet()[0], unet()[0]
+    assert first.tolist() == [1, 1]
+    assert second.tolist() == [2, 2]
+
+
+def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> None:
+    engine = load(model, "compile")
+    forward = engine.pipeline.unet.forward
+    with torch.compiler.set_stance("force_eager"):
+        phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+    assert phases["unet_evaluations"] == 4
+    assert engine.pipeline.unet.forward is forward
+    assert "decode" not in vars(engine.pipeline.vae)
+
+
+@pytest.fixture
+def cold_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    with torch._inductor.config.patch(compile_threads=1):
+        yield
+
+
+def test_compiling_is_counted_apart_and_once_for_each_shape(cold_cache: None) -> None:
+    compiled = torch.compile(lambda x: (x.sin() + 1).cos(), dynamic=False)
+    small, large = torch.zeros(3), torch.zeros(5)
+
+    def anew(x: torch.Tensor) -> tuple[float, dict[str, Any]]:
+        return compile_anew(lambda: compiled(x), lambda: None, torch.device("cpu"))
+
+    call_s, first = anew(small)
+    assert 0 < call_s < first["compile_s"]
+    assert not first["compile_cached"]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        compiled(small)
+        with pytest.raises(RuntimeError, match="recompile"):
+            compiled(large)
+    _, second = anew(large)
+    assert second["compile_s"] > 0
+    _, again = anew(small)
+    assert again["compile_cached"]
+
+
+def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
+    plain, compiled = make_case(), make_case("compile")
+    records = sweep(model, tmp_path / "first", plain, compiled)
+    assert [r["status"] for r in records] == ["ok", "ok"], [r["reason"] for r in records]
+    cold = [r["cold_start"] for r in records]
+    assert cold[0]["compile_s"] is None and cold[0]["compile_cached"] is None
+    assert cold[1]["compile_cached"] is False
+    longest = max(*records[1]["latency"]["warmup_s"], *records[1]["latency"]["samples_s"])
+    assert cold[1]["compile_s"] > 3 * max(longest, cold[1]["first_call_s"])
+    assert [r["environment"]["switches"]["compile_mode"] for r in records] == [None, "default"]
+    assert records[1]["memory"]["loaded_bytes"] > records[0]["memory"]["loaded_bytes"]
+    pictures = [
+        np.asarray(Image.open(record_path(tmp_path / "first", case).with_suffix(".png")), int)
+        for case in (plain, compiled)
+    ]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    (again,) = sweep(model, tmp_path / "second", compiled)
+    assert again["cold_start"]["compile_cached"] is True
+    assert again["cold_start"]["compile_s"] < cold[1]["compile_s"]
+    assert read_record(record_path(tmp_path / "second", compiled)) == again
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "attention-vanilla+compile",
+        "attention-sliced+compile",
+        "fused-qkv+channels-last+int8-weights+compile",
+        "vae-slicing+compile",
+    ],
+)
+def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) -> None:
+    """By a backend that translates nothing, which takes seconds; shapes recur from call to call."""
+    plain, engine = load(model, options.removesuffix("+compile")), load(model, options)
+    latents = engine.latents(GENERATION, 2)
+    torch.compiler.reset()
+    counters.clear()
+    with torch.compiler.set_stance("default", force_backend="eager"):
+        engine.draw(GENERATION, latents)
+        graphs = counters["stats"]["unique_graphs"]
+        picture = engine.draw(GENERATION, latents)
+    assert graphs >= 2
+    assert counters["stats"]["unique_graphs"] == graphs
+    assert not counters["graph_break"]
+    assert np.abs(picture - plain.draw(GENERATION, latents)).max() < 1e-5
+
+
+def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for the largest batch included; by a backend that translates nothing."""
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", in_seconds)
+    cases = [make_case("compile", batch_size=n) for n in (1, 2)]
+    job = Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    run_sweep(cases, job, {cases[0].variant: 3})
+    records = [record for _, record in read_indexed(tmp_path / "index.json")]
+    assert [(r["case"]["batch_size"], r["status"]) for r in records] == [
+        (1, "ok"),
+        (2, "ok"),
+        (3, "ok"),
+    ], [r["reason"] for r in records]
+    assert len({r["cold_start"]["compile_s"] for r in records}) == 3
+    one, two = (r["cold_start"] for r in records[:2])  # of one process
+    assert one["first_call_s"] == two["first_call_s"]
+    for record in records:
+        slowest = max(*record["latency"]["warmup_s"], *record["latency"]["samples_s"])
+        assert record["cold_start"]["compile_s"] > slowest

@@ -1,0 +1,257 @@
+"""What each kind of device is asked, against doubles of PyTorch's functions for it.
+
+No such device is needed. A whole case is measured as on one: the tensors are on the CPU, and all
+that is asked of the device is asked of the double.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from sdbench import nvml
+from sdbench.backends.engine import refuse_emulation, torch_device
+from sdbench.errors import UnsupportedError
+from sdbench.kinds import KINDS
+from sdbench.measurement import Sweep
+from sdbench.meters.memory import COUNTERS
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
+from sdbench.records import Record
+from sdbench.sweep import run_sweep
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import MEASURING, indexed, make_case
+
+GPU = torch.device("cuda", 1)
+CPU = torch.device("cpu")
+
+
+def double(monkeypatch: pytest.MonkeyPatch, module: Any, **functions: Any) -> None:
+    for name, value in functions.items():
+        monkeypatch.setattr(module, name, lambda *_, value=value: value)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+
+
+def test_every_kind_has_its_platform() -> None:
+    assert PLATFORMS.keys() == KINDS.keys()
+    assert all(platform.kind == kind for kind, platform in PLATFORMS.items())
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A GPU of NVIDIA; its properties can be changed."""
+    properties = SimpleNamespace(
+        name="NVIDIA A100-SXM4-40GB", major=8, minor=0, total_memory=42, uuid="1234-5678"
+    )
+    double(monkeypatch, torch.cuda, get_device_properties=properties)
+    return properties
+
+
+def test_a_record_has_the_uuid_of_the_gpu(
+    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(nvml, "_handle", lambda uuid: asked.append(uuid))
+    facts = Cuda().facts(GPU)
+    assert facts["uuid"] == "GPU-1234-5678"
+    assert set(asked) == {"GPU-1234-5678"}
+    assert (facts["memory_bytes"], facts["compute_capability"]) == (42, "8.0")
+
+
+def test_where_nvml_is_not_there_its_counters_are_empty() -> None:
+    """As on this machine, and on AMD's GPUs."""
+    assert nvml.process_bytes("GPU-none") is None
+    assert nvml.foreign_processes("GPU-none") == []
+    assert nvml.total_energy_j("GPU-none") is None
+    assert set(nvml.gpu_state("GPU-none").values()) == {None}
+    facts = nvml.describe_gpu("GPU-none")
+    assert facts.pop("uuid") == "GPU-none"
+    assert set(facts.values()) == {None}
+
+
+def test_a_gpu_of_amd_has_rocm_in_its_record(
+    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", "7.1.0")
+    cuda.name, cuda.gcnArchName = "AMD Instinct MI250X", "gfx90a"
+    facts = Cuda().facts(GPU)
+    assert (facts["rocm"], facts["architecture"]) == ("7.1.0", "gfx90a")
+    assert facts["driver"] is None
+    assert "cuda" not in facts
+    assert Cuda().why_not("bf16", GPU) is None
+    assert "AMD" in str(Cuda().why_not("tf32", GPU))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_an_old_gpu_lacks_what_came_later(precision: str, cuda: SimpleNamespace) -> None:
+    refuse_emulation(precision, GPU)
+    cuda.name, cuda.major, cuda.minor = "Tesla T4", 7, 5
+    refuse_emulation("fp16", GPU)
+    with pytest.raises(UnsupportedError, match=rf"Tesla T4 has no .* {precision}: .* 7\.5"):
+        refuse_emulation(precision, GPU)
+
+
+def test_metal_has_bf16_from_macos_14_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for newer, wanted in ((True, None), (False, "Metal computes in bf16 from macOS 14 on")):
+        monkeypatch.setattr(
+            torch.backends.mps, "is_macos_or_newer", lambda *version, n=newer: n or version < (14,)
+        )
+        found = Mps().why_not("bf16", torch.device("mps"))
+        assert found is None if wanted is None else str(found).startswith(wanted)
+        assert Mps().why_not("fp16", torch.device("mps")) is None
+
+
+def test_intels_gpus_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(name="Intel Arc", has_fp16=True, has_bfloat16_conversions=False)
+    double(monkeypatch, torch.xpu, get_device_properties=properties)
+    assert Xpu().why_not("fp16", torch.device("xpu")) is None
+    assert Xpu().why_not("bf16", torch.device("xpu")) == "Intel Arc has no instructions for bf16"
+
+
+TOO_OLD = """The NVIDIA driver on your system is too old (found version 11040).
+Please update your GPU driver"""
+
+
+def test_a_driver_that_is_too_old_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lists its GPUs all the same: only setting it up tells."""
+
+    def init() -> None:
+        raise RuntimeError(TOO_OLD)
+
+    double(monkeypatch, torch.cuda, is_available=False, device_count=1)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(UnsupportedError) as caught:
+        torch_device(make_case(kind="cuda"))
+    assert " ".join(TOO_OLD.split()) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_a_kind_that_pytorch_was_not_built_for_is_unsupported(kind: str) -> None:
+    if PLATFORMS[kind].why_missing(99) != PLATFORMS[kind].why_missing(0):
+        pytest.skip("this machine has such a device")
+    with pytest.raises(UnsupportedError, match=f"{kind.upper()} device 0.* can use none here: "):
+        torch_device(make_case(kind=kind))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: unspecified launch failure"),
+        RuntimeError("Native API failed. Native API returns: 20 (UR_RESULT_ERROR_DEVICE_LOST)"),
+        RuntimeError("Non-zero status code. CUDA failure 719: unspecified launch failure"),
+        RuntimeError("GPU is lost"),
+    ],
+)
+def test_a_lost_device_is_told_from_other_errors(error: Exception) -> None:
+    assert is_lost(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA failure 2: out of memory"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+    ],
+)
+def test_memory_that_does_not_suffice_leaves_the_device_usable(error: Exception) -> None:
+    assert not is_lost(error)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
+    """Have a kind's devices be the CPU to PyTorch, and the CPU be asked as this platform is."""
+    monkeypatch.setattr(platform, "device", lambda _: CPU, raising=False)
+    monkeypatch.setitem(PLATFORMS, platform.kind, platform)
+    monkeypatch.setitem(PLATFORMS, "cpu", platform)
+
+
+def measured(job: Sweep, kind: str) -> Record:
+    cases = [make_case(n, kind=kind) for n in (1, 2)]
+    run_sweep(cases, job, {cases[0].variant: 3})
+    first, _, last = indexed(job)
+    assert (last["case"]["batch_size"], last["status"]) == (3, "ok")
+    return first
+
+
+def counted(record: Record) -> dict[str, int]:
+    assert record["memory"].keys() == set(COUNTERS)
+    return {name: value for name, value in record["memory"].items() if value is not None}
+
+
+def test_a_case_is_measured_on_intels_gpus(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(
+        name="Intel(R) Data Center GPU Max 1550",
+        uuid="86800000",
+        driver_version="1.6.0",
+        version="12.60.7",
+        platform_name="Level Zero",
+        total_memory=68_000_000_000,
+        has_fp16=True,
+        has_bfloat16_conversions=True,
+    )
+    double(
+        monkeypatch,
+        torch.xpu,
+        is_available=True,
+        device_count=1,
+        get_device_properties=properties,
+        get_device_name=properties.name,
+        synchronize=None,
+        empty_cache=None,
+        reset_peak_memory_stats=None,
+        mem_get_info=(60_000_000_000, 68_000_000_000),
+        max_memory_allocated=300,
+        max_memory_reserved=400,
+        memory_reserved=350,
+    )
+    pretend(monkeypatch, Xpu())
+    record = measured(job, "xpu")
+    assert counted(record) == {
+        "peak_allocated_bytes": 300,
+        "peak_reserved_bytes": 400,
+        "reserved_after_run_bytes": 350,
+    }
+    environment = record["environment"]
+    assert environment["device_name"] == properties.name
+    assert environment["gpu"]["uuid"] == "86800000"
+    assert environment["gpu"]["driver"] == "1.6.0"
+    assert record["throughput"]["energy"] is None
+    assert record["contention"]["gpu_processes"] == []
+    assert record["device_state"] == {"before": {}, "after": {}}
+
+
+def test_a_case_is_measured_on_apples_gpu(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    double(monkeypatch, torch.backends.mps, get_name="Apple M2 Max", get_core_count=38)
+    double(
+        monkeypatch,
+        torch.mps,
+        is_available=True,
+        device_count=1,
+        synchronize=None,
+        empty_cache=None,
+        recommended_max_memory=22_000_000_000,
+        driver_allocated_memory=500,
+    )
+    pretend(monkeypatch, Mps())
+    record = measured(job, "mps")
+    assert counted(record) == {"reserved_after_run_bytes": 500}
+    assert record["environment"]["device_name"] == "Apple M2 Max"
+    assert record["environment"]["gpu"] == {"memory_bytes": 22_000_000_000, "cores": 38}
+    assert record["throughput"]["energy"] is None

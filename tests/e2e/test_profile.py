@@ -1,0 +1,92 @@
+"""A profile names the kernels of a call, and what they take adds up."""
+
+import csv
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch._C._autograd import DeviceType
+
+from profile_case import profile_case
+from sdbench.cases import Case, Variant
+from sdbench.errors import UserError
+from sdbench.meters.kernels import kernel_rows
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from tests.conftest import ROOT
+
+CASE = Case(
+    Variant("tiny", "cpu", "pytorch", "fp32", "none"),
+    2,
+    {
+        "prompt": "a red circle",
+        "steps": 2,
+        "scheduler": "ddim",
+        "guidance": 4.0,
+        "height": 64,
+        "width": 64,
+        "seed": 0,
+    },
+    {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""},
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+def test_a_profile_has_a_table_and_a_trace(model: Path, tmp_path: Path) -> None:
+    table, trace = tmp_path / "batch-2.csv", tmp_path / "batch-2.trace.json.gz"
+    profile_case(CASE.as_dict(), model, table, trace)
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["kernel", "calls", "self_s", "share"]
+    seconds = [float(row["self_s"]) for row in rows]
+    assert seconds == sorted(seconds, reverse=True)
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(1)
+    calls = {row["kernel"]: int(row["calls"]) for row in rows}
+    # One call with two steps: the convolutions of two UNet evaluations and one decoding.
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    for kernel in ("aten::mkldnn_convolution", "aten::native_group_norm"):
+        traced = [event for event in events if event.get("name") == kernel]
+        assert len(traced) == calls[kernel] > 20
+    assert {path.name for path in tmp_path.iterdir()} == {table.name, trace.name}
+
+
+def test_on_a_gpu_kernels_count_and_not_the_operators_that_launch_them() -> None:
+    def event(key: str, kind: DeviceType, us: float, annotation: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            key=key,
+            count=2,
+            device_type=kind,
+            is_user_annotation=annotation,
+            self_cpu_time_total=500.0,
+            self_device_time_total=us,
+        )
+
+    events = [
+        event("aten::mm", DeviceType.CPU, 4.0),
+        event("sgemm", DeviceType.CUDA, 1.0),
+        event("conv", DeviceType.CUDA, 3.0),
+        event("a region", DeviceType.CUDA, 4.0, annotation=True),
+    ]
+    assert kernel_rows(events, torch.device("cuda", 0)) == [
+        {"kernel": "conv", "calls": 2, "self_s": 3e-6, "share": 0.75},
+        {"kernel": "sgemm", "calls": 2, "self_s": 1e-6, "share": 0.25},
+    ]
+
+
+def test_a_case_that_this_machine_lacks_is_refused_in_one_line(model: Path, tmp_path: Path) -> None:
+    absent = replace(CASE, device={**CASE.device, "kind": "cuda", "index": 99})
+    with pytest.raises(UserError, match=r"batch-1\.csv: unsupported here: .* CUDA device 99"):
+        profile_case(absent.as_dict(), model, tmp_path / "batch-1.csv", tmp_path / "trace.json.gz")
+    assert not list(tmp_path.iterdir())

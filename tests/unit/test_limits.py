@@ -1,0 +1,137 @@
+"""How much of its device a row uses, and the table of what devices can do at best."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from collect_records import collect_records
+from sdbench.files import write_json
+from sdbench.limits import flop_per_image, limit_columns
+from sdbench.records import REFERENCE, Record, write_index, write_record
+from sdbench.tables import schemas
+from sdbench.tables.rows import ceiling_rows
+from sdbench.tables.schemas import read_table, write_table
+from tests.unit.records_factory import (
+    GENERATION,
+    OPERATIONS,
+    make_case,
+    make_ceilings,
+    make_failure,
+    make_record,
+)
+
+
+def under_autocast(record: Record, dtype: str) -> Record:
+    environment = record["environment"]
+    return record | {"environment": environment | {"switches": {"autocast_dtype": dtype}}}
+
+
+def test_a_picture_is_both_prompts_every_evaluation_and_one_decode() -> None:
+    record = make_record(make_case())
+    assert record["phases"][0]["unet_evaluations"] == 2
+    assert flop_per_image(record, OPERATIONS) == 2 * 10**9 + 2 * 2 * 2 * 10**12 + 10**12
+
+
+def test_without_guidance_there_is_one_prompt() -> None:
+    record = make_record(make_case())
+    record["case"] = record["case"] | {"generation": GENERATION | {"guidance": 1.0}}
+    assert flop_per_image(record, OPERATIONS) == 10**9 + 2 * 2 * 10**12 + 10**12
+
+
+def test_a_share_is_what_was_achieved_by_the_ceiling() -> None:
+    columns = limit_columns(
+        make_record(make_case()), 0.5, OPERATIONS, make_ceilings({"fp32": 18.004, "bf16": 90.0})
+    )
+    assert columns == pytest.approx(
+        {
+            "tflop_per_image": 9.002,
+            "tflops": 4.501,
+            "ceiling_tflops": 18.004,
+            "ceiling_share": 0.25,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "autocast", "ceiling"),
+    [
+        ("fp32", None, 10.0),
+        ("bf16", None, 30.0),
+        ("fp32", "bfloat16", 30.0),
+        ("fp32", "float16", 20.0),
+        ("bf16", "bfloat16", 30.0),
+    ],
+)
+def test_the_ceiling_is_that_of_the_precision_that_is_computed_in(
+    precision: str, autocast: str | None, ceiling: float
+) -> None:
+    record = make_record(make_case(precision=precision))
+    if autocast:
+        record = under_autocast(record, autocast)
+    measured = make_ceilings({"fp32": 10.0, "fp16": 20.0, "bf16": 30.0})
+    assert limit_columns(record, 1.0, OPERATIONS, measured)["ceiling_tflops"] == ceiling
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        make_ceilings({"bf16": 30.0}),
+        make_ceilings({"fp32": 10.0}, device_name="Another CPU"),
+        make_ceilings({"fp32": 10.0}, threads=2),
+        make_ceilings({"fp32": 10.0}, device_name=None, threads=None),
+    ],
+    ids=["no such precision", "another machine", "more threads", "no device"],
+)
+def test_without_its_ceiling_a_row_has_no_share(measured: dict[str, Any]) -> None:
+    columns = limit_columns(make_record(make_case()), 1.0, OPERATIONS, measured)
+    assert set(columns) == {"tflop_per_image", "tflops"}
+
+
+def test_the_table_of_ceilings_has_a_row_for_each(tmp_path: Path) -> None:
+    rows = ceiling_rows(make_ceilings({"fp32": 0.2}))
+    write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.CEILINGS)
+    table = read_table(tmp_path / "t.csv", schemas.CEILINGS)
+    assert list(table["operation"]) == ["matrix product"] * 3 + ["memory copy"]
+    assert list(table["status"]) == ["ok", "unsupported", "unsupported", "ok"]
+    assert table["reason"][1] == "no fp16 here"
+    assert (table["tflops"][0], table["side"][0], table["n"][0]) == (0.2, 1024, 5)
+    assert (table["gb_per_s"][3], table["n"][3]) == (20.0, 4)
+    assert table["tflops"].count() == table["gb_per_s"].count() == 1
+    assert table["contended"].all()
+
+
+def test_the_tables_hold_each_rows_own_rate(tmp_path: Path) -> None:
+    """In `latency` by the median of single calls, in `throughput` by calls back to back."""
+    folder = tmp_path / "records"
+    cases = [make_case(4), make_case(8)]
+    throughput = {"intervals_s": [3.0, 4.0, 5.0], "energy": None}
+    ran = make_record(cases[0], [1.0, 2.0, 9.0], throughput=throughput, weights="seeded")
+    write_record(folder, cases[0], ran)
+    write_record(folder, cases[1], make_failure(cases[1], "oom", "too large"))
+    write_json(folder / REFERENCE, {"start_s": [], "end_s": []})
+    write_index(folder, cases, [])
+    write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 36.008}))
+    write_json(tmp_path / "shapes.json", OPERATIONS)
+    outputs = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
+    collect_records(
+        indexes=[folder / "index.json"],
+        device_ceilings=[tmp_path / "cpu.json"],
+        model_operations=[tmp_path / "shapes.json"],
+        prices={"cpu": 0},
+        currency="USD",
+        gate={"min_ssim": 0.9, "min_psnr_db": 20},
+        **{name: tmp_path / f"{name}.csv" for name in outputs},
+    )
+    for name, rate, schema in (
+        ("latency", 4 / 2.0, schemas.LATENCY),
+        ("throughput", 4 / 4.0, schemas.THROUGHPUT),
+    ):
+        table = read_table(tmp_path / f"{name}.csv", schema)
+        assert table["tflop_per_image"][0] == pytest.approx(9.002)
+        assert table["tflops"][0] == pytest.approx(9.002 * rate)
+        assert table["ceiling_share"][0] == pytest.approx(9.002 * rate / 36.008)
+        limits = [column for column in table if column in schemas.LIMITS]
+        assert table[limits].iloc[1].isna().all()
+    assert len(read_table(tmp_path / "ceilings.csv", schemas.CEILINGS)) == 4

@@ -3,6 +3,7 @@
 The tests that change something stand last, and each goes on from the results of the one before.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,18 @@ def test_every_picture_is_kept_with_its_difference(folder: Path) -> None:
     kept = folder / "results/quality/shapes/cpu/onnxruntime/fp32/none"
     assert len(list((kept / "trajectory").glob("*.png"))) == 100
     assert len(list((kept / "runs").glob("*.png"))) == 12
+
+
+def test_the_page_has_every_case_and_picture(folder: Path, records: list[dict[str, Any]]) -> None:
+    page = (folder / "results/report.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    origin = data["columns"]["names"].index("origin")
+    own = [row for row in data["columns"]["rows"] if row[origin] == "measured here"]
+    assert len(own) == len(records)
+    # Of each compared variant the runs and the trajectory.
+    assert len(data["series"]) == (4 if HAS_BF16 else 2)
+    figures = list((folder / "results/figures").glob("*.svg"))
+    assert page.count("data:image/svg+xml") == len(figures) > 10
 
 
 def test_every_figure_is_there_in_all_its_forms(folder: Path) -> None:

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.figures.labels import (
-    SCHEDULERS,
-    TIMES,
     backend_label,
+    condition_label,
     device_label,
     number,
     plural,
     shorten,
 )
+from sdbench.published import condition
 from sdbench.tables.schemas import CHOICES, FINDINGS, read_table
 
 import pandas as pd
 from pandera.pandas import DataFrameSchema
 
-MOST_CHOICES = 20
-"""Rows of the table of choices that the page has; the file has all."""
+MOST_CHOICES = 5
+"""Choices of one condition that the page has; the table has all."""
 
 GB = 1e9
 _KINDS = {"holds": "good", "does not hold": "bad"}
@@ -58,8 +58,6 @@ class Choice:
     origin: str
     device: str
     how: str
-    condition: str
-    batch_size: int
     latency: str
     rate: str
     memory: str
@@ -71,8 +69,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The first choices, and in words how many there are."""
+    """The first choices among what was drawn alike, and in words how many there are."""
 
+    condition: str
+    measured: bool
     words: str
     rows: list[Choice]
 
@@ -94,9 +94,22 @@ def count_verdicts(claims: list[Claim]) -> str:
     return f"{plural(len(claims), 'claim')}, {findings} from the tables here; {each}."
 
 
-def read_choices(path: Path) -> Choices:
-    """Read a table of schema CHOICES: what was drawn alike together, the best first."""
-    rows = [_choice(row) for row in _records(path, CHOICES)]
+def read_choices(path: Path) -> list[Choices]:
+    """Read a table of schema CHOICES: for each condition the best first; conditions with measured
+    rows first."""
+    groups: dict[str, list[Choice]] = {}
+    for row in _records(path, CHOICES):
+        groups.setdefault(condition_label(condition(row)), []).append(_choice(row))
+    choices = [_choices(label, rows) for label, rows in groups.items()]
+    return sorted(choices, key=lambda group: not group.measured)
+
+
+def figure_anchor(name: str) -> str:
+    """Return the anchor of a figure by the name of its file."""
+    return f"figure-{Path(name).stem}"
+
+
+def _choices(label: str, rows: list[Choice]) -> Choices:
     meeting = sum(row.meets for row in rows)
     words = (
         f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
@@ -105,12 +118,7 @@ def read_choices(path: Path) -> Choices:
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
-    return Choices(words, rows[:MOST_CHOICES])
-
-
-def figure_anchor(name: str) -> str:
-    """Return the anchor of a figure by the name of its file."""
-    return f"figure-{Path(name).stem}"
+    return Choices(label, any(not row.origin for row in rows), words, rows[:MOST_CHOICES])
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:
@@ -140,17 +148,14 @@ def _choice(row: Mapping[str, Any]) -> Choice:
     how = [backend_label(str(row["backend"])), str(row["precision"])]
     if row["options"] not in (None, "none"):
         how.append(str(row["options"]).replace("+", ", "))
+    how.append(f"batch size {row['batch_size']}")
     memory = row["memory_bytes"]
     cost = _number(row["cost_per_1000_images"])
-    scheduler = SCHEDULERS.get(str(row["scheduler"]), str(row["scheduler"]))
     return Choice(
         rank=int(row["rank"]),
         origin="" if row["origin"] == "measured" else str(row["origin"]),
         device=_device(row),
         how=", ".join(how),
-        condition=f"{shorten(str(row['model']))}, {row['width']} {TIMES} {row['height']} px, "
-        f"{row['steps']} steps {scheduler}",
-        batch_size=int(row["batch_size"]),
         latency=_number(row["latency_s"]),
         rate=_number(row["images_per_minute"]),
         memory="" if memory is None else number(memory / GB),
@@ -165,7 +170,11 @@ def _device(row: Mapping[str, Any]) -> str:
     if row["device_name"] is None:
         return shorten(str(row["device"]))
     name = device_label(str(row["device_name"]))
-    return name if row["device"] in (None, name) else f"{name} ({shorten(str(row['device']), 24)})"
+    return (
+        name
+        if row["device"] in (None, name, row["device_name"])
+        else f"{name} ({shorten(str(row['device']), 24)})"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -8,9 +8,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+from sdbench import processes
 from sdbench.errors import UserError
 from sdbench.ownership import TakenOver
 
@@ -32,6 +34,9 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
     """
     # Ended by its scheduler, a job must end its own processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if processes.START == "spawn":
+        # It lives as long as this process, and would keep open what tee waits for the end of.
+        resource_tracker.ensure_running()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -302,6 +302,14 @@ class Xpu(Gpu):
             "runtime": properties.version,
         }
 
+    def memory_info(self, device: torch.device) -> tuple[int, int] | None:
+        """Return what the driver says; all counts as free where it does not say what is."""
+        try:
+            return super().memory_info(device)
+        except RuntimeError:
+            total = int(torch.xpu.get_device_properties(device).total_memory)
+            return total, total
+
 
 class Mps(Gpu):
     """Apple's GPU, by Metal: one, which shares the machine's memory."""

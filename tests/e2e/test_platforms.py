@@ -124,6 +124,17 @@ def test_intels_gpus_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None
     assert Xpu().why_not("bf16", torch.device("xpu")) == "Intel Arc has no instructions for bf16"
 
 
+def test_an_intel_gpu_that_does_not_tell_its_free_memory_counts_as_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: torch.device) -> None:
+        raise RuntimeError("The device doesn't support querying the available free memory.")
+
+    double(monkeypatch, torch.xpu, get_device_properties=SimpleNamespace(total_memory=8))
+    monkeypatch.setattr(torch.xpu, "mem_get_info", refuse)
+    assert Xpu().memory_info(torch.device("xpu", 0)) == (8, 8)
+
+
 TOO_OLD = """The NVIDIA driver on your system is too old (found version 11040).
 Please update your GPU driver"""
 

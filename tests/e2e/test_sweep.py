@@ -202,6 +202,31 @@ with logged({log!r}):
 """
 
 
+SPAWNED = """
+import sys
+sys.path.insert(0, {scripts!r})
+from sdbench import processes
+from sdbench.job import logged
+
+processes.START = "spawn"
+
+def work(send):
+    send("done apart")
+
+if __name__ == "__main__":
+    with logged({log!r}):
+        print(*processes.run_apart(work), flush=True)
+"""
+
+
+def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
+    """Python keeps a process beside those that it spawns, which holds what it inherits."""
+    log, script = tmp_path / "log", tmp_path / "job.py"
+    script.write_text(SPAWNED.format(scripts=str(ROOT / "scripts"), log=str(log)))
+    subprocess.run([sys.executable, script], check=True, timeout=60)
+    assert log.read_text() == "done apart\n"
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: Path) -> None:
     """SIGTERM, as a scheduler sends it, and SIGKILL, which nobody can catch."""
@@ -548,7 +573,7 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
     assert weights > 1_000_000
     for record in indexed(job):
         assert record["status"] == "oom"
-        numbers = f"the weights take {weights / 1e9:.3g} GB, and the GPU has 0.001 GB"
+        numbers = f"the weights take {weights / 1e9:.4g} GB, and the GPU has 0.001 GB"
         assert record["reason"] == f"out of memory: {numbers}"
         assert record["environment"]["device_name"]
 
@@ -562,7 +587,7 @@ def test_memory_that_another_process_holds_is_an_error_and_tried_again(
     (record,) = indexed(job)
     assert record["status"] == "error"
     assert record["reason"].endswith(
-        "of the GPU's 1e+03 GB 0.0009 GB are free: process 7 holds the rest"
+        "of the GPU's 1000 GB 0.0009 GB are free: process 7 holds the rest"
     )
     assert record["contention"]["contended"]
     monkeypatch.undo()

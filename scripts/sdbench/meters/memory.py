@@ -80,7 +80,7 @@ def refuse_too_large(weights_bytes: int, device: torch.device) -> None:
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.3g} GB"
+    return f"{count / 1e9:.4g} GB"
 
 
 def _holders(device: torch.device) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from export_onnx import export_onnx
-from sdbench import backends
+from sdbench import backends, processes
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case, Variant
@@ -34,7 +34,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def graphs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx") / "tiny"
-    export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        # The exporter refuses the switches that a test before this one may have set in PyTorch.
+        patch.setattr(processes, "START", "spawn")
+        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
     return folder
 
 

@@ -1,8 +1,8 @@
 """Of the time that the default workflow takes, how much is measuring?
 
-    PYTHONPATH=scripts python benchmarks/harness_cost.py
+    PYTHONPATH=scripts python benchmarks/harness_cost.py [--keep FOLDER]
 
-Runs the default workflow with one core in a copy of this folder, and sets the seconds inside timed
+Runs the default workflow with one core in a clone of this folder, and sets the seconds inside timed
 calls and warm-up, as the records and the ceilings have them, against the wall time of the whole.
 Prints where the rest goes, and ends with status 1 where less than 60 % is measuring.
 
@@ -71,9 +71,11 @@ def rule_seconds(metadata: Path) -> dict[str, tuple[int, float]]:
 
 def main() -> int:
     """Run the workflow, print the table and return the exit status."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave clone and results there")
+    keep = parser.parse_args().keep
     with tempfile.TemporaryDirectory() as temporary:
-        clone = Path(temporary) / "clone"
+        clone = keep or Path(temporary) / "clone"
         subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
         begin = time.perf_counter()
         command = ["snakemake", "--cores", "1", "--quiet", "all"]

@@ -114,7 +114,7 @@ def _choices(label: str, rows: list[Choice]) -> Choices:
     words = (
         f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
         if meeting < len(rows)
-        else "The fastest first: every setting meets the config's `need`, which may be none."
+        else "The fastest first: every setting meets the need, or the config states none."
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."

@@ -10,7 +10,12 @@ FRAME_CODE = [
     "figures/labels.py",
     "figures/frame.py",
 ]
-BAR_CODE = [*FRAME_CODE, "figures/results.py", "figures/panels.py"]
+BAR_CODE = [
+    *FRAME_CODE,
+    "figures/results.py",
+    "figures/sheets.py",
+    "figures/panels.py",
+]
 CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
 PICTURE_CODE = [*FRAME_CODE, "figures/pictures.py", "figures/tiles.py"]
 

@@ -6,17 +6,7 @@ from pathlib import Path
 from sdbench.figures.labels import TIMES, backend_label
 from sdbench.figures.latency import latency_cell
 from sdbench.figures.memory import AXES, counted, memory_cell, peak_counter
-from sdbench.figures.panels import (
-    NOTHING,
-    Cell,
-    Sheet,
-    absent_cell,
-    calls_note,
-    make_panels,
-    missing_cell,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import (
     ATTENTION_ORDER,
     Result,
@@ -24,6 +14,16 @@ from sdbench.figures.results import (
     precision_rank,
     ratio_text,
     without_attention,
+)
+from sdbench.figures.sheets import (
+    NOTHING,
+    Cell,
+    Sheet,
+    absent_cell,
+    calls_note,
+    make_panels,
+    missing_cell,
+    source_note,
 )
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, MEMORY, read_table

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
 from sdbench.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter
-from sdbench.figures.panels import Sheet, save_sheet, source_note
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import measured
+from sdbench.figures.sheets import Sheet, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, read_table
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
 from sdbench.figures.labels import listing, status_label
-from sdbench.figures.panels import calls_note, panel_title, source_note
 from sdbench.figures.results import Result, measured, plainest, published, setting_label
+from sdbench.figures.sheets import calls_note, panel_title, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 

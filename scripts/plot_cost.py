@@ -4,15 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.labels import number
-from sdbench.figures.panels import (
-    Cell,
-    Sheet,
-    calls_note,
-    make_panels,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, best_of, measured
+from sdbench.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import THROUGHPUT, read_table
 

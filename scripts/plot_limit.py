@@ -4,16 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.figures.labels import number
-from sdbench.figures.panels import (
-    FAILS_GATE,
-    Cell,
-    Sheet,
-    make_panels,
-    missing_cell,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, best_of, measured, precision_rank
+from sdbench.figures.sheets import FAILS_GATE, Cell, Sheet, make_panels, missing_cell, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import THROUGHPUT, read_table
 

@@ -13,13 +13,9 @@ from sdbench.figures.memory import (
     memory_cell,
     whole_counter,
 )
-from sdbench.figures.panels import (
-    Sheet,
-    make_panels,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, plainest, published
+from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import MEMORY, PUBLISHED, read_table
 

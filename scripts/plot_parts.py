@@ -5,16 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdbench.figures.labels import number
-from sdbench.figures.panels import (
-    NOTHING,
-    Cell,
-    Sheet,
-    make_panels,
-    missing_cell,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured
+from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, missing_cell, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 

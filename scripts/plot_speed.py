@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import (
-    Sheet,
-    make_panels,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import measured, plainest, published
+from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
 

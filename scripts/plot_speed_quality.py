@@ -4,15 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import (
-    NOTHING,
-    Cell,
-    Sheet,
-    make_panels,
-    save_sheet,
-    source_note,
-)
+from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, ratio_text
+from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 

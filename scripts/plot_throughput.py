@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.figures.panels import (
+from sdbench.figures.panels import save_sheet
+from sdbench.figures.results import Result, best_of, measured, plainest, published
+from sdbench.figures.sheets import (
     FAILS_GATE,
     Cell,
     Sheet,
     make_panels,
     missing_cell,
-    save_sheet,
     source_note,
     value_text,
 )
-from sdbench.figures.results import Result, best_of, measured, plainest, published
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 

@@ -101,7 +101,7 @@ def test_a_dropped_in_file_that_is_no_such_table_is_refused_by_name(
 
 
 def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:
-    from sdbench.figures.panels import source_note
+    from sdbench.figures.sheets import source_note
 
     results: list[Result] = published(collect([export(tmp_path)], tmp_path, ["lambda-2022-10"]))
     note = source_note(results, "")

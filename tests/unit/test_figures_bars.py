@@ -23,7 +23,8 @@ from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
 from sdbench.figures.memory import AFTER_RUN
-from sdbench.figures.panels import Panel, Sheet, draw_sheet
+from sdbench.figures.panels import draw_sheet
+from sdbench.figures.sheets import Panel, Sheet
 from sdbench.published import FP32_TF32
 from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
 from tests.unit.figure_reading import bars, faults, points, texts

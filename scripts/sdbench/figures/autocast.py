@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sdbench.cases import AUTOCAST
-from sdbench.figures.panels import Cell, Panel, make_panels
 from sdbench.figures.results import Result, ratio_text
+from sdbench.figures.sheets import Cell, Panel, make_panels
 
 
 def autocast_pairs(results: Sequence[Result]) -> list[tuple[Result | None, Result]]:

@@ -1,7 +1,7 @@
 """The bar of a time."""
 
-from sdbench.figures.panels import FAILS_GATE, Cell, missing_cell, value_text
 from sdbench.figures.results import Result
+from sdbench.figures.sheets import FAILS_GATE, Cell, missing_cell, value_text
 
 
 def latency_cell(result: Result, extra: str | None = None) -> Cell:

@@ -1,8 +1,8 @@
 """Which memory counter a bar shows, and what it is called."""
 
 from sdbench.figures.labels import number
-from sdbench.figures.panels import Cell, absent_cell, missing_cell, value_text
 from sdbench.figures.results import Result
+from sdbench.figures.sheets import Cell, absent_cell, missing_cell, value_text
 from sdbench.kinds import KINDS
 
 GB = 1e9

@@ -23,7 +23,7 @@ test: $(VENV)/.ready-dev lint
 	pytest --numprocesses=2
 
 test-fast: $(VENV)/.ready-dev
-	pytest tests/unit
+	pytest --numprocesses=2 tests/unit
 
 lint: $(VENV)/.ready-dev
 	ruff check .

@@ -33,16 +33,27 @@ ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "config" / "config.yaml"
 
 
-class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each suite to one worker: its tests share what is slow to make, an environment, a
-    finished run or a cluster."""
+TOGETHER = {
+    "tests/conda": "the environments",
+    "tests/e2e/test_default_workflow.py": "the finished run",
+    "tests/e2e/test_staleness.py": "the finished run",
+    "tests/slurm": "the cluster",
+}
+"""Folders and files whose tests share something that is slow to make."""
+
+
+class SharedScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives what shares something to one worker, else a file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0].rpartition("/")[0]
+        file = nodeid.partition("::")[0]
+        return next(
+            (TOGETHER[name] for name in (file, file.rpartition("/")[0]) if name in TOGETHER), file
+        )
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SuiteScheduling:
-    return SuiteScheduling(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedScheduling:
+    return SharedScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -258,7 +258,7 @@ def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
 def test_autocast_wraps_weights_of_either_kind(
     precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pytorch, "computes_natively", lambda dtype: True)  # emulated, if need be
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
     engine = backends.load(make_case("autocast", precision), model, None)
     assert engine.autocast == torch.bfloat16
     assert engine.dtype == WEIGHTS[precision]

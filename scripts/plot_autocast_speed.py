@@ -7,7 +7,7 @@ from sdbench.figures.autocast import autocast_pairs, autocast_panels
 from sdbench.figures.latency import latency_cell
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import measured
-from sdbench.figures.sheets import Sheet, source_note
+from sdbench.figures.sheets import Sheet, calls_note, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 
@@ -32,7 +32,7 @@ def autocast_speed_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
         subtitle="Seconds of one call with one prompt, with and without autocast and otherwise "
         "alike. Shorter is better.",
         panels=autocast_panels(pairs, lambda _: ("seconds per image",), latency_cell),
-        footnote=source_note(shown, "medians of n calls"),
+        footnote=source_note(shown, f"medians, {calls_note(shown)}"),
         missing="No case with autocast was measured at batch size 1.",
         interval="quartiles",
         solid="without autocast",

@@ -42,7 +42,7 @@ def batch_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str
         "Each device has an axis of its own, from zero.",
         xlabel="images per batch",
         sections=_sections(shown),
-        footnote=source_note(shown, calls_note(shown)),
+        footnote=source_note(shown, f"{calls_note(shown)} back to back"),
         missing="No case was measured, and no published campaign is shown.",
         interval="95 % interval",
     )

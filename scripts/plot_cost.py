@@ -47,7 +47,7 @@ def cost_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
                 _cell(result, MONEY, "the config has no price"),
             ),
         ),
-        footnote=source_note(shown, calls_note(shown)),
+        footnote=source_note(shown, f"{calls_note(shown)} back to back"),
         missing="Nothing counts energy here, and no device that was measured has a price "
         "(config key `price_per_hour`).",
     )

@@ -6,7 +6,15 @@ from pathlib import Path
 from sdbench.figures.labels import number
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, best_of, measured, precision_rank
-from sdbench.figures.sheets import FAILS_GATE, Cell, Sheet, make_panels, missing_cell, source_note
+from sdbench.figures.sheets import (
+    FAILS_GATE,
+    Cell,
+    Sheet,
+    calls_note,
+    make_panels,
+    missing_cell,
+    source_note,
+)
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import THROUGHPUT, read_table
 
@@ -41,7 +49,7 @@ def limit_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
             lambda result: (_cell(result, results),),
             full=PERCENT,
         ),
-        footnote=f"{source_note(shown, 'n calls back to back')} "
+        footnote=f"{source_note(shown, f'{calls_note(shown)} back to back')} "
         "The ceilings: results/tables/ceilings.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),

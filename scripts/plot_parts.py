@@ -7,7 +7,15 @@ from pathlib import Path
 from sdbench.figures.labels import number
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured
-from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, missing_cell, source_note
+from sdbench.figures.sheets import (
+    NOTHING,
+    Cell,
+    Sheet,
+    calls_note,
+    make_panels,
+    missing_cell,
+    source_note,
+)
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 
@@ -44,8 +52,9 @@ def parts_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
             _cells,
             shared=True,
         ),
-        footnote=source_note(shown, "medians over the calls of that pass"),
+        footnote=source_note(shown, f"medians, {calls_note(shown, 'parts_n')}"),
         missing="No case with batch size 1 was measured.",
+        interval="quartiles",
     )
 
 
@@ -57,8 +66,9 @@ def _cells(result: Result) -> tuple[Cell, ...]:
         Cell(value, number(value), f"{100 * value / whole:.1f} %")
         for value in (result.numbers[column] for column in PARTS)
     )
-    step = f"{unet.extra}, {number(1000 * result.numbers['step_s'])} ms"
-    return replace(unet, extra=step), vae, text
+    numbers = result.numbers
+    step = f"{unet.extra}, {number(1000 * numbers['step_s'])} ms"
+    return replace(unet, extra=step, low=numbers["unet_q1_s"], high=numbers["unet_q3_s"]), vae, text
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from sdbench.figures.latency import latency_cell
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, ratio_text
-from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, source_note
+from sdbench.figures.sheets import NOTHING, Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 
@@ -45,7 +45,7 @@ def speed_quality_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
             cells,
             order="ranked",
         ),
-        footnote=source_note(shown, "medians of n calls; one picture each"),
+        footnote=source_note(shown, f"medians, {calls_note(shown)}; one picture each"),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

@@ -242,14 +242,14 @@ def source_note(results: Sequence[Result], own: str) -> str:
     return " ".join(note)
 
 
-def calls_note(results: Sequence[Result]) -> str:
-    """Say over how many calls back to back the own images were counted."""
-    counts = [int(r.numbers["n"]) for r in results if not r.published and "n" in r.numbers]
+def calls_note(results: Sequence[Result], column: str = "n") -> str:
+    """Say over how many calls, which `column` counts, the own numbers were taken."""
+    counts = [int(r.numbers[column]) for r in results if not r.published and column in r.numbers]
     if not counts:
         return "nothing could be timed"
     least, most = min(counts), max(counts)
     calls = plural(most, "call") if least == most else f"{least} to {most} calls"
-    return f"n = {calls} back to back"
+    return f"n = {calls}"
 
 
 def _ordered(rows: Sequence[Row], order: Order, most_first: bool) -> tuple[Row, ...]:

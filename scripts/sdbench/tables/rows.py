@@ -85,6 +85,9 @@ def latency_row(record: Record) -> Row:
         "warmup_calls": len(record["latency"]["warmup_s"]),
         **record["cold_start"],
         **{part: float(np.median([phase[part] for phase in phases])) for part in parts},
+        "unet_q1_s": float(np.percentile([phase["unet_s"] for phase in phases], 25)),
+        "unet_q3_s": float(np.percentile([phase["unet_s"] for phase in phases], 75)),
+        "parts_n": len(phases),
         "step_s": float(np.median([step for phase in phases for step in phase["step_s"]])),
         "unet_evaluations": phases[0]["unet_evaluations"],
     }

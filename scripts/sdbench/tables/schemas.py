@@ -125,8 +125,11 @@ LATENCY = _table(
         "first_call_s": _number(),
         "text_encoder_s": _number(),
         "unet_s": _number(),
+        "unet_q1_s": _number(),
+        "unet_q3_s": _number(),
         "vae_decoder_s": _number(),
         "step_s": _number(),
+        "parts_n": _count(),
         "unet_evaluations": _count(),
         **LIMITS,
         **CIRCUMSTANCES,
@@ -135,7 +138,7 @@ LATENCY = _table(
 )
 """One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
 cold start apart, compiling for this batch size apart from that (`compile_cached`: torch took all of
-it from its cache); and medians of the parts from a pass of their own."""
+it from its cache); and medians of the parts from `parts_n` calls of a pass of their own."""
 
 MEMORY = _table(
     {

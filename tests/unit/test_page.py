@@ -139,7 +139,7 @@ def test_choices_are_ranked_among_what_was_drawn_alike(tmp_path: Path) -> None:
     theirs |= {"model": "sd-v1-4", "width": 512, "height": 512}
     own = [made.CHOICE | {"rank": rank, "batch_size": 100 + rank} for rank in range(1, 11)]
     page = Page(made.make_page(tmp_path, choices=[theirs, *own]))
-    assert "or the config states none. The first 5 are shown; tables/choices.csv has all." in page.text
+    assert "states none. The first 5 are shown; tables/choices.csv has all." in page.text
     assert "PyTorch, bf16, batch size 105 1.31" in page.text and "batch size 106" not in page.text
     assert page.text.index("batch size 105 1.31") < page.text.index("1 yes A100-SXM4-40GB")
     assert "1 yes A100-SXM4-40GB lambda-2022-10 PyTorch, bf16" in page.text

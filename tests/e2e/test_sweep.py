@@ -398,7 +398,7 @@ def test_attention_is_the_one_that_was_asked_for(
     assert found == {processor}
 
 
-NAPS = (0.1, 0.6, 0.3, 0.9)
+NAPS = (0.1, 1.3, 0.2, 1.5)
 
 
 def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
@@ -415,7 +415,7 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
     phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
     assert phases["unet_evaluations"] == len(phases["step_s"]) == 4
     for step, nap in zip(phases["step_s"], NAPS, strict=True):
-        assert nap <= step < nap + 0.25
+        assert nap <= step < nap + 0.9  # a busy machine is slow, and naps differ by more
     assert phases["unet_s"] >= sum(NAPS)
 
 

@@ -18,21 +18,14 @@ import numpy as np
 import scipy.stats
 import torch
 import torch.utils.benchmark
+import yaml
 
 from sdbench import backends
 from sdbench.cases import Case, Variant
+from sdbench.config import check_config, load_schema, name_case
 from sdbench.meters.latency import time_call
 
-MODEL = Path(__file__).parent.parent / "resources" / "models" / "shapes"
-GENERATION = {
-    "prompt": "a red circle on a blue background",
-    "steps": 20,
-    "scheduler": "ddim",
-    "guidance": 4.0,
-    "height": 64,
-    "width": 64,
-    "seed": 0,
-}
+ROOT = Path(__file__).parent.parent
 TOLERANCE = 0.01
 
 
@@ -42,19 +35,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    device = {"kind": "cpu", "index": 0, "threads": arguments.threads, "memory_budget_gb": 0}
-    case = Case(Variant("shapes", "cpu", "pytorch", "fp32", "none"), 1, GENERATION, device)
-    engine = backends.load(case, MODEL, None)
-    latents = engine.latents(GENERATION, 1)
+    case = default_case(arguments.threads)
+    drawn = case.generation
+    engine = backends.load(case, ROOT / "resources" / "models" / "shapes", None)
+    latents = engine.latents(drawn, 1)
 
     def bare_call() -> None:
         with torch.inference_mode():
             engine.pipeline(
-                prompt=[GENERATION["prompt"]],
-                height=64,
-                width=64,
-                num_inference_steps=20,
-                guidance_scale=4.0,
+                prompt=[drawn["prompt"]],
+                height=drawn["height"],
+                width=drawn["width"],
+                num_inference_steps=drawn["steps"],
+                guidance_scale=drawn["guidance"],
                 latents=latents,
                 output_type="np",
             )
@@ -64,7 +57,7 @@ def main() -> int:
     )
 
     def ours() -> float:
-        return time_call(lambda: engine.draw(GENERATION, latents), engine.synchronize)
+        return time_call(lambda: engine.draw(drawn, latents), engine.synchronize)
 
     def bare() -> float:
         begin = time.perf_counter()
@@ -91,6 +84,16 @@ def main() -> int:
         status |= not good
     print(f"n = {arguments.rounds}, median {np.median(samples['ours']):.4f} s")
     return int(status)
+
+
+def default_case(threads: int) -> Case:
+    """Return one picture of the default config in fp32, on so many threads."""
+    file = ROOT / "config" / "config.yaml"
+    schema = load_schema(ROOT / "config" / "schema.yaml")
+    config = yaml.safe_load(file.read_text())
+    config["devices"]["cpu"]["threads"] = threads
+    variant = Variant("shapes", "cpu", "pytorch", "fp32", "none")
+    return name_case(check_config(config, schema, [file]), schema, variant, 1)
 
 
 def ratio_of_medians(ours: list[float], others: list[float]) -> tuple[float, float, float]:

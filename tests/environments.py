@@ -35,12 +35,12 @@ _IMPORTED_AS = {
 
 
 class Job(NamedTuple):
-    """What a rule runs: `script` and the `library` modules that no import names, in `env`."""
+    """What a rule runs: `script` and the `modules` that no import names, in `env`."""
 
     rule: str
     env: str
     script: Path
-    library: tuple[Path, ...]
+    modules: tuple[Path, ...]
 
 
 def jobs() -> list[Job]:
@@ -74,7 +74,7 @@ def imported(job: Job) -> set[str]:
     """Return the top modules of others that a job's code imports anywhere, transitively."""
     modules: set[str] = set()
     seen: set[Path] = set()
-    waiting = [job.script, *job.library]
+    waiting = [job.script, *job.modules]
     while waiting:
         path = waiting.pop()
         if path in seen:

@@ -104,7 +104,7 @@ def test_an_environment_has_what_its_scripts_import_without_snakemake(
 ) -> None:
     """All rules of it, those too that the default workflow does not have."""
     ours = [job for job in jobs() if job.env == file.stem]
-    paths = [path for job in ours for path in (job.script, *job.library)]
+    paths = [path for job in ours for path in (job.script, *job.modules)]
     names = [".".join(path.relative_to(SCRIPTS).with_suffix("").parts) for path in paths]
     names += sorted(set().union(*map(imported, ours)))
     command = f"import sys; sys.path.append({str(SCRIPTS)!r})\n"

@@ -18,14 +18,13 @@ def flop_per_image(record: Mapping[str, Any], operations: Mapping[str, int]) -> 
 
     Args:
         record: of a case that ran.
-        operations: of one evaluation of each network for one picture: `text_encoder_flop`,
-            `unet_flop`, `vae_decoder_flop`.
+        operations: of one picture: `text_encoder_flop`, `denoiser_flop` of one evaluation,
+            `vae_decoder_flop`.
     """
-    # Guidance evaluates the text encoder and each time the UNet for the empty prompt as well.
-    prompts = 2 if record["case"]["generation"]["guidance"] > 1 else 1
-    evaluations: int = record["phases"][0]["unet_evaluations"]
+    evaluations: int = record["phases"][0]["denoiser_evaluations"]
     return (
-        prompts * (operations["text_encoder_flop"] + evaluations * operations["unet_flop"])
+        operations["text_encoder_flop"]
+        + evaluations * operations["denoiser_flop"]
         + operations["vae_decoder_flop"]
     )
 

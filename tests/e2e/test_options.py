@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch._inductor.config
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch._dynamo.eval_frame import OptimizedModule
 from torch._dynamo.utils import counters
@@ -25,8 +26,8 @@ from sdbench.errors import UnsupportedError
 from sdbench.measurement import Sweep
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.phases import time_phases
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import BUILDERS, build_seeded, count_parameters
+from sdbench.models.architectures import Network, load_architecture
+from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
@@ -60,24 +61,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
     tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
     unet = {
-        **tiny.unet,
+        **tiny.networks["unet"].config,
         "block_out_channels": [16],
         "down_block_types": ["CrossAttnDownBlock2D"],
         "mid_block_type": None,
         "up_block_types": ["UpBlock2D"],
     }
     vae = {
-        **tiny.vae,
+        **tiny.networks["vae"].config,
         "block_out_channels": [8],
         "down_block_types": ["DownEncoderBlock2D"],
         "up_block_types": ["UpDecoderBlock2D"],
     }
-    networks = {"text_encoder": tiny.text_encoder, "unet": unet, "vae": vae}
-    parameters = {n: count_parameters(BUILDERS[n](config)) for n, config in networks.items()}
+    networks = {
+        **tiny.networks,
+        "unet": Network(count_parameters(UNet2DConditionModel(**unet)), unet),
+        "vae": Network(count_parameters(AutoencoderKL(**vae)), vae),
+    }
     folder = tmp_path_factory.mktemp("models") / "least"
-    build_seeded(
-        replace(tiny, unet=unet, vae=vae, parameters=parameters), byte_vocabulary(), 0, folder
-    )
+    build_seeded(replace(tiny, networks=networks), byte_vocabulary(), 0, folder)
     return folder
 
 
@@ -234,7 +236,7 @@ def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> Non
     forward = engine.pipeline.unet.forward
     with torch.compiler.set_stance("force_eager"):
         phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
-    assert phases["unet_evaluations"] == 4
+    assert phases["denoiser_evaluations"] == 4
     assert engine.pipeline.unet.forward is forward
     assert "decode" not in vars(engine.pipeline.vae)
 

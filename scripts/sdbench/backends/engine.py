@@ -13,6 +13,7 @@ from typing import Any
 
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, WrongDeviceError
+from sdbench.families import Configs, Family, families, family_of, plain
 from sdbench.hugging_face import diffusers
 from sdbench.machine import is_gpu_model, usable_cores
 from sdbench.platforms import PLATFORMS, platform_of
@@ -26,6 +27,7 @@ SCHEDULERS = {
     "pndm": diffusers.PNDMScheduler,
     "euler": diffusers.EulerDiscreteScheduler,
     "dpmsolver": diffusers.DPMSolverMultistepScheduler,
+    "flow-euler": diffusers.FlowMatchEulerDiscreteScheduler,
 }
 
 WEIGHTS = {
@@ -55,8 +57,15 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     """Return the named sampler with the noise schedule that the model was trained with.
 
     Raises:
-        UnsupportedError: if the sampler does not know a part of that schedule.
+        UnsupportedError: if the sampler is none for the model's family, or does not know a part of
+            that schedule.
     """
+    family = family_of(model_folder)
+    if name not in family.schedulers:
+        raise UnsupportedError(
+            f"no model of {family.pipeline} can be drawn with the scheduler {name}: "
+            f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
+        )
     sampler = SCHEDULERS[name]
     config = sampler.load_config(model_folder / "scheduler")
     known = inspect.signature(sampler.__init__).parameters
@@ -64,10 +73,10 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
         if config.get(key) and key not in known:
             raise UnsupportedError(
                 f"the model was trained with {key}, which the scheduler {name} does not know: use "
-                f"{' or '.join(s for s in SCHEDULERS if _knows(s, key))}"
+                f"{' or '.join(s for s in family.schedulers if _knows(s, key))}"
             )
-    # Runge-Kutta steps at the start, which no Stable Diffusion is used with, would evaluate the
-    # UNet many more times than there are steps.
+    # Runge-Kutta steps at the start, which no such model is used with, would evaluate the
+    # denoiser many more times than there are steps.
     own = {"skip_prk_steps": True} if "skip_prk_steps" in known else {}
     if "clip_sample" in known and "clip_sample" not in config:
         own["clip_sample"] = False  # latents are not pixels; the sampler's own default is for those
@@ -112,6 +121,23 @@ def refuse_emulation(arithmetic: str, device: torch.device) -> None:
         raise UnsupportedError(reason)
 
 
+def refuse_generation(family: Family, case: Case) -> None:
+    """Refuse what no model of a family can be drawn with, before anything of it is loaded.
+
+    Raises:
+        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw.
+    """
+    for switch in case.variant.switches:
+        if switch in family.unsupported:
+            raise UnsupportedError(f"{switch}: {family.unsupported[switch]}")
+    for side in ("height", "width"):
+        if case.generation[side] % family.multiple:
+            raise UnsupportedError(
+                f"{family.pipeline} draws pictures whose {side} is a multiple of "
+                f"{family.multiple} pixels; {case.generation[side]} is none"
+            )
+
+
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
     return int(case.device["threads"]) or usable_cores()
@@ -138,7 +164,7 @@ class Engine:
 
     def __init__(
         self,
-        pipeline: diffusers.StableDiffusionPipeline,
+        pipeline: diffusers.DiffusionPipeline,
         device: torch.device,
         dtype: torch.dtype,
         autocast: torch.dtype | None = None,
@@ -146,6 +172,10 @@ class Engine:
         switches: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.family = families()[type(pipeline).__name__]
+        self.configs: Configs = {
+            name: plain(getattr(pipeline, name).config) for name in self.family.networks
+        }
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
@@ -161,20 +191,19 @@ class Engine:
 
         Returns:
             Standard normal noise of shape (batch, channels, height, width) in latent pixels, drawn
-            in fp32 on the CPU, then cast to the engine's precision and moved to its device.
+            in fp32 on the CPU, then cast to the precision that the pipeline keeps latents in, moved
+            to the engine's device, and packed as the family has it.
         """
-        shape = (
-            self.pipeline.unet.config.in_channels,
-            generation["height"] // self.pipeline.vae_scale_factor,
-            generation["width"] // self.pipeline.vae_scale_factor,
-        )
+        shape = self.family.latent_shape(self.configs, generation["height"], generation["width"])
         noise = torch.stack(
             [
                 torch.randn(shape, generator=torch.Generator().manual_seed(generation["seed"] + i))
                 for i in range(batch_size)
             ]
         )
-        return noise.to(self.device, self.dtype)
+        dtype = torch.float32 if self.family.fp32_latents else self.dtype
+        packed: torch.Tensor = self.family.pack(noise.to(self.device, dtype))
+        return packed
 
     def draw(
         self,
@@ -187,37 +216,28 @@ class Engine:
 
         Args:
             generation: prompt, steps and guidance, as in the config.
-            latents: what `latents` returned, shape (batch, channels, height, width).
+            latents: what `latents` returned, one for each picture.
             steps: denoising steps, if not those of `generation`.
-            on_step_end: called with the latents at the end of each evaluation of the UNet.
+            on_step_end: called with the latents at the end of each evaluation of the denoiser.
 
         Returns:
             Pictures of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
         """
 
-        def callback(_pipe: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            assert on_step_end is not None
-            on_step_end(tensors["latents"])
-            return tensors
-
         with self._context():
             images: Images = self.pipeline(
                 prompt=[generation["prompt"]] * len(latents),
-                height=generation["height"],
-                width=generation["width"],
                 num_inference_steps=steps or generation["steps"],
-                guidance_scale=generation["guidance"],
                 latents=latents,
-                output_type="np",
-                callback_on_step_end=callback if on_step_end else None,
+                **self.family.arguments(self.configs, generation),
+                **(self.family.watch(on_step_end) if on_step_end else {}),
             ).images
         return images
 
-    def decode(self, latents: torch.Tensor) -> Images:
-        """Turn latents of shape (batch, channels, height, width) into pictures, as `draw` does."""
+    def decode(self, generation: Mapping[str, Any], latents: torch.Tensor) -> Images:
+        """Turn latents, as `draw` tells of them, into pictures, as it does itself."""
         with self._context():
-            scaled = latents / self.pipeline.vae.config.scaling_factor
-            pixels = self.pipeline.vae.decode(scaled, return_dict=False)[0]
+            pixels = self.family.decode(self.pipeline, latents, generation)
             images: Images = self.pipeline.image_processor.postprocess(pixels, output_type="np")
         return images
 

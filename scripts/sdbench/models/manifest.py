@@ -10,19 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sdbench.errors import UserError
+from sdbench.families import INDEX, Family, family_of
 from sdbench.files import sha256
 
-PIPELINE = "StableDiffusionPipeline"
-INDEX = "model_index.json"
-WEIGHTS = {
-    "text_encoder": "model",
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-}
-"""Stem of the file of weights that each network is loaded from; other variants end otherwise."""
-NETWORKS = tuple(WEIGHTS)
-SETTINGS = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
-"""Folders without weights that a pipeline is loaded from as well, and a file that each has."""
+SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
+"""A file that the folder of a scheduler, and that of a tokenizer, has."""
 
 
 def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -39,7 +31,7 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         these files changes.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     files = {path: sha256(folder / path) for path in model_files(folder)}
     return {
@@ -48,7 +40,7 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         "weights": "seeded" if "seeded" in source else "trained",
         "parameters": {
             network: count_parameters(folder, fnmatch.filter(files, f"{network}/*"))
-            for network in NETWORKS
+            for network in family_of(folder).networks
         },
         "files": files,
         "digest": digest_files(files),
@@ -65,37 +57,18 @@ def model_files(folder: Path) -> list[str]:
     """Return the files that a pipeline is loaded from, as sorted paths in `folder`.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder: correct `local`, or put a model there")
-    check_index(folder / INDEX)
-    files = [file for part in (*SETTINGS, *NETWORKS) for file in (folder / part).glob("*")]
-    return choose_files([INDEX, *(f.relative_to(folder).as_posix() for f in files)], str(folder))
+    family = family_of(folder)
+    parts = ("scheduler", *family.components)
+    files = [file for part in parts for file in (folder / part).glob("*")]
+    paths = [INDEX, *(file.relative_to(folder).as_posix() for file in files)]
+    return choose_files(paths, family, str(folder))
 
 
-def check_index(path: Path) -> None:
-    """Check that `path` is the index of a Stable Diffusion in the diffusers layout.
-
-    Raises:
-        UserError: if it is not.
-    """
-    try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path.parent}: it holds no {INDEX}, which a model in the diffusers layout has: name "
-            "a folder that `save_pretrained` wrote"
-        ) from None
-    except (ValueError, AttributeError):
-        raise UserError(f"{path}: not a JSON object: get the model again") from None
-    if kind != PIPELINE:
-        raise UserError(
-            f"{path}: _class_name: found `{kind}`; allowed is `{PIPELINE}`: name another model"
-        )
-
-
-def choose_files(paths: Collection[str], where: str) -> list[str]:
+def choose_files(paths: Collection[str], family: Family, where: str) -> list[str]:
     """Return those of a folder's or repository's files that a pipeline is loaded from, sorted.
 
     What else is there (a licence, a safety checker, weights in another precision or as a pickle)
@@ -103,13 +76,15 @@ def choose_files(paths: Collection[str], where: str) -> list[str]:
 
     Args:
         paths: all files, relative.
+        family: of the model.
         where: what to call the folder or repository in an error.
 
     Raises:
         UserError: if a file is missing, or a network's weights are not in safetensors.
     """
-    wanted = [INDEX, *(f"{part}/{file}" for part, file in SETTINGS.items())]
-    wanted += [f"{network}/config.json" for network in NETWORKS]
+    settings = {"scheduler": SCHEDULER, **dict.fromkeys(family.tokenizers, TOKENIZER)}
+    wanted = [INDEX, *(f"{part}/{file}" for part, file in settings.items())]
+    wanted += [f"{network}/config.json" for network in family.networks]
     for path in wanted:
         if path not in paths:
             raise UserError(
@@ -119,32 +94,32 @@ def choose_files(paths: Collection[str], where: str) -> list[str]:
     wanted += [
         path
         for path in paths
-        if PurePosixPath(path).parent.name in SETTINGS
+        if PurePosixPath(path).parent.name in settings
         and path.count("/") == 1
-        and path.endswith((".json", ".txt"))
+        and path.endswith((".json", ".txt", ".model"))
     ]
-    for network in NETWORKS:
-        wanted += choose_weights(paths, network, where)
+    for network in family.networks:
+        wanted += choose_weights(paths, family.stem(network), where)
     return sorted(set(wanted))
 
 
-def choose_weights(paths: Collection[str], network: str, where: str) -> list[str]:
+def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
     """Return the files of a network's weights: one, or the index and the shards of a large one.
 
     Args:
         paths: all files of the model, relative.
-        network: name of the network.
+        stem: of the network's files of weights; other variants of them end otherwise.
         where: what to call the model in an error.
 
     Raises:
         UserError: if they are not there in safetensors.
     """
-    stem = f"{network}/{WEIGHTS[network]}"
     if f"{stem}.safetensors" in paths:
         return [f"{stem}.safetensors"]
     if f"{stem}.safetensors.index.json" in paths:
         shards = fnmatch.filter(paths, f"{stem}-?????-of-?????.safetensors")
         return [f"{stem}.safetensors.index.json", *shards]
+    network = PurePosixPath(stem).parent.name
     pickles = fnmatch.filter(paths, f"{network}/*.bin") + fnmatch.filter(paths, f"{network}/*.ckpt")
     found = (
         f"only {min(pickles)}, a pickle, which may run any code when read" if pickles else "none"
@@ -179,7 +154,7 @@ def count_weights(folder: Path) -> int:
     """Return how many numbers all weights of a model are; only headers are read.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     return count_parameters(folder, model_files(folder))
 

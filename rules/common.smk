@@ -33,7 +33,7 @@ from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
-from sdbench.models.architectures import parts_of
+from sdbench.models.architectures import load_architecture, parts_of
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources
 

@@ -10,6 +10,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch._dynamo.utils import counters
 
 from sdbench import backends, platforms
@@ -82,6 +83,15 @@ def test_a_model_says_how_it_is_drawn_with_and_where_it_is(model: str) -> None:
     assert SCHEDULERS[generation["scheduler"]].__name__ == architecture.scheduler["class"]
     assert published.keys() == {"hub", "revision", "licence", "gated"}
     assert len(published["revision"]) == 40
+
+
+def test_the_campaign_of_all_models_draws_as_their_cards_say() -> None:
+    preset = yaml.safe_load((ROOT / "config/presets/families-cuda.yaml").read_text())
+    for model in TWINS:
+        wanted = load_architecture(ARCHITECTURES / f"{model}.yaml").generation
+        assert wanted is not None
+        drawn = preset["models"][model]["generation"]
+        assert {key: drawn[key] for key in wanted} == wanted, model
 
 
 def test_every_family_has_a_twin() -> None:

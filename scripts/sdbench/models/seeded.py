@@ -12,13 +12,12 @@ from typing import Any
 
 from sdbench.errors import UserError
 from sdbench.families import INDEX
+from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.architectures import Architecture
 from sdbench.models.tokenizer import CHAT_MARKS, CHAT_TEMPLATE, Vocabulary, made_up_pieces
 
 import accelerate
-import diffusers
 import torch
-import transformers
 from torch import nn
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

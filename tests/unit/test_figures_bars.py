@@ -543,3 +543,14 @@ def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
     ((row,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
     assert (row.cells[0].value, row.cells[0].extra) == (60.0, "batch 4")
     assert row.cells[1].text == "the config has no price"
+
+
+def test_what_follows_from_a_rate_has_its_interval(tmp_path: Path) -> None:
+    path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "limited.csv", THROUGHPUT)
+    ((limit,),) = [panel.rows for panel in limit_sheet(path, KINDS).panels]
+    assert (limit.cells[0].low, limit.cells[0].high) == pytest.approx((39.2, 40.8))
+    priced = throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
+    path = write_rows([priced], tmp_path / "priced.csv", THROUGHPUT)
+    ((cost,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
+    # Dearer where it is slower.
+    assert (cost.cells[1].low, cost.cells[1].high) == pytest.approx((5 / 1.02, 5 / 0.98))

@@ -3,14 +3,12 @@
 import functools
 import re
 import shutil
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from sdbench.campaigns import known_campaigns
 from sdbench.cases import (
@@ -26,10 +24,10 @@ from sdbench.config import (
     check_campaigns,
     check_config,
     load_schema,
-    locate,
     name_case,
 )
-from sdbench.errors import UserError
+from sdbench.config_files import locate
+from sdbench.errors import UserError, refuse
 from sdbench.files import sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
@@ -58,12 +56,6 @@ def code_of(*modules):
     return sha256_of_all(WORKFLOW / "scripts/sdbench" / module for module in modules)
 
 
-def refuse(error):
-    "End with one line, before any job starts."
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
-
-
 def conda_is_missing():
     "Tell whether --use-conda was given where no conda is; the jobs of a cluster do not ask again."
     wanted = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -77,9 +69,9 @@ try:
             "or leave the option out; `make run` needs no conda"
         )
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
-    config_files = sorted(
-        map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
-    )
+    # As a module, the workflow has a part of a config whose files are another workflow's.
+    own_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
+    config_files = sorted(map(Path, own_files), key=lambda f: str(f) in overriding)
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
     check_sources(
@@ -95,7 +87,7 @@ try:
     )
     if not CASES:
         raise UserError(
-            f"{config_files[-1]}: matrix: no cell of it can exist; the first is absent because "
+            f"{locate(['matrix'], config_files)}: no cell of it can exist; the first is absent because "
             f"{ABSENT[0].reason}: change devices, backends, precisions or options"
         )
 except UserError as error:

@@ -1,5 +1,8 @@
 """The ways in which a person is told that something is not as it should be."""
 
+import sys
+from typing import NoReturn
+
 
 class UserError(Exception):
     """Something that the user can put right.
@@ -15,6 +18,12 @@ class WrongDeviceError(Exception):
 
 class UnsupportedError(Exception):
     """A case that cannot exist on this machine or backend; the message is the reason in its row."""
+
+
+def refuse(error: UserError) -> NoReturn:
+    """End with one line, before any job starts."""
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(1)
 
 
 def one_line(error: BaseException, longest: int = 300) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError, one_line, refuse
+from sdbench.errors import UserError, one_line, plain, refuse
 
 import yaml
 
@@ -198,18 +198,7 @@ def _first_repeated(keys: Sequence[str]) -> str:
 
 
 def _said(reason: Any) -> str:
-    return plain(one_line(Exception(reason), 120))
-
-
-def plain(name: Any) -> str:
-    """Return a name as one line can hold it: unprintable characters as escapes, not endlessly long.
-
-    What turns the direction of writing is unprintable too.
-    """
-    text = str(name)
-    if not text.isprintable():
-        text = repr(text)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return plain(one_line(Exception(reason)), 120)
 
 
 def locate(path: Sequence[str | int], files: Sequence[Path]) -> str:

@@ -29,3 +29,14 @@ def refuse(error: UserError) -> NoReturn:
 def one_line(error: BaseException, longest: int = 300) -> str:
     """Return what an exception says in one line of at most `longest` characters."""
     return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def plain(text: object, longest: int = 60) -> str:
+    """Return a text of others as one line can hold it: at most `longest` characters, none unseen.
+
+    What turns the direction of writing, or ends a line, is shown as an escape.
+    """
+    shown = str(text)
+    if not shown.isprintable():
+        shown = repr(shown)
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."

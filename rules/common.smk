@@ -30,7 +30,8 @@ from sdbench.config import (
     name_case,
 )
 from sdbench.errors import UserError
-from sdbench.files import sha256_of_all
+from sdbench.failures import failures
+from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
@@ -102,13 +103,23 @@ except UserError as error:
     refuse(error)
 
 
-# On a cluster the devices are elsewhere, and a job finds out whether its own is there.
 onstart:
+    try:
+        check_writable(Path(config["pathvars"]["results"]))
+    except UserError as error:
+        refuse(error)
+    # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
     devices = config["devices"] if workflow.local_exec else {}
     for name, device in devices.items():
         reason = missing_device(device)
         if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
+
+
+# Last of all that the terminal shows: what failed, and why.
+onerror:
+    for line in failures(Path(log)):
+        print(line, file=sys.stderr)
 
 
 FIGURES = [

@@ -6,6 +6,7 @@ A table is validated against its schema when it is written and when a figure rea
 from pathlib import Path
 
 from sdbench.errors import UserError
+from sdbench.files import check_seal, write_beside_seal
 from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
@@ -372,9 +373,10 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table; names the file and the first fault, and
-            gives the `remedy`.
+        UserError: if the file does not hold such a table, or was changed since it was written;
+            names the file and the first fault, and gives the `remedy`.
     """
+    check_seal(path, remedy)
     try:
         # Only the empty cell is missing: a model may well be called "NA".
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
@@ -389,7 +391,7 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it beside `path` as CSV before it takes its name.
+    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
 
     Columns of the schema that `table` lacks are added empty.
 
@@ -397,9 +399,7 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
         pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
     """
     checked = _validate(table.reindex(columns=list(schema.columns)), schema)
-    beside = path.with_name(path.name + ".part")
-    checked.to_csv(beside, index=False)
-    beside.replace(path)
+    write_beside_seal(path, checked.to_csv(index=False).encode())
 
 
 def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
+import atexit
 import functools
 import re
 import shutil
@@ -30,7 +31,7 @@ from sdbench.config import (
     name_case,
 )
 from sdbench.errors import UserError
-from sdbench.failures import failures
+from sdbench.failures import show_failures
 from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
@@ -116,10 +117,9 @@ onstart:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 
 
-# Last of all that the terminal shows: what failed, and why.
+# Snakemake writes some lines of its own after this: what failed, and why, shall be the last.
 onerror:
-    for line in failures(Path(log)):
-        print(line, file=sys.stderr)
+    atexit.register(show_failures, [Path(file) for file in log])
 
 
 FIGURES = [

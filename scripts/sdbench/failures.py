@@ -1,7 +1,8 @@
 """What failed in a run, for the last lines that it leaves on the terminal."""
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _FAILED = re.compile(r"^Error in rule (\w+):\n(?:    .*\n)*?    log: (\S+)", re.M)
@@ -17,6 +18,13 @@ def failures(snakemake_log: Path) -> Iterator[str]:
     told = snakemake_log.read_text(encoding="utf-8", errors="replace")
     for rule, log in dict.fromkeys(_FAILED.findall(told)):
         yield from _reasons(Path(log)) or [f"{rule}: it ended without a word: {log}"]
+
+
+def show_failures(snakemake_logs: Iterable[Path]) -> None:
+    """Write what `failures` finds in the logs of a run to the terminal."""
+    for log in snakemake_logs:
+        for line in failures(log):
+            print(line, file=sys.stderr)
 
 
 def _reasons(log: Path) -> list[str]:

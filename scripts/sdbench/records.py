@@ -68,8 +68,8 @@ def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[
     return {"file": path.name, "sha256": sha256(path)}
 
 
-def has_its_picture(path: Path, record: Record) -> bool:
-    """Tell whether the picture of the record at `path`, if it has one, is the one that was drawn."""
+def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has no picture, or the one that was drawn for it."""
     if record["picture"] is None:
         return True
     picture = path.with_name(record["picture"]["file"])
@@ -116,8 +116,9 @@ _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow agai
 def keeps(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one without its picture, nor one with status `error` or `unsupported`: those are tried again. So
-    is one that ran out of memory while another process used the GPU too.
+    A damaged record cannot, nor one without its picture, nor one with status `error` or
+    `unsupported`: those are tried again. So is one that ran out of memory while another process
+    used the GPU too.
     """
     try:
         record = read_record(path)

@@ -133,12 +133,7 @@ def block_in_c() -> None:
     ctypes.PyDLL(None).sleep(3600)
 
 
-def spin() -> None:
-    while True:
-        pass
-
-
-@pytest.mark.parametrize("hang", [stop, block_in_c, spin])
+@pytest.mark.parametrize("hang", [stop, block_in_c])
 def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
     hang: Callable[[], None],
     job: Sweep,
@@ -157,7 +152,7 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
         return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", hang_at_two)
-    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 25})
+    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 15})
     with tally.fault("a backend that hangs"):
         run_sweep([make_case(1), make_case(2), make_case(3)], limited, {})
         records = measured(job)
@@ -165,8 +160,8 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
         assert records[1]["reason"].startswith("timeout: ")
         assert "measuring.case_time_limit_s" in records[1]["reason"]
         assert_no_numbers(records[1])
-        for pid in map(int, children.read_text().split()):
-            wait_for(lambda pid=pid: not is_running(pid))
+        pids = [int(pid) for pid in children.read_text().split()]
+        wait_for(lambda: not any(map(is_running, pids)))
 
 
 def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
@@ -188,8 +183,13 @@ def test_the_limit_counts_from_one_case_to_the_next() -> None:
             send(number)
 
     assert run_apart(work, limit_s=3) == [0, 1, 2, 3]
+
+    def stick(send: Callable[[Any], None]) -> None:
+        send(1)
+        time.sleep(60)
+
     with pytest.raises(TimedOut) as caught:
-        run_apart(lambda send: (send(1), time.sleep(60)), limit_s=2)
+        run_apart(stick, limit_s=2)
     assert caught.value.args[1] == [1]
 
 

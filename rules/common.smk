@@ -1,5 +1,6 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
+import atexit
 import functools
 import re
 import shutil
@@ -28,7 +29,8 @@ from sdbench.config import (
 )
 from sdbench.config_files import locate
 from sdbench.errors import UserError, refuse
-from sdbench.files import sha256_of_all
+from sdbench.failures import show_failures
+from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.manifest import model_files
@@ -94,13 +96,22 @@ except UserError as error:
     refuse(error)
 
 
-# On a cluster the devices are elsewhere, and a job finds out whether its own is there.
 onstart:
+    try:
+        check_writable(Path(config["pathvars"]["results"]))
+    except UserError as error:
+        refuse(error)
+    # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
     devices = config["devices"] if workflow.local_exec else {}
     for name, device in devices.items():
         reason = missing_device(device)
         if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
+
+
+# Snakemake writes some lines of its own after this: what failed, and why, shall be the last.
+onerror:
+    atexit.register(show_failures, [Path(file) for file in log])
 
 
 FIGURES = [

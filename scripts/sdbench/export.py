@@ -9,9 +9,9 @@ from typing import Any
 from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
 from sdbench.hugging_face import diffusers, transformers
+from sdbench.ort import onnxruntime
 
 import numpy as np
-import onnxruntime
 import torch
 
 

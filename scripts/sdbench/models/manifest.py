@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sdbench.errors import UserError, plain
-from sdbench.files import sha256
+from sdbench.files import read_json, sha256
 
 PIPELINE = "StableDiffusionPipeline"
 INDEX = "model_index.json"
@@ -54,8 +54,12 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         these files changes.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a Stable Diffusion with its weights in safetensors, or a
+            file of it is not whole.
     """
+    for path in model_files(folder):
+        if path.endswith(".json"):
+            _check_json(folder / path)
     files = {path: sha256(folder / path) for path in model_files(folder)}
     return {
         "name": name,
@@ -68,6 +72,36 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         "files": files,
         "digest": digest_files(files),
     }
+
+
+def _check_json(path: Path) -> None:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): get the model again") from None
+
+
+def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
+    """Check that the files of a model are those that its manifest describes.
+
+    Args:
+        folder: the model.
+        manifest: what `describe` returned of it, as JSON.
+        pattern: of the files to check, as `fnmatch` has it.
+
+    Raises:
+        UserError: if one was damaged or changed since; it names the file.
+    """
+    described = read_json(manifest)
+    for file in fnmatch.filter(described["files"], pattern):
+        path = folder / file
+        if not path.is_file() or sha256(path) != described["files"][file]:
+            remedy = (
+                f"get the model again, or delete {manifest} if the change is meant"
+                if "local" in described["source"]
+                else f"delete {folder}"
+            )
+            raise UserError(f"{path}: damaged or changed since {manifest}: {remedy}, and run again")
 
 
 def digest_files(files: Mapping[str, str]) -> str:

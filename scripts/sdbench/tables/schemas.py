@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from sdbench.errors import UserError, one_line, plain
+from sdbench.files import check_seal, write_beside_seal
 from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
@@ -373,9 +374,10 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table; names the file and the first fault, and
-            gives the `remedy`.
+        UserError: if the file does not hold such a table, or was changed since it was written;
+            names the file and the first fault, and gives the `remedy`.
     """
+    check_seal(path, remedy)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -439,7 +441,7 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it beside `path` as CSV before it takes its name.
+    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
 
     Columns of the schema that `table` lacks are added empty.
 
@@ -447,9 +449,7 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
         pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
     """
     checked = _validate(table.reindex(columns=list(schema.columns)), schema)
-    beside = path.with_name(path.name + ".part")
-    checked.to_csv(beside, index=False)
-    beside.replace(path)
+    write_beside_seal(path, checked.to_csv(index=False).encode())
 
 
 def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 # make run: set up a virtual environment and run the default workflow, report included.
-# make setup: set up only. make test: set up and run every test.
+# make setup: set up only. make test: set up and run every test but the slowest, which
+# make test-slow runs.
 #
 # Needs Python 3.11 and nothing else. Other configs: make run ARGS="--configfile config/presets/..."
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run setup test test-fast lint docs clean
+.PHONY: run setup test test-fast test-slow lint docs clean
 
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
@@ -24,6 +25,12 @@ test: $(VENV)/.ready-dev lint
 
 test-fast: $(VENV)/.ready-dev
 	pytest --numprocesses=2 tests/unit
+
+# Faults and bad input, those included that take minutes, and their counts in docs/reliability.md.
+test-slow: $(VENV)/.ready-dev
+	rm -rf .cache/reliability
+	pytest --numprocesses=2 -m "" tests/faults tests/fuzz
+	python -m tests.reliability docs/reliability.md .cache/reliability
 
 lint: $(VENV)/.ready-dev
 	ruff check .

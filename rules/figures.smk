@@ -17,7 +17,7 @@ BAR_CODE = [
     "figures/panels.py",
 ]
 CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
-PICTURE_CODE = [*FRAME_CODE, "figures/pictures.py", "figures/tiles.py"]
+PICTURE_CODE = [*FRAME_CODE, "archive.py", "figures/pictures.py", "figures/tiles.py"]
 
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [

@@ -83,6 +83,7 @@ ENGINE_CODE = [
     "kinds.py",
     "machine.py",
     "nvml.py",
+    "ort.py",
     "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
@@ -117,7 +118,13 @@ CEILING_CODE = [
     "meters/contention.py",
     "meters/latency.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
+DRAWING_CODE = [
+    *ENGINE_CODE,
+    "archive.py",
+    "quality.py",
+    "meters/memory.py",
+    "models/manifest.py",
+]
 PROFILING_CODE = [
     *ENGINE_CODE,
     "backends/pytorch.py",

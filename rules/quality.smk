@@ -48,6 +48,6 @@ rule compare_quality:
     conda:
         "../envs/quality.yaml"
     params:
-        code=code_of("comparison.py"),
+        code=code_of("archive.py", "comparison.py"),
     script:
         "../scripts/compare_quality.py"

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sdbench.archive import MODES, read_pictures
 from sdbench.errors import UserError
 from sdbench.files import write_whole
 from sdbench.tables import schemas
 from sdbench.tables.schemas import CASE_KEY as KEY
 from sdbench.tables.schemas import read_table
 
-import numpy as np
 import pandas as pd
 
 POSITIVE = {
@@ -76,17 +76,17 @@ def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
 def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
     """Yield a sentence for each series that failed, is empty, or has a picture of one colour."""
     for path in pictures:
-        with np.load(path) as series:
-            if series["status"] == "error":
-                yield f"failed: {path}: {series['reason']}"
-            if series["status"] != "ok":
-                continue
-            for mode in ("runs", "trajectory"):
-                drawn = series[mode]
-                if not len(drawn):
-                    yield f"{path}: no pictures in mode {mode}"
-                elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
-                    yield f"{path}: a picture in mode {mode} is of one colour"
+        series = read_pictures(path)
+        if series["status"] == "error":
+            yield f"failed: {path}: {series['reason']}"
+        if series["status"] != "ok":
+            continue
+        for mode in MODES:
+            drawn = series[mode]
+            if not len(drawn):
+                yield f"{path}: no pictures in mode {mode}"
+            elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
+                yield f"{path}: a picture in mode {mode} is of one colour"
 
 
 def check_results(
@@ -104,9 +104,11 @@ def check_results(
 ) -> None:
     """Check the tables against each other and against what cannot be, and write what was checked.
 
+    Every fault is printed, a line each.
+
     Raises:
-        UserError: names every fault. The tables and figures are there all the same: a failed case
-            is a row in them.
+        UserError: if there is one. The tables and figures are there all the same: a failed case is
+            a row in them.
     """
     wanted = read_table(cases, schemas.CASES)
     tables = {
@@ -126,9 +128,11 @@ def check_results(
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
     faults += find_bad_pictures(pictures)
     if faults:
+        print("\n".join(faults))
         raise UserError(
-            "; ".join(faults) + ": mend what failed and run again with --forcerun measure_sweep "
-            "(or measure_ceilings, draw_images), which keeps all that is good"
+            f"{len(faults)} of the results failed, as said above: mend what failed and run again "
+            "with --forcerun measure_sweep (or measure_ceilings, draw_images), which keeps all "
+            "that is good"
         )
     counts = tables["latency"]["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import backends
+from sdbench.archive import save_pictures
 from sdbench.cases import Case
 from sdbench.measurement import classify, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
+from sdbench.models.manifest import check_model
 from sdbench.ownership import claim
-from sdbench.quality import draw_runs, draw_trajectory, save_pictures
+from sdbench.quality import draw_runs, draw_trajectory
 
 import numpy as np
 
@@ -69,6 +71,7 @@ if __name__ == "__main__":
     from sdbench.job import granted_bytes, logged
 
     with logged(snakemake.log[0], snakemake.output):
+        check_model(Path(snakemake.input.model), Path(snakemake.input.manifest))
         draw_images(
             case=snakemake.params.case,
             runs=snakemake.params.runs,

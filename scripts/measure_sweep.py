@@ -9,6 +9,7 @@ from sdbench.cases import Case, Variant, digest
 from sdbench.files import read_json, sha256
 from sdbench.machine import identify_machine
 from sdbench.measurement import Sweep
+from sdbench.models.manifest import check_model
 from sdbench.sweep import run_sweep
 
 
@@ -38,8 +39,12 @@ def measure_sweep(
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        UserError: if the model or its exported networks are not what was described or exported.
     """
     model = read_json(manifest)
+    check_model(model_folder, manifest)
     sweep = Sweep(
         folder=folder,
         model_folder=model_folder,

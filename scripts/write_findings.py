@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sdbench.archive import MODES, read_pictures
 from sdbench.files import write_whole
 from sdbench.findings.claims import CLAIMS, Tables, numbered
 from sdbench.findings.estimates import Row
@@ -81,11 +82,11 @@ def _rows(path: Path, schema: DataFrameSchema) -> list[Row]:
 
 
 def _pictures(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
-    with np.load(path) as archive:
-        return {
-            mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
-            for mode in ("runs", "trajectory")
-        }
+    archive = read_pictures(path)
+    return {
+        mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
+        for mode in MODES
+    }
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ tests share it.
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +196,34 @@ def product(block: Mapping[str, Any]) -> Iterator[Variant]:
         yield Variant(
             block["model"], device, backend, precision, format_options(parse_options(options))
         )
+
+
+MOST_CELLS, MOST_JOBS = 30_000, 750
+"""What Snakemake plans within five seconds: cells of a matrix, and jobs that measure or draw."""
+
+
+def count_cells(config: Mapping[str, Any]) -> int:
+    """Return how many cells the entries of the matrix have together, none of them written out."""
+    return sum(_count(block) * len(block["batch_sizes"]) for block in config["matrix"])
+
+
+def count_jobs(config: Mapping[str, Any]) -> int:
+    """Return how many jobs measure, draw or compare pictures, at most: it knows of nothing absent.
+
+    Each model, device and backend is measured by one; each compared variant is drawn by one, and
+    compared by another.
+    """
+    sweeps = {
+        sweep
+        for block in config["matrix"]
+        for sweep in itertools.product([block["model"]], block["devices"], block["backends"])
+    }
+    return len(sweeps) + 2 * sum(1 + _count(entry) for entry in config["quality"])
+
+
+def _count(block: Mapping[str, Any]) -> int:
+    """Return how many variants `product` yields."""
+    return math.prod(len(block[key]) for key in ("devices", "backends", "precisions", "options"))
 
 
 def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:

@@ -21,6 +21,7 @@ from sdbench.backends.engine import (
 from sdbench.cases import Case
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
+from sdbench.files import StorageError
 from sdbench.machine import describe_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
@@ -83,6 +84,11 @@ class Sweep:
         if self.claim is not None:
             self.claim.assert_held()
 
+    @property
+    def limit_s(self) -> float | None:
+        """The seconds that a case may take; None for any number."""
+        return self.measuring["case_time_limit_s"] or None
+
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
         return fingerprint(case, self.measuring, self.decided_by)
@@ -94,6 +100,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     Once a batch does not fit, larger ones are records with status `oom` and are not tried.
 
     Raises:
+        StorageError: if the disk does not take what was measured.
         UnfitError: if the device was lost; what was not sent is for another process to measure.
     """
     environment = describe_machine(cases[0].device)
@@ -118,6 +125,8 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 print(f"{name(case)}: measuring", flush=True)
                 try:
                     attempt.write("ok", **_measure(loaded, case, sweep))
+                except StorageError:
+                    raise
                 except Exception as error:
                     failure, lost = classify(error), is_lost(error)
                     attempt.write(*failure, contention=contention)

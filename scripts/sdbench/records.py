@@ -9,7 +9,7 @@ from typing import Any
 
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
-from sdbench.files import read_json, sha256, write_json, write_whole
+from sdbench.files import read_json, sealed, sha256, write_json, write_whole
 
 import numpy as np
 import yaml
@@ -38,10 +38,12 @@ def fingerprint(case: Case, measuring: Mapping[str, Any], decided_by: Mapping[st
 
     Args:
         case: the case.
-        measuring: the config's settings of how it is measured.
+        measuring: the config's settings of how it is measured; how long that may take at most
+            decides no number.
         decided_by: digests of all else that decides the numbers: model, code, environment file.
     """
-    return digest([SCHEMA_VERSION, case.as_dict(), dict(measuring), dict(decided_by)])
+    decisive = {key: value for key, value in measuring.items() if key != "case_time_limit_s"}
+    return digest([SCHEMA_VERSION, case.as_dict(), decisive, dict(decided_by)])
 
 
 def record_path(folder: Path, case: Case) -> Path:
@@ -66,20 +68,22 @@ def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[
     return {"file": path.name, "sha256": sha256(path)}
 
 
+def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has no picture, or the one that was drawn for it."""
+    if record["picture"] is None:
+        return True
+    picture = path.with_name(record["picture"]["file"])
+    return picture.is_file() and sha256(picture) == record["picture"]["sha256"]
+
+
 def write_record(folder: Path, case: Case, record: Record) -> None:
     """Write a record, whole or not at all.
 
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    whole = record | {"checksum": _checksum(record)}
-    record_validator().validate(whole)
-    write_json(record_path(folder, case), whole)
-
-
-def _checksum(record: Mapping[str, Any]) -> str:
-    """Return the digest of everything in a record but the digest itself."""
-    return digest({key: value for key, value in record.items() if key != "checksum"})
+    record_validator().validate(sealed(record))
+    write_json(record_path(folder, case), record)
 
 
 def read_record(path: Path) -> Record:
@@ -101,7 +105,7 @@ def read_record(path: Path) -> Record:
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
         raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
-    if record["checksum"] != _checksum(record):
+    if record != sealed(record):
         raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
     return record
 
@@ -112,8 +116,9 @@ _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow agai
 def keeps(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one with status `error` or `unsupported`: those are tried again. So
-    is one that ran out of memory while another process used the GPU too.
+    A damaged record cannot, nor one without its picture, nor one with status `error` or
+    `unsupported`: those are tried again. So is one that ran out of memory while another process
+    used the GPU too.
     """
     try:
         record = read_record(path)
@@ -121,7 +126,8 @@ def keeps(path: Path, wanted: str) -> bool:
         return False
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
     kept = ("ok",) if crowded else ("ok", "oom")
-    return bool(record["fingerprint"] == wanted and record["status"] in kept)
+    holds = record["fingerprint"] == wanted and record["status"] in kept
+    return holds and has_its_picture(path, record)
 
 
 def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:

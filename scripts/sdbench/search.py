@@ -68,7 +68,8 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
 
     def try_batch(batch_size: int) -> int | None:
         # In a process of its own: after a failure, or another batch, memory is not what it was.
-        peak: int | None = run_apart(_probe, replace(case, batch_size=batch_size), sweep)[0]
+        larger = replace(case, batch_size=batch_size)
+        peak: int | None = run_apart(_probe, larger, sweep, limit_s=sweep.limit_s)[0]
         fits = "does not fit" if peak is None else "fits"
         print(f"{name(case)}: a batch of {batch_size} {fits}", flush=True)
         return peak

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -18,6 +17,7 @@ from sdbench.errors import UnsupportedError
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.ort import onnxruntime
 from sdbench.platforms import Cuda
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, make_case

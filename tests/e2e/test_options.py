@@ -52,6 +52,7 @@ MEASURING = {
     "max_busy_cores": 0.25,
     "contention_wait_s": 0,
     "throughput_duration_s": 0.1,
+    "case_time_limit_s": 600,
 }
 
 

@@ -10,6 +10,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from collect_published import collect_published
+from sdbench.archive import save_pictures
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import write_table
 
@@ -154,11 +155,10 @@ def write_pictures(
     side: int = 64,
 ) -> Path:
     """Write an archive of pictures as the quality stage does; without steps, one that failed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
+    save_pictures(
         path,
-        status=np.array("ok" if runs or trajectory else "unsupported"),
-        reason=np.array(""),
+        "ok" if runs or trajectory else "unsupported",
+        "",
         runs=draw_discs(runs, side, 0, noise),
         runs_steps=np.array(runs, np.int64),
         trajectory=draw_discs(trajectory, side, 0, noise),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from check_results import check_results
+from sdbench.archive import save_pictures
 from sdbench.cases import Case, matrix_rows
 from sdbench.errors import UserError
 from sdbench.limits import limit_columns
@@ -44,8 +45,8 @@ EXPORT = {
 class Results:
     """A folder of results; every test spoils one thing in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
         self.cases = [make_case(1), make_case(2)]
         self.records: list[Record] = [make_record(case) for case in self.cases]
         self.export = dict(EXPORT)
@@ -70,9 +71,10 @@ class Results:
 
         pictures = self.folder / "none.npz"
         steps = np.arange(1, len(self.picture) + 1)
-        np.savez(
+        save_pictures(
             pictures,
-            status=np.array("ok"),
+            "ok",
+            "",
             runs=self.picture,
             runs_steps=steps,
             trajectory=self.picture,
@@ -98,8 +100,8 @@ class Results:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
-    return Results(tmp_path)
+def results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Results:
+    return Results(tmp_path, capsys)
 
 
 def test_good_results_pass_and_are_counted(results: Results) -> None:
@@ -119,10 +121,10 @@ def test_a_largest_batch_that_was_found_is_a_case(results: Results) -> None:
 
 
 def refused(results: Results) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match="of the results failed, as said above"):
         results.check()
     assert not (results.folder / "checks.txt").exists()
-    return str(caught.value)
+    return results.capsys.readouterr().out
 
 
 def test_a_case_without_a_row_is_found(results: Results) -> None:

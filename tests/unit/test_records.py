@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from sdbench.errors import UserError
@@ -16,6 +17,7 @@ from sdbench.records import (
     read_record,
     record_path,
     write_index,
+    write_picture,
     write_record,
 )
 from tests.unit.records_factory import make_case, make_failure, make_record
@@ -102,9 +104,27 @@ def test_only_a_record_with_the_wanted_fingerprint_is_kept(tmp_path: Path) -> No
     case = make_case()
     path = record_path(tmp_path, case)
     assert not keeps(path, "0" * 64)
-    write_record(tmp_path, case, make_record(case))
+    write_record(tmp_path, case, make_record(case, picture=None))
     assert keeps(path, "0" * 64)
     assert not keeps(path, "1" * 64)
+
+
+def test_a_record_without_the_picture_that_was_drawn_is_not_kept(tmp_path: Path) -> None:
+    case = make_case()
+    drawn = write_picture(tmp_path, case, np.zeros((8, 8, 3), np.uint8))
+    write_record(tmp_path, case, make_record(case, picture=drawn))
+    path = record_path(tmp_path, case)
+    assert keeps(path, "0" * 64)
+    path.with_suffix(".png").unlink()
+    assert not keeps(path, "0" * 64)
+
+
+def test_how_long_a_case_may_take_decides_no_number() -> None:
+    limited = [
+        fingerprint(make_case(), {"min_samples": 3, "case_time_limit_s": limit}, {})
+        for limit in (60, 0)
+    ]
+    assert limited[0] == limited[1] != fingerprint(make_case(), {"min_samples": 4}, {})
 
 
 def test_a_record_changed_by_hand_is_not_kept(tmp_path: Path) -> None:
@@ -137,7 +157,7 @@ def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> 
     record = make_failure(case, "oom", "out of memory") | {"contention": watched}
     write_record(tmp_path, case, record)
     assert not keeps(record_path(tmp_path, case), "0" * 64)
-    write_record(tmp_path, case, make_record(case, contention=watched))
+    write_record(tmp_path, case, make_record(case, contention=watched, picture=None))
     assert keeps(record_path(tmp_path, case), "0" * 64)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case
+from sdbench.errors import UserError
+from sdbench.files import read_json, sha256_of_all
 
 
 def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
@@ -30,5 +32,17 @@ def import_backend(case: Case) -> Any:
 
 
 def exported_beside(onnx_records: Sequence[Path]) -> Path | None:
-    """Return the folder of the exported networks that a record is of; None for no record."""
+    """Return the folder of the exported networks that a record is of; None for no record.
+
+    Raises:
+        UserError: if they are not those that were exported.
+    """
+    for record in onnx_records:
+        folder = record.with_suffix("")
+        for name, network in read_json(record).items():
+            if sha256_of_all((folder / name).glob("model.onnx*")) != network["sha256"]:
+                raise UserError(
+                    f"{folder / name}: damaged or changed since it was exported: delete {record} "
+                    "and run again"
+                )
     return onnx_records[0].with_suffix("") if onnx_records else None

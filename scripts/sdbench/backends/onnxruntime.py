@@ -20,9 +20,9 @@ from sdbench.cases import TENSORRT, Case
 from sdbench.errors import UnsupportedError
 from sdbench.hugging_face import diffusers, transformers
 from sdbench.kinds import KINDS
+from sdbench.ort import onnxruntime
 
 import numpy as np
-import onnxruntime
 import torch
 
 ELEMENTS = {torch.float32: np.float32, torch.int64: np.int64}

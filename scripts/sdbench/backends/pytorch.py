@@ -176,6 +176,7 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
         safety_checker=None,
         feature_extractor=None,
         local_files_only=True,
+        use_safetensors=True,  # a pickle may run any code
         # A mapped file stays in memory with its weights, also with those that were replaced.
         disable_mmap=quantizer is not None,
     ).to(device)

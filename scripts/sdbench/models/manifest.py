@@ -4,13 +4,14 @@ import fnmatch
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sdbench.errors import UserError
-from sdbench.files import sha256
+from sdbench.errors import UserError, plain
+from sdbench.files import read_json, sha256
 
 PIPELINE = "StableDiffusionPipeline"
 INDEX = "model_index.json"
@@ -21,8 +22,22 @@ WEIGHTS = {
 }
 """Stem of the file of weights that each network is loaded from; other variants end otherwise."""
 NETWORKS = tuple(WEIGHTS)
+SHARDS = ".safetensors.index.json"
+"""How the name of a file ends that says in which file each weight is."""
 SETTINGS = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
 """Folders without weights that a pipeline is loaded from as well, and a file that each has."""
+
+
+COMPONENTS = {
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "CLIPTokenizer(Fast)?"),
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+    "scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"),
+}
+"""What an index may name for each part that is loaded: a library, and a pattern of its classes."""
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
+"""What it may name for other parts, which are not loaded."""
 
 
 def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -39,8 +54,12 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         these files changes.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a Stable Diffusion with its weights in safetensors, or a
+            file of it is not whole.
     """
+    for path in model_files(folder):
+        if path.endswith(".json"):
+            _check_json(folder / path)
     files = {path: sha256(folder / path) for path in model_files(folder)}
     return {
         "name": name,
@@ -53,6 +72,36 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         "files": files,
         "digest": digest_files(files),
     }
+
+
+def _check_json(path: Path) -> None:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): get the model again") from None
+
+
+def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
+    """Check that the files of a model are those that its manifest describes.
+
+    Args:
+        folder: the model.
+        manifest: what `describe` returned of it, as JSON.
+        pattern: of the files to check, as `fnmatch` has it.
+
+    Raises:
+        UserError: if one was damaged or changed since; it names the file.
+    """
+    described = read_json(manifest)
+    for file in fnmatch.filter(described["files"], pattern):
+        path = folder / file
+        if not path.is_file() or sha256(path) != described["files"][file]:
+            remedy = (
+                f"get the model again, or delete {manifest} if the change is meant"
+                if "local" in described["source"]
+                else f"delete {folder}"
+            )
+            raise UserError(f"{path}: damaged or changed since {manifest}: {remedy}, and run again")
 
 
 def digest_files(files: Mapping[str, str]) -> str:
@@ -71,27 +120,68 @@ def model_files(folder: Path) -> list[str]:
         raise UserError(f"{folder}: there is no such folder: correct `local`, or put a model there")
     check_index(folder / INDEX)
     files = [file for part in (*SETTINGS, *NETWORKS) for file in (folder / part).glob("*")]
-    return choose_files([INDEX, *(f.relative_to(folder).as_posix() for f in files)], str(folder))
+    chosen = choose_files([INDEX, *(f.relative_to(folder).as_posix() for f in files)], str(folder))
+    for path in chosen:
+        if path.endswith(SHARDS):
+            _check_shards(folder / path, [PurePosixPath(file).name for file in chosen])
+    return chosen
+
+
+def _check_shards(path: Path, names: Collection[str]) -> None:
+    """Check that an index of shards names files beside it, in safetensors, and no others."""
+    try:
+        named = {*json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path}: no map of weights to files: get the model again") from None
+    for name in named:
+        if name not in names or not str(name).endswith(".safetensors"):
+            raise UserError(
+                f"{path}: weight_map: found {plain(name)!r}; allowed are the files in safetensors "
+                "beside it: use another copy of the model"
+            )
 
 
 def check_index(path: Path) -> None:
     """Check that `path` is the index of a Stable Diffusion in the diffusers layout.
 
     Raises:
-        UserError: if it is not.
+        UserError: if it is not, or names code that is neither diffusers' nor transformers'.
     """
     try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
+        index = json.loads(path.read_text(encoding="utf-8"))
+        kind = index.get("_class_name")
     except FileNotFoundError:
         raise UserError(
             f"{path.parent}: it holds no {INDEX}, which a model in the diffusers layout has: name "
             "a folder that `save_pretrained` wrote"
         ) from None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UserError(f"{path}: not a JSON object: get the model again") from None
     if kind != PIPELINE:
         raise UserError(
-            f"{path}: _class_name: found `{kind}`; allowed is `{PIPELINE}`: name another model"
+            f"{path}: _class_name: found `{plain(kind)}`; allowed is `{PIPELINE}`: name another "
+            "model"
+        )
+    for part, named in index.items():
+        if part in COMPONENTS or isinstance(named, list):
+            _check_component(path, part, named)
+
+
+def _check_component(path: Path, part: str, named: Any) -> None:
+    """Check what an index names for a part: a library beside the model would be run as code."""
+    library, name = named if isinstance(named, list) and len(named) == 2 else (named, "")
+    known, classes = COMPONENTS.get(part, (None, ".*"))
+    if part in COMPONENTS:
+        right = library == known and isinstance(name, str) and re.fullmatch(classes, name)
+    else:
+        right = library is None or (isinstance(library, str) and library in LIBRARIES)
+    if not right:
+        allowed = (
+            f"`{classes}` of {known}" if part in COMPONENTS else "parts of diffusers and transformers"
+        )
+        raise UserError(
+            f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "
+            f"{allowed}: name another model"
         )
 
 
@@ -142,9 +232,9 @@ def choose_weights(paths: Collection[str], network: str, where: str) -> list[str
     stem = f"{network}/{WEIGHTS[network]}"
     if f"{stem}.safetensors" in paths:
         return [f"{stem}.safetensors"]
-    if f"{stem}.safetensors.index.json" in paths:
+    if f"{stem}{SHARDS}" in paths:
         shards = fnmatch.filter(paths, f"{stem}-?????-of-?????.safetensors")
-        return [f"{stem}.safetensors.index.json", *shards]
+        return [f"{stem}{SHARDS}", *shards]
     pickles = fnmatch.filter(paths, f"{network}/*.bin") + fnmatch.filter(paths, f"{network}/*.ckpt")
     found = (
         f"only {min(pickles)}, a pickle, which may run any code when read" if pickles else "none"

@@ -3,9 +3,11 @@
 A table is validated against its schema when it is written and when a figure reads it.
 """
 
+import warnings
 from pathlib import Path
 
-from sdbench.errors import UserError
+from sdbench.errors import UserError, one_line, plain
+from sdbench.files import check_seal, write_beside_seal
 from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
@@ -372,24 +374,74 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table; names the file and the first fault, and
-            gives the `remedy`.
+        UserError: if the file does not hold such a table, or was changed since it was written;
+            names the file and the first fault, and gives the `remedy`.
     """
+    check_seal(path, remedy)
     try:
-        # Only the empty cell is missing: a model may well be called "NA".
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        missing = [name for name in schema.columns if name not in table]
-        unknown = [name for name in table if name not in schema.columns]
-        if missing or unknown:
-            raise ValueError(f"columns missing: {missing}, columns unknown: {unknown}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # As text: what pandas would make of a column depends on its cells. Only the empty cell
+            # is missing: a model may well be called "NA".
+            table = pd.read_csv(
+                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False
+            )
+        _check_columns(list(table), list(schema.columns))
+        for name, column in schema.columns.items():
+            table[name] = _converted(table[name], str(column.dtype))
         return _validate(table, schema)
-    except (pa.errors.SchemaError, ValueError) as error:
-        fault = str(error).splitlines()[0]
-        raise UserError(f"{path}: {fault}: {remedy}") from error
+    except (
+        pa.errors.SchemaError,
+        pa.errors.SchemaErrors,
+        pd.errors.ParserWarning,
+        OSError,
+        ValueError,
+    ) as error:
+        raise UserError(f"{path}: {plain(one_line(error), 300)}: {remedy}") from error
+
+
+def _check_columns(found: list[str], allowed: list[str]) -> None:
+    missing = [name for name in allowed if name not in found]
+    unknown = [name for name in found if name not in allowed]
+    if missing or unknown:
+        raise ValueError(f"columns missing: {_first(missing)}, columns unknown: {_first(unknown)}")
+    if found != allowed:
+        place = next(i for i, name in enumerate(allowed) if found[i] != name)
+        raise ValueError(
+            f"columns in another order: found `{found[place]}` where `{allowed[place]}` is allowed"
+        )
+
+
+def _first(names: list[str]) -> str:
+    shown = ", ".join(plain(name, 30) for name in names[:3]) or "none"
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+_FLAGS = {"True": True, "False": False}
+
+
+def _converted(cells: pd.Series, kind: str) -> pd.Series:
+    """Return the cells of a column, given as text, as what its schema says that they are."""
+    if kind in ("bool", "boolean"):
+        values, allowed = cells.map(_FLAGS).astype("boolean"), "True or False"
+    elif kind in ("float64", "Int64"):
+        values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
+        if kind == "Int64":
+            values = values.where((values % 1 == 0) & (values.abs() < 2**53))
+            values, allowed = values.astype("Int64"), "a whole number"
+    else:
+        return cells
+    wrong = cells[values.isna() & cells.notna()]
+    if not wrong.empty:
+        raise ValueError(
+            f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
+            f"is {allowed}"
+        )
+    return values
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it beside `path` as CSV before it takes its name.
+    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
 
     Columns of the schema that `table` lacks are added empty.
 
@@ -397,9 +449,7 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
         pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
     """
     checked = _validate(table.reindex(columns=list(schema.columns)), schema)
-    beside = path.with_name(path.name + ".part")
-    checked.to_csv(beside, index=False)
-    beside.replace(path)
+    write_beside_seal(path, checked.to_csv(index=False).encode())
 
 
 def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:

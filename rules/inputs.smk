@@ -14,11 +14,19 @@ def sweep_of(variant):
     return variant.model, variant.device, variant.backend
 
 
+def graphs_of(variant):
+    "Return the record of the exported networks that a variant reads, if it reads any."
+    graphs = variant.graphs
+    return [] if graphs is None else [f"<results>/{graphs}/{variant.model}.json"]
+
+
 # (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
 # have a hundred such jobs and ten thousand cases.
 SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
+SWEEP_GRAPHS = defaultdict(dict)
 for case in CASES:
     SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
+    SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
 for variant, cap in expand_searches(config).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 SWEEP_INDEXES = [
@@ -62,9 +70,12 @@ def local_files(wildcards):
     return [folder / file for file in model_files(folder)] if local else []
 
 
-def onnx_of(wildcards):
-    "Return the record of the exported networks, where the backend reads them."
-    return ["<results>/onnx/{model}.json"] if wildcards.backend == "onnxruntime" else []
+def measured_graphs(wildcards):
+    return list(SWEEP_GRAPHS[sweep_of(wildcards)])
+
+
+def drawn_graphs(wildcards):
+    return graphs_of(Variant(**wildcards))
 
 
 def sweep_cases(wildcards):
@@ -78,6 +89,7 @@ def sweep_searches(wildcards):
 # Modules that decide what a backend computes, beside its own; and those that decide a record's
 # numbers.
 ENGINE_CODE = [
+    "capabilities.py",
     "cases.py",
     "hugging_face.py",
     "kinds.py",
@@ -86,6 +98,7 @@ ENGINE_CODE = [
     "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
+    "backends/exported.py",
 ]
 METER_CODE = [
     *ENGINE_CODE,

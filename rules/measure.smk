@@ -7,7 +7,7 @@ rule measure_sweep:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        onnx=onnx_of,
+        graphs=measured_graphs,
         environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,

@@ -18,7 +18,13 @@ TABLES = [
     "exports",
     "quality",
 ]
-TABLE_CODE = ["cases.py", "kinds.py", "tables/rows.py", "tables/schemas.py"]
+TABLE_CODE = [
+    "capabilities.py",
+    "cases.py",
+    "kinds.py",
+    "tables/rows.py",
+    "tables/schemas.py",
+]
 
 
 rule collect_cases:
@@ -110,14 +116,7 @@ rule collect_records:
 rule collect_exports:
     "Make the table of ONNX exports."
     input:
-        records=collect(
-            "<results>/onnx/{model}.json",
-            model=list(
-                dict.fromkeys(
-                    m for m, _, backend in SWEEP_CASES if backend == "onnxruntime"
-                )
-            ),
-        ),
+        records=list(dict.fromkeys(sum(map(list, SWEEP_GRAPHS.values()), []))),
     output:
         report(
             "<results>/tables/exports.csv",

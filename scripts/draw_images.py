@@ -19,7 +19,7 @@ def draw_images(
     runs: Sequence[int],
     trajectory_steps: int,
     model_folder: Path,
-    onnx_records: Sequence[Path],
+    graphs: Path | None,
     output: Path,
     granted_bytes: int | None = None,
 ) -> None:
@@ -32,8 +32,8 @@ def draw_images(
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         model_folder: the model in the diffusers layout.
-        onnx_records: the record of the exported networks, which lie beside it; empty where the
-            backend reads none.
+        graphs: the record of the exported networks that the variant reads, which lie beside it;
+            None where it reads none.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
@@ -48,7 +48,7 @@ def draw_images(
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
             refuse_misfit(drawn, model_folder)
-            engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
+            engine = backends.load(drawn, model_folder, graphs and graphs.with_suffix(""))
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
@@ -74,7 +74,7 @@ if __name__ == "__main__":
             runs=snakemake.params.runs,
             trajectory_steps=snakemake.params.trajectory_steps,
             model_folder=Path(snakemake.input.model),
-            onnx_records=[Path(path) for path in snakemake.input.onnx],
+            graphs=next(map(Path, snakemake.input.graphs), None),
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
         )

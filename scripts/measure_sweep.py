@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends import exported_beside
 from sdbench.cases import Case, Variant, digest
 from sdbench.files import read_json, sha256
 from sdbench.machine import identify_machine
-from sdbench.measurement import Sweep
+from sdbench.measurement import Graphs, Sweep
 from sdbench.sweep import run_sweep
 
 
@@ -18,7 +17,7 @@ def measure_sweep(
     measuring: Mapping[str, Any],
     manifest: Path,
     model_folder: Path,
-    onnx_records: Sequence[Path],
+    graphs: Sequence[Path],
     code: str,
     environment_file: Path,
     folder: Path,
@@ -32,8 +31,7 @@ def measure_sweep(
         measuring: the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
         model_folder: the model in the diffusers layout.
-        onnx_records: the record of the exported networks, which lie beside it; empty where the
-            backend reads none.
+        graphs: the records of the exported networks that the cases read, which lie beside them.
         code: digest of the modules that decide the numbers.
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
@@ -43,7 +41,10 @@ def measure_sweep(
     sweep = Sweep(
         folder=folder,
         model_folder=model_folder,
-        onnx_folder=exported_beside(onnx_records),
+        graphs={
+            record.parent.name: Graphs(record.with_suffix(""), _identity(record))
+            for record in graphs
+        },
         weights=model["weights"],
         measuring=measuring,
         decided_by={
@@ -51,7 +52,6 @@ def measure_sweep(
             "code": code,
             "environment": sha256(environment_file),
             "machine": digest(identify_machine(cases[0]["device"])),
-            **({"onnx": _identity(onnx_records)} if onnx_records else {}),
         },
         granted_bytes=granted_bytes,
     )
@@ -59,10 +59,10 @@ def measure_sweep(
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
 
 
-def _identity(onnx_records: Sequence[Path]) -> str:
+def _identity(record: Path) -> str:
     """Return the identity of exported networks: how long the export took is no part of it."""
-    records = [network for path in onnx_records for network in read_json(path).values()]
-    return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
+    networks = read_json(record).values()
+    return digest([{k: v for k, v in network.items() if k != "export_s"} for network in networks])
 
 
 if __name__ == "__main__":
@@ -75,7 +75,7 @@ if __name__ == "__main__":
             measuring=snakemake.params.measuring,
             manifest=Path(snakemake.input.manifest),
             model_folder=Path(snakemake.input.model),
-            onnx_records=[Path(path) for path in snakemake.input.onnx],
+            graphs=[Path(path) for path in snakemake.input.graphs],
             code=snakemake.params.code,
             environment_file=Path(snakemake.input.environment_file),
             folder=Path(snakemake.output.index).parent,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdbench.capabilities import BACKENDS
 from sdbench.kinds import KINDS
 
 AUTOCAST = "autocast"
@@ -38,6 +39,11 @@ EXCLUSIVE = (
     (tuple(QUANTIZED), "a weight has one format"),
 )
 """Switches of which one at most can be in force, and why."""
+ON_CUDA = {
+    "fp8-weights": "fp8 is a format of CUDA GPUs of compute capability 8.9 and up",
+    TENSORRT: "TensorRT runs on CUDA GPUs alone",
+}
+"""Switches that exist on no other kind of device, and why."""
 NONE = "none"
 
 
@@ -79,9 +85,14 @@ class Variant:
     @property
     def attention(self) -> str:
         """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an ONNX graph."""
-        if self.backend == "onnxruntime":
+        if self.graphs is not None:
             return "fused"
         return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+
+    @property
+    def graphs(self) -> str | None:
+        """The folder of the results with the exported networks that it reads; None without."""
+        return BACKENDS[self.backend].graphs
 
     def as_dict(self) -> dict[str, str]:
         """Return the variant as built-in types, some ten times as fast as `dataclasses.asdict`."""
@@ -153,28 +164,21 @@ def why_absent(variant: Variant, kind: str) -> str | None:
         chosen = [s for s in variant.switches if s in group]
         if len(chosen) > 1:
             return f"{' and '.join(chosen)} exclude each other: {reason}"
+    backend = BACKENDS[variant.backend]
+    if kind not in backend.kinds:
+        return f"{variant.backend} does not run on kind {kind}: {backend.no_kind}"
     if variant.precision == "tf32" and KINDS[kind].no_tf32:
         return KINDS[kind].no_tf32
-    if variant.backend == "onnxruntime":
-        return _why_onnxruntime_cannot(variant, kind)
-    if TENSORRT in variant.switches:
-        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
-    if kind != "cuda" and "fp8-weights" in variant.switches:
-        return "fp8 is a format of CUDA GPUs of compute capability 8.9 and up"
+    if variant.precision not in backend.precisions:
+        return f"{variant.backend} has no {variant.precision}: {backend.no_precision}"
+    for switch in variant.switches:
+        if switch not in backend.switches:
+            others = [name for name, other in BACKENDS.items() if switch in other.switches]
+            return f"{switch} is a switch of {' and '.join(others)}, not of {variant.backend}"
+        if switch in ON_CUDA and kind != "cuda":
+            return ON_CUDA[switch]
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
-    return None
-
-
-def _why_onnxruntime_cannot(variant: Variant, kind: str) -> str | None:
-    foreign = [switch for switch in variant.switches if switch != TENSORRT]
-    if foreign:
-        return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
-    if variant.options not in KINDS[kind].providers:
-        wanted = f" with {variant.options}" if variant.switches else ""
-        return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
-    if variant.precision not in ("fp32", "tf32"):
-        return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     return None
 
 

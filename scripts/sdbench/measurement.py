@@ -58,16 +58,25 @@ MEASURED = (
 
 
 @dataclass(frozen=True)
+class Graphs:
+    """Exported networks: the folder that they lie in, and the digest of what they are."""
+
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What is the same for all cases of a job.
 
-    `decided_by` holds the digests of what records are made with, beside case and settings;
+    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `decided_by`
+    the digests of what else all its records are made with, beside case and settings;
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
     model_folder: Path
-    onnx_folder: Path | None
+    graphs: Mapping[str, Graphs]
     weights: str
     measuring: Mapping[str, Any]
     decided_by: Mapping[str, str]
@@ -83,9 +92,19 @@ class Sweep:
         if self.claim is not None:
             self.claim.assert_held()
 
+    def read_by(self, case: Case) -> Graphs | None:
+        """Return the exported networks that the variant of `case` reads; None if it reads none."""
+        name = case.variant.graphs
+        return None if name is None else self.graphs[name]
+
+    def deciding(self, case: Case) -> dict[str, str]:
+        """Return the digests of all that the record of `case` is made with, beside the case."""
+        graphs = self.read_by(case)
+        return {**self.decided_by, **({"graphs": graphs.digest} if graphs else {})}
+
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
-        return fingerprint(case, self.measuring, self.decided_by)
+        return fingerprint(case, self.measuring, self.deciding(case))
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
@@ -187,7 +206,8 @@ def settled_bytes() -> int | None:
 def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
-    engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
+    graphs = sweep.read_by(case)
+    engine = backends.load(case, sweep.model_folder, graphs and graphs.folder)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
@@ -308,7 +328,7 @@ class Attempt:
             "schema_version": SCHEMA_VERSION,
             "case_id": self.case.id,
             "fingerprint": self.sweep.fingerprint(self.case),
-            "decided_by": dict(self.sweep.decided_by),
+            "decided_by": self.sweep.deciding(self.case),
             "case": self.case.as_dict(),
             "weights": self.sweep.weights,
             "status": status,

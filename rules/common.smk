@@ -18,9 +18,11 @@ from sdbench.cases import (
     Variant,
     expand_matrix,
     expand_quality,
+    expand_races,
     expand_searches,
     matrix_rows,
     measured_device,
+    thread_families,
 )
 from sdbench.config import (
     check_campaigns,
@@ -87,8 +89,10 @@ try:
     )
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
+    RACES = expand_races(config)
     VARIANTS = {case.variant for case in CASES}.union(
-        *([r, *others] for r, others in PAIRS)
+        *([r, *others] for r, others in PAIRS),
+        (race.case.variant for race in RACES),
     )
     check_campaigns(
         config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
@@ -111,6 +115,12 @@ onstart:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 
 
+# Races of other machines: whatever lies there is shown.
+RACES_DROPPED_IN = sorted(
+    resource(f"races/{file.name}")
+    for file in (WORKFLOW / "resources/races").glob("*.csv")
+)
+
 FIGURES = [
     "speed.png",
     "devices.png",
@@ -125,6 +135,8 @@ FIGURES = [
     "speed_quality.png",
     "cost.png",
     "limit.png",
+    *(["ladder.png"] if RACES or RACES_DROPPED_IN else []),
+    "threads.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

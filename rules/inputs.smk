@@ -34,6 +34,23 @@ SWEEP_INDEXES = [
     for model, device, backend in SWEEP_CASES
 ]
 
+# The same of the races.
+RACE_PAIRS, RACE_GRAPHS = defaultdict(list), defaultdict(dict)
+for race in RACES:
+    RACE_PAIRS[sweep_of(race.case.variant)].append(race.as_dict())
+    RACE_GRAPHS[sweep_of(race.case.variant)].update(
+        dict.fromkeys(graphs_of(race.case.variant))
+    )
+RACE_INDEXES = [
+    f"<results>/races/{model}/{device}/{backend}/index.json"
+    for model, device, backend in RACE_PAIRS
+]
+
+
+def operations_of(model, generation):
+    "Return the operations of a model's networks for one picture of a size in pixels."
+    return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
+
 
 def caption(figure):
     "Return the words that stand beside a figure in the report: both are made anew together."
@@ -72,6 +89,14 @@ def local_files(wildcards):
 
 def measured_graphs(wildcards):
     return list(SWEEP_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_graphs(wildcards):
+    return list(RACE_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_pairs(wildcards):
+    return RACE_PAIRS[sweep_of(wildcards)]
 
 
 def drawn_graphs(wildcards):
@@ -120,6 +145,21 @@ METER_CODE = [
     "meters/resident.py",
     "meters/throughput.py",
 ]
+RACE_CODE = [
+    *ENGINE_CODE,
+    "measurement.py",
+    "races.py",
+    "processes.py",
+    "records.py",
+    "devices.py",
+    "models/manifest.py",
+    "backends/pytorch.py",
+    "meters/compiling.py",
+    "meters/contention.py",
+    "meters/latency.py",
+    "meters/memory.py",
+    "meters/resident.py",
+]
 CEILING_CODE = [
     *ENGINE_CODE,
     "limits.py",
@@ -141,6 +181,11 @@ PROFILING_CODE = [
 
 def meter_code(wildcards):
     return code_of(*METER_CODE, f"backends/{wildcards.backend}.py")
+
+
+def race_code(wildcards):
+    own = f"backends/{wildcards.backend}.py"
+    return code_of(*dict.fromkeys([*RACE_CODE, own]))
 
 
 def drawing_code(wildcards):

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         count_operations(
             Path(snakemake.input.model),
-            snakemake.params.height,
-            snakemake.params.width,
+            int(snakemake.wildcards.height),
+            int(snakemake.wildcards.width),
             Path(snakemake.output[0]),
         )

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench.capabilities import BACKENDS
@@ -140,6 +140,37 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two variants whose denoisers take turns: a challenger and the reference.
+
+    `case` is the challenger's, and but for the variant the reference's; its height and width are
+    those of the race. `rounds` is how often each is timed.
+    """
+
+    case: Case
+    reference: Variant
+    rounds: int
+
+    @property
+    def reference_case(self) -> Case:
+        """The case of the reference."""
+        return replace(self.case, variant=self.reference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the pair as built-in types, as Snakemake's params pass it."""
+        return {
+            "case": self.case.as_dict(),
+            "reference": self.reference.as_dict(),
+            "rounds": self.rounds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Pair":
+        """Return the pair that `as_dict` wrote."""
+        return cls(Case.from_dict(data["case"]), Variant(**data["reference"]), data["rounds"])
+
+
+@dataclass(frozen=True)
 class Absent:
     """A cell of the matrix that cannot be a case, and the reason."""
 
@@ -189,6 +220,12 @@ NOT_MEASURED = ("price_per_hour", "constraint", "cpus", "exclusive")
 def measured_device(device: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a device's entry that can move a measurement."""
     return {key: value for key, value in device.items() if key not in NOT_MEASURED}
+
+
+def thread_families(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each device of the config the first that differs from it in threads alone."""
+    same = {name: measured_device(entry) | {"threads": None} for name, entry in devices.items()}
+    return {name: next(n for n, entry in same.items() if entry == same[name]) for name in devices}
 
 
 def product(block: Mapping[str, Any]) -> Iterator[Variant]:
@@ -274,3 +311,29 @@ def expand_quality(config: Mapping[str, Any]) -> list[tuple[Variant, list[Varian
         ]
         pairs.append((reference, others))
     return pairs
+
+
+def expand_races(config: Mapping[str, Any]) -> list[Pair]:
+    """Return the pairs of the `races` of a complete configuration, in its order."""
+    return [
+        Pair(
+            Case(
+                race_variant(race, given),
+                race["batch_size"],
+                config["models"][race["model"]]["generation"] | {"height": size, "width": size},
+                measured_device(config["devices"][race["device"]]),
+            ),
+            race_variant(race, race["reference"]),
+            race["rounds"],
+        )
+        for race in config["races"]
+        for size in race["sizes"]
+        for given in race["variants"]
+    ]
+
+
+def race_variant(race: Mapping[str, Any], given: Mapping[str, str]) -> Variant:
+    """Return the variant that `given`, the reference of a `races` entry or one of its variants, is
+    of that entry's model and device."""
+    options = format_options(parse_options(given["options"]))
+    return Variant(race["model"], race["device"], given["backend"], given["precision"], options)

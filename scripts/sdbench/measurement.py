@@ -4,7 +4,7 @@ import datetime
 import gc
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import Case
+from sdbench.cases import Case, digest
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
-from sdbench.machine import describe_machine
+from sdbench.files import read_json, sha256
+from sdbench.machine import describe_machine, identify_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
@@ -105,6 +106,56 @@ class Sweep:
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
         return fingerprint(case, self.measuring, self.deciding(case))
+
+
+def make_sweep(
+    device: Mapping[str, Any],
+    measuring: Mapping[str, Any],
+    manifest: Path,
+    model_folder: Path,
+    graphs: Sequence[Path],
+    code: str,
+    environment_file: Path,
+    folder: Path,
+    granted_bytes: int | None,
+) -> Sweep:
+    """Return what is the same for all that a job measures, from what its rule is given.
+
+    Args:
+        device: its entry in the config.
+        measuring: what the job needs of the config's section of that name.
+        manifest: what the model stage knows of the model; its digest is the model's identity.
+        model_folder: the model in the diffusers layout.
+        graphs: the records of the exported networks that the cases read, which lie beside them.
+        code: digest of the modules that decide the numbers.
+        environment_file: the conda environment of the rule.
+        folder: where the records of this model, device and backend lie.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+    """
+    model = read_json(manifest)
+    return Sweep(
+        folder=folder,
+        model_folder=model_folder,
+        graphs={
+            record.parent.name: Graphs(record.with_suffix(""), _identity(record))
+            for record in graphs
+        },
+        weights=model["weights"],
+        measuring=measuring,
+        decided_by={
+            "model": model["digest"],
+            "code": code,
+            "environment": sha256(environment_file),
+            "machine": digest(identify_machine(device)),
+        },
+        granted_bytes=granted_bytes,
+    )
+
+
+def _identity(record: Path) -> str:
+    """Return the identity of exported networks: how long the export took is no part of it."""
+    networks = read_json(record).values()
+    return digest([{k: v for k, v in network.items() if k != "export_s"} for network in networks])
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
@@ -309,7 +360,8 @@ def name(case: Case) -> str:
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time in UTC, in ISO 8601 to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
@@ -320,7 +372,7 @@ class Attempt:
     case: Case
     sweep: Sweep
     environment: Mapping[str, Any]
-    started_at: str = field(default_factory=_now)
+    started_at: str = field(default_factory=now)
 
     def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
         """Write the record; `measured` holds those of `MEASURED` that there are."""
@@ -337,7 +389,7 @@ class Attempt:
             **measured,
             "environment": dict(self.environment),
             "started_at": self.started_at,
-            "finished_at": _now(),
+            "finished_at": now(),
         }
         self.sweep.assert_owner()
         write_record(self.sweep.folder, self.case, record)

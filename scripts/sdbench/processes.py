@@ -65,10 +65,59 @@ def run_apart(work: Callable[..., None], *args: Any) -> list[Any]:
     return sent
 
 
-def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
+class Partner:
+    """A process that stays, does what it is asked, and else waits: blocked, and not in a loop.
+
+    It calls `make(*args)` first, and what that returns for every question. Leaving the context ends
+    it; what `run_apart` says of forks holds.
+    """
+
+    def __init__(self, make: Callable[..., Callable[..., Any]], *args: Any) -> None:
+        context: Any = multiprocessing.get_context(START)
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_answer, args=(make, theirs, args))
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> "Partner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # It has nothing to bring to an end, and may be in the middle of minutes of work.
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+    def ask(self, *question: Any) -> Any:
+        """Return the process's answer; question and answer are anything that can be pickled.
+
+        Raises:
+            Ended: if the process crashed or raised.
+        """
+        try:
+            self._connection.send(question)
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            how = _exit_name(self._process.exitcode)
+            raise Ended(f"the process ended with {how}", []) from None
+
+
+def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
+    answer = make(*args)
+    while True:
+        connection.send(answer(*connection.recv()))
+
+
+def _end_with_parent() -> None:
     # man 2 prctl: if the parent is killed outright, so is this process.
     with contextlib.suppress(AttributeError):  # another system than Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
     try:
         work(sender.send, *args)
     except UnfitError:

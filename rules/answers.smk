@@ -8,6 +8,7 @@ rule write_findings:
         memory="<results>/tables/memory.csv",
         throughput="<results>/tables/throughput.csv",
         quality="<results>/tables/quality.csv",
+        races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
         references=[
             f"<results>/quality/{variant_path(reference)}.npz"

@@ -17,9 +17,11 @@ from sdbench.cases import (
     Variant,
     expand_matrix,
     expand_quality,
+    expand_races,
     expand_searches,
     matrix_rows,
     measured_device,
+    thread_families,
 )
 from sdbench.config import (
     check_campaigns,
@@ -81,8 +83,10 @@ try:
     )
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
+    RACES = expand_races(config)
     VARIANTS = {case.variant for case in CASES}.union(
-        *([r, *others] for r, others in PAIRS)
+        *([r, *others] for r, others in PAIRS),
+        (race.case.variant for race in RACES),
     )
     check_campaigns(
         config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
@@ -113,6 +117,11 @@ onstart:
 onerror:
     atexit.register(show_failures, [Path(file) for file in log])
 
+# Races of other machines: whatever lies there is shown.
+RACES_DROPPED_IN = sorted(
+    resource(f"races/{file.name}")
+    for file in (WORKFLOW / "resources/races").glob("*.csv")
+)
 
 FIGURES = [
     "speed.png",
@@ -128,6 +137,8 @@ FIGURES = [
     "speed_quality.png",
     "cost.png",
     "limit.png",
+    *(["ladder.png"] if RACES or RACES_DROPPED_IN else []),
+    "threads.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

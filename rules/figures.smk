@@ -373,6 +373,59 @@ rule plot_limit:
         "../scripts/plot_limit.py"
 
 
+rule plot_ladder:
+    "Draw each variant's denoiser against the reference's, from the slowest to the fastest."
+    input:
+        races="<results>/tables/races.csv",
+        caption=caption("ladder"),
+    output:
+        png=report(
+            "<results>/figures/ladder.png",
+            category="Limits",
+            caption="../report/ladder.rst",
+            labels={"shows": "time per evaluation", "by": "way of running"},
+        ),
+        svg="<results>/figures/ladder.svg",
+        csv="<results>/figures/ladder.csv",
+    log:
+        "<logs>/plot_ladder.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+    script:
+        "../scripts/plot_ladder.py"
+
+
+rule plot_threads:
+    "Draw seconds per image against the number of threads of a CPU."
+    input:
+        latency="<results>/tables/latency.csv",
+        ceilings="<results>/tables/ceilings.csv",
+        caption=caption("threads"),
+    output:
+        png=report(
+            "<results>/figures/threads.png",
+            category="Limits",
+            caption="../report/threads.rst",
+            labels={"shows": "time per image", "by": "threads"},
+        ),
+        svg="<results>/figures/threads.svg",
+        csv="<results>/figures/threads.csv",
+    log:
+        "<logs>/plot_threads.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*CURVE_CODE, "figures/results.py", "figures/sheets.py"),
+        kinds=DEVICE_KINDS,
+        families=thread_families(config["devices"]),
+    script:
+        "../scripts/plot_threads.py"
+
+
 rule plot_quality_steps:
     "Draw strips of pictures over steps: reference, others and differences."
     input:

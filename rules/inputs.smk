@@ -14,17 +14,42 @@ def sweep_of(variant):
     return variant.model, variant.device, variant.backend
 
 
+def graphs_of(variant):
+    "Return the record of the exported networks that a variant reads, if it reads any."
+    graphs = variant.graphs
+    return [] if graphs is None else [f"<results>/{graphs}/{variant.model}.json"]
+
+
 # (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
 # have a hundred such jobs and ten thousand cases.
 SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
+SWEEP_GRAPHS = defaultdict(dict)
 for case in CASES:
     SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
+    SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
 for variant, cap in expand_searches(config).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 SWEEP_INDEXES = [
     f"<results>/records/{model}/{device}/{backend}/index.json"
     for model, device, backend in SWEEP_CASES
 ]
+
+# The same of the races.
+RACE_PAIRS, RACE_GRAPHS = defaultdict(list), defaultdict(dict)
+for race in RACES:
+    RACE_PAIRS[sweep_of(race.case.variant)].append(race.as_dict())
+    RACE_GRAPHS[sweep_of(race.case.variant)].update(
+        dict.fromkeys(graphs_of(race.case.variant))
+    )
+RACE_INDEXES = [
+    f"<results>/races/{model}/{device}/{backend}/index.json"
+    for model, device, backend in RACE_PAIRS
+]
+
+
+def operations_of(model, generation):
+    "Return the operations of a model's networks for one picture of a size in pixels."
+    return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
 def caption(figure):
@@ -62,9 +87,20 @@ def local_files(wildcards):
     return [folder / file for file in model_files(folder)] if local else []
 
 
-def onnx_of(wildcards):
-    "Return the record of the exported networks, where the backend reads them."
-    return ["<results>/onnx/{model}.json"] if wildcards.backend == "onnxruntime" else []
+def measured_graphs(wildcards):
+    return list(SWEEP_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_graphs(wildcards):
+    return list(RACE_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_pairs(wildcards):
+    return RACE_PAIRS[sweep_of(wildcards)]
+
+
+def drawn_graphs(wildcards):
+    return graphs_of(Variant(**wildcards))
 
 
 def sweep_cases(wildcards):
@@ -78,6 +114,7 @@ def sweep_searches(wildcards):
 # Modules that decide what a backend computes, beside its own; and those that decide a record's
 # numbers.
 ENGINE_CODE = [
+    "capabilities.py",
     "cases.py",
     "hugging_face.py",
     "kinds.py",
@@ -87,6 +124,7 @@ ENGINE_CODE = [
     "platforms.py",
     "backends/__init__.py",
     "backends/engine.py",
+    "backends/exported.py",
 ]
 METER_CODE = [
     *ENGINE_CODE,
@@ -107,6 +145,21 @@ METER_CODE = [
     "meters/reference.py",
     "meters/resident.py",
     "meters/throughput.py",
+]
+RACE_CODE = [
+    *ENGINE_CODE,
+    "measurement.py",
+    "races.py",
+    "processes.py",
+    "records.py",
+    "devices.py",
+    "models/manifest.py",
+    "backends/pytorch.py",
+    "meters/compiling.py",
+    "meters/contention.py",
+    "meters/latency.py",
+    "meters/memory.py",
+    "meters/resident.py",
 ]
 CEILING_CODE = [
     *ENGINE_CODE,
@@ -135,6 +188,11 @@ PROFILING_CODE = [
 
 def meter_code(wildcards):
     return code_of(*METER_CODE, f"backends/{wildcards.backend}.py")
+
+
+def race_code(wildcards):
+    own = f"backends/{wildcards.backend}.py"
+    return code_of(*dict.fromkeys([*RACE_CODE, own]))
 
 
 def drawing_code(wildcards):

@@ -6,7 +6,7 @@ rule draw_images:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        onnx=onnx_of,
+        graphs=drawn_graphs,
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:

@@ -57,6 +57,13 @@ def find_errors(table: pd.DataFrame) -> Iterator[str]:
         yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
 
 
+def find_failed_races(races: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each race that ended in an error."""
+    for row in races[races["status"] == "error"].to_dict("records"):
+        what = _join(tuple(row[key] for key in KEY))
+        yield f"failed: the race at {row['width']} px of {what}: {row['reason']}"
+
+
 def find_failed_ceilings(ceilings: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each ceiling of a device that could not be measured."""
     for row in ceilings[ceilings["status"] == "error"].to_dict("records"):
@@ -97,6 +104,7 @@ def check_results(
     largest: Path,
     ceilings: Path,
     noise: Path,
+    races: Path,
     exports: Path,
     quality: Path,
     pictures: Sequence[Path],
@@ -124,6 +132,7 @@ def check_results(
         faults += find_missing(wanted, searches, table, name)
         faults += find_wrong_numbers(table, name, POSITIVE[name])
     faults += find_errors(tables["latency"])
+    faults += find_failed_races(read_table(races, schemas.RACES))
     faults += find_failed_ceilings(read_table(ceilings, schemas.CEILINGS))
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
     faults += find_bad_pictures(pictures)
@@ -131,8 +140,8 @@ def check_results(
         print("\n".join(faults))
         raise UserError(
             f"{len(faults)} of the results failed, as said above: mend what failed and run again "
-            "with --forcerun measure_sweep (or measure_ceilings, draw_images), which keeps all "
-            "that is good"
+            "with --forcerun measure_sweep (or race_denoisers, measure_ceilings, draw_images), "
+            "which keeps all that is good"
         )
     counts = tables["latency"]["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

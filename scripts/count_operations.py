@@ -30,7 +30,7 @@ if __name__ == "__main__":
         check_model(Path(snakemake.input.model), Path(snakemake.input.manifest), "*.json")
         count_operations(
             Path(snakemake.input.model),
-            snakemake.params.height,
-            snakemake.params.width,
+            int(snakemake.wildcards.height),
+            int(snakemake.wildcards.width),
             Path(snakemake.output[0]),
         )

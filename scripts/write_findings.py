@@ -14,6 +14,7 @@ from sdbench.tables.schemas import (
     MEMORY,
     PUBLISHED,
     QUALITY,
+    RACES,
     THROUGHPUT,
     read_table,
     write_table,
@@ -30,6 +31,7 @@ def write_findings(
     memory: Path,
     throughput: Path,
     quality: Path,
+    races: Path,
     published: Path,
     references: Mapping[str, Path],
     kinds: Mapping[str, str],
@@ -43,6 +45,7 @@ def write_findings(
         memory: table of schema MEMORY.
         throughput: table of schema THROUGHPUT.
         quality: table of schema QUALITY.
+        races: table of schema RACES.
         published: table of schema PUBLISHED; of it, what others measured with sdbench.
         references: by model, the archive of the reference's pictures.
         kinds: device name -> its kind.
@@ -54,6 +57,7 @@ def write_findings(
         memory=_rows(memory, MEMORY),
         throughput=_rows(throughput, THROUGHPUT),
         quality=_rows(quality, QUALITY),
+        races=_rows(races, RACES),
         published=_rows(published, PUBLISHED),
         kinds=kinds,
         pictures={model: _pictures(path) for model, path in references.items()},
@@ -99,6 +103,7 @@ if __name__ == "__main__":
             memory=Path(snakemake.input.memory),
             throughput=Path(snakemake.input.throughput),
             quality=Path(snakemake.input.quality),
+            races=Path(snakemake.input.races),
             published=Path(snakemake.input.published),
             references={
                 model: Path(path)

@@ -1,6 +1,7 @@
 """Check a configuration against config/schema.yaml and fill in what it leaves out."""
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from sdbench.cases import (
     measured_device,
     parse_options,
     quality_reference,
+    race_variant,
     why_absent,
 )
 from sdbench.config_files import Config, FastLoader, locate, read_config_file
@@ -149,6 +151,31 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
                 f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
                 "allowed is one entry for each model: put its devices and precisions together"
             )
+    _check_races(complete, files)
+
+
+def _check_races(complete: Config, files: Sequence[Path]) -> None:
+    """Refuse a variant that cannot exist, and one that is raced twice alike."""
+    seen = set()
+    for i, race in enumerate(complete["races"]):
+        kind = complete["devices"][race["device"]]["kind"]
+        places: list[tuple[KeyPath, Mapping[str, str]]] = [(["reference"], race["reference"])]
+        places += [(["variants", j], given) for j, given in enumerate(race["variants"])]
+        for place, given in places:
+            reason = why_absent(race_variant(race, given), kind)
+            if reason is not None:
+                raise UserError(
+                    f"{locate(['races', i, *place], files)}: found a variant that cannot exist: "
+                    f"{reason}: remove or change it"
+                )
+        for size, (place, given) in itertools.product(race["sizes"], places[1:]):
+            one = (race_variant(race, given), size, race["batch_size"])
+            if one in seen:
+                raise UserError(
+                    f"{locate(['races', i, *place], files)}: found a variant that is raced at "
+                    f"{size} px already; allowed is once: remove it, or the size"
+                )
+            seen.add(one)
 
 
 def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path]) -> None:
@@ -272,6 +299,10 @@ def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:
             yield from (([section, i, "options", j], o) for j, o in enumerate(block["options"]))
             if "reference" in block:
                 yield [section, i, "reference", "options"], block["reference"]["options"]
+    for i, race in enumerate(config["races"]):
+        yield ["races", i, "reference", "options"], race["reference"]["options"]
+        for j, given in enumerate(race["variants"]):
+            yield ["races", i, "variants", j, "options"], given["options"]
 
 
 def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str]]]:
@@ -286,6 +317,10 @@ def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str
                     yield [section, i, "devices"], device, devices
             if "reference" in block and block["reference"]["device"] not in devices:
                 yield [section, i, "reference", "device"], block["reference"]["device"], devices
+    for i, race in enumerate(config["races"]):
+        for key, names in (("model", models), ("device", devices)):
+            if race[key] not in names:
+                yield ["races", i, key], race[key], names
 
 
 def _explain(error: ValidationError, files: Sequence[Path]) -> str:

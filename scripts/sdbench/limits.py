@@ -21,13 +21,18 @@ def flop_per_image(record: Mapping[str, Any], operations: Mapping[str, int]) -> 
         operations: of one evaluation of each network for one picture: `text_encoder_flop`,
             `unet_flop`, `vae_decoder_flop`.
     """
-    # Guidance evaluates the text encoder and each time the UNet for the empty prompt as well.
-    prompts = 2 if record["case"]["generation"]["guidance"] > 1 else 1
+    prompts = _prompts(record)
     evaluations: int = record["phases"][0]["unet_evaluations"]
     return (
         prompts * (operations["text_encoder_flop"] + evaluations * operations["unet_flop"])
         + operations["vae_decoder_flop"]
     )
+
+
+def _prompts(record: Mapping[str, Any]) -> int:
+    """Return how often text encoder and UNet are evaluated: with guidance for the empty prompt as
+    well."""
+    return 2 if record["case"]["generation"]["guidance"] > 1 else 1
 
 
 def computed_in(record: Mapping[str, Any]) -> str:
@@ -81,9 +86,32 @@ def limit_columns(
     if images_per_s is None:
         return {}
     per_image = flop_per_image(record, operations) / 1e12
-    achieved = {"tflop_per_image": per_image, "tflops": per_image * images_per_s}
+    return {"tflop_per_image": per_image} | _shares(record, per_image * images_per_s, measured)
+
+
+def race_limit_columns(
+    record: Mapping[str, Any],
+    evaluation_s: float,
+    operations: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return `tflop`, of one evaluation of the denoiser, and the rest as `limit_columns` does.
+
+    Args:
+        record: of a race that was run.
+        evaluation_s: seconds of one evaluation.
+        operations: what `count_operations` wrote for its model and size.
+        measured: what `measure_ceilings` wrote for its device.
+    """
+    pictures = record["case"]["batch_size"] * _prompts(record)
+    tflop = pictures * operations["unet_flop"] / 1e12
+    return {"tflop": tflop} | _shares(record, tflop / evaluation_s, measured)
+
+
+def _shares(
+    record: Mapping[str, Any], tflops: float, measured: Mapping[str, Any]
+) -> dict[str, float]:
     ceiling = ceiling_tflops(record, measured)
     if ceiling is None:
-        return achieved
-    share = achieved["tflops"] / ceiling
-    return achieved | {"ceiling_tflops": ceiling, "ceiling_share": share}
+        return {"tflops": tflops}
+    return {"tflops": tflops, "ceiling_tflops": ceiling, "ceiling_share": tflops / ceiling}

@@ -80,7 +80,59 @@ def run_apart(work: Callable[..., None], *args: Any, limit_s: float | None = Non
     return sent
 
 
-def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
+class Partner:
+    """A process that stays, does what it is asked, and else waits: blocked, and not in a loop.
+
+    It calls `make(*args)` first, and what that returns for every question. Leaving the context ends
+    it; what `run_apart` says of forks holds.
+    """
+
+    def __init__(
+        self, make: Callable[..., Callable[..., Any]], *args: Any, limit_s: float | None = None
+    ) -> None:
+        """Start it; `limit_s` is how many seconds an answer may take, None for any number."""
+        context: Any = multiprocessing.get_context(START)
+        self._limit_s = limit_s
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_answer, args=(make, theirs, args))
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> "Partner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # It has nothing to bring to an end, and may be in the middle of minutes of work.
+        _kill_group(self._process.pid)
+        self._process.join()
+        self._connection.close()
+
+    def ask(self, *question: Any) -> Any:
+        """Return the process's answer; question and answer are anything that can be pickled.
+
+        Raises:
+            Ended: if the process crashed or raised.
+            TimedOut: an `Ended`, if it took too long.
+        """
+        try:
+            self._connection.send(question)
+            if self._connection.poll(self._limit_s):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            how = _exit_name(self._process.exitcode)
+            raise Ended(f"the process ended with {how}", []) from None
+        raise TimedOut(f"the process did nothing for {self._limit_s:g} s and was killed", [])
+
+
+def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
+    answer = make(*args)
+    while True:
+        connection.send(answer(*connection.recv()))
+
+
+def _end_with_parent() -> None:
     # A group of its own, so that it can be killed with all that it starts.
     os.setpgid(0, 0)
     # man 2 prctl: if the parent is killed outright, so is this process.
@@ -89,6 +141,10 @@ def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) 
     parent = multiprocessing.parent_process()
     if parent is not None and os.getppid() != parent.pid:
         os._exit(1)  # it was killed before that was asked for
+
+
+def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
     try:
         with storage_named("a file of a measuring process"):
             work(sender.send, *args)

@@ -1,13 +1,13 @@
-"""The record: everything that is known of one measured case, as JSON."""
+"""The record: everything that is known of one measured case, or of one race, as JSON."""
 
 import functools
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, digest
+from sdbench.cases import Case, Pair, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, sealed, sha256, write_json, write_whole
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SCHEMA_VERSION = 3
+RACE_VERSION = 1
 INDEX = "index.json"
 REFERENCE = "reference.json"
 """The fixed work that was timed before and after the records of a folder were measured."""
@@ -27,9 +28,9 @@ Record = dict[str, Any]
 
 
 @functools.cache
-def record_validator() -> Draft202012Validator:
-    """Return the validator of records; its schema stands in record.schema.yaml beside this file."""
-    text = Path(__file__).with_name("record.schema.yaml").read_text(encoding="utf-8")
+def record_validator(name: str = "record") -> Draft202012Validator:
+    """Return the validator of records; its schema stands in <name>.schema.yaml beside this file."""
+    text = Path(__file__).with_name(f"{name}.schema.yaml").read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
 
 
@@ -42,8 +43,19 @@ def fingerprint(case: Case, measuring: Mapping[str, Any], decided_by: Mapping[st
             decides no number.
         decided_by: digests of all else that decides the numbers: model, code, environment file.
     """
-    decisive = {key: value for key, value in measuring.items() if key != "case_time_limit_s"}
-    return digest([SCHEMA_VERSION, case.as_dict(), decisive, dict(decided_by)])
+    return digest([SCHEMA_VERSION, case.as_dict(), _decisive(measuring), dict(decided_by)])
+
+
+def _decisive(measuring: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in measuring.items() if key != "case_time_limit_s"}
+
+
+def race_fingerprint(
+    pair: Pair, measuring: Mapping[str, Any], decided_by: Mapping[str, str]
+) -> str:
+    """Return what the record of a race must carry to be taken for `pair` again, as `fingerprint`
+    does for a case."""
+    return digest([RACE_VERSION, pair.as_dict(), _decisive(measuring), dict(decided_by)])
 
 
 def record_path(folder: Path, case: Case) -> Path:
@@ -53,6 +65,13 @@ def record_path(folder: Path, case: Case) -> Path:
     to the old setting finds it again.
     """
     return folder / case.variant.key / f"batch-{case.batch_size}-{case.id[:8]}.json"
+
+
+def race_path(folder: Path, pair: Pair) -> Path:
+    """Return where the record of a race lies below the folder of its model, device and backend."""
+    case = pair.case
+    name = f"{case.generation['width']}px-batch-{case.batch_size}-{digest(pair.as_dict())[:8]}.json"
+    return folder / case.variant.key / name
 
 
 def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
@@ -70,10 +89,11 @@ def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[
 
 def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
     """Tell whether a record has no picture, or the one that was drawn for it."""
-    if record["picture"] is None:
+    drawn = record.get("picture")  # a race has none
+    if drawn is None:
         return True
-    picture = path.with_name(record["picture"]["file"])
-    return picture.is_file() and sha256(picture) == record["picture"]["sha256"]
+    picture = path.with_name(drawn["file"])
+    return picture.is_file() and sha256(picture) == drawn["sha256"]
 
 
 def write_record(folder: Path, case: Case, record: Record) -> None:
@@ -82,8 +102,17 @@ def write_record(folder: Path, case: Case, record: Record) -> None:
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    record_validator().validate(sealed(record))
-    write_json(record_path(folder, case), record)
+    _write(record_path(folder, case), record, record_validator())
+
+
+def write_race(folder: Path, pair: Pair, record: Record) -> None:
+    """Write the record of a race, as `write_record` does that of a case."""
+    _write(race_path(folder, pair), record, record_validator("race"))
+
+
+def _write(path: Path, record: Record, validator: Draft202012Validator) -> None:
+    validator.validate(sealed(record))
+    write_json(path, record)
 
 
 def read_record(path: Path) -> Record:
@@ -92,16 +121,23 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: if the file is damaged or of another version; it names the file.
     """
+    return _read(path, SCHEMA_VERSION, record_validator())
+
+
+def read_race(path: Path) -> Record:
+    """Read the record of a race, as `read_record` does that of a case."""
+    return _read(path, RACE_VERSION, record_validator("race"))
+
+
+def _read(path: Path, allowed: int, validator: Draft202012Validator) -> Record:
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: record of version {version}, allowed is {SCHEMA_VERSION}: {_REMEDY}"
-        )
-    fault = best_match(record_validator().iter_errors(record))
+    if version != allowed:
+        raise UserError(f"{path}: record of version {version}, allowed is {allowed}: {_REMEDY}")
+    fault = best_match(validator.iter_errors(record))
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
         raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
@@ -113,7 +149,11 @@ def read_record(path: Path) -> Record:
 _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
 
 
-def keeps(path: Path, wanted: str) -> bool:
+Read = Callable[[Path], Record]
+"""`read_record`, or `read_race`."""
+
+
+def keeps(path: Path, wanted: str, read: Read = read_record) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
     A damaged record cannot, nor one without its picture, nor one with status `error` or
@@ -121,7 +161,7 @@ def keeps(path: Path, wanted: str) -> bool:
     used the GPU too.
     """
     try:
-        record = read_record(path)
+        record = read(path)
     except UserError:
         return False
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
@@ -133,18 +173,22 @@ def keeps(path: Path, wanted: str) -> bool:
 def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:
     """Write which records of `folder` belong to the matrix, with their checksums, and what the
     searches for the largest batch found."""
-    paths = [record_path(folder, case) for case in cases]
-    write_json(
-        folder / INDEX,
-        {
-            "schema_version": SCHEMA_VERSION,
-            "largest": searches,
-            "records": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
-        },
-    )
+    records = _checksums(folder, (record_path(folder, case) for case in cases))
+    index = {"schema_version": SCHEMA_VERSION, "largest": searches, "records": records}
+    write_json(folder / INDEX, index)
 
 
-def read_indexed(index: Path) -> list[tuple[Path, Record]]:
+def write_race_index(folder: Path, pairs: Iterable[Pair]) -> None:
+    """Write which records of `folder` belong to the races of the config, with their checksums."""
+    records = _checksums(folder, (race_path(folder, pair) for pair in pairs))
+    write_json(folder / INDEX, {"schema_version": RACE_VERSION, "records": records})
+
+
+def _checksums(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Record]]:
     """Read the records that an index names, in its order, each with its path.
 
     Raises:
@@ -155,7 +199,7 @@ def read_indexed(index: Path) -> list[tuple[Path, Record]]:
         path = index.parent / name
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")
-        record = read_record(path)
+        record = read(path)
         if sha256(path) != checksum:
             raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
         records.append((path, record))

@@ -180,11 +180,11 @@ def test_the_tensorrt_provider_comes_before_the_cuda_one(
 def test_a_call_waits_for_its_inputs_and_its_outputs(model: Path, gpu: type[Session]) -> None:
     engine, _ = loaded(model, "fp32", "none")
     unet = engine.pipeline.unet
-    unet.device = torch.device("cpu")  # there is no other memory here
+    unet.device = unet.graph.device = torch.device("cpu")  # there is no other memory here
     states = torch.zeros(2, 77, 32)
     (output,) = unet(torch.zeros(2, 4, 8, 8), torch.tensor(501), states)
     assert output.shape == (2, 4, 8, 8)
-    (binding,) = unet.session.bindings
+    (binding,) = unet.graph.session.bindings
     names = [entry if isinstance(entry, str) else entry[0] for entry in binding.done]
     assert names[:4] == ["sample", "timestep", "encoder_hidden_states", "the output"]
     assert names[4:] == ["inputs are ready", "run", "outputs are ready"]

@@ -97,7 +97,7 @@ def draw(engine: Engine) -> Any:
 
 
 def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
-    run_sweep(list(cases), Sweep(folder, model, None, "seeded", MEASURING, {"model": "0" * 64}), {})
+    run_sweep(list(cases), Sweep(folder, model, {}, "seeded", MEASURING, {"model": "0" * 64}), {})
     return [record for _, record in read_indexed(folder / "index.json")]
 
 
@@ -355,7 +355,7 @@ def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", in_seconds)
     cases = [make_case("compile", batch_size=n) for n in (1, 2)]
-    job = Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    job = Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
     run_sweep(cases, job, {cases[0].variant: 3})
     records = [record for _, record in read_indexed(tmp_path / "index.json")]
     assert [(r["case"]["batch_size"], r["status"]) for r in records] == [

@@ -77,7 +77,7 @@ def make_case(
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    return Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
 
 
 def indexed(job: Sweep) -> list[Record]:

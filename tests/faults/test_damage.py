@@ -15,7 +15,7 @@ from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
 from sdbench.archive import read_pictures, save_pictures
-from sdbench.backends import exported_beside
+from sdbench.measurement import exported_beside
 from sdbench.errors import UserError
 from sdbench.files import read_json, sha256_of_all, write_json
 from sdbench.models.manifest import check_model, describe
@@ -197,7 +197,7 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
     def read() -> None:
         collect_exports([record], tmp_path / "exports.csv")
         try:
-            exported_beside([record])
+            exported_beside(record)
         except UserError as error:
             assert "delete" in str(error) and str(record) in str(error)
             raise UserError(f"model.onnx: {error}") from None

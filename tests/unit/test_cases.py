@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from sdbench.capabilities import BACKENDS
 from sdbench.cases import (
     SWITCHES,
     Absent,
@@ -24,6 +25,7 @@ from sdbench.cases import (
     why_absent,
 )
 from sdbench.config import Config
+from sdbench.kinds import KINDS
 
 GENERATION = {
     "prompt": "a red circle",
@@ -159,20 +161,20 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),
         ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
-        ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "autocast", "cpu", "switch of pytorch, not of onnxruntime"),
         ("onnxruntime", "fp32", "tensorrt", "cuda", None),
         ("onnxruntime", "tf32", "tensorrt", "cuda", None),
         ("onnxruntime", "fp16", "tensorrt", "cuda", "exported in fp32"),
-        ("onnxruntime", "fp32", "tensorrt", "cpu", "kind cpu with tensorrt"),
+        ("onnxruntime", "fp32", "tensorrt", "cpu", "TensorRT runs on CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "mps", "kind mps"),
         ("onnxruntime", "fp32", "none", "xpu", "kind xpu"),
-        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of PyTorch"),
-        ("pytorch", "fp32", "tensorrt", "cuda", "provider of onnxruntime"),
+        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of pytorch"),
+        ("pytorch", "fp32", "tensorrt", "cuda", "switch of onnxruntime, not of pytorch"),
         ("pytorch", "tf32", "none", "mps", "TF32"),
         ("pytorch", "tf32", "none", "xpu", "TF32"),
         ("pytorch", "bf16", "autocast", "mps", None),
         ("pytorch", "fp16", "channels-last", "xpu", None),
-        ("onnxruntime", "fp32", "compile", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "compile", "cpu", "switch of pytorch"),
     ],
 )
 def test_absence_has_its_reason(
@@ -180,6 +182,20 @@ def test_absence_has_its_reason(
 ) -> None:
     found = why_absent(Variant("m", "d", backend, precision, options), kind)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_the_schema_and_the_switches_are_what_the_backends_have(schema: dict[str, Any]) -> None:
+    assert schema["$defs"]["backend"]["enum"] == list(BACKENDS)
+    assert {switch for backend in BACKENDS.values() for switch in backend.switches} == set(SWITCHES)
+    precisions = schema["$defs"]["precision"]["enum"]
+    assert {p for backend in BACKENDS.values() for p in backend.precisions} == set(precisions)
+    assert {kind for backend in BACKENDS.values() for kind in backend.kinds} == set(KINDS)
+
+
+def test_a_backend_says_why_it_lacks_what_others_have() -> None:
+    for backend in BACKENDS.values():
+        assert set(backend.kinds) == set(KINDS) or backend.no_kind
+        assert len(backend.precisions) == 4 or backend.no_precision
 
 
 def test_the_schema_knows_every_switch(schema: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from tests.unit.records_factory import (
     make_failure,
     make_record,
 )
+from tests.unit.tables_factory import failed_race
 
 EXPORT = {
     "network": "unet",
@@ -52,6 +53,7 @@ class Results:
         self.export = dict(EXPORT)
         self.largest: list[dict[str, object]] = []
         self.ceilings = make_ceilings({"fp32": 100.0})
+        self.races: list[dict[str, object]] = []
         self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
     def check(self) -> str:
@@ -91,6 +93,7 @@ class Results:
             largest=write("largest", self.largest),
             ceilings=write("ceilings", ceiling_rows(self.ceilings)),
             noise=write("noise", []),
+            races=write("races", self.races),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
             pictures=[pictures],
@@ -166,3 +169,10 @@ def test_a_ceiling_that_could_not_be_measured_is_named(results: Results) -> None
 def test_a_precision_that_a_device_lacks_is_no_fault(results: Results) -> None:
     assert [row["status"] for row in results.ceilings["ceilings"]].count("unsupported") == 2
     assert "2 cases: 2 ok" in results.check()
+
+
+def test_a_race_that_failed_is_named_with_its_reason(results: Results) -> None:
+    results.races = [failed_race("error", options="compile"), failed_race("unsupported")]
+    message = refused(results)
+    assert "failed: the race at 256 px of sd-v1 cpu pytorch fp32 compile 1: because of" in message
+    assert message.count("the race at") == 1

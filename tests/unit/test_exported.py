@@ -1,6 +1,7 @@
 """Results leave as a table and come back beside those of another machine."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from collect_published import collect_published
 from export_results import export_results
 from sdbench.errors import UserError
 from sdbench.figures.results import Result, published
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT, read_table
+from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, RACES, THROUGHPUT, read_table
 from tests.unit.tables_factory import (
     KINDS,
     RESOURCES,
@@ -22,7 +23,9 @@ from tests.unit.tables_factory import (
 )
 
 
-def export(folder: Path, campaign: str = "lab-2026-11") -> Path:
+def export(
+    folder: Path, campaign: str = "lab-2026-11", races: list[dict[str, Any]] | None = None
+) -> Path:
     """Export a CPU's case, a GPU's, one out of memory and one that broke."""
     failed = [failed_row(SD_V1, "oom", batch_size=64), failed_row(SHAPES, "error", batch_size=2)]
     latency = [latency_row(SHAPES, 0.5, contended=True), latency_row(SD_V1, 2.0, ssim=0.7)]
@@ -36,9 +39,11 @@ def export(folder: Path, campaign: str = "lab-2026-11") -> Path:
         write_rows([*latency, *failed], folder / "latency.csv", LATENCY),
         write_rows([*memory, *failed], folder / "memory.csv", MEMORY),
         write_rows([*throughput, *failed], folder / "throughput.csv", THROUGHPUT),
+        write_rows(races or [], folder / "races.csv", RACES),
         campaign,
         KINDS,
         table,
+        folder / f"{campaign}-races.csv",
     )
     return table
 

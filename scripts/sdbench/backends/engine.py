@@ -42,6 +42,11 @@ SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "train
 Images = NDArray[np.float32]
 """Pictures of shape (batch, height, width, 3), values from 0 to 1."""
 
+DenoiserInputs = Mapping[str, NDArray[Any]]
+"""What the denoiser is evaluated at: `sample`, latents of shape (batch, channels, height, width);
+`timestep`, one number; `states`, of the text, shape (batch, tokens, width). With guidance the batch
+holds each picture twice, for the empty prompt and for its own."""
+
 Pictures = NDArray[np.uint8]
 """Pictures of 8 bits, shape (batch, height, width, 3)."""
 
@@ -212,6 +217,52 @@ class Engine:
                 callback_on_step_end=callback if on_step_end else None,
             ).images
         return images
+
+    def denoiser_inputs(self, generation: Mapping[str, Any], batch_size: int) -> DenoiserInputs:
+        """Return what the denoiser is given in the first step of a call, floats in fp32."""
+        pipeline, guided = self.pipeline, generation["guidance"] > 1
+        pipeline.scheduler.set_timesteps(generation["steps"], device=self.device)
+        timestep = pipeline.scheduler.timesteps[0]
+        latents = self.latents(generation, batch_size) * pipeline.scheduler.init_noise_sigma
+        with self._context():
+            prompts = [generation["prompt"]] * batch_size
+            own, empty = pipeline.encode_prompt(prompts, self.device, 1, guided)
+        states = torch.cat([empty, own]) if guided else own
+        sample = torch.cat([latents] * (2 if guided else 1))
+        sample = pipeline.scheduler.scale_model_input(sample, timestep)
+        return {
+            "sample": sample.float().cpu().numpy(),
+            "timestep": timestep.cpu().numpy(),
+            "states": states.float().cpu().numpy(),
+        }
+
+    def denoiser(self, inputs: DenoiserInputs) -> Callable[[], torch.Tensor]:
+        """Put inputs on the device, floats in the engine's precision.
+
+        Returns:
+            A call that evaluates the denoiser at them, as the pipeline does in a step, and returns
+            its output, of the shape of `sample`.
+        """
+        sample, states = (
+            torch.from_numpy(inputs[name]).to(self.device, self.dtype)
+            for name in ("sample", "states")
+        )
+        timestep = torch.tensor(inputs["timestep"], device=self.device)
+
+        def evaluate() -> torch.Tensor:
+            with self._context():
+                output: torch.Tensor = self.pipeline.unet(
+                    sample,
+                    timestep,
+                    encoder_hidden_states=states,
+                    timestep_cond=None,
+                    cross_attention_kwargs=None,
+                    added_cond_kwargs=None,
+                    return_dict=False,
+                )[0]
+            return output
+
+        return evaluate
 
     def decode(self, latents: torch.Tensor) -> Images:
         """Turn latents of shape (batch, channels, height, width) into pictures, as `draw` does."""

@@ -152,8 +152,8 @@ def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     return tuple(tensor.clone() for tensor in output)
 
 
-def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`. `onnx_folder` is not read."""
+def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
+    """Load a variant; see `sdbench.backends.load`. `graphs_folder` is not read."""
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:

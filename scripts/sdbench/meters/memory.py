@@ -41,12 +41,17 @@ def measure_memory(
         On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
         memory), and what the driver says that this process holds, which sees every engine.
     """
-    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
     platform = platform_of(device)
     platform.reset_memory(device)
     call()
     platform.synchronize(device)
-    counters |= platform.memory(device)
+    return read_memory(device, loaded_bytes)
+
+
+def read_memory(device: torch.device, loaded_bytes: int | None) -> dict[str, int | None]:
+    """Read the counters; peaks are those since the platform's `reset_memory`. Nothing is run."""
+    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
+    counters |= platform_of(device).memory(device)
     peak = counters["resident_peak_bytes"]
     if peak is not None and loaded_bytes is not None:
         counters["loaded_bytes"] = loaded_bytes

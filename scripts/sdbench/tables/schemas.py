@@ -243,6 +243,56 @@ end; `drift`, the difference of the two as a share of the first; `spread`, the i
 of all as a share of their median; `noise`, the larger of both. Rows that differ by less cannot be
 told apart."""
 
+RACES = _table(
+    {
+        "campaign": _text(nullable=True),
+        **VARIANT,
+        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
+        "threads": _count(1),
+        "backend_version": _text(nullable=True),
+        "reference_backend": _text(),
+        "reference_precision": _text(),
+        "reference_options": _text(),
+        "batch_size": _count(1),
+        "width": _count(8),
+        "height": _count(8),
+        "guidance": _number(),
+        **STATUS,
+        "rounds": _count(1),
+        "evaluation_s": _number(),
+        "reference_evaluation_s": _number(),
+        "ratio": _number(),
+        "ratio_ci_low": _number(),
+        "ratio_ci_high": _number(),
+        "ratio_min": _number(),
+        "ratio_max": _number(),
+        "load_s": _number(),
+        "compile_s": _number(),
+        "compile_cached": FLAG,
+        "memory_bytes": _number(),
+        "reference_memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+        "divergence": _number(),
+        "tflop": _number(),
+        "tflops": _number(),
+        "ceiling_tflops": _number(),
+        "ceiling_share": _number(),
+        "waiting_cores": _number(),
+        "contended": FLAG,
+    },
+    ["campaign", "model", "device", "backend", "precision", "options", "batch_size", "width",
+     "height"],
+)  # fmt: skip
+"""The denoiser alone, in turns with the reference's and from identical inputs. `evaluation_s`,
+`reference_evaluation_s`: medians of `rounds` evaluations each; `ratio`: the first by the second,
+with its 95 % bootstrap interval over the rounds, and the least and most of the rounds' own ratios.
+`memory_bytes`: the peak of the process by the counter of its kind of device; `divergence`: the
+largest difference of the two outputs, as a share of the largest value: of numbers, not of pictures.
+`tflop`: 10^12 floating-point operations of an evaluation; the next three as in LATENCY.
+`waiting_cores`: processors that the one which waited kept busy, on average; `contended`: whether
+those were too many, or something else used the device just before. `campaign` is empty for what was
+measured here."""
+
 EXPORTS = _table(
     {
         "model": _text(),

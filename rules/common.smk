@@ -117,6 +117,7 @@ onstart:
 onerror:
     atexit.register(show_failures, [Path(file) for file in log])
 
+
 # Races of other machines: whatever lies there is shown.
 RACES_DROPPED_IN = sorted(
     resource(f"races/{file.name}")

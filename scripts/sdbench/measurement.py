@@ -20,7 +20,6 @@ from sdbench.backends.engine import (
 )
 from sdbench.cases import Case, digest
 from sdbench.devices import describe_device, describe_engine, look_around
-from sdbench.errors import UnsupportedError, one_line
 from sdbench.errors import UnsupportedError, UserError, one_line
 from sdbench.files import StorageError, read_json, sha256, sha256_of_all
 from sdbench.machine import describe_machine, identify_machine

@@ -84,6 +84,7 @@ ENGINE_CODE = [
     "machine.py",
     "nvml.py",
     "platforms.py",
+    "models/weights.py",
     "backends/__init__.py",
     "backends/engine.py",
 ]

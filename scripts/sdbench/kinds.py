@@ -23,7 +23,8 @@ class Kind:
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
     own beside the processor's. `gpus`: the models of the GPUs of this kind that the system
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
-    there is no TF32; None where there is. `providers`: how ONNX Runtime runs on it: option of the
+    there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
+    than the device's; None where they can. `providers`: how ONNX Runtime runs on it: option of the
     case, or `none`, to the execution provider. `memory_counter`: the counter that tells rows apart
     best, a column of the table `memory` and what figures call it.
     """
@@ -33,6 +34,7 @@ class Kind:
     no_tf32: str | None
     providers: Mapping[str, str]
     memory_counter: tuple[str, str]
+    no_offload: str | None = None
     is_gpu: bool = True
 
 
@@ -84,6 +86,7 @@ KINDS = {
         no_tf32="TF32 is a mode of CUDA tensor cores; a CPU has none",
         providers={"none": "CPUExecutionProvider"},
         memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
+        no_offload="a CPU has no memory but the machine's",
         is_gpu=False,
     ),
     "cuda": Kind(
@@ -99,6 +102,7 @@ KINDS = {
         no_tf32="TF32 is a mode of CUDA tensor cores; Apple's GPUs have none",
         providers={},
         memory_counter=("reserved_after_run_bytes", "torch reserved after run"),
+        no_offload="Apple's GPUs share the machine's",
     ),
     "xpu": Kind(
         label="Intel GPU",

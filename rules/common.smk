@@ -125,6 +125,7 @@ FIGURES = [
     "speed_quality.png",
     "cost.png",
     "limit.png",
+    "fits.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench.kinds import KINDS
@@ -96,6 +96,16 @@ class Variant:
         if self.backend == "onnxruntime":
             return "fused"
         return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Model, device and backend: what a job measures together."""
+        return self.model, self.device, self.backend
+
+    @property
+    def without_options(self) -> "Variant":
+        """The same way to run the model with no switch in force."""
+        return replace(self, options=NONE)
 
     def as_dict(self) -> dict[str, str]:
         """Return the variant as built-in types, some ten times as fast as `dataclasses.asdict`."""

@@ -32,7 +32,7 @@ from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import BUILDERS, build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
-from sdbench.models.weights import weight_bytes
+from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
@@ -175,6 +175,10 @@ def test_the_bytes_of_weights_are_known_from_their_shapes(
     engine = backends.load(make_case(options, precision), model, None)
     components = describe_components(model, model_files(model))
     assert held_bytes(engine) == weight_bytes(components, precision, parse_options(options))
+
+
+def test_a_number_takes_the_bytes_that_torch_gives_it() -> None:
+    assert {name: dtype.itemsize for name, dtype in WEIGHTS.items()} == ITEM_BYTES
 
 
 def test_nf4_takes_four_bits_and_its_scales_an_eighth_of_one() -> None:

@@ -14,7 +14,7 @@ Components = Mapping[str, Mapping[str, Any]]
 """What `manifest.describe_components` returns, by name of the component."""
 
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
-"""Bytes of a number in each precision. TF32 is a mode of the matrix product; it is stored as fp32."""
+"""Bytes of a number in each precision. TF32 is a mode of the product: it is stored as fp32."""
 
 NF4_BLOCK = 64
 """Weights that share a scale in NF4 (Dettmers et al. 2023, QLoRA)."""
@@ -80,14 +80,15 @@ def weight_bytes(
 def device_bytes(components: Components, precision: str, switches: Collection[str]) -> int:
     """Return the bytes of weights that must be on the device at one time.
 
-    All of them; with `model-offload` those of the largest component, with `group-offload` the
-    largest tensor. What is computed with them comes on top.
+    All of them; with `model-offload` those of the largest component; with `group-offload` twice the
+    largest tensor, since the next one is on its way while one computes. What is computed with them
+    comes on top.
     """
     sizes = weight_bytes(components, precision, switches)
     if MODEL_OFFLOAD in switches:
         return max(sizes.values())
     if GROUP_OFFLOAD in switches:
-        return ITEM_BYTES[precision] * max(c["largest"] for c in components.values())
+        return 2 * ITEM_BYTES[precision] * max(int(c["largest"]) for c in components.values())
     return sum(sizes.values())
 
 

@@ -140,6 +140,7 @@ FIGURES = [
     "limit.png",
     *(["ladder.png"] if RACES or RACES_DROPPED_IN else []),
     "threads.png",
+    "fits.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

@@ -426,6 +426,31 @@ rule plot_threads:
         "../scripts/plot_threads.py"
 
 
+rule plot_fits:
+    "Draw what fits in how much memory: the largest batch of each way to run a model."
+    input:
+        fits="<results>/tables/fits.csv",
+        caption=caption("fits"),
+    output:
+        png=report(
+            "<results>/figures/fits.png",
+            category="Memory",
+            caption="../report/fits.rst",
+            labels={"shows": "largest batch", "by": "model and size of memory"},
+        ),
+        svg="<results>/figures/fits.svg",
+        csv="<results>/figures/fits.csv",
+    log:
+        "<logs>/plot_fits.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*FRAME_CODE, *FITS_CODE),
+    script:
+        "../scripts/plot_fits.py"
+
+
 rule plot_quality_steps:
     "Draw strips of pictures over steps: reference, others and differences."
     input:

@@ -122,6 +122,7 @@ ENGINE_CODE = [
     "nvml.py",
     "ort.py",
     "platforms.py",
+    "models/weights.py",
     "backends/__init__.py",
     "backends/engine.py",
     "backends/exported.py",

@@ -19,6 +19,14 @@ TABLES = [
     "exports",
     "quality",
 ]
+FITS_CODE = [
+    "capabilities.py",
+    "cases.py",
+    "kinds.py",
+    "fits.py",
+    "meters/largest_batch.py",
+    "models/weights.py",
+]
 TABLE_CODE = [
     "capabilities.py",
     "cases.py",
@@ -262,7 +270,11 @@ rule check_results:
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
-        answers=["<results>/findings.md", "<results>/tables/choices.csv"],
+        answers=[
+            "<results>/findings.md",
+            "<results>/tables/choices.csv",
+            "<results>/tables/fits.csv",
+        ],
         page="<results>/report.html",
     output:
         "<results>/checks.txt",

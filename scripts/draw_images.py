@@ -51,7 +51,7 @@ def draw_images(
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
-            refuse_misfit(drawn, model_folder)
+            refuse_misfit(drawn, model_folder, granted_bytes)
             engine = backends.load(drawn, model_folder, graphs_folder)
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)

@@ -19,8 +19,12 @@ AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
 FUSED_QKV = "fused-qkv"
-QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8"}
-"""Switches that keep the weights of linear layers in eight bits, and the format of those."""
+VAE_TILING = "vae-tiling"
+QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8", "nf4-weights": "nf4"}
+"""Switches that keep the weights of linear layers in eight or four bits, and their format."""
+MODEL_OFFLOAD, GROUP_OFFLOAD = "model-offload", "group-offload"
+OFFLOADS = (MODEL_OFFLOAD, GROUP_OFFLOAD)
+"""Switches that keep weights in the machine's memory until the GPU computes with them."""
 COMPILE = "compile"
 TENSORRT = "tensorrt"
 """Switch of ONNX Runtime: its TensorRT provider in place of its CUDA one."""
@@ -29,8 +33,10 @@ SWITCHES = (
     *ATTENTION,
     FUSED_QKV,
     "vae-slicing",
+    VAE_TILING,
     "channels-last",
     *QUANTIZED,
+    *OFFLOADS,
     COMPILE,
     TENSORRT,
 )
@@ -38,6 +44,14 @@ SWITCHES = (
 EXCLUSIVE = (
     ((*ATTENTION, FUSED_QKV), "each has an attention of its own, which in fused-qkv is SDPA"),
     (tuple(QUANTIZED), "a weight has one format"),
+    (
+        (*OFFLOADS, COMPILE),
+        "weights that are moved have no fixed place, which CUDA graphs and a second mover need",
+    ),
+    (
+        (*QUANTIZED, *OFFLOADS),
+        "torchao's tensors cannot be moved in PyTorch's inference mode, which pictures need",
+    ),
 )
 """Switches of which one at most can be in force, and why."""
 ON_CUDA = {
@@ -94,6 +108,16 @@ class Variant:
     def graphs(self) -> str | None:
         """The folder of the results with the exported networks that it reads; None without."""
         return BACKENDS[self.backend].graphs
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Model, device and backend: what a job measures together."""
+        return self.model, self.device, self.backend
+
+    @property
+    def without_options(self) -> "Variant":
+        """The same way to run the model with no switch in force."""
+        return replace(self, options=NONE)
 
     def as_dict(self) -> dict[str, str]:
         """Return the variant as built-in types, some ten times as fast as `dataclasses.asdict`."""
@@ -209,6 +233,9 @@ def why_absent(variant: Variant, kind: str) -> str | None:
             return f"{switch} is a switch of {' and '.join(others)}, not of {variant.backend}"
         if switch in ON_CUDA and kind != "cuda":
             return ON_CUDA[switch]
+    offload = next((switch for switch in variant.switches if switch in OFFLOADS), None)
+    if offload and KINDS[kind].no_offload:
+        return f"{offload} keeps weights in another memory, and {KINDS[kind].no_offload}"
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
     return None

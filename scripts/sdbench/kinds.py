@@ -23,14 +23,16 @@ class Kind:
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
     own beside the processor's. `gpus`: the models of the GPUs of this kind that the system
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
-    there is no TF32; None where there is. `memory_counter`: the counter that tells rows apart best,
-    a column of the table `memory` and what figures call it.
+    there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
+    than the device's; None where they can. `memory_counter`: the counter that tells rows apart
+    best, a column of the table `memory` and what figures call it.
     """
 
     label: str
     gpus: Callable[[], list[str] | None]
     no_tf32: str | None
     memory_counter: tuple[str, str]
+    no_offload: str | None = None
     is_gpu: bool = True
 
 
@@ -81,6 +83,7 @@ KINDS = {
         gpus=lambda: [],
         no_tf32="TF32 is a mode of CUDA tensor cores; a CPU has none",
         memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
+        no_offload="a CPU has no memory but the machine's",
         is_gpu=False,
     ),
     "cuda": Kind(
@@ -94,6 +97,7 @@ KINDS = {
         gpus=apple_gpus,
         no_tf32="TF32 is a mode of CUDA tensor cores; Apple's GPUs have none",
         memory_counter=("reserved_after_run_bytes", "torch reserved after run"),
+        no_offload="Apple's GPUs share the machine's",
     ),
     "xpu": Kind(
         label="Intel GPU",

@@ -11,7 +11,6 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import (
-    WEIGHTS,
     Engine,
     Images,
     check_images,
@@ -32,12 +31,14 @@ from sdbench.meters.memory import (
     measure_memory,
     memory_limit,
     refuse_above,
+    refuse_offload,
     refuse_too_large,
 )
 from sdbench.meters.phases import time_phases
 from sdbench.meters.resident import resident_bytes, trim_heap
 from sdbench.meters.throughput import measure_throughput
-from sdbench.models.manifest import check_model, count_weights
+from sdbench.models.manifest import check_model, describe_components, model_files
+from sdbench.models.weights import device_bytes, host_bytes, weight_bytes
 from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
@@ -200,7 +201,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            refuse_misfit(cases[0], sweep.model_folder)
+            refuse_misfit(cases[0], sweep.model_folder, sweep.granted_bytes)
             loaded = load(cases[0], sweep)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
@@ -230,15 +231,27 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 raise UnfitError
 
 
-def refuse_misfit(case: Case, model_folder: Path) -> None:
-    """Refuse a model whose weights cannot fit on the device of `case`; only their sizes are read.
+def refuse_misfit(case: Case, model_folder: Path, granted_bytes: int | None = None) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them; only their shapes are read.
+
+    Args:
+        case: its precision and options say how large they are, and which are on the device.
+        model_folder: the model in the diffusers layout.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
     Raises:
-        TooSmallError: if the device has less memory in all.
-        ContentionError: if it has enough, of which others hold too much.
+        TooSmallError: if the device, or the machine where weights wait in it, has less memory.
+        ContentionError: if the device has enough, of which others hold too much.
     """
-    number = WEIGHTS[case.variant.precision].itemsize
-    refuse_too_large(count_weights(model_folder) * number, torch_device(case))
+    components = describe_components(model_folder, model_files(model_folder))
+    how = (components, case.variant.precision, case.variant.switches)
+    refuse_offload(host_bytes(*how), granted_bytes)
+    refuse_too_large(
+        sum(weight_bytes(*how).values()),
+        device_bytes(*how),
+        torch_device(case),
+        budget_bytes(case.device, granted_bytes),
+    )
 
 
 @dataclass

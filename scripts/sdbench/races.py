@@ -203,7 +203,7 @@ class Racer:
         """Load the variant; return its environment, and `load_s`."""
         device = torch_device(self.case)
         environment = describe_machine(self.case.device) | describe_device(device)
-        refuse_misfit(self.case, self.sweep.model_folder)
+        refuse_misfit(self.case, self.sweep.model_folder, self.sweep.granted_bytes)
         begin = time.perf_counter()
         graphs = self.sweep.read_by(self.case)
         self.engine = backends.load(

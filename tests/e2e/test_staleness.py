@@ -35,6 +35,7 @@ BAR_FIGURES = dict.fromkeys(
         "plot_speed_quality",
         "plot_cost",
         "plot_limit",
+        "plot_fits",
     ),
     1,
 )
@@ -54,7 +55,7 @@ BESIDE_PUBLISHED = dict.fromkeys(
     ),
     1,
 )
-ANSWERS = {"write_findings": 1, "rank_choices": 1}
+ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
 AFTER_PICTURES = {

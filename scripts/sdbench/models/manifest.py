@@ -6,6 +6,7 @@ import json
 import math
 import re
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,8 +51,8 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
 
     Returns:
         `name`; `source`; `weights`, which are `trained` or `seeded`; `parameters` of each network;
-        `files`, the SHA-256 of each by its path in `folder`; and `digest`, which any change of
-        these files changes.
+        `components`, what `describe_components` returns; `files`, the SHA-256 of each by its path
+        in `folder`; and `digest`, which any change of these files changes.
 
     Raises:
         UserError: if the folder is not a Stable Diffusion with its weights in safetensors, or a
@@ -69,6 +70,7 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
             network: count_parameters(folder, fnmatch.filter(files, f"{network}/*"))
             for network in NETWORKS
         },
+        "components": describe_components(folder, files),
         "files": files,
         "digest": digest_files(files),
     }
@@ -259,19 +261,62 @@ def count_parameters(folder: Path, files: Iterable[str]) -> int:
         math.prod(tensor["shape"])
         for file in files
         if file.endswith(".safetensors")
-        for key, tensor in read_header(folder / file).items()
-        # Older files carry buffers too (`position_ids`); those are whole numbers.
-        if key != "__metadata__" and not tensor["dtype"].startswith(("I", "U", "BOOL"))
+        for tensor in numbers_in(folder / file)
     )
 
 
-def count_weights(folder: Path) -> int:
-    """Return how many numbers all weights of a model are; only headers are read.
+def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the shapes of the weights of each component of a model; only headers are read.
+
+    Args:
+        folder: the model.
+        files: its files, relative to `folder`, as `model_files` returns them.
+
+    Returns:
+        By name of each component that has weights: `parameters`, how many numbers they are;
+        `largest`, how many its largest tensor is; `matrices`, lists of rows, columns and how many
+        there are of that shape; and `denoiser`, whether it is the one that each step evaluates,
+        whose matrices are quantized where that is an option.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if a file is not whole.
     """
-    return count_parameters(folder, model_files(folder))
+    shapes: dict[str, list[list[int]]] = {}
+    for file in files:
+        if file.endswith(".safetensors"):
+            own = shapes.setdefault(PurePosixPath(file).parent.name, [])
+            own += [tensor["shape"] for tensor in numbers_in(folder / file)]
+    return {
+        name: {
+            "parameters": sum(map(math.prod, own)),
+            "largest": max(map(math.prod, own)),
+            "matrices": [
+                [*shape, count]
+                for shape, count in sorted(Counter(tuple(s) for s in own if len(s) == 2).items())
+            ],
+            "denoiser": is_denoiser(folder / name / "config.json"),
+        }
+        for name, own in shapes.items()
+    }
+
+
+def is_denoiser(config: Path) -> bool:
+    """Tell whether a network is the denoiser: of diffusers' classes, and no autoencoder.
+
+    Text encoders are classes of transformers, whose configurations name them otherwise.
+    """
+    name = str(json.loads(config.read_text(encoding="utf-8")).get("_class_name", "Autoencoder"))
+    return not name.startswith("Autoencoder")
+
+
+def numbers_in(path: Path) -> list[dict[str, Any]]:
+    """Return what the header of a safetensors file says of each tensor of weights in it."""
+    return [
+        tensor
+        for key, tensor in read_header(path).items()
+        # Older files carry buffers too (`position_ids`); those are whole numbers.
+        if key != "__metadata__" and not tensor["dtype"].startswith(("I", "U", "BOOL"))
+    ]
 
 
 def read_header(path: Path) -> dict[str, Any]:

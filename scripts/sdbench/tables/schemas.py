@@ -5,6 +5,7 @@ A table is validated against its schema when it is written and when a figure rea
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from sdbench.errors import UserError, one_line, plain
 from sdbench.files import check_seal, write_beside_seal
@@ -202,6 +203,41 @@ LARGEST = _table(
 )
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
+
+FITS = _table(
+    {
+        "model": _text(),
+        "device": _text(),
+        "backend": _text(),
+        "precision": _text(),
+        "options": _text(),
+        "memory_gb": _count(1),
+        "fits": pa.Column(str, pa.Check.isin(("yes", "no", "unknown"))),
+        "largest_batch": _count(1),
+        "at_least": pa.Column(bool),
+        "basis": pa.Column(str, pa.Check.isin(("measured", "derived", "weights"))),
+        "counter": _text(nullable=True),
+        "batch_sizes": _text(nullable=True),
+        "weights_bytes": _number(),
+        "device_weights_bytes": _number(),
+        "other_bytes": _number(float("-inf")),
+        "picture_bytes": _number(),
+        "peak_error": _number(-1.0),
+        "derived_error": _number(-1.0),
+        "found_batch": _count(1),
+        "predicted_batch": _count(1),
+    },
+    [*CASE_KEY[:-1], "memory_gb"],
+)
+"""The largest batch in `memory_gb` (10^9 bytes) of memory; `at_least`: larger ones may fit as well.
+`basis`: `measured`; `derived`, from the same precision without the options, its weights exchanged;
+or `weights`, which alone say what does not fit. `counter`: which one decides, with what the
+driver counts beyond it. `weights_bytes`: of all weights; `device_weights_bytes`: of those on the
+device at one time, at least; with `other_bytes` and for each picture `picture_bytes` they are the
+peak, by the line through the two `batch_sizes`. Its errors, as shares of what was measured:
+`peak_error`, of the line through all smaller batches at the largest one; `derived_error`, of
+what would have been derived. `found_batch`: the largest on the device's own memory, and
+`predicted_batch`, what the smaller ones promised."""
 
 CEILINGS = _table(
     {
@@ -488,6 +524,16 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
             f"is {allowed}"
         )
     return values
+
+
+def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:
+    """Read a CSV table as `read_table` does; return its rows, None for what is empty."""
+    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
+    table = read_table(path, schema).astype(object)
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:

@@ -38,7 +38,7 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
         spent["warm-up"] += sum(record["latency"]["warmup_s"])
         spent["latency"] += sum(record["latency"]["samples_s"])
         spent["throughput"] += sum(record["throughput"]["intervals_s"])
-        parts = ("text_encoder_s", "unet_s", "vae_decoder_s")
+        parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
         spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
     spent["first call"] = sum(first_calls)
     return spent

@@ -241,7 +241,7 @@ rule plot_attention:
 
 
 rule plot_parts:
-    "Draw where the time of one call goes: text encoder, UNet, VAE decoder."
+    "Draw where the time of one call goes: text encoders, denoiser, VAE decoder."
     input:
         latency="<results>/tables/latency.csv",
         caption=caption("parts"),

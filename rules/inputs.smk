@@ -80,6 +80,11 @@ def architecture_file(wildcards):
     return resource(f"architectures/{name}.yaml")
 
 
+def architecture_parts(wildcards):
+    "The descriptions of those of its networks that other models have too."
+    return parts_of(Path(architecture_file(wildcards)))
+
+
 def local_files(wildcards):
     "The files of a local model: unlike its folder, their dates tell when it has changed."
     local = "local" in config["models"][wildcards.model]["source"]
@@ -111,9 +116,22 @@ def sweep_searches(wildcards):
     return SWEEP_SEARCHES[sweep_of(wildcards)]
 
 
+def counted_generation(wildcards):
+    "What decides how much one picture takes to compute, of the size that the file is named by."
+    generation = config["models"][wildcards.model]["generation"]
+    size = {"height": int(wildcards.height), "width": int(wildcards.width)}
+    return {key: generation[key] for key in ("prompt", "guidance")} | size
+
+
+FAMILY_CODE = sorted(
+    f"families/{file.name}"
+    for file in (WORKFLOW / "scripts/sdbench/families").glob("*.py")
+)
+
 # Modules that decide what a backend computes, beside its own; and those that decide a record's
 # numbers.
 ENGINE_CODE = [
+    *FAMILY_CODE,
     "capabilities.py",
     "cases.py",
     "hugging_face.py",

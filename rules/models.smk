@@ -5,6 +5,7 @@ rule build_model:
     "Build a model from its published configuration with seeded weights."
     input:
         architecture=architecture_file,
+        parts=architecture_parts,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
     output:
         directory("<results>/models/{model}"),
@@ -19,6 +20,7 @@ rule build_model:
         runtime=growing(30),
     params:
         code=code_of(
+            *FAMILY_CODE,
             "models/architectures.py",
             "models/folders.py",
             "models/manifest.py",
@@ -65,7 +67,7 @@ rule describe_model:
     conda:
         "../envs/hub.yaml"
     params:
-        code=code_of("files.py", "models/manifest.py"),
+        code=code_of(*FAMILY_CODE, "files.py", "models/manifest.py"),
         source=lookup("models/{model}/source", within=config),
     script:
         "../scripts/describe_model.py"
@@ -88,6 +90,7 @@ rule count_operations:
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of("hugging_face.py", "models/operations.py"),
+        code=code_of(*FAMILY_CODE, "hugging_face.py", "models/operations.py"),
+        generation=counted_generation,
     script:
         "../scripts/count_operations.py"

@@ -29,7 +29,8 @@ def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder:
     vocabulary = clip_vocabulary(vocabulary_gz) if clip else byte_vocabulary()
     with written_whole(folder) as part:
         build_seeded(architecture, vocabulary, seed, part)
-    print(f"{folder}: {sum(architecture.parameters.values()):,} parameters, seed {seed}")
+    parameters = sum(network.parameters for network in architecture.networks.values())
+    print(f"{folder}: {parameters:,} parameters, seed {seed}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sdbench.tables.schemas import read_table
 import pandas as pd
 
 POSITIVE = {
-    "latency": ("n", "latency_s", "load_s", "first_call_s", "unet_s", "step_s", "tflops"),
+    "latency": ("n", "latency_s", "load_s", "first_call_s", "denoiser_s", "step_s", "tflops"),
     "memory": (),  # which counters there are depends on the device
     "throughput": ("n", "images_per_minute", "tflops"),
 }

@@ -1,24 +1,24 @@
 """Count the floating-point operations of a model's networks, from its configuration."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sdbench.files import write_json
 from sdbench.models.manifest import check_model
 from sdbench.models.operations import count_flop
 
 
-def count_operations(model_folder: Path, height: int, width: int, operations: Path) -> None:
-    """Write the operations of one evaluation of each network for one picture as JSON.
+def count_operations(model_folder: Path, generation: Mapping[str, Any], operations: Path) -> None:
+    """Write the operations of each network for one picture as JSON.
 
     Args:
         model_folder: the model in the diffusers layout; only its configuration is read.
-        height: of a picture, in pixels.
-        width: of a picture, in pixels.
-        operations: written: `height`, `width` and what `sdbench.models.operations.count_flop`
-            returns.
+        generation: `prompt`, `guidance`, `height` and `width` in pixels.
+        operations: written: these and what `sdbench.models.operations.count_flop` returns.
     """
-    counted = count_flop(model_folder, height, width)
-    write_json(operations, {"height": height, "width": width, **counted})
+    counted = count_flop(model_folder, generation)
+    write_json(operations, {**generation, **counted})
     for name, flop in counted.items():
         print(f"{name.removesuffix('_flop')}: {flop / 1e12:.4g} TFLOP")
 
@@ -30,7 +30,6 @@ if __name__ == "__main__":
         check_model(Path(snakemake.input.model), Path(snakemake.input.manifest), "*.json")
         count_operations(
             Path(snakemake.input.model),
-            int(snakemake.wildcards.height),
-            int(snakemake.wildcards.width),
+            snakemake.params.generation,
             Path(snakemake.output[0]),
         )

@@ -19,7 +19,7 @@ def describe_model(folder: Path, source: Mapping[str, Any], name: str, manifest:
         manifest: the JSON file to write; `sdbench.models.manifest.describe` says what is in it.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     described = describe(folder, source, name)
     write_json(manifest, described)

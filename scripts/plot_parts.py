@@ -1,4 +1,4 @@
-"""Draw where the time of one call goes: text encoder, UNet, VAE decoder."""
+"""Draw where the time of one call goes: text encoders, denoiser, VAE decoder."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,9 +20,9 @@ from sdbench.figures.style import Files
 from sdbench.tables.schemas import LATENCY, read_table
 
 PARTS = {
-    "unet_s": "UNet, all steps",
+    "denoiser_s": "denoiser, all steps",
     "vae_decoder_s": "VAE decoder",
-    "text_encoder_s": "text encoder",
+    "text_encoder_s": "text encoders",
 }
 """Column -> what it holds the seconds of."""
 
@@ -45,7 +45,7 @@ def parts_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
         title="Where the time goes",
         subtitle="Seconds of each network in one call with one prompt, from calls of their own in "
         "which the device is synchronised around every part. All columns have one scale. Grey: the "
-        "share of the three; for the UNet, also the time of one step with guidance and scheduler.",
+        "share of the three; for the denoiser, also that of one step with guidance and scheduler.",
         panels=make_panels(
             shown,
             lambda _: tuple(f"{part} (s)" for part in PARTS.values()),
@@ -62,13 +62,18 @@ def _cells(result: Result) -> tuple[Cell, ...]:
     if not result.ok:
         return missing_cell(result), NOTHING, NOTHING
     whole = sum(result.numbers[column] for column in PARTS)
-    unet, vae, text = (
+    denoiser, vae, text = (
         Cell(value, number(value), f"{100 * value / whole:.1f} %")
         for value in (result.numbers[column] for column in PARTS)
     )
     numbers = result.numbers
-    step = f"{unet.extra}, {number(1000 * numbers['step_s'])} ms"
-    return replace(unet, extra=step, low=numbers["unet_q1_s"], high=numbers["unet_q3_s"]), vae, text
+    denoiser = replace(
+        denoiser,
+        extra=f"{denoiser.extra}, {number(1000 * numbers['step_s'])} ms",
+        low=numbers["denoiser_q1_s"],
+        high=numbers["denoiser_q3_s"],
+    )
+    return denoiser, vae, text
 
 
 if __name__ == "__main__":

@@ -18,21 +18,15 @@ def flop_per_image(record: Mapping[str, Any], operations: Mapping[str, int]) -> 
 
     Args:
         record: of a case that ran.
-        operations: of one evaluation of each network for one picture: `text_encoder_flop`,
-            `unet_flop`, `vae_decoder_flop`.
+        operations: of one picture: `text_encoder_flop`, `denoiser_flop` of one evaluation,
+            `vae_decoder_flop`.
     """
-    prompts = _prompts(record)
-    evaluations: int = record["phases"][0]["unet_evaluations"]
+    evaluations: int = record["phases"][0]["denoiser_evaluations"]
     return (
-        prompts * (operations["text_encoder_flop"] + evaluations * operations["unet_flop"])
+        operations["text_encoder_flop"]
+        + evaluations * operations["denoiser_flop"]
         + operations["vae_decoder_flop"]
     )
-
-
-def _prompts(record: Mapping[str, Any]) -> int:
-    """Return how often text encoder and UNet are evaluated: with guidance for the empty prompt as
-    well."""
-    return 2 if record["case"]["generation"]["guidance"] > 1 else 1
 
 
 def computed_in(record: Mapping[str, Any]) -> str:
@@ -103,8 +97,7 @@ def race_limit_columns(
         operations: what `count_operations` wrote for its model and size.
         measured: what `measure_ceilings` wrote for its device.
     """
-    pictures = record["case"]["batch_size"] * _prompts(record)
-    tflop = pictures * operations["unet_flop"] / 1e12
+    tflop = record["case"]["batch_size"] * operations["denoiser_flop"] / 1e12
     return {"tflop": tflop} | _shares(record, tflop / evaluation_s, measured)
 
 

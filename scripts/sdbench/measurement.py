@@ -299,7 +299,7 @@ def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
-    engine = backends.load(case, sweep.model_folder, graphs and graphs.folder)
+    engine = backends.load(case, sweep.model_folder, graphs.folder if graphs else None)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}

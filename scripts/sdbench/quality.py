@@ -35,8 +35,8 @@ def draw_runs(engine: Engine, case: Case, steps: Sequence[int], trajectory: Pict
 def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
     """Draw one run of `steps` steps and decode its state after each of them.
 
-    PNDM evaluates the UNet once more than there are steps, and replaces its first state by a better
-    one: the replaced one is left out, so that there are always `steps` states.
+    PNDM evaluates the denoiser once more than there are steps, and replaces its first state by a
+    better one: the replaced one is left out, so that there are always `steps` states.
     """
     states: list[torch.Tensor] = []
     latents = engine.latents(case.generation, 1)
@@ -48,7 +48,7 @@ def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
     )
     pictures = []
     for state in states[-steps:]:
-        images = engine.decode(state)
+        images = engine.decode(case.generation, state)
         check_images(images)
         pictures.append(to_8_bits(images)[0])
     print(f"{steps} states of one run decoded", flush=True)

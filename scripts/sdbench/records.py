@@ -18,7 +18,7 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RACE_VERSION = 1
 INDEX = "index.json"
 REFERENCE = "reference.json"

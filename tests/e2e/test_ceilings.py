@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig
 import measure_ceilings as rule
 from sdbench import platforms
 from sdbench.errors import UnsupportedError
+from sdbench.families import families
 from sdbench.hugging_face import diffusers
 from sdbench.meters import ceilings
 from sdbench.models import operations
@@ -34,7 +35,9 @@ def write_configuration(name: str, folder: Path) -> Path:
     architecture = load_architecture(ROOT / f"resources/architectures/{name}.yaml")
     for network in ("unet", "vae"):
         outline(architecture, network).save_config(folder / network)
-    CLIPTextConfig(**architecture.text_encoder).save_pretrained(folder / "text_encoder")
+    config = CLIPTextConfig(**architecture.networks["text_encoder"].config)
+    config.save_pretrained(folder / "text_encoder")
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     assert not list(folder.rglob("*.safetensors"))
     return folder
 
@@ -44,9 +47,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_configuration("tiny", tmp_path_factory.mktemp("tiny"))
 
 
+def drawn(height: int, width: int, guidance: float = 1.0) -> dict[str, Any]:
+    return {"prompt": "a circle", "height": height, "width": width, "guidance": guidance}
+
+
 def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
-    flop = count_flop(write_configuration("sd-v1", tmp_path), 512, 512)
-    assert flop["unet_flop"] == pytest.approx(0.803e12, rel=0.01)
+    flop = count_flop(write_configuration("sd-v1", tmp_path), drawn(512, 512))
+    assert flop["denoiser_flop"] == pytest.approx(0.803e12, rel=0.01)
     assert flop["vae_decoder_flop"] == pytest.approx(2.51e12, rel=0.01)
     # Twice the weights of its matrices for each of 77 tokens, and 1.6 % for its attention.
     matrices = 12 * (4 * 768**2 + 2 * 768 * 3072)
@@ -54,37 +61,36 @@ def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
     assert flop["text_encoder_flop"] == 77 * 2 * matrices + attention
 
 
+def test_guidance_computes_for_two_prompts_and_decodes_once(tiny: Path) -> None:
+    one, two = count_flop(tiny, drawn(64, 64)), count_flop(tiny, drawn(64, 64, guidance=4.0))
+    assert two["text_encoder_flop"] == 2 * one["text_encoder_flop"]
+    # All but what is made of the timestep, which is one for both.
+    assert 1.95 < two["denoiser_flop"] / one["denoiser_flop"] <= 2
+    assert two["vae_decoder_flop"] == one["vae_decoder_flop"]
+
+
 def test_operations_follow_the_size_of_the_picture(tiny: Path) -> None:
     """Convolutions do with its area; attention among its pixels with the square of that."""
-    small, wide = count_flop(tiny, 64, 64), count_flop(tiny, 64, 128)
+    small, wide = count_flop(tiny, drawn(64, 64)), count_flop(tiny, drawn(64, 128))
     assert wide["text_encoder_flop"] == small["text_encoder_flop"]
     assert 2 < wide["vae_decoder_flop"] / small["vae_decoder_flop"] < 2.1
-    assert 2 < wide["unet_flop"] / small["unet_flop"] < 4
-
-
-@pytest.mark.parametrize(
-    "other", [processors.AttnProcessor2_0(), processors.SlicedAttnProcessor(1)], ids=type
-)
-def test_attention_counts_the_same_whichever_kernel_computes_it(
-    other: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted = count_flop(tiny, 64, 64)
-    monkeypatch.setattr(processors, "AttnProcessor", lambda: other)
-    assert count_flop(tiny, 64, 64) == counted
+    assert 2 < wide["denoiser_flop"] / small["denoiser_flop"] < 4
 
 
 def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
-    """Not of a network without numbers only: the real thing, on a processor, counts the same."""
-    network = operations._network(diffusers.UNet2DConditionModel, tiny / "unet")
-    network.set_attn_processor(processors.AttnProcessor())
+    """Not of a network without numbers only: the real thing, on a processor, counts the same,
+    whichever way attention is computed."""
+    network = operations.make_network(families()["StableDiffusionPipeline"], "unet", tiny)
     latents, states = torch.zeros(1, 4, 8, 8), torch.zeros(1, 77, 32)
-    counted = operations._count(lambda: network(latents, 1, states))
-    assert counted == count_flop(tiny, 64, 64)["unet_flop"]
+    wanted = count_flop(tiny, drawn(64, 64))["denoiser_flop"]
+    for processor in (processors.AttnProcessor(), processors.AttnProcessor2_0()):
+        network.set_attn_processor(processor)
+        assert operations.count(network, latents, 1, states) == wanted
 
 
 def test_a_multiply_add_counts_as_two() -> None:
     layer = torch.nn.Linear(3, 5, bias=False)
-    assert operations._count(lambda: layer(torch.zeros(7, 3))) == 2 * 7 * 3 * 5
+    assert operations.count(layer, torch.zeros(7, 3)) == 2 * 7 * 3 * 5
 
 
 class Products:

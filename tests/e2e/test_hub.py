@@ -78,7 +78,8 @@ def hub() -> Iterator[HubDouble]:
         for path, content in stable_diffusion().items()
         if not path.endswith(".safetensors")
     }
-    other = stable_diffusion() | {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
+    index = b'{"_class_name": "StableVideoDiffusionPipeline"}'
+    other = stable_diffusion() | {"model_index.json": index}
     repositories = {
         "acme/open": Repository(stable_diffusion(), REVISION),
         "acme/gated": Repository(stable_diffusion(), REVISION, gated=True),
@@ -205,13 +206,13 @@ def test_unknown_revision(fetch: Fetch) -> None:
 def test_only_pickled_weights(hub: HubDouble, fetch: Fetch) -> None:
     line = fetch.refused("acme/pickled")
     assert "only text_encoder/pytorch_model.bin, a pickle" in line
-    assert not hub.downloads("model_index.json")
+    assert not hub.downloads("vae/diffusion_pytorch_model.safetensors")
 
 
 def test_another_kind_of_pipeline_is_refused_before_its_weights_come(
     hub: HubDouble, fetch: Fetch
 ) -> None:
-    assert "found `FluxPipeline`" in fetch.refused("acme/other")
+    assert "found `StableVideoDiffusionPipeline`" in fetch.refused("acme/other")
     assert not hub.downloads(UNET)
 
 

@@ -13,9 +13,8 @@ from transformers import CLIPTokenizer
 from build_model import build_model
 from describe_model import describe_model
 from sdbench.errors import UserError
-from sdbench.models.architectures import load_architecture
+from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import (
-    BUILDERS,
     build_scheduler,
     build_seeded,
     build_tokenizer,
@@ -27,6 +26,7 @@ from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
 RESOURCES = Path(__file__).parents[2] / "resources"
 VOCABULARY = RESOURCES / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
 TINY = RESOURCES / "architectures" / "tiny.yaml"
+NETWORKS = ("text_encoder", "unet", "vae")
 SD_V1 = RESOURCES / "architectures" / "sd-v1.yaml"
 
 
@@ -70,7 +70,8 @@ def test_a_pipeline_loads_it_and_draws(tiny: Path) -> None:
 def test_the_manifest_counts_what_the_description_says(tiny: Path) -> None:
     digest(tiny)
     manifest = json.loads(tiny.with_suffix(".json").read_text())
-    assert manifest["parameters"] == load_architecture(TINY).parameters
+    networks = load_architecture(TINY).networks
+    assert manifest["parameters"] == {name: n.parameters for name, n in networks.items()}
     assert manifest["weights"] == "seeded"
 
 
@@ -83,7 +84,7 @@ def test_the_weights_follow_the_seed(tiny: Path, tmp_path: Path) -> None:
 
 def test_every_weight_is_drawn(tiny: Path) -> None:
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None)
-    for name in BUILDERS:
+    for name in NETWORKS:
         for key, weight in getattr(pipeline, name).named_parameters():
             assert weight.dtype == torch.float32
             assert weight.isfinite().all(), f"{name}.{key}"
@@ -92,28 +93,30 @@ def test_every_weight_is_drawn(tiny: Path) -> None:
                 assert weight.unique().numel() > 0.9 * weight.numel(), f"{name}.{key}"
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_stable_diffusion_has_its_published_size(name: str) -> None:
     architecture = load_architecture(SD_V1)
-    assert count_parameters(outline(architecture, name)) == architecture.parameters[name]
+    assert count_parameters(outline(architecture, name)) == architecture.networks[name].parameters
 
 
 def test_a_wrong_count_is_refused() -> None:
-    architecture = dataclasses.replace(load_architecture(TINY), parameters={"vae": 7})
+    architecture = load_architecture(TINY)
+    networks = {"vae": Network(7, architecture.networks["vae"].config)}
     with pytest.raises(
-        UserError, match=r"parameters\.vae: the configuration makes 81,215 and not 7"
+        UserError, match=r"networks\.vae\.parameters: the configuration makes 81,215 and not 7"
     ):
-        outline(architecture, "vae")
+        outline(dataclasses.replace(architecture, networks=networks), "vae")
 
 
 def test_an_argument_that_diffusers_does_not_know_is_refused() -> None:
-    architecture = dataclasses.replace(load_architecture(TINY), vae={"layers": 7})
+    networks = {"vae": Network(7, {"layers": 7})}
+    architecture = dataclasses.replace(load_architecture(TINY), networks=networks)
     with pytest.raises(UserError, match=r"tiny\.yaml: vae: .*'layers'"):
         outline(architecture, "vae")
 
 
 def test_genuine_tokenizer(tmp_path: Path) -> None:
-    built = build_tokenizer(load_architecture(SD_V1), clip_vocabulary(VOCABULARY))
+    built = build_tokenizer(load_architecture(SD_V1), "tokenizer", clip_vocabulary(VOCABULARY))
     built.save_pretrained(tmp_path)
     for tokenizer in (built, CLIPTokenizer.from_pretrained(tmp_path)):
         read = tokenizer("A photo of an astronaut riding a horse on Mars").input_ids
@@ -149,7 +152,7 @@ def test_a_wrong_scheduler_is_refused(scheduler: dict[str, object]) -> None:
 
 def test_nothing_is_left_of_a_build_that_fails(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(TINY.read_text().replace("unet: 203204", "unet: 203205"))
-    with pytest.raises(UserError, match=r"wrong\.yaml: parameters\.unet"):
+    wrong.write_text(TINY.read_text().replace("203204", "203205"))
+    with pytest.raises(UserError, match=r"wrong\.yaml: networks\.unet\.parameters"):
         build_model(wrong, VOCABULARY, 0, tmp_path / "models" / "wrong")
     assert not any((tmp_path / "models").iterdir())

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch._inductor.config
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch._dynamo.eval_frame import OptimizedModule
 from torch._dynamo.utils import counters
@@ -28,9 +29,9 @@ from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
 from sdbench.meters.resident import resident_bytes
-from sdbench.models.architectures import load_architecture
+from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.manifest import describe_components, model_files
-from sdbench.models.seeded import BUILDERS, build_seeded, count_parameters
+from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
@@ -67,24 +68,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
     tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
     unet = {
-        **tiny.unet,
+        **tiny.networks["unet"].config,
         "block_out_channels": [16],
         "down_block_types": ["CrossAttnDownBlock2D"],
         "mid_block_type": None,
         "up_block_types": ["UpBlock2D"],
     }
     vae = {
-        **tiny.vae,
+        **tiny.networks["vae"].config,
         "block_out_channels": [8],
         "down_block_types": ["DownEncoderBlock2D"],
         "up_block_types": ["UpDecoderBlock2D"],
     }
-    networks = {"text_encoder": tiny.text_encoder, "unet": unet, "vae": vae}
-    parameters = {n: count_parameters(BUILDERS[n](config)) for n, config in networks.items()}
+    networks = {
+        **tiny.networks,
+        "unet": Network(count_parameters(UNet2DConditionModel(**unet)), unet),
+        "vae": Network(count_parameters(AutoencoderKL(**vae)), vae),
+    }
     folder = tmp_path_factory.mktemp("models") / "least"
-    build_seeded(
-        replace(tiny, unet=unet, vae=vae, parameters=parameters), byte_vocabulary(), 0, folder
-    )
+    build_seeded(replace(tiny, networks=networks), byte_vocabulary(), 0, folder)
     return folder
 
 
@@ -201,9 +203,9 @@ def test_tiles_take_less_memory_than_the_whole_picture(model: Path) -> None:
     for options in ("none", "vae-tiling"):
         engine = backends.load(replace(make_case(options), generation=large), model, None)
         latents = engine.latents(large, 1)
-        engine.decode(latents)
+        engine.decode(large, latents)
         held = resident_bytes()
-        counted = measure_memory(partial(engine.decode, latents), CPU, held)
+        counted = measure_memory(partial(engine.decode, large, latents), CPU, held)
         peaks[options] = counted["resident_above_load_bytes"]
     assert peaks["none"] is not None and peaks["vae-tiling"] is not None
     assert peaks["vae-tiling"] < peaks["none"] / 2
@@ -216,7 +218,7 @@ def test_a_tile_is_half_a_picture_and_no_larger_than_the_vae_knows(
     generation = GENERATION | {"height": side, "width": side // 2}
     engine = backends.load(replace(make_case("vae-tiling"), generation=generation), model, None)
     assert engine.switches["vae_tile_px"] == tile
-    picture = engine.decode(engine.latents(generation, 1))
+    picture = engine.decode(generation, engine.latents(generation, 1))
     assert picture.shape == (1, side, side // 2, 3)
 
 
@@ -370,7 +372,7 @@ def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> Non
     forward = engine.pipeline.unet.forward
     with torch.compiler.set_stance("force_eager"):
         phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
-    assert phases["unet_evaluations"] == 4
+    assert phases["denoiser_evaluations"] == 4
     assert engine.pipeline.unet.forward is forward
     assert "decode" not in vars(engine.pipeline.vae)
 

@@ -111,7 +111,7 @@ def test_every_case_leaves_a_record(job: Sweep, monkeypatch: pytest.MonkeyPatch)
     assert [len(r["latency"]["samples_s"]) for r in records] == [3] * 3
     assert [len(r["latency"]["warmup_s"]) for r in records] == [1] * 3
     # PNDM evaluates the UNet once more than there are steps, and says so.
-    assert {phase["unet_evaluations"] for r in records for phase in r["phases"]} == {4}
+    assert {phase["denoiser_evaluations"] for r in records for phase in r["phases"]} == {4}
     switches = [r["environment"]["switches"] for r in records]
     assert [s["autocast_dtype"] for s in switches] == [None, None, "bfloat16"]
     assert {s["fp32_precision_matmul"] for s in switches} == {"ieee"}
@@ -416,10 +416,10 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
 
     engine.pipeline.unet.forward = sleeping
     phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
-    assert phases["unet_evaluations"] == len(phases["step_s"]) == 4
+    assert phases["denoiser_evaluations"] == len(phases["step_s"]) == 4
     for step, nap in zip(phases["step_s"], NAPS, strict=True):
         assert nap <= step < nap + 0.9  # a busy machine is slow, and naps differ by more
-    assert phases["unet_s"] >= sum(NAPS)
+    assert phases["denoiser_s"] >= sum(NAPS)
 
 
 def test_the_resident_peak_sees_a_known_allocation() -> None:

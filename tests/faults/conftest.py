@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path / "records", model, None, "seeded", SHORT, {"model": "0" * 64})
+    return Sweep(tmp_path / "records", model, {}, "seeded", SHORT, {"model": "0" * 64})
 
 
 @pytest.fixture(scope="module")

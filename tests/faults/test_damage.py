@@ -15,7 +15,7 @@ from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
 from sdbench.archive import read_pictures, save_pictures
-from sdbench.measurement import exported_beside
+from sdbench.measurement import exported_beside, make_sweep
 from sdbench.errors import UserError
 from sdbench.files import read_json, sha256_of_all, write_json
 from sdbench.models.manifest import check_model, describe
@@ -207,17 +207,19 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
 
 
 def sweep(model: Path, folder: Path, manifest: Path) -> None:
-    measure_sweep(
-        cases=[tiny_case(1).as_dict()],
-        searches=[],
+    case = tiny_case(1).as_dict()
+    job = make_sweep(
+        device=case["device"],
         measuring={},
         manifest=manifest,
         model_folder=model,
-        onnx_records=[],
+        graphs=[],
         code="0" * 64,
         environment_file=ROOT / "envs/pytorch.yaml",
         folder=folder,
+        granted_bytes=None,
     )
+    measure_sweep([case], [], job)
 
 
 def test_damaged_weights_are_noticed_before_anything_is_measured(

@@ -74,7 +74,7 @@ def test_pictures_that_cannot_be_right_are_an_error_without_numbers(
         assert not list(job.folder.rglob("*.png"))
     with tally.fault("a model that draws NaN or one colour"):
         archive = tmp_path / "none.npz"
-        draw_images(case.as_dict(), [1], 2, job.model_folder, [], archive)
+        draw_images(case.as_dict(), [1], 2, job.model_folder, None, archive)
         drawn = read_pictures(archive)
         assert (str(drawn["status"]), str(drawn["reason"])) == ("error", reason)
         assert not len(drawn["runs"]) and not len(drawn["trajectory"])

@@ -42,9 +42,9 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "phases": [
             {
                 "text_encoder_s": 0.01,
-                "unet_s": 0.08,
+                "denoiser_s": 0.08,
                 "vae_decoder_s": 0.02,
-                "unet_evaluations": 2,
+                "denoiser_evaluations": 2,
                 "step_s": [0.04, 0.05],
             }
         ],
@@ -116,8 +116,12 @@ def make_failed_race(pair: Pair, status: str, reason: str) -> Record:
     return make_race(pair, [], [], status=status, reason=reason, **empty)
 
 
-OPERATIONS = {"text_encoder_flop": 10**9, "unet_flop": 2 * 10**12, "vae_decoder_flop": 10**12}
-"""What one evaluation of each network takes: 5.002 TFLOP for a picture of `GENERATION`."""
+OPERATIONS = {
+    "text_encoder_flop": 2 * 10**9,
+    "denoiser_flop": 4 * 10**12,
+    "vae_decoder_flop": 10**12,
+}
+"""What each network takes: 9.002 TFLOP for a picture of `GENERATION`."""
 
 
 def make_ceilings(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:

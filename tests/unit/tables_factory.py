@@ -73,13 +73,13 @@ def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[st
         "load_s": seconds * 2,
         "first_call_s": seconds * 1.5,
         "text_encoder_s": seconds * 0.02,
-        "unet_s": seconds * 0.9,
-        "unet_q1_s": seconds * 0.88,
-        "unet_q3_s": seconds * 0.92,
+        "denoiser_s": seconds * 0.9,
+        "denoiser_q1_s": seconds * 0.88,
+        "denoiser_q3_s": seconds * 0.92,
         "parts_n": 3,
         "vae_decoder_s": seconds * 0.08,
         "step_s": seconds * 0.9 / base["steps"],
-        "unet_evaluations": base["steps"],
+        "denoiser_evaluations": base["steps"],
         **changes,
     }
 

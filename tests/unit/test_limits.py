@@ -14,7 +14,6 @@ from sdbench.tables import schemas
 from sdbench.tables.rows import ceiling_rows
 from sdbench.tables.schemas import read_table, write_table
 from tests.unit.records_factory import (
-    GENERATION,
     OPERATIONS,
     make_case,
     make_ceilings,
@@ -28,16 +27,10 @@ def under_autocast(record: Record, dtype: str) -> Record:
     return record | {"environment": environment | {"switches": {"autocast_dtype": dtype}}}
 
 
-def test_a_picture_is_both_prompts_every_evaluation_and_one_decode() -> None:
+def test_a_picture_is_its_text_every_evaluation_and_one_decode() -> None:
     record = make_record(make_case())
-    assert record["phases"][0]["unet_evaluations"] == 2
-    assert flop_per_image(record, OPERATIONS) == 2 * 10**9 + 2 * 2 * 2 * 10**12 + 10**12
-
-
-def test_without_guidance_there_is_one_prompt() -> None:
-    record = make_record(make_case())
-    record["case"] = record["case"] | {"generation": GENERATION | {"guidance": 1.0}}
-    assert flop_per_image(record, OPERATIONS) == 10**9 + 2 * 2 * 10**12 + 10**12
+    assert record["phases"][0]["denoiser_evaluations"] == 2
+    assert flop_per_image(record, OPERATIONS) == 2 * 10**9 + 2 * 4 * 10**12 + 10**12
 
 
 def test_a_share_is_what_was_achieved_by_the_ceiling() -> None:

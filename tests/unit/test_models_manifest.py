@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdbench.errors import UserError
+from sdbench.families import families
 from sdbench.models.manifest import (
     choose_files,
     choose_weights,
@@ -138,20 +139,20 @@ def test_a_broken_index(model: Path, index: bytes) -> None:
 
 
 def test_another_pipeline(model: Path) -> None:
-    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
-    with pytest.raises(UserError, match="found `StableDiffusionXLPipeline`; allowed is"):
+    (model / "model_index.json").write_text('{"_class_name": "StableVideoDiffusionPipeline"}')
+    with pytest.raises(UserError, match="found `StableVideoDiffusionPipeline`; allowed are"):
         model_files(model)
 
 
 def test_only_pickles() -> None:
     paths = [path for path in (*FILES, *OTHERS) if path != "text_encoder/model.safetensors"]
     with pytest.raises(UserError, match=r"acme/sd: .* only text_encoder/pytorch_model\.bin"):
-        choose_files(paths, "acme/sd")
+        choose_files(paths, families()["StableDiffusionPipeline"], "acme/sd")
 
 
 def test_no_weights() -> None:
     with pytest.raises(UserError, match="weights of the unet: found none"):
-        choose_weights(["unet/config.json"], "unet", "acme/sd")
+        choose_weights(["unet/config.json"], "unet/diffusion_pytorch_model", "acme/sd")
 
 
 def test_shards() -> None:
@@ -159,7 +160,7 @@ def test_shards() -> None:
     shards = [f"{stem}-0000{i}-of-00002.safetensors" for i in (1, 2)]
     index = f"{stem}.safetensors.index.json"
     paths = [*shards, index, f"{stem}.fp16-00001-of-00002.safetensors"]
-    assert choose_weights(paths, "unet", "acme/sd") == [index, *shards]
+    assert choose_weights(paths, stem, "acme/sd") == [index, *shards]
 
 
 def test_parameters_of_shards_are_added(model: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, WrongDeviceError
+from sdbench.families import Configs, Family, families, family_of, plain
 from sdbench.hugging_face import diffusers
 from sdbench.machine import is_gpu_model, usable_cores
 from sdbench.platforms import PLATFORMS, platform_of
@@ -20,12 +21,14 @@ from sdbench.platforms import PLATFORMS, platform_of
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._pytree import tree_map
 
 SCHEDULERS = {
     "ddim": diffusers.DDIMScheduler,
     "pndm": diffusers.PNDMScheduler,
     "euler": diffusers.EulerDiscreteScheduler,
     "dpmsolver": diffusers.DPMSolverMultistepScheduler,
+    "flow-euler": diffusers.FlowMatchEulerDiscreteScheduler,
 }
 
 WEIGHTS = {
@@ -42,10 +45,10 @@ SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "train
 Images = NDArray[np.float32]
 """Pictures of shape (batch, height, width, 3), values from 0 to 1."""
 
-DenoiserInputs = Mapping[str, NDArray[Any]]
-"""What the denoiser is evaluated at: `sample`, latents of shape (batch, channels, height, width);
-`timestep`, one number; `states`, of the text, shape (batch, tokens, width). With guidance the batch
-holds each picture twice, for the empty prompt and for its own."""
+DenoiserInputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments of the denoiser, by position and by name: arrays, floats in fp32, in the place of
+tensors."""
+
 
 Pictures = NDArray[np.uint8]
 """Pictures of 8 bits, shape (batch, height, width, 3)."""
@@ -60,8 +63,15 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     """Return the named sampler with the noise schedule that the model was trained with.
 
     Raises:
-        UnsupportedError: if the sampler does not know a part of that schedule.
+        UnsupportedError: if the sampler is none for the model's family, or does not know a part of
+            that schedule.
     """
+    family = family_of(model_folder)
+    if name not in family.schedulers:
+        raise UnsupportedError(
+            f"no model of {family.pipeline} can be drawn with the scheduler {name}: "
+            f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
+        )
     sampler = SCHEDULERS[name]
     config = sampler.load_config(model_folder / "scheduler")
     known = inspect.signature(sampler.__init__).parameters
@@ -69,10 +79,10 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
         if config.get(key) and key not in known:
             raise UnsupportedError(
                 f"the model was trained with {key}, which the scheduler {name} does not know: use "
-                f"{' or '.join(s for s in SCHEDULERS if _knows(s, key))}"
+                f"{' or '.join(s for s in family.schedulers if _knows(s, key))}"
             )
-    # Runge-Kutta steps at the start, which no Stable Diffusion is used with, would evaluate the
-    # UNet many more times than there are steps.
+    # Runge-Kutta steps at the start, which no such model is used with, would evaluate the
+    # denoiser many more times than there are steps.
     own = {"skip_prk_steps": True} if "skip_prk_steps" in known else {}
     if "clip_sample" in known and "clip_sample" not in config:
         own["clip_sample"] = False  # latents are not pixels; the sampler's own default is for those
@@ -117,6 +127,23 @@ def refuse_emulation(arithmetic: str, device: torch.device) -> None:
         raise UnsupportedError(reason)
 
 
+def refuse_generation(family: Family, case: Case) -> None:
+    """Refuse what no model of a family can be drawn with, before anything of it is loaded.
+
+    Raises:
+        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw.
+    """
+    for switch in case.variant.switches:
+        if switch in family.unsupported:
+            raise UnsupportedError(f"{switch}: {family.unsupported[switch]}")
+    for side in ("height", "width"):
+        if case.generation[side] % family.multiple:
+            raise UnsupportedError(
+                f"{family.pipeline} draws pictures whose {side} is a multiple of "
+                f"{family.multiple} pixels; {case.generation[side]} is none"
+            )
+
+
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
     return int(case.device["threads"]) or usable_cores()
@@ -134,6 +161,18 @@ def check_images(images: Images) -> None:
         raise ValueError("the network drew a picture of one colour")
 
 
+class _TakenError(Exception):
+    """The denoiser was called, and what it was called with is taken: no need to go on."""
+
+
+def _to_array(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.float() if value.is_floating_point() else value
+    # A copy: one that shares the memory of an inference tensor could not be pickled.
+    return value.cpu().numpy().copy()
+
+
 class Engine:
     """Networks on a device, and the pipeline around them.
 
@@ -143,7 +182,7 @@ class Engine:
 
     def __init__(
         self,
-        pipeline: diffusers.StableDiffusionPipeline,
+        pipeline: diffusers.DiffusionPipeline,
         device: torch.device,
         dtype: torch.dtype,
         autocast: torch.dtype | None = None,
@@ -151,6 +190,10 @@ class Engine:
         switches: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.family = families()[type(pipeline).__name__]
+        self.configs: Configs = {
+            name: plain(getattr(pipeline, name).config) for name in self.family.networks
+        }
         self.device = device
         self.dtype = dtype
         self.autocast = autocast
@@ -166,20 +209,19 @@ class Engine:
 
         Returns:
             Standard normal noise of shape (batch, channels, height, width) in latent pixels, drawn
-            in fp32 on the CPU, then cast to the engine's precision and moved to its device.
+            in fp32 on the CPU, then cast to the precision that the pipeline keeps latents in, moved
+            to the engine's device, and packed as the family has it.
         """
-        shape = (
-            self.pipeline.unet.config.in_channels,
-            generation["height"] // self.pipeline.vae_scale_factor,
-            generation["width"] // self.pipeline.vae_scale_factor,
-        )
+        shape = self.family.latent_shape(self.configs, generation["height"], generation["width"])
         noise = torch.stack(
             [
                 torch.randn(shape, generator=torch.Generator().manual_seed(generation["seed"] + i))
                 for i in range(batch_size)
             ]
         )
-        return noise.to(self.device, self.dtype)
+        dtype = torch.float32 if self.family.fp32_latents else self.dtype
+        packed: torch.Tensor = self.family.pack(noise.to(self.device, dtype))
+        return packed
 
     def draw(
         self,
@@ -192,83 +234,72 @@ class Engine:
 
         Args:
             generation: prompt, steps and guidance, as in the config.
-            latents: what `latents` returned, shape (batch, channels, height, width).
+            latents: what `latents` returned, one for each picture.
             steps: denoising steps, if not those of `generation`.
-            on_step_end: called with the latents at the end of each evaluation of the UNet.
+            on_step_end: called with the latents at the end of each evaluation of the denoiser.
 
         Returns:
             Pictures of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
         """
 
-        def callback(_pipe: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            assert on_step_end is not None
-            on_step_end(tensors["latents"])
-            return tensors
-
         with self._context():
             images: Images = self.pipeline(
                 prompt=[generation["prompt"]] * len(latents),
-                height=generation["height"],
-                width=generation["width"],
                 num_inference_steps=steps or generation["steps"],
-                guidance_scale=generation["guidance"],
                 latents=latents,
-                output_type="np",
-                callback_on_step_end=callback if on_step_end else None,
+                **self.family.arguments(self.configs, generation),
+                **(self.family.watch(on_step_end) if on_step_end else {}),
             ).images
         return images
 
     def denoiser_inputs(self, generation: Mapping[str, Any], batch_size: int) -> DenoiserInputs:
-        """Return what the denoiser is given in the first step of a call, floats in fp32."""
-        pipeline, guided = self.pipeline, generation["guidance"] > 1
-        pipeline.scheduler.set_timesteps(generation["steps"], device=self.device)
-        timestep = pipeline.scheduler.timesteps[0]
-        latents = self.latents(generation, batch_size) * pipeline.scheduler.init_noise_sigma
-        with self._context():
-            prompts = [generation["prompt"]] * batch_size
-            own, empty = pipeline.encode_prompt(prompts, self.device, 1, guided)
-        states = torch.cat([empty, own]) if guided else own
-        sample = torch.cat([latents] * (2 if guided else 1))
-        sample = pipeline.scheduler.scale_model_input(sample, timestep)
-        return {
-            "sample": sample.float().cpu().numpy(),
-            "timestep": timestep.cpu().numpy(),
-            "states": states.float().cpu().numpy(),
-        }
+        """Return what the pipeline evaluates the denoiser with in the first step of a call."""
+        taken: list[DenoiserInputs] = []
+
+        def take(_network: Any, args: Any, kwargs: Any) -> None:
+            taken.append(tree_map(_to_array, (args, kwargs)))
+            raise _TakenError
+
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+        hook = denoiser.register_forward_pre_hook(take, prepend=True, with_kwargs=True)
+        try:
+            self.draw(generation, self.latents(generation, batch_size))
+        except _TakenError:
+            pass
+        finally:
+            hook.remove()
+        return taken[0]
 
     def denoiser(self, inputs: DenoiserInputs) -> Callable[[], torch.Tensor]:
-        """Put inputs on the device, floats in the engine's precision.
+        """Put inputs on the device, those with a value for each prompt in the engine's precision.
 
         Returns:
             A call that evaluates the denoiser at them, as the pipeline does in a step, and returns
-            its output, of the shape of `sample`.
+            its output.
         """
-        sample, states = (
-            torch.from_numpy(inputs[name]).to(self.device, self.dtype)
-            for name in ("sample", "states")
-        )
-        timestep = torch.tensor(inputs["timestep"], device=self.device)
+
+        def to_tensor(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            tensor = torch.from_numpy(value).to(self.device)
+            # Moments and strengths, one number each, keep theirs.
+            cast = tensor.is_floating_point() and tensor.ndim > 1
+            return tensor.to(self.dtype) if cast else tensor
+
+        args, kwargs = tree_map(to_tensor, inputs)
+        denoiser = getattr(self.pipeline, self.family.denoiser)
 
         def evaluate() -> torch.Tensor:
             with self._context():
-                output: torch.Tensor = self.pipeline.unet(
-                    sample,
-                    timestep,
-                    encoder_hidden_states=states,
-                    timestep_cond=None,
-                    cross_attention_kwargs=None,
-                    added_cond_kwargs=None,
-                    return_dict=False,
-                )[0]
+                output: torch.Tensor = denoiser(*args, **kwargs)[0]
             return output
 
         return evaluate
 
-    def decode(self, latents: torch.Tensor) -> Images:
-        """Turn latents of shape (batch, channels, height, width) into pictures, as `draw` does."""
+    def decode(self, generation: Mapping[str, Any], latents: torch.Tensor) -> Images:
+        """Turn latents, as `draw` tells of them, into pictures, as it does itself."""
         with self._context():
-            scaled = latents / self.pipeline.vae.config.scaling_factor
-            pixels = self.pipeline.vae.decode(scaled, return_dict=False)[0]
+            pixels = self.family.decode(self.pipeline, latents, generation)
             images: Images = self.pipeline.image_processor.postprocess(pixels, output_type="np")
         return images
 

@@ -15,6 +15,7 @@ from sdbench.backends.engine import (
     Engine,
     load_scheduler,
     refuse_emulation,
+    refuse_generation,
     threads,
     torch_device,
 )
@@ -31,6 +32,7 @@ from sdbench.cases import (
     Variant,
 )
 from sdbench.errors import UnsupportedError
+from sdbench.families import Family, family_of
 from sdbench.hugging_face import diffusers
 from sdbench.kinds import KINDS
 from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
@@ -39,6 +41,7 @@ from sdbench.platforms import platform_of
 import torch
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
+from torch.utils._pytree import tree_map
 from torch.utils._triton import has_triton
 
 attention_processor = diffusers.models.attention_processor
@@ -50,13 +53,13 @@ FP8_CAPABILITY = (8, 9)
 """The least CUDA compute capability that converts fp8 in hardware (CUDA C++ Programming Guide)."""
 
 
-def _read_weights(pipeline: diffusers.StableDiffusionPipeline) -> None:
+def _read_weights(pipeline: diffusers.DiffusionPipeline, family: Family) -> None:
     """Read the weights, which are only mapped from their files until they are used.
 
     Else loading would seem to take no time and no memory, and the first call all of both.
     """
-    for network in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
-        for weights in network.parameters():
+    for name in family.networks:
+        for weights in getattr(pipeline, name).parameters():
             weights.flatten()[:: PAGE_BYTES // weights.element_size()].sum()
 
 
@@ -146,19 +149,18 @@ def _set_tf32(on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = on
 
 
-def _set_attention(pipeline: diffusers.StableDiffusionPipeline, variant: Variant) -> None:
-    """Give UNet and VAE the attention of a variant."""
-    for network in (pipeline.unet, pipeline.vae):
-        if variant.attention == "vanilla":
+def _set_attention(denoiser: Any, vae: Any, variant: Variant) -> None:
+    """Give denoiser and VAE the attention of a variant. Without a switch they have SDPA already."""
+    if variant.attention == "vanilla":
+        for network in (denoiser, vae):
             network.set_attn_processor(attention_processor.AttnProcessor())
-        elif variant.attention == "sdpa":
-            network.set_attn_processor(attention_processor.AttnProcessor2_0())
-    if variant.attention == "sliced":
-        # It slices the UNet's attention; the VAE's only layer of it has no such form.
-        pipeline.enable_attention_slicing("auto")
-        pipeline.vae.set_attn_processor(attention_processor.AttnProcessor())
+    elif variant.attention == "sliced":
+        denoiser.set_attention_slice("auto")
+        # The VAE's only layer of attention has no such form.
+        vae.set_attn_processor(attention_processor.AttnProcessor())
     if FUSED_QKV in variant.switches:
-        pipeline.fuse_qkv_projections()
+        for network in (denoiser, vae):
+            network.fuse_qkv_projections()
 
 
 def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
@@ -200,29 +202,29 @@ def _place(pipeline: Any, device: torch.device, offload: str | None) -> None:
         pipeline.to(device)
 
 
-def _compile(pipeline: diffusers.StableDiffusionPipeline, mode: str) -> None:
-    """Have UNet and VAE decoder compiled when they are first called.
+def _compile(pipeline: diffusers.DiffusionPipeline, denoiser: str, mode: str) -> None:
+    """Have denoiser and VAE decoder compiled when they are first called.
 
     For one batch size, and as one graph: what cannot be compiled as a whole is an error, and
     nothing falls back to eager unseen.
     """
     compiled = functools.partial(torch.compile, mode=mode, fullgraph=True, dynamic=False)
-    pipeline.unet = compiled(pipeline.unet)
+    setattr(pipeline, denoiser, compiled(getattr(pipeline, denoiser)))
     pipeline.vae.decoder = compiled(pipeline.vae.decoder)
-    for network in (pipeline.unet, pipeline.vae.decoder):
+    for network in (getattr(pipeline, denoiser), pipeline.vae.decoder):
         network.register_forward_hook(_take)
 
 
 def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     """Copy what a network returns: a CUDA graph writes to the same memory every time, while PNDM
     looks back at former outputs, and a sliced VAE collects those of single pictures."""
-    if isinstance(output, torch.Tensor):
-        return output.clone()
-    return tuple(tensor.clone() for tensor in output)
+    return tree_map(torch.Tensor.clone, output)
 
 
 def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
     """Load a variant; see `sdbench.backends.load`. `graphs_folder` is not read."""
+    family = family_of(model_folder)
+    refuse_generation(family, case)
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:
@@ -238,33 +240,32 @@ def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
     # PyTorch's default, and diffusers': with it on, cuDNN tries its algorithms at each new shape
     # and takes the fastest of that moment, which need not be the same the next time.
     torch.backends.cudnn.benchmark = False
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+    pipeline = getattr(diffusers, family.pipeline).from_pretrained(
         model_folder,
         dtype=dtype,
         scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-        # Neither is needed to draw, and `fetch_model` does not download them.
-        safety_checker=None,
-        feature_extractor=None,
+        **family.settings,
         local_files_only=True,
         use_safetensors=True,  # a pickle may run any code
         # A mapped file stays in memory with its weights, also with those that were replaced.
         disable_mmap=quantizer is not None,
     )
-    _set_attention(pipeline, variant)
+    denoiser = getattr(pipeline, family.denoiser)
+    _set_attention(denoiser, pipeline.vae, variant)
     if "vae-slicing" in variant.switches:
         pipeline.vae.enable_slicing()
     tile = _tile(pipeline.vae, case.generation) if VAE_TILING in variant.switches else None
     if "channels-last" in variant.switches:
-        pipeline.unet.to(memory_format=torch.channels_last)
+        denoiser.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     if not KINDS[device.type].is_gpu:
-        _read_weights(pipeline)
+        _read_weights(pipeline, family)
     if quantizer is not None:
-        quantizer(pipeline.unet, device=torch.device("cpu") if offload else device)
+        quantizer(denoiser, device=torch.device("cpu") if offload else device)
     _place(pipeline, device, offload)
     compile_mode = platform_of(device).compile_mode if compiler else None
     if compile_mode is not None:
-        _compile(pipeline, compile_mode)
+        _compile(pipeline, family.denoiser, compile_mode)
     switches = {
         "fp32_precision_matmul": torch.backends.cuda.matmul.fp32_precision,
         "fp32_precision_conv": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Where the time of a call goes: text encoder, each step, UNet, VAE decoder."""
+"""Where the time of a call goes: text encoders, each step, denoiser, VAE decoder."""
 
 import contextlib
 import time
@@ -19,10 +19,11 @@ def time_phases(
     latency, which has a pass to itself.
 
     Returns:
-        `text_encoder_s`, `unet_s`, `vae_decoder_s`: seconds in each network, all its evaluations
-        together; `unet_evaluations`: how many the UNet had; `step_s`: seconds of each evaluation of
-        the UNet together with guidance and scheduler, from the UNet's start to the step's end (the
-        time between two calls, or before the first step, belongs to no step).
+        `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations
+        and, where there are several, all text encoders together; `denoiser_evaluations`: how many
+        the denoiser had; `step_s`: seconds of each of those together with guidance and scheduler,
+        from the denoiser's start to the step's end (the time between two calls, or before the first
+        step, belongs to no step).
     """
     spent: dict[str, list[tuple[float, float]]] = {}
     ends: list[float] = []
@@ -31,18 +32,19 @@ def time_phases(
         engine.synchronize()
         ends.append(time.perf_counter())
 
-    pipeline = engine.pipeline
-    with (
-        _timed(pipeline.text_encoder, "forward", spent.setdefault("text_encoder", []), engine),
-        _timed(pipeline.unet, "forward", spent.setdefault("unet", []), engine),
-        _timed(pipeline.vae, "decode", spent.setdefault("vae_decoder", []), engine),
-    ):
+    pipeline, family = engine.pipeline, engine.family
+    parts = [(name, "forward", "text_encoder") for name in family.text_encoders]
+    parts += [(family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
+    with contextlib.ExitStack() as stack:
+        for name, method, part in parts:
+            network, times = getattr(pipeline, name), spent.setdefault(part, [])
+            stack.enter_context(_timed(network, method, times, engine))
         engine.draw(generation, latents, on_step_end=on_step_end)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
-    begins = [begin for begin, _ in spent["unet"]]
+    begins = [begin for begin, _ in spent["denoiser"]]
     return {
         **totals,
-        "unet_evaluations": len(begins),
+        "denoiser_evaluations": len(begins),
         "step_s": [end - begin for begin, end in zip(begins, ends, strict=True)],
     }
 

@@ -1,36 +1,70 @@
 """Read the description of a model's networks: a file of resources/architectures."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from sdbench.errors import UserError
-from sdbench.models.manifest import NETWORKS
+from sdbench.families import Family, families
 
 import yaml
 
 TOKENIZERS = ("clip", "bytes")
+FORMATS = ("fp32", "fp16", "bf16")
+"""What weights may be stored in."""
+PARTS = "parts"
+"""The folder, beside the descriptions, of networks that several models have."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network without its weights.
+
+    `parameters`: how many numbers its weights are; `config`: the arguments of its class, or in
+    transformers of the configuration of its class.
+    """
+
+    parameters: int
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Architecture:
     """The networks of a model without their weights.
 
-    `text_encoder`, `unet` and `vae` hold the arguments of transformers' `CLIPTextConfig` and of
-    diffusers' `UNet2DConditionModel` and `AutoencoderKL`; `scheduler` holds those of the diffusers
-    class that its key `class` names. `parameters` says how many numbers each network must have;
-    `path` is the file that says all this, and is named when something in it is wrong.
+    `pipeline` is diffusers' class; `networks` has each by its folder; `stored` is the format of the
+    published weights; `scheduler` holds the arguments of the diffusers class that its key `class`
+    names. `generation` and `published`, where there are such, are how the model is meant to be
+    drawn with and where its weights are. `path` is the file that says all this, and is named when
+    something in it is wrong.
     """
 
     path: Path
+    pipeline: str
     source: str
     tokenizer: str
-    parameters: dict[str, int]
-    text_encoder: dict[str, Any]
-    unet: dict[str, Any]
-    vae: dict[str, Any]
+    stored: str
+    networks: dict[str, Network]
     scheduler: dict[str, Any]
+    generation: dict[str, Any] | None = None
+    published: dict[str, Any] | None = None
+
+    @property
+    def family(self) -> Family:
+        """The family of the model."""
+        return families()[self.pipeline]
+
+
+TYPES = {
+    "pipeline": str,
+    "source": str,
+    "tokenizer": str,
+    "stored": str,
+    "networks": dict,
+    "scheduler": dict,
+}
+OPTIONAL = {"generation": dict, "published": dict}
 
 
 def load_architecture(path: Path) -> Architecture:
@@ -40,8 +74,55 @@ def load_architecture(path: Path) -> Architecture:
         UserError: if the file is not there or not YAML, or a key is missing, unknown or of the
             wrong type.
     """
+    data = _read(path)
+    _check(path, "", data, TYPES, OPTIONAL)
+    for key, allowed in (
+        ("pipeline", list(families())),
+        ("tokenizer", TOKENIZERS),
+        ("stored", FORMATS),
+    ):
+        if data[key] not in allowed:
+            raise UserError(
+                f"{path}: {key}: found `{data[key]}`; allowed are {_enumerate(allowed)}: "
+                "use one of these"
+            )
+    names = families()[data["pipeline"]].networks
+    _check(path, "networks.", data["networks"], dict.fromkeys(names, dict))
+    networks = {name: _network(path, name, data["networks"][name]) for name in names}
+    return Architecture(path=path, **data | {"networks": networks})
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that the description at `path` refers to.
+
+    Raises:
+        UserError: as `load_architecture` does.
+    """
+    load_architecture(path)
+    networks = _read(path)["networks"].values()
+    return sorted({_part(path, network["like"]) for network in networks if "like" in network})
+
+
+def _network(path: Path, name: str, entry: dict[str, Any]) -> Network:
+    """Return a network; where it is `like` a part, with what stands beside that in place of it."""
+    section = f"networks.{name}."
+    if "like" not in entry:
+        _check(path, section, entry, {"parameters": int, "config": dict})
+        return Network(**entry)
+    _check(path, section, entry, {"like": str}, {"config": dict})
+    part = _part(path, entry["like"])
+    described = _read(part)
+    _check(part, "", described, {"source": str, "parameters": int, "config": dict})
+    return Network(described["parameters"], described["config"] | entry.get("config", {}))
+
+
+def _part(path: Path, name: str) -> Path:
+    return path.parent / PARTS / f"{name}.yaml"
+
+
+def _read(path: Path) -> Any:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = _enumerate(file.stem for file in sorted(path.parent.glob("*.yaml")))
         raise UserError(
@@ -49,32 +130,31 @@ def load_architecture(path: Path) -> Architecture:
         ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}): correct it") from None
-    _check(path, "", data, {f.name: f.type for f in fields(Architecture) if f.name != "path"})
-    _check(path, "parameters.", data["parameters"], dict.fromkeys(NETWORKS, int))
-    if data["tokenizer"] not in TOKENIZERS:
-        raise UserError(
-            f"{path}: tokenizer: found `{data['tokenizer']}`; allowed are "
-            f"{_enumerate(TOKENIZERS)}: use one of these"
-        )
-    return Architecture(path=path, **data)
 
 
-def _check(path: Path, section: str, data: Any, types: Mapping[str, Any]) -> None:
-    """Check that `data` is a mapping with exactly the keys and types of `types`."""
+def _check(
+    path: Path,
+    section: str,
+    data: Any,
+    types: Mapping[str, type],
+    optional: Mapping[str, type] | None = None,
+) -> None:
+    """Check that `data` is a mapping with the keys and types of `types`, and at most `optional`."""
+    known = {**types, **(optional or {})}
     if not isinstance(data, dict):
         raise UserError(f"{path}: found a {type(data).__name__}; allowed is a mapping: correct it")
     for key in types:
         if key not in data:
             raise UserError(f"{path}: {section}{key}: the key is missing: add it")
     for key, value in data.items():
-        if key not in types:
+        if key not in known:
             raise UserError(
-                f"{path}: {section}{key}: unknown key; allowed are {_enumerate(types)}: remove it"
+                f"{path}: {section}{key}: unknown key; allowed are {_enumerate(known)}: remove it"
             )
-        kind = get_origin(types[key]) or types[key]
-        if not isinstance(value, kind):
+        if not isinstance(value, known[key]):
             raise UserError(
-                f"{path}: {section}{key}: found {value!r}; allowed is {kind.__name__}: change it"
+                f"{path}: {section}{key}: found {value!r}; allowed is {known[key].__name__}: "
+                "change it"
             )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdbench.errors import UserError
-from sdbench.models.manifest import INDEX, check_index, choose_files
+from sdbench.families import INDEX
+from sdbench.models.manifest import check_index, choose_files
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
@@ -46,7 +47,7 @@ def find_token() -> Token:
 
 
 def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
-    """Download a Stable Diffusion in the diffusers layout.
+    """Download a model in the diffusers layout.
 
     `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
     unfinished call has left, and it does not compare what it got with its hash.
@@ -68,22 +69,31 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
             repository, recursive=True, revision=revision
         )
         files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    wanted = choose_files(files, where)
-    # The index first: it says whether the rest is worth its gigabytes.
-    for path in sorted(wanted, key=lambda path: (path != INDEX, files[path].size)):
-        if not is_right(folder / path, files[path]):
-            (folder / path).unlink(missing_ok=True)
-            print(f"{path}: {files[path].size / 1e6:,.1f} MB", flush=True)
-            with explained(repository, revision, token):
-                download(repository, revision, token, path, folder)
+    if INDEX not in files:
+        raise UserError(
+            f"{where}: the file {INDEX} is missing: use a complete copy of the model in the "
+            "diffusers layout"
+        )
+
+    def get(path: str) -> None:
+        if is_right(folder / path, files[path]):
+            return
+        (folder / path).unlink(missing_ok=True)
+        print(f"{path}: {files[path].size / 1e6:,.1f} MB", flush=True)
+        with explained(repository, revision, token):
+            download(repository, revision, token, path, folder)
         if not is_right(folder / path, files[path]):
             (folder / path).unlink()
             raise UserError(
                 f"{where}: {path} came with another hash than the hub names: it was damaged on "
                 "the way; run again, and use another mirror if that does not help"
             )
-        if path == INDEX:
-            check_index(folder / INDEX)
+
+    # The index first: it says what else is wanted, and whether that is worth its gigabytes.
+    get(INDEX)
+    wanted = choose_files(files, check_index(folder), where)
+    for path in sorted(wanted, key=lambda path: files[path].size):
+        get(path)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     for file in folder.rglob("*"):
         if file.is_file() and file.relative_to(folder).as_posix() not in wanted:

@@ -12,33 +12,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sdbench.errors import UserError, plain
+from sdbench.families import INDEX, Family, family_of
 from sdbench.files import read_json, sha256
 
-PIPELINE = "StableDiffusionPipeline"
-INDEX = "model_index.json"
-WEIGHTS = {
-    "text_encoder": "model",
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-}
-"""Stem of the file of weights that each network is loaded from; other variants end otherwise."""
-NETWORKS = tuple(WEIGHTS)
+SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
+"""A file that the folder of a scheduler, and that of a tokenizer, has."""
 SHARDS = ".safetensors.index.json"
 """How the name of a file ends that says in which file each weight is."""
-SETTINGS = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
-"""Folders without weights that a pipeline is loaded from as well, and a file that each has."""
-
-
-COMPONENTS = {
-    "text_encoder": ("transformers", "CLIPTextModel"),
-    "tokenizer": ("transformers", "CLIPTokenizer(Fast)?"),
-    "unet": ("diffusers", "UNet2DConditionModel"),
-    "vae": ("diffusers", "AutoencoderKL"),
-    "scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"),
-}
-"""What an index may name for each part that is loaded: a library, and a pattern of its classes."""
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
-"""What it may name for other parts, which are not loaded."""
+"""What an index may name for parts that are not loaded."""
 
 
 def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -55,8 +37,8 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         in `folder`; and `digest`, which any change of these files changes.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors, or a
-            file of it is not whole.
+        UserError: if the folder is not a model of a known family with its weights in safetensors,
+            or a file of it is not whole.
     """
     for path in model_files(folder):
         if path.endswith(".json"):
@@ -68,7 +50,7 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         "weights": "seeded" if "seeded" in source else "trained",
         "parameters": {
             network: count_parameters(folder, fnmatch.filter(files, f"{network}/*"))
-            for network in NETWORKS
+            for network in family_of(folder).networks
         },
         "components": describe_components(folder, files),
         "files": files,
@@ -116,13 +98,15 @@ def model_files(folder: Path) -> list[str]:
     """Return the files that a pipeline is loaded from, as sorted paths in `folder`.
 
     Raises:
-        UserError: if the folder is not a Stable Diffusion with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder: correct `local`, or put a model there")
-    check_index(folder / INDEX)
-    files = [file for part in (*SETTINGS, *NETWORKS) for file in (folder / part).glob("*")]
-    chosen = choose_files([INDEX, *(f.relative_to(folder).as_posix() for f in files)], str(folder))
+    family = check_index(folder)
+    parts = ("scheduler", *family.components)
+    files = [file for part in parts for file in (folder / part).glob("*")]
+    paths = [INDEX, *(file.relative_to(folder).as_posix() for file in files)]
+    chosen = choose_files(paths, family, str(folder))
     for path in chosen:
         if path.endswith(SHARDS):
             _check_shards(folder / path, [PurePosixPath(file).name for file in chosen])
@@ -143,51 +127,39 @@ def _check_shards(path: Path, names: Collection[str]) -> None:
             )
 
 
-def check_index(path: Path) -> None:
-    """Check that `path` is the index of a Stable Diffusion in the diffusers layout.
+def check_index(folder: Path) -> Family:
+    """Return the family of a model whose index names no code but diffusers' and transformers'.
 
     Raises:
-        UserError: if it is not, or names code that is neither diffusers' nor transformers'.
+        UserError: if it names other code, or is the index of no family there is.
     """
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        kind = index.get("_class_name")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path.parent}: it holds no {INDEX}, which a model in the diffusers layout has: name "
-            "a folder that `save_pretrained` wrote"
-        ) from None
-    except (ValueError, AttributeError, RecursionError):
-        raise UserError(f"{path}: not a JSON object: get the model again") from None
-    if kind != PIPELINE:
-        raise UserError(
-            f"{path}: _class_name: found `{plain(kind)}`; allowed is `{PIPELINE}`: name another "
-            "model"
-        )
-    for part, named in index.items():
-        if part in COMPONENTS or isinstance(named, list):
-            _check_component(path, part, named)
+    family, path = family_of(folder), folder / INDEX
+    for part, named in json.loads(path.read_text(encoding="utf-8")).items():
+        if part in family.components or isinstance(named, list):
+            _check_component(path, part, named, family)
+    return family
 
 
-def _check_component(path: Path, part: str, named: Any) -> None:
+def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
     """Check what an index names for a part: a library beside the model would be run as code."""
     library, name = named if isinstance(named, list) and len(named) == 2 else (named, "")
-    known, classes = COMPONENTS.get(part, (None, ".*"))
-    if part in COMPONENTS:
-        right = library == known and isinstance(name, str) and re.fullmatch(classes, name)
+    loaded = {"scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"), **family.components}
+    if part in loaded:
+        known, classes = loaded[part]
+        # transformers names a tokenizer with and without its ending.
+        right = library == known and bool(re.fullmatch(f"{classes}(Fast)?", str(name)))
+        allowed = f"`{classes}` of {known}"
     else:
         right = library is None or (isinstance(library, str) and library in LIBRARIES)
+        allowed = "parts of diffusers and transformers"
     if not right:
-        allowed = (
-            f"`{classes}` of {known}" if part in COMPONENTS else "parts of diffusers and transformers"
-        )
         raise UserError(
             f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "
             f"{allowed}: name another model"
         )
 
 
-def choose_files(paths: Collection[str], where: str) -> list[str]:
+def choose_files(paths: Collection[str], family: Family, where: str) -> list[str]:
     """Return those of a folder's or repository's files that a pipeline is loaded from, sorted.
 
     What else is there (a licence, a safety checker, weights in another precision or as a pickle)
@@ -195,13 +167,15 @@ def choose_files(paths: Collection[str], where: str) -> list[str]:
 
     Args:
         paths: all files, relative.
+        family: of the model.
         where: what to call the folder or repository in an error.
 
     Raises:
         UserError: if a file is missing, or a network's weights are not in safetensors.
     """
-    wanted = [INDEX, *(f"{part}/{file}" for part, file in SETTINGS.items())]
-    wanted += [f"{network}/config.json" for network in NETWORKS]
+    settings = {"scheduler": SCHEDULER, **dict.fromkeys(family.tokenizers, TOKENIZER)}
+    wanted = [INDEX, *(f"{part}/{file}" for part, file in settings.items())]
+    wanted += [f"{network}/config.json" for network in family.networks]
     for path in wanted:
         if path not in paths:
             raise UserError(
@@ -211,32 +185,32 @@ def choose_files(paths: Collection[str], where: str) -> list[str]:
     wanted += [
         path
         for path in paths
-        if PurePosixPath(path).parent.name in SETTINGS
+        if PurePosixPath(path).parent.name in settings
         and path.count("/") == 1
-        and path.endswith((".json", ".txt"))
+        and path.endswith((".json", ".txt", ".model"))
     ]
-    for network in NETWORKS:
-        wanted += choose_weights(paths, network, where)
+    for network in family.networks:
+        wanted += choose_weights(paths, family.stem(network), where)
     return sorted(set(wanted))
 
 
-def choose_weights(paths: Collection[str], network: str, where: str) -> list[str]:
+def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
     """Return the files of a network's weights: one, or the index and the shards of a large one.
 
     Args:
         paths: all files of the model, relative.
-        network: name of the network.
+        stem: of the network's files of weights; other variants of them end otherwise.
         where: what to call the model in an error.
 
     Raises:
         UserError: if they are not there in safetensors.
     """
-    stem = f"{network}/{WEIGHTS[network]}"
     if f"{stem}.safetensors" in paths:
         return [f"{stem}.safetensors"]
     if f"{stem}{SHARDS}" in paths:
         shards = fnmatch.filter(paths, f"{stem}-?????-of-?????.safetensors")
         return [f"{stem}{SHARDS}", *shards]
+    network = PurePosixPath(stem).parent.name
     pickles = fnmatch.filter(paths, f"{network}/*.bin") + fnmatch.filter(paths, f"{network}/*.ckpt")
     found = (
         f"only {min(pickles)}, a pickle, which may run any code when read" if pickles else "none"

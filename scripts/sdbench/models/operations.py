@@ -1,17 +1,20 @@
 """Floating-point operations of a model's networks, counted from its configuration alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.families import Family, family_of, plain
 from sdbench.hugging_face import diffusers, transformers
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def count_flop(folder: Path, height: int, width: int) -> dict[str, int]:
-    """Count the operations of one evaluation of each network for one picture.
+def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
+    """Count the operations of each network for one picture.
 
     Nothing is computed and no weights are read: the networks are made on torch's `meta` device.
     torch's counter (`torch.utils.flop_counter`) counts matrix products and convolutions, a
@@ -19,40 +22,66 @@ def count_flop(folder: Path, height: int, width: int) -> dict[str, int]:
 
     Args:
         folder: the model in the diffusers layout.
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
+        generation: `prompt`, `guidance`, `height` and `width` in pixels.
 
     Returns:
-        `text_encoder_flop` (one prompt), `unet_flop` (one prompt, one step), `vae_decoder_flop`.
+        `text_encoder_flop`, of all text encoders; `denoiser_flop`, of one evaluation;
+        `vae_decoder_flop`. Where guidance takes the empty prompt as well, it is among them.
     """
+    family = family_of(folder)
+    height, width = generation["height"], generation["width"]
     with torch.device("meta"):
-        config = transformers.CLIPTextConfig.from_pretrained(folder / "text_encoder")
-        text_encoder = transformers.CLIPTextModel(config)
-        unet = _network(diffusers.UNet2DConditionModel, folder / "unet")
-        vae = _network(diffusers.AutoencoderKL, folder / "vae")
-        # Attention written out as matrix products, which the counter knows on every device; it does
-        # not know every fused kernel, and all of them compute the same.
-        text_encoder.set_attn_implementation("eager")
-        for network in (unet, vae):
-            network.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
-        tokens = config.max_position_embeddings
-        shrinks = 2 ** (len(vae.config.block_out_channels) - 1)
-        latents = torch.empty(1, unet.config.in_channels, height // shrinks, width // shrinks)
-        states = torch.empty(1, tokens, unet.config.cross_attention_dim)
-        prompt = torch.empty(1, tokens, dtype=torch.int64)
+        networks = {name: make_network(family, name, folder) for name in family.networks}
+        configs = {name: plain(network.config) for name, network in networks.items()}
+        tokens = family.prompt_length(
+            lambda: transformers.AutoTokenizer.from_pretrained(folder / family.tokenizers[0]),
+            generation["prompt"],
+            configs,
+        )
+        prompts = family.passes(configs, generation["guidance"])
+        inputs = empty(family.denoiser_inputs(configs, height, width, prompts, tokens))
+        encoded = family.encoded(configs, generation["guidance"])
+        text = sum(
+            count(networks[name], torch.empty(encoded, length, dtype=torch.int64))
+            for name in family.text_encoders
+            for length in [family.text_length(name, configs)]
+        )
+        latents = torch.empty(1, *family.latent_shape(configs, height, width))
         return {
-            "text_encoder_flop": _count(lambda: text_encoder(prompt)),
-            "unet_flop": _count(lambda: unet(latents, torch.tensor(1), states)),
-            "vae_decoder_flop": _count(lambda: vae.decode(latents)),
+            "text_encoder_flop": text,
+            "denoiser_flop": count(networks[family.denoiser], **inputs),
+            "vae_decoder_flop": count(networks["vae"].decode, latents),
         }
 
 
-def _network(kind: Any, folder: Path) -> Any:
-    return kind.from_config(kind.load_config(folder))
+def make_network(family: Family, name: str, folder: Path) -> Any:
+    """Make a network from its configuration, on the device that is torch's default just now."""
+    library, kind = family.components[name]
+    if library == "diffusers":
+        network = getattr(diffusers, kind)
+        return network.from_config(network.load_config(folder / name))
+    network = getattr(transformers, kind)
+    return network(network.config_class.from_pretrained(folder / name))
 
 
-def _count(evaluate: Callable[[], object]) -> int:
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        evaluate()
+def empty(shapes: Any) -> Any:
+    """Return tensors without numbers, of shapes that may lie in mappings and lists."""
+    return tree_map(
+        lambda shape: None if shape is None else torch.empty(shape),
+        shapes,
+        is_leaf=lambda value: isinstance(value, tuple),
+    )
+
+
+def count(evaluate: Callable[..., object], *args: Any, **kwargs: Any) -> int:
+    """Return the operations of a call."""
+    # Attention written out as matrix products, which the counter knows on every device; it does not
+    # know every fused kernel, and all of them compute the same.
+    with (
+        torch.inference_mode(),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        evaluate(*args, **kwargs)
     flop: int = counter.get_total_flops()
     return flop

@@ -22,8 +22,8 @@ def check_sources(
         files: the files of the config, of which the one with the model is named in an error.
 
     Raises:
-        UserError: if a local folder is missing or is not a Stable Diffusion, or the architecture
-            of a seeded model is missing or wrong.
+        UserError: if a local folder is missing or is not a model of a known family, or the
+            architecture of a seeded model is missing or wrong.
     """
     for name, model in models.items():
         source = model["source"]

@@ -73,7 +73,7 @@ def latency_row(record: Record) -> Row:
     low, high = bootstrap_interval(samples, np.median)
     q1, median, q3 = np.percentile(samples, [25, 50, 75])
     phases = record["phases"]
-    parts = ("text_encoder_s", "unet_s", "vae_decoder_s")
+    parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
     return row | {
         "n": len(samples),
         "latency_s": median,
@@ -84,11 +84,11 @@ def latency_row(record: Record) -> Row:
         "warmup_calls": len(record["latency"]["warmup_s"]),
         **record["cold_start"],
         **{part: float(np.median([phase[part] for phase in phases])) for part in parts},
-        "unet_q1_s": float(np.percentile([phase["unet_s"] for phase in phases], 25)),
-        "unet_q3_s": float(np.percentile([phase["unet_s"] for phase in phases], 75)),
+        "denoiser_q1_s": float(np.percentile([phase["denoiser_s"] for phase in phases], 25)),
+        "denoiser_q3_s": float(np.percentile([phase["denoiser_s"] for phase in phases], 75)),
         "parts_n": len(phases),
         "step_s": float(np.median([step for phase in phases for step in phase["step_s"]])),
-        "unet_evaluations": phases[0]["unet_evaluations"],
+        "denoiser_evaluations": phases[0]["denoiser_evaluations"],
     }
 
 

@@ -177,7 +177,9 @@ def _check_component(path: Path, part: str, named: Any) -> None:
         right = library is None or (isinstance(library, str) and library in LIBRARIES)
     if not right:
         allowed = (
-            f"`{classes}` of {known}" if part in COMPONENTS else "parts of diffusers and transformers"
+            f"`{classes}` of {known}"
+            if part in COMPONENTS
+            else "parts of diffusers and transformers"
         )
         raise UserError(
             f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "

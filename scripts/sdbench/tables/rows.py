@@ -33,7 +33,9 @@ def case_columns(record: Record) -> Row:
         "precision": variant.precision,
         "options": variant.options,
         "attention": variant.attention,
-        "backend_version": record["environment"]["libraries"].get(LIBRARY[variant.backend]),
+        "backend_version": record["environment"]["libraries"].get(
+            LIBRARY.get(variant.backend, variant.backend)
+        ),
         "batch_size": case["batch_size"],
         **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -108,6 +109,32 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, (text + "\n").encode())
 
 
+def parse_json(text: str) -> Any:
+    """Return what JSON stands for, numbers being finite and whole ones of 64 bits.
+
+    Raises:
+        ValueError: if it is not JSON, has another number, or is too deep to be read.
+    """
+    try:
+        return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("too many levels within each other") from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number.bit_length() > 63:
+        raise ValueError(f"{text[:20]}... has more than 64 bits")
+    return number
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote, the seal apart.
 
@@ -115,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: if the file is gone, damaged or changed; it names the file.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError("not a mapping")
     except (OSError, ValueError) as error:

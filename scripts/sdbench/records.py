@@ -2,14 +2,14 @@
 
 import functools
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, Pair, digest
-from sdbench.errors import UserError
-from sdbench.files import read_json, sealed, sha256, write_json, write_whole
+from sdbench.capabilities import BACKENDS
+from sdbench.cases import Case, Pair, digest, parse_options
+from sdbench.errors import UserError, plain
+from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
 
 import numpy as np
 import yaml
@@ -121,7 +121,21 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: if the file is damaged or of another version; it names the file.
     """
-    return _read(path, SCHEMA_VERSION, record_validator())
+    record = _read(path, SCHEMA_VERSION, record_validator())
+    case = Case.from_dict(record["case"])
+    if case.variant.backend not in BACKENDS:
+        raise UserError(f"{path}: backend: found {plain(case.variant.backend)}: {_REMEDY}")
+    try:
+        parse_options(case.variant.options)
+    except ValueError as fault:
+        raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
+    wanted = case.id
+    if record["case_id"] != wanted:
+        raise UserError(
+            f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "
+            f"{_REMEDY}"
+        )
+    return record
 
 
 def read_race(path: Path) -> Record:
@@ -131,16 +145,18 @@ def read_race(path: Path) -> Record:
 
 def _read(path: Path, allowed: int, validator: Draft202012Validator) -> Record:
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        record: Record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version != allowed:
-        raise UserError(f"{path}: record of version {version}, allowed is {allowed}: {_REMEDY}")
+        raise UserError(
+            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
+        )
     fault = best_match(validator.iter_errors(record))
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
-        raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
+        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
     if record != sealed(record):
         raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
     return record
@@ -194,9 +210,18 @@ def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Reco
     Raises:
         UserError: if one is missing, damaged, or not the one that was indexed.
     """
+    named = read_json(index).get("records")
+    if not isinstance(named, dict):
+        raise UserError(
+            f"{index}: records: found {plain(named)}, no mapping: delete it and run again"
+        )
     records = []
-    for name, checksum in read_json(index)["records"].items():
+    for name, checksum in named.items():
         path = index.parent / name
+        if not path.resolve().is_relative_to(index.parent.resolve()):
+            raise UserError(
+                f"{index}: records: found {plain(name)}, outside its folder: delete it and run again"
+            )
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")
         record = read(path)

@@ -52,7 +52,9 @@ def test_what_lies_beside_the_weights_is_not_run(tmp_path: Path, tally: Tally) -
     folder, canary = copy_shapes(tmp_path / "model"), tmp_path / "canary"
     surround(folder, canary)
     check_sources({"mine": {"source": {"local": str(folder)}}}, ROOT, ROOT)
-    assert not [file for file in describe(folder, {"local": "x"}, "mine")["files"] if "evil" in file]
+    assert not [
+        file for file in describe(folder, {"local": "x"}, "mine")["files"] if "evil" in file
+    ]
     device = {"kind": "cpu", "index": 0, "threads": 1, "gpu_model": "", "memory_budget_gb": 0}
     case = Case(Variant("mine", "cpu", "pytorch", "fp32", "none"), 1, GENERATION, device)
     engine = load(case, folder, None)

@@ -12,7 +12,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tests.e2e.test_sweep import is_running, make_case, wait_for
 from tests.faults.conftest import write_config
 from tests.reliability import Tally
 
-CASES = [make_case(size, options) for options in ("none", "vae-slicing") for size in (1, 2)]
+CASES = [make_case(1), make_case(2), make_case(1, "vae-slicing")]
 
 
 @dataclass
@@ -61,10 +60,8 @@ def begin(cases: list[Case], job: Sweep, log: Path) -> int:
     os._exit(1)
 
 
-def ended(pid: int) -> int | None:
-    """Return the exit code of a process, negative for a signal; None while it runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
+def has_ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
 def are_gone(pids: list[int]) -> bool:
@@ -110,7 +107,7 @@ def kill_sweeps(kills: int, job: Sweep, tmp_path: Path, tally: Tally, seed: int)
             time.sleep(chance.uniform(0, whole_s * 0.8))
             measuring = children(pid)
             within = bool(measuring) and chance.random() < 0.3
-            if ended(pid) is not None:
+            if has_ended(pid):
                 break  # it was through already
             what = "the process that measures" if within else "a measuring job"
             with tally.fault(f"SIGKILL of {what}"):
@@ -135,14 +132,14 @@ def test_a_job_that_is_killed_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_ninety_times_goes_on_where_it_was(
+def test_a_job_that_is_killed_85_times_goes_on_where_it_was(
     job: Sweep, tmp_path: Path, tally: Tally
 ) -> None:
     kill_sweeps(85, job, tmp_path, tally, seed=2)
 
 
 def run_killed(command: list[str], clone: Path, seconds: float) -> bool:
-    """Run Snakemake and kill it with all its jobs after so long; tell whether it was still there."""
+    """Run Snakemake and kill it with all its jobs after a time; tell whether it still ran."""
     with subprocess.Popen(
         command,
         cwd=clone,
@@ -158,10 +155,8 @@ def run_killed(command: list[str], clone: Path, seconds: float) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def nothing_left(clone: Path) -> Iterator[None]:
-    """Wait until what was killed has gone with all its processes."""
-    yield
+def wait_until_gone(clone: Path) -> None:
+    """Wait until no process is left that works in a folder."""
 
     def gone() -> bool:
         for process in Path("/proc").glob("[0-9]*"):
@@ -189,13 +184,12 @@ def test_a_run_that_is_killed_ten_times_goes_on_where_it_was(clone: Path, tally:
         (clone / "results/killed").rename(clone / f"results/done-{done}")
         watched.finished.clear()
         for _ in range(5):
-            with nothing_left(clone), tally.fault("SIGKILL of Snakemake and its jobs"):
-                # Unlucky ones that came after the end are counted too: nothing may be lost then.
-                killed = run_killed(command, clone, chance.uniform(0.05, 0.8) * whole_s)
-                watched.look()
-            if not killed:
+            if done == 10 or not run_killed(command, clone, chance.uniform(0.05, 0.8) * whole_s):
                 break
             done += 1
+            with tally.fault("SIGKILL of Snakemake and its jobs"):
+                wait_until_gone(clone)
+                watched.look()
             subprocess.run(["snakemake", "--unlock"], cwd=clone, check=True, capture_output=True)
         last = subprocess.run(command, cwd=clone, check=False, capture_output=True, timeout=540)
         assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]

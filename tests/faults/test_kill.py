@@ -177,7 +177,7 @@ def test_a_run_that_is_killed_ten_times_goes_on_where_it_was(clone: Path, tally:
     command = ["snakemake", "--cores", "1", "--configfile", name, "--", target]
     watched = Watched(clone / "results/killed/records")
     begun = time.monotonic()
-    subprocess.run(command, cwd=clone, check=True, capture_output=True, timeout=540)
+    subprocess.run(command, cwd=clone, check=True, capture_output=True, timeout=1500)
     whole_s = time.monotonic() - begun
     done = 0
     while done < 10:
@@ -191,7 +191,7 @@ def test_a_run_that_is_killed_ten_times_goes_on_where_it_was(clone: Path, tally:
                 wait_until_gone(clone)
                 watched.look()
             subprocess.run(["snakemake", "--unlock"], cwd=clone, check=True, capture_output=True)
-        last = subprocess.run(command, cwd=clone, check=False, capture_output=True, timeout=540)
+        last = subprocess.run(command, cwd=clone, check=False, capture_output=True, timeout=1500)
         assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
         watched.look()
         indexes = list((clone / "results/killed/records").rglob("index.json"))

@@ -105,9 +105,9 @@ def test_of_two_snakemakes_without_a_lock_one_writes(clone: Path, tally: Tally) 
         )
 
     with tally.fault("two Snakemakes in one folder, --nolock"), start() as first:
-        wait_for(lambda: any(records.rglob("batch-*.json")), 300)
+        wait_for(lambda: any(records.rglob("batch-*.json")), 900)
         with start() as second:
-            said = [run.communicate(timeout=500)[0] for run in (first, second)]
+            said = [run.communicate(timeout=1500)[0] for run in (first, second)]
             assert (first.returncode, second.returncode) == (0, 0), said
         assert "another job has taken over these cases" in said[0]
         read = read_indexed(clone / index)
@@ -136,7 +136,7 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
     reason = "ValueError: the network drew values that are not numbers"
     for _ in range(2):  # every time
         with tally.fault("a case that fails every time"):
-            run = run_on_terminal(clone, "--configfile", name, timeout=570)
+            run = run_on_terminal(clone, "--configfile", name, timeout=1500)
             assert run.returncode != 0
             *_, one, two, last = last_lines(run)
             assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"

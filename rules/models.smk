@@ -90,7 +90,9 @@ rule count_operations:
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of(*FAMILY_CODE, "hugging_face.py", "models/operations.py"),
+        code=code_of(
+            *FAMILY_CODE, "files.py", "hugging_face.py", "models/operations.py"
+        ),
         generation=counted_generation,
     script:
         "../scripts/count_operations.py"

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from collect_published import collect_published
+from collect_races import collect_races
 from export_results import export_results
 from sdbench.errors import UserError
 from sdbench.figures.results import Result, published
@@ -16,8 +17,10 @@ from tests.unit.tables_factory import (
     RESOURCES,
     SD_V1,
     SHAPES,
+    failed_race,
     failed_row,
     latency_row,
+    race_row,
     throughput_row,
     write_rows,
 )
@@ -112,3 +115,20 @@ def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:
     note = source_note(results, "")
     assert "Published, without spread: lambda-2022-10" in note
     assert "Published: lab-2026-11" in note
+
+
+def test_own_races_leave_with_the_name_of_the_campaign_and_come_back(tmp_path: Path) -> None:
+    rows = [
+        race_row(0.6, backend="onnxruntime"),
+        failed_race("unsupported", precision="bf16", device_name=None),
+        failed_race("error", options="compile"),
+        race_row(0.7, campaign="another", backend="onnxruntime"),
+    ]
+    export(tmp_path, races=rows)
+    exported = tmp_path / "lab-2026-11-races.csv"
+    collect_races([], [], [], [exported], 0.25, tmp_path / "races.csv")
+    table = read_table(tmp_path / "races.csv", RACES)
+    assert set(table["campaign"]) == {"lab-2026-11"}
+    assert list(table["status"]) == ["ok", "unsupported"]
+    assert table["ratio"][0] == 0.6
+    assert table["device_name"].tolist() == [SHAPES["device_name"], "cpu"]

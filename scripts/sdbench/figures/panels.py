@@ -23,7 +23,7 @@ _ROW, _GROUP_GAP, _LINE = 0.235, 0.13, 0.15
 _AXIS_BELOW, _PANEL_GAP = 0.42, 0.2
 _NAME_MAX, _LABEL_MAX = 1.75, 2.5
 _BAR = 0.66
-_TICKS_APART = 0.35
+_TICKS_APART = 0.3
 
 
 def draw_sheet(sheet: Sheet) -> Figure:

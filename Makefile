@@ -1,5 +1,6 @@
 # make run: set up a virtual environment and run the default workflow, report included.
-# make setup: set up only. make test: set up and run every test.
+# make setup: set up only. make test: set up and run every test but the slowest, which
+# make test-slow runs.
 #
 # Needs Python 3.11 and nothing else. Other configs: make run ARGS="--configfile config/presets/..."
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run setup test test-fast lint docs clean
+.PHONY: run setup test test-fast test-slow lint docs lock audit clean
 
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
@@ -24,6 +25,12 @@ test: $(VENV)/.ready-dev lint
 
 test-fast: $(VENV)/.ready-dev
 	pytest --numprocesses=2 tests/unit
+
+# Faults and bad input, those included that take minutes, and their counts in docs/reliability.md.
+test-slow: $(VENV)/.ready-dev
+	rm -rf .cache/reliability
+	pytest --numprocesses=2 -m "" tests/faults tests/fuzz tests/security
+	python -m tests.reliability docs/reliability.md .cache/reliability
 
 lint: $(VENV)/.ready-dev
 	ruff check .
@@ -42,19 +49,37 @@ docs: $(VENV)/.ready
 TORCH := $(shell grep '^torch==' requirements.txt)
 UV := uv==0.13.9
 
-$(VENV)/.ready: requirements.txt constraints.txt
+# Every package but torch by the hash of its file: those of its builds differ, and so does where they
+# come from. --no-deps, since all that there is to install stands in the locks.
+$(VENV)/.ready: requirements.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --require-hashes --no-deps -r requirements.lock
 	if [ -n "$(CUDA)" ] || nvidia-smi -L >/dev/null 2>&1; then $(BIN)/pip install $(TORCH); \
 	else $(BIN)/pip install $(TORCH)+cpu \
 	  || { $(BIN)/pip install $(UV) \
 	       && $(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu $(TORCH); } \
 	  || $(BIN)/pip install $(TORCH); fi
-	$(BIN)/pip install -r requirements.txt -c constraints.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
-	$(BIN)/pip install -r requirements-dev.txt -c constraints.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	$(BIN)/pip install --require-hashes --no-deps -r requirements-dev.lock
 	touch $@
+
+# The locks, from the versions in requirements*.txt and constraints.txt: the hashes of every file of
+# each, for all platforms. Run it after changing a version.
+lock: $(VENV)/.ready
+	$(BIN)/pip install $(UV)
+	echo "torch; sys_platform == 'never'" > $(VENV)/without-torch.txt
+	$(LOCK) requirements.txt -o requirements.lock
+	$(LOCK) requirements.txt requirements-dev.txt -o requirements-dev.lock
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --constraints constraints.txt --overrides $(VENV)/without-torch.txt --no-emit-package torch --no-annotate \
+  --custom-compile-command "make lock"
+
+# Known vulnerabilities of what is installed. Without a network it only says so.
+audit: $(VENV)/.ready-dev
+	python -m tests.audit requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .cache

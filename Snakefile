@@ -2,18 +2,31 @@
 #
 #   config -> cases -> model -> ONNX export -> measure -> records -> tables -> figures -> page
 
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.12")
 
+sys.path.insert(
+    0, workflow.current_basedir.join("scripts").get_path_or_uri(secret_free=True)
+)
+
+from sdbench.config_files import refuse_unreadable
 
 own_config = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(True)
 
 
 # That of the working directory (--directory, or use as a module), or else the workflow's own.
-configfile: "config/config.yaml" if Path("config/config.yaml").exists() else own_config
+config_file = (
+    "config/config.yaml" if Path("config/config.yaml").exists() else own_config
+)
+if not workflow.modifier.skip_configfile:
+    refuse_unreadable([config_file])
+
+
+configfile: config_file
 
 
 pathvars:

@@ -41,7 +41,9 @@ def measure(folder: Path) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, use_safetensors=True
+    )
     began = time.perf_counter()
     images = pipeline(
         "a photo of an astronaut riding a horse on mars",

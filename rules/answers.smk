@@ -1,4 +1,4 @@
-# What the results say: the post's claims judged, and what to use for a need.
+# What the results say: the post's claims judged, what to use for a need, and what fits.
 
 
 rule write_findings:
@@ -8,6 +8,7 @@ rule write_findings:
         memory="<results>/tables/memory.csv",
         throughput="<results>/tables/throughput.csv",
         quality="<results>/tables/quality.csv",
+        races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
         references=[
             f"<results>/quality/{variant_path(reference)}.npz"
@@ -70,3 +71,31 @@ rule rank_choices:
         kinds=DEVICE_KINDS,
     script:
         "../scripts/rank_choices.py"
+
+
+rule predict_fits:
+    "Say for each model, precision and option the largest batch in each size of memory."
+    input:
+        memory="<results>/tables/memory.csv",
+        largest="<results>/tables/largest.csv",
+        manifests=collect(
+            "<results>/models/{model}.json",
+            model=list(dict.fromkeys(model for model, _, _ in SWEEP_CASES)),
+        ),
+        caption=caption("fits_table"),
+    output:
+        report(
+            "<results>/tables/fits.csv",
+            category="Answers",
+            caption="../report/fits_table.rst",
+        ),
+    log:
+        "<logs>/predict_fits.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=code_of(*FITS_CODE, "tables/schemas.py"),
+        kinds=DEVICE_KINDS,
+    script:
+        "../scripts/predict_fits.py"

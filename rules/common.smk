@@ -1,16 +1,15 @@
 # What the rules share: the checked config, the cases in it, and functions that name files.
 
+import atexit
 import functools
 import re
 import shutil
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from sdbench.campaigns import known_campaigns
 from sdbench.cases import (
@@ -18,19 +17,22 @@ from sdbench.cases import (
     Variant,
     expand_matrix,
     expand_quality,
+    expand_races,
     expand_searches,
     matrix_rows,
     measured_device,
+    thread_families,
 )
 from sdbench.config import (
     check_campaigns,
     check_config,
     load_schema,
-    locate,
     name_case,
 )
-from sdbench.errors import UserError
-from sdbench.files import sha256_of_all
+from sdbench.config_files import locate
+from sdbench.errors import UserError, refuse
+from sdbench.failures import show_failures
+from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.architectures import load_architecture, parts_of
@@ -59,12 +61,6 @@ def code_of(*modules):
     return sha256_of_all(WORKFLOW / "scripts/sdbench" / module for module in modules)
 
 
-def refuse(error):
-    "End with one line, before any job starts."
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
-
-
 def conda_is_missing():
     "Tell whether --use-conda was given where no conda is; the jobs of a cluster do not ask again."
     wanted = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -78,9 +74,9 @@ try:
             "or leave the option out; `make run` needs no conda"
         )
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
-    config_files = sorted(
-        map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
-    )
+    # As a module, the workflow has a part of a config whose files are another workflow's.
+    own_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
+    config_files = sorted(map(Path, own_files), key=lambda f: str(f) in overriding)
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
     check_sources(
@@ -88,29 +84,46 @@ try:
     )
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
+    RACES = expand_races(config)
     VARIANTS = {case.variant for case in CASES}.union(
-        *([r, *others] for r, others in PAIRS)
+        *([r, *others] for r, others in PAIRS),
+        (race.case.variant for race in RACES),
     )
     check_campaigns(
         config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
     )
     if not CASES:
         raise UserError(
-            f"{config_files[-1]}: matrix: no cell of it can exist; the first is absent because "
+            f"{locate(['matrix'], config_files)}: no cell of it can exist; the first is absent because "
             f"{ABSENT[0].reason}: change devices, backends, precisions or options"
         )
 except UserError as error:
     refuse(error)
 
 
-# On a cluster the devices are elsewhere, and a job finds out whether its own is there.
 onstart:
+    try:
+        check_writable(Path(config["pathvars"]["results"]))
+    except UserError as error:
+        refuse(error)
+    # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
     devices = config["devices"] if workflow.local_exec else {}
     for name, device in devices.items():
         reason = missing_device(device)
         if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 
+
+# Snakemake writes some lines of its own after this: what failed, and why, shall be the last.
+onerror:
+    atexit.register(show_failures, [Path(file) for file in log])
+
+
+# Races of other machines: whatever lies there is shown.
+RACES_DROPPED_IN = sorted(
+    resource(f"races/{file.name}")
+    for file in (WORKFLOW / "resources/races").glob("*.csv")
+)
 
 FIGURES = [
     "speed.png",
@@ -126,6 +139,9 @@ FIGURES = [
     "speed_quality.png",
     "cost.png",
     "limit.png",
+    *(["ladder.png"] if RACES or RACES_DROPPED_IN else []),
+    "threads.png",
+    "fits.png",
     "quality_steps.png",
     "quality_curve.png",
     "quality_panel.png",

@@ -19,7 +19,9 @@ rule export_onnx:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        code=code_of("export.py", "hugging_face.py", "processes.py"),
+        code=code_of(
+            *FAMILY_CODE, "export.py", "hugging_face.py", "ort.py", "processes.py"
+        ),
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],
     script:

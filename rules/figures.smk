@@ -17,7 +17,7 @@ BAR_CODE = [
     "figures/panels.py",
 ]
 CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
-PICTURE_CODE = [*FRAME_CODE, "figures/pictures.py", "figures/tiles.py"]
+PICTURE_CODE = [*FRAME_CODE, "archive.py", "figures/pictures.py", "figures/tiles.py"]
 
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [
@@ -371,6 +371,84 @@ rule plot_limit:
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_limit.py"
+
+
+rule plot_ladder:
+    "Draw each variant's denoiser against the reference's, from the slowest to the fastest."
+    input:
+        races="<results>/tables/races.csv",
+        caption=caption("ladder"),
+    output:
+        png=report(
+            "<results>/figures/ladder.png",
+            category="Limits",
+            caption="../report/ladder.rst",
+            labels={"shows": "time per evaluation", "by": "way of running"},
+        ),
+        svg="<results>/figures/ladder.svg",
+        csv="<results>/figures/ladder.csv",
+    log:
+        "<logs>/plot_ladder.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*BAR_CODE),
+    script:
+        "../scripts/plot_ladder.py"
+
+
+rule plot_threads:
+    "Draw seconds per image against the number of threads of a CPU."
+    input:
+        latency="<results>/tables/latency.csv",
+        ceilings="<results>/tables/ceilings.csv",
+        caption=caption("threads"),
+    output:
+        png=report(
+            "<results>/figures/threads.png",
+            category="Limits",
+            caption="../report/threads.rst",
+            labels={"shows": "time per image", "by": "threads"},
+        ),
+        svg="<results>/figures/threads.svg",
+        csv="<results>/figures/threads.csv",
+    log:
+        "<logs>/plot_threads.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*CURVE_CODE, "figures/results.py", "figures/sheets.py"),
+        kinds=DEVICE_KINDS,
+        families=thread_families(config["devices"]),
+    script:
+        "../scripts/plot_threads.py"
+
+
+rule plot_fits:
+    "Draw what fits in how much memory: the largest batch of each way to run a model."
+    input:
+        fits="<results>/tables/fits.csv",
+        caption=caption("fits"),
+    output:
+        png=report(
+            "<results>/figures/fits.png",
+            category="Memory",
+            caption="../report/fits.rst",
+            labels={"shows": "largest batch", "by": "model and size of memory"},
+        ),
+        svg="<results>/figures/fits.svg",
+        csv="<results>/figures/fits.csv",
+    log:
+        "<logs>/plot_fits.log",
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code_of(*FRAME_CODE, *FITS_CODE),
+    script:
+        "../scripts/plot_fits.py"
 
 
 rule plot_quality_steps:

@@ -14,17 +14,42 @@ def sweep_of(variant):
     return variant.model, variant.device, variant.backend
 
 
+def graphs_of(variant):
+    "Return the record of the exported networks that a variant reads, if it reads any."
+    graphs = variant.graphs
+    return [] if graphs is None else [f"<results>/{graphs}/{variant.model}.json"]
+
+
 # (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
 # have a hundred such jobs and ten thousand cases.
 SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
+SWEEP_GRAPHS = defaultdict(dict)
 for case in CASES:
     SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
+    SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
 for variant, cap in expand_searches(config).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 SWEEP_INDEXES = [
     f"<results>/records/{model}/{device}/{backend}/index.json"
     for model, device, backend in SWEEP_CASES
 ]
+
+# The same of the races.
+RACE_PAIRS, RACE_GRAPHS = defaultdict(list), defaultdict(dict)
+for race in RACES:
+    RACE_PAIRS[sweep_of(race.case.variant)].append(race.as_dict())
+    RACE_GRAPHS[sweep_of(race.case.variant)].update(
+        dict.fromkeys(graphs_of(race.case.variant))
+    )
+RACE_INDEXES = [
+    f"<results>/races/{model}/{device}/{backend}/index.json"
+    for model, device, backend in RACE_PAIRS
+]
+
+
+def operations_of(model, generation):
+    "Return the operations of a model's networks for one picture of a size in pixels."
+    return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
 def caption(figure):
@@ -67,9 +92,20 @@ def local_files(wildcards):
     return [folder / file for file in model_files(folder)] if local else []
 
 
-def onnx_of(wildcards):
-    "Return the record of the exported networks, where the backend reads them."
-    return ["<results>/onnx/{model}.json"] if wildcards.backend == "onnxruntime" else []
+def measured_graphs(wildcards):
+    return list(SWEEP_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_graphs(wildcards):
+    return list(RACE_GRAPHS[sweep_of(wildcards)])
+
+
+def raced_pairs(wildcards):
+    return RACE_PAIRS[sweep_of(wildcards)]
+
+
+def drawn_graphs(wildcards):
+    return graphs_of(Variant(**wildcards))
 
 
 def sweep_cases(wildcards):
@@ -81,9 +117,10 @@ def sweep_searches(wildcards):
 
 
 def counted_generation(wildcards):
-    "What of a model's generation decides how much one picture takes to compute."
+    "What decides how much one picture takes to compute, of the size that the file is named by."
     generation = config["models"][wildcards.model]["generation"]
-    return {key: generation[key] for key in ("prompt", "guidance", "height", "width")}
+    size = {"height": int(wildcards.height), "width": int(wildcards.width)}
+    return {key: generation[key] for key in ("prompt", "guidance")} | size
 
 
 FAMILY_CODE = sorted(
@@ -95,14 +132,18 @@ FAMILY_CODE = sorted(
 # numbers.
 ENGINE_CODE = [
     *FAMILY_CODE,
+    "capabilities.py",
     "cases.py",
     "hugging_face.py",
     "kinds.py",
     "machine.py",
     "nvml.py",
+    "ort.py",
     "platforms.py",
+    "models/weights.py",
     "backends/__init__.py",
     "backends/engine.py",
+    "backends/exported.py",
 ]
 METER_CODE = [
     *ENGINE_CODE,
@@ -124,6 +165,21 @@ METER_CODE = [
     "meters/resident.py",
     "meters/throughput.py",
 ]
+RACE_CODE = [
+    *ENGINE_CODE,
+    "measurement.py",
+    "races.py",
+    "processes.py",
+    "records.py",
+    "devices.py",
+    "models/manifest.py",
+    "backends/pytorch.py",
+    "meters/compiling.py",
+    "meters/contention.py",
+    "meters/latency.py",
+    "meters/memory.py",
+    "meters/resident.py",
+]
 CEILING_CODE = [
     *ENGINE_CODE,
     "limits.py",
@@ -134,7 +190,13 @@ CEILING_CODE = [
     "meters/contention.py",
     "meters/latency.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
+DRAWING_CODE = [
+    *ENGINE_CODE,
+    "archive.py",
+    "quality.py",
+    "meters/memory.py",
+    "models/manifest.py",
+]
 PROFILING_CODE = [
     *ENGINE_CODE,
     "backends/pytorch.py",
@@ -145,6 +207,11 @@ PROFILING_CODE = [
 
 def meter_code(wildcards):
     return code_of(*METER_CODE, f"backends/{wildcards.backend}.py")
+
+
+def race_code(wildcards):
+    own = f"backends/{wildcards.backend}.py"
+    return code_of(*dict.fromkeys([*RACE_CODE, own]))
 
 
 def drawing_code(wildcards):

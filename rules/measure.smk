@@ -1,13 +1,16 @@
 # Speed and memory. One job loads Python and PyTorch once and measures every case of one model on
 # one device with one backend: start-up costs seconds, and on a cluster this is what lands on a node.
 
+# What of the config's `measuring` says what to do where something else uses the device.
+CONTENTION = ("contention", "max_busy_cores", "contention_wait_s")
+
 
 rule measure_sweep:
     "Measure every case of one model on one device with one backend."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        onnx=onnx_of,
+        graphs=measured_graphs,
         environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
@@ -37,6 +40,41 @@ rule measure_sweep:
         "../scripts/measure_sweep.py"
 
 
+rule race_denoisers:
+    "Race the denoisers of one model on one device with one backend against the reference's."
+    input:
+        manifest="<results>/models/{model}.json",
+        model=ancient(model_folder),
+        graphs=raced_graphs,
+        environment_file=environment_file,
+    output:
+        # The records lie beside it, as those of a sweep do.
+        index="<results>/races/{model}/{device}/{backend}/index.json",
+    log:
+        "<logs>/race_denoisers/{model}/{device}/{backend}.log",
+    conda:
+        "../envs/{backend}.yaml"
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        # Two processes at a time, the reference and what is raced against it.
+        mem_mb=memory_for_racers,
+        runtime=growing(240),
+    params:
+        code=race_code,
+        pairs=raced_pairs,
+        measuring={
+            key: config["measuring"][key]
+            for key in (*CONTENTION, "warmup_calls", "case_time_limit_s")
+        },
+    script:
+        "../scripts/race_denoisers.py"
+
+
 rule measure_ceilings:
     "Measure what a device can do at best: matrix products in each precision, and a copy."
     input:
@@ -59,10 +97,7 @@ rule measure_ceilings:
     params:
         code=code_of(*CEILING_CODE),
         device=measured_entry,
-        contention={
-            key: config["measuring"][key]
-            for key in ("contention", "max_busy_cores", "contention_wait_s")
-        },
+        contention={key: config["measuring"][key] for key in CONTENTION},
     script:
         "../scripts/measure_ceilings.py"
 

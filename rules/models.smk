@@ -75,20 +75,25 @@ rule describe_model:
 
 
 rule count_operations:
-    "Count what each network of a model computes for one picture."
+    "Count what each network of a model computes for one picture of a size in pixels."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
     output:
-        "<results>/operations/{model}.json",
+        "<results>/operations/{model}/{width}x{height}.json",
     log:
-        "<logs>/count_operations/{model}.log",
+        "<logs>/count_operations/{model}/{width}x{height}.log",
+    wildcard_constraints:
+        width="[0-9]+",
+        height="[0-9]+",
     # Nothing is computed: it takes the seconds in which PyTorch starts.
     localrule: True
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of(*FAMILY_CODE, "hugging_face.py", "models/operations.py"),
+        code=code_of(
+            *FAMILY_CODE, "files.py", "hugging_face.py", "models/operations.py"
+        ),
         generation=counted_generation,
     script:
         "../scripts/count_operations.py"

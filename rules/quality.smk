@@ -6,7 +6,7 @@ rule draw_images:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
-        onnx=onnx_of,
+        graphs=drawn_graphs,
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:
@@ -48,6 +48,6 @@ rule compare_quality:
     conda:
         "../envs/quality.yaml"
     params:
-        code=code_of("comparison.py"),
+        code=code_of("archive.py", "comparison.py"),
     script:
         "../scripts/compare_quality.py"

@@ -78,3 +78,7 @@ def memory_for_device(wildcards, attempt):
         if is_submitted()
         else 0
     )
+
+
+def memory_for_racers(wildcards, attempt):
+    return 2 * memory_for_device(wildcards, attempt)

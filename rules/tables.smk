@@ -15,10 +15,25 @@ TABLES = [
     "largest",
     "ceilings",
     "noise",
+    "races",
     "exports",
     "quality",
 ]
-TABLE_CODE = ["cases.py", "kinds.py", "tables/rows.py", "tables/schemas.py"]
+FITS_CODE = [
+    "capabilities.py",
+    "cases.py",
+    "kinds.py",
+    "fits.py",
+    "meters/largest_batch.py",
+    "models/weights.py",
+]
+TABLE_CODE = [
+    "capabilities.py",
+    "cases.py",
+    "kinds.py",
+    "tables/rows.py",
+    "tables/schemas.py",
+]
 
 
 rule collect_cases:
@@ -49,10 +64,10 @@ rule collect_records:
             "<results>/ceilings/{device}.json",
             device=list(dict.fromkeys(device for _, device, _ in SWEEP_CASES)),
         ),
-        operations=collect(
-            "<results>/operations/{model}.json",
-            model=list(dict.fromkeys(model for model, _, _ in SWEEP_CASES)),
-        ),
+        operations=[
+            operations_of(model, config["models"][model]["generation"])
+            for model in dict.fromkeys(model for model, _, _ in SWEEP_CASES)
+        ],
     output:
         latency=report(
             "<results>/tables/latency.csv",
@@ -107,16 +122,48 @@ rule collect_records:
         "../scripts/collect_records.py"
 
 
+rule collect_races:
+    "Make the table of races: those run here, and those of other machines."
+    input:
+        indexes=RACE_INDEXES,
+        ceilings=collect(
+            "<results>/ceilings/{device}.json",
+            device=list(dict.fromkeys(device for _, device, _ in RACE_PAIRS)),
+        ),
+        operations=list(
+            dict.fromkeys(
+                operations_of(race.case.variant.model, race.case.generation)
+                for race in RACES
+            )
+        ),
+        dropped_in=RACES_DROPPED_IN,
+    output:
+        report(
+            "<results>/tables/races.csv",
+            category="Tables",
+            caption="../report/races.rst",
+        ),
+    log:
+        "<logs>/collect_races.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        code=code_of(*TABLE_CODE, "limits.py", "records.py", "tables/races.py"),
+        max_busy_cores=config["measuring"]["max_busy_cores"],
+    script:
+        "../scripts/collect_races.py"
+
+
 rule collect_exports:
     "Make the table of ONNX exports."
     input:
-        records=collect(
-            "<results>/onnx/{model}.json",
-            model=list(
-                dict.fromkeys(
-                    m for m, _, backend in SWEEP_CASES if backend == "onnxruntime"
-                )
-            ),
+        records=list(
+            dict.fromkeys(
+                record
+                for graphs in [*SWEEP_GRAPHS.values(), *RACE_GRAPHS.values()]
+                for record in graphs
+            )
         ),
     output:
         report(
@@ -199,8 +246,10 @@ rule export_results:
         latency="<results>/tables/latency.csv",
         memory="<results>/tables/memory.csv",
         throughput="<results>/tables/throughput.csv",
+        races="<results>/tables/races.csv",
     output:
-        "<results>/exported.csv",
+        cases="<results>/exported.csv",
+        races="<results>/exported_races.csv",
     log:
         "<logs>/export_results.log",
     localrule: True
@@ -221,7 +270,11 @@ rule check_results:
         pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=collect("<results>/figures/{figure}", figure=FIGURES),
-        answers=["<results>/findings.md", "<results>/tables/choices.csv"],
+        answers=[
+            "<results>/findings.md",
+            "<results>/tables/choices.csv",
+            "<results>/tables/fits.csv",
+        ],
         page="<results>/report.html",
     output:
         "<results>/checks.txt",

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sdbench.archive import MODES, read_pictures
 from sdbench.errors import UserError
 from sdbench.files import write_whole
 from sdbench.tables import schemas
 from sdbench.tables.schemas import CASE_KEY as KEY
 from sdbench.tables.schemas import read_table
 
-import numpy as np
 import pandas as pd
 
 POSITIVE = {
@@ -57,6 +57,13 @@ def find_errors(table: pd.DataFrame) -> Iterator[str]:
         yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
 
 
+def find_failed_races(races: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each race that ended in an error."""
+    for row in races[races["status"] == "error"].to_dict("records"):
+        what = _join(tuple(row[key] for key in KEY))
+        yield f"failed: the race at {row['width']} px of {what}: {row['reason']}"
+
+
 def find_failed_ceilings(ceilings: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each ceiling of a device that could not be measured."""
     for row in ceilings[ceilings["status"] == "error"].to_dict("records"):
@@ -76,17 +83,17 @@ def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
 def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
     """Yield a sentence for each series that failed, is empty, or has a picture of one colour."""
     for path in pictures:
-        with np.load(path) as series:
-            if series["status"] == "error":
-                yield f"failed: {path}: {series['reason']}"
-            if series["status"] != "ok":
-                continue
-            for mode in ("runs", "trajectory"):
-                drawn = series[mode]
-                if not len(drawn):
-                    yield f"{path}: no pictures in mode {mode}"
-                elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
-                    yield f"{path}: a picture in mode {mode} is of one colour"
+        series = read_pictures(path)
+        if series["status"] == "error":
+            yield f"failed: {path}: {series['reason']}"
+        if series["status"] != "ok":
+            continue
+        for mode in MODES:
+            drawn = series[mode]
+            if not len(drawn):
+                yield f"{path}: no pictures in mode {mode}"
+            elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
+                yield f"{path}: a picture in mode {mode} is of one colour"
 
 
 def check_results(
@@ -97,6 +104,7 @@ def check_results(
     largest: Path,
     ceilings: Path,
     noise: Path,
+    races: Path,
     exports: Path,
     quality: Path,
     pictures: Sequence[Path],
@@ -104,9 +112,11 @@ def check_results(
 ) -> None:
     """Check the tables against each other and against what cannot be, and write what was checked.
 
+    Every fault is printed, a line each.
+
     Raises:
-        UserError: names every fault. The tables and figures are there all the same: a failed case
-            is a row in them.
+        UserError: if there is one. The tables and figures are there all the same: a failed case is
+            a row in them.
     """
     wanted = read_table(cases, schemas.CASES)
     tables = {
@@ -122,13 +132,16 @@ def check_results(
         faults += find_missing(wanted, searches, table, name)
         faults += find_wrong_numbers(table, name, POSITIVE[name])
     faults += find_errors(tables["latency"])
+    faults += find_failed_races(read_table(races, schemas.RACES))
     faults += find_failed_ceilings(read_table(ceilings, schemas.CEILINGS))
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
     faults += find_bad_pictures(pictures)
     if faults:
+        print("\n".join(faults))
         raise UserError(
-            "; ".join(faults) + ": mend what failed and run again with --forcerun measure_sweep "
-            "(or measure_ceilings, draw_images), which keeps all that is good"
+            f"{len(faults)} of the results failed, as said above: mend what failed and run again "
+            "with --forcerun measure_sweep (or race_denoisers, measure_ceilings, draw_images), "
+            "which keeps all that is good"
         )
     counts = tables["latency"]["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

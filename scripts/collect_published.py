@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.errors import UserError
+from sdbench.errors import UserError, plain
 from sdbench.published import read_published
 from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, write_table
 
@@ -32,8 +32,8 @@ def collect_published(
         rows = set(found[PUBLISHED_KEY].itertuples(index=False, name=None))
         if seen & rows:
             raise UserError(
-                f"{path}: campaign: {' '.join(map(str, min(seen & rows, key=str)))} stands in "
-                "another table too: give its rows a campaign of their own"
+                f"{path}: campaign: {plain(' '.join(map(str, min(seen & rows, key=str))), 200)} "
+                "stands in another table too: give its rows a campaign of their own"
             )
         seen |= rows
         tables.append(found)

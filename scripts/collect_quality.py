@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.errors import UserError
-from sdbench.files import read_json
+from sdbench.files import check_seal, read_json
 from sdbench.tables.rows import quality_rows
-from sdbench.tables.schemas import QUALITY, write_table
+from sdbench.tables.schemas import QUALITY, REMEDY, write_table
 
 import pandas as pd
 
@@ -30,9 +30,10 @@ def collect_quality(
     for comparison, pair in zip(comparisons, pairs, strict=True):
         manifest = manifests[pair["variant"]["model"]]
         weights = read_json(manifest)["weights"]
+        check_seal(comparison, REMEDY)
         compared = pd.read_csv(comparison)
         if compared.empty or not {"mode", "step", "status"} <= set(compared):
-            raise UserError(f"{comparison}: not a whole comparison: delete it and run again")
+            raise UserError(f"{comparison}: not a whole comparison: {REMEDY}")
         rows += quality_rows(compared, **pair, weights=weights)
     write_table(pd.DataFrame(rows), table, QUALITY)
 

@@ -49,7 +49,7 @@ def collect_records(
     Args:
         indexes: the index of each job's records.
         device_ceilings: what `measure_ceilings` wrote for each device.
-        model_operations: what `count_operations` wrote for each model, <model>.json.
+        model_operations: what `count_operations` wrote for each model, in a folder of its name.
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
         gate: the config's `quality_gate`.
@@ -75,7 +75,7 @@ def collect_records(
         )
     ]
     measured = {found["device"]: found for found in map(read_json, device_ceilings)}
-    operations = {path.stem: read_json(path) for path in model_operations}
+    operations = {path.parent.name: read_json(path) for path in model_operations}
 
     def limits(record: Record, images_per_s: float | None) -> Row:
         variant = record["case"]["variant"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdbench.comparison import compare_series, save_triptychs
+from sdbench.files import write_beside_seal
 
 import pandas as pd
 
@@ -16,7 +17,8 @@ def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -
         table: CSV to write.
         pictures: folder to write the PNGs to.
     """
-    pd.DataFrame(compare_series(reference, other)).to_csv(table, index=False)
+    compared = pd.DataFrame(compare_series(reference, other)).to_csv(index=False)
+    write_beside_seal(table, compared.encode())
     pictures.mkdir(parents=True, exist_ok=True)
     save_triptychs(reference, other, pictures)
 

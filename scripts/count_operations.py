@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.files import write_json
+from sdbench.models.manifest import check_model
 from sdbench.models.operations import count_flop
 
 
@@ -26,6 +27,7 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
+        check_model(Path(snakemake.input.model), Path(snakemake.input.manifest), "*.json")
         count_operations(
             Path(snakemake.input.model),
             snakemake.params.generation,

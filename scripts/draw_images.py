@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import backends
+from sdbench.archive import save_pictures
 from sdbench.cases import Case
-from sdbench.measurement import classify, refuse_misfit
+from sdbench.measurement import classify, exported_beside, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
+from sdbench.models.manifest import check_model
 from sdbench.ownership import claim
-from sdbench.quality import draw_runs, draw_trajectory, save_pictures
+from sdbench.quality import draw_runs, draw_trajectory
 
 import numpy as np
 
@@ -19,7 +21,7 @@ def draw_images(
     runs: Sequence[int],
     trajectory_steps: int,
     model_folder: Path,
-    onnx_records: Sequence[Path],
+    graphs: Path | None,
     output: Path,
     granted_bytes: int | None = None,
 ) -> None:
@@ -32,14 +34,16 @@ def draw_images(
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         model_folder: the model in the diffusers layout.
-        onnx_records: the record of the exported networks, which lie beside it; empty where the
-            backend reads none.
+        graphs: the record of the exported networks that the variant reads, which lie beside it;
+            None where it reads none.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
     Raises:
         TakenOver: if another job has begun to draw the same.
+        UserError: if the exported networks are not those that were exported.
     """
+    graphs_folder = exported_beside(graphs) if graphs else None
     owner = claim(output.with_name(f".{output.name}.owner"))
     drawn = Case.from_dict(case)
     status, reason = "ok", ""
@@ -47,8 +51,8 @@ def draw_images(
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
-            refuse_misfit(drawn, model_folder)
-            engine = backends.load(drawn, model_folder, backends.exported_beside(onnx_records))
+            refuse_misfit(drawn, model_folder, granted_bytes)
+            engine = backends.load(drawn, model_folder, graphs_folder)
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
@@ -69,12 +73,13 @@ if __name__ == "__main__":
     from sdbench.job import granted_bytes, logged
 
     with logged(snakemake.log[0], snakemake.output):
+        check_model(Path(snakemake.input.model), Path(snakemake.input.manifest))
         draw_images(
             case=snakemake.params.case,
             runs=snakemake.params.runs,
             trajectory_steps=snakemake.params.trajectory_steps,
             model_folder=Path(snakemake.input.model),
-            onnx_records=[Path(path) for path in snakemake.input.onnx],
+            graphs=next(map(Path, snakemake.input.graphs), None),
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
         )

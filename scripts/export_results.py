@@ -5,28 +5,33 @@ from pathlib import Path
 
 import sdbench
 from sdbench.tables.joined import join_tables
-from sdbench.tables.schemas import PUBLISHED, write_table
+from sdbench.tables.schemas import PUBLISHED, RACES, read_table, write_table
 
 
 def export_results(
     latency: Path,
     memory: Path,
     throughput: Path,
+    races: Path,
     campaign: str,
     kinds: Mapping[str, str],
     table: Path,
+    races_table: Path,
 ) -> None:
-    """Write a row of schema PUBLISHED for each case that ran, ran out of memory or is unsupported.
+    """Write a row of schema PUBLISHED for each case that ran, ran out of memory or is unsupported,
+    and the races in a table of their own.
 
-    A case that ended in an error says nothing of its device and is left out.
+    What ended in an error says nothing of its device and is left out.
 
     Args:
         latency: table of schema LATENCY.
         memory: table of schema MEMORY, of the same cases.
         throughput: table of schema THROUGHPUT, of the same cases.
+        races: table of schema RACES.
         campaign: the name under which the rows are known.
         kinds: device name -> its kind, such as `cuda`.
         table: written.
+        races_table: of schema RACES, written.
     """
     rows = join_tables(latency, memory, throughput, kinds)
     rows = rows[rows["status"] != "error"].reset_index(drop=True)
@@ -38,6 +43,13 @@ def export_results(
     rows["tf32_convolutions"] = False
     write_table(rows[[c for c in PUBLISHED.columns if c in rows]], table, PUBLISHED)
     print(f"{len(rows)} rows in {table}: put it into another workflow's resources/")
+    raced = read_table(races, RACES)
+    own = raced["campaign"].isna() & (raced["status"] != "error")
+    raced = raced[own].reset_index(drop=True)
+    raced["campaign"] = campaign
+    raced["device_name"] = raced["device_name"].fillna(raced["device"])
+    write_table(raced, races_table, RACES)
+    print(f"{len(raced)} rows in {races_table}: put it into another workflow's resources/races/")
 
 
 if __name__ == "__main__":
@@ -48,7 +60,9 @@ if __name__ == "__main__":
             latency=Path(snakemake.input.latency),
             memory=Path(snakemake.input.memory),
             throughput=Path(snakemake.input.throughput),
+            races=Path(snakemake.input.races),
             campaign=snakemake.params.campaign,
             kinds=snakemake.params.kinds,
-            table=Path(snakemake.output[0]),
+            table=Path(snakemake.output.cases),
+            races_table=Path(snakemake.output.races),
         )

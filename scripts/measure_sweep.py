@@ -4,65 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends import exported_beside
-from sdbench.cases import Case, Variant, digest
-from sdbench.files import read_json, sha256
-from sdbench.machine import identify_machine
-from sdbench.measurement import Sweep
+from sdbench.cases import Case, Variant
+from sdbench.measurement import Sweep, make_sweep
 from sdbench.sweep import run_sweep
 
 
 def measure_sweep(
-    cases: Sequence[Mapping[str, Any]],
-    searches: Sequence[Mapping[str, Any]],
-    measuring: Mapping[str, Any],
-    manifest: Path,
-    model_folder: Path,
-    onnx_records: Sequence[Path],
-    code: str,
-    environment_file: Path,
-    folder: Path,
-    granted_bytes: int | None = None,
+    cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], sweep: Sweep
 ) -> None:
-    """Leave a record for each case, and an index of them, in `folder`.
+    """Leave a record for each case, and an index of them, in the folder of `sweep`.
 
     Args:
         cases: the cases, as `Case.as_dict` gives them.
         searches: each a `variant` whose largest batch is searched for, and the `cap` of the search.
-        measuring: the config's section of that name.
-        manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: the model in the diffusers layout.
-        onnx_records: the record of the exported networks, which lie beside it; empty where the
-            backend reads none.
-        code: digest of the modules that decide the numbers.
-        environment_file: the conda environment of the rule.
-        folder: where the records of this model, device and backend lie.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        sweep: what is the same for all of them.
     """
-    model = read_json(manifest)
-    sweep = Sweep(
-        folder=folder,
-        model_folder=model_folder,
-        onnx_folder=exported_beside(onnx_records),
-        weights=model["weights"],
-        measuring=measuring,
-        decided_by={
-            "model": model["digest"],
-            "code": code,
-            "environment": sha256(environment_file),
-            "machine": digest(identify_machine(cases[0]["device"])),
-            **({"onnx": _identity(onnx_records)} if onnx_records else {}),
-        },
-        granted_bytes=granted_bytes,
-    )
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
-
-
-def _identity(onnx_records: Sequence[Path]) -> str:
-    """Return the identity of exported networks: how long the export took is no part of it."""
-    records = [network for path in onnx_records for network in read_json(path).values()]
-    return digest([{k: v for k, v in record.items() if k != "export_s"} for record in records])
 
 
 if __name__ == "__main__":
@@ -72,12 +30,15 @@ if __name__ == "__main__":
         measure_sweep(
             cases=snakemake.params.cases,
             searches=snakemake.params.searches,
-            measuring=snakemake.params.measuring,
-            manifest=Path(snakemake.input.manifest),
-            model_folder=Path(snakemake.input.model),
-            onnx_records=[Path(path) for path in snakemake.input.onnx],
-            code=snakemake.params.code,
-            environment_file=Path(snakemake.input.environment_file),
-            folder=Path(snakemake.output.index).parent,
-            granted_bytes=granted_bytes(snakemake.resources),
+            sweep=make_sweep(
+                device=snakemake.params.cases[0]["device"],
+                measuring=snakemake.params.measuring,
+                manifest=Path(snakemake.input.manifest),
+                model_folder=Path(snakemake.input.model),
+                graphs=[Path(path) for path in snakemake.input.graphs],
+                code=snakemake.params.code,
+                environment_file=Path(snakemake.input.environment_file),
+                folder=Path(snakemake.output.index).parent,
+                granted_bytes=granted_bytes(snakemake.resources),
+            ),
         )

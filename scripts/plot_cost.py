@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.figures.labels import number
 from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured
+from sdbench.figures.results import Result, best_of, measured, rate_interval
 from sdbench.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import THROUGHPUT, read_table
@@ -50,6 +50,7 @@ def cost_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
         footnote=source_note(shown, f"{calls_note(shown)} back to back"),
         missing="Nothing counts energy here, and no device that was measured has a price "
         "(config key `price_per_hour`).",
+        interval="95 % interval, of the time",
     )
 
 
@@ -57,7 +58,9 @@ def _cell(result: Result, column: str, absent: str) -> Cell:
     if column not in result.numbers:
         return Cell(None, absent)
     value = result.numbers[column]
-    return Cell(value, number(value), f"batch {result.batch_size}")
+    # A counter is read once for all calls; money is time, whose spread is known.
+    spread = rate_interval(result, value, inverse=True) if column == MONEY else (None, None)
+    return Cell(value, number(value), f"batch {result.batch_size}", *spread)
 
 
 if __name__ == "__main__":

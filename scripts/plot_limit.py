@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.figures.labels import number
 from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured, precision_rank
+from sdbench.figures.results import Result, best_of, measured, precision_rank, rate_interval
 from sdbench.figures.sheets import (
     FAILS_GATE,
     Cell,
@@ -54,6 +54,7 @@ def limit_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the ceiling",
+        interval="95 % interval",
     )
 
 
@@ -75,7 +76,13 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
     share = PERCENT * numbers["ceiling_share"]
     rates = f"{number(numbers['tflops'])} of {number(numbers['ceiling_tflops'])} TFLOP/s"
     behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
-    return Cell(share, f"{share:.{0 if share >= 10 else 1}f} %", f"{rates}, {behind}", marks=marks)
+    return Cell(
+        share,
+        f"{share:.{0 if share >= 10 else 1}f} %",
+        f"{rates}, {behind}",
+        *rate_interval(result, share),
+        marks,
+    )
 
 
 if __name__ == "__main__":

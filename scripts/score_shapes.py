@@ -69,7 +69,7 @@ def draw_pictures(
     Returns:
         8-bit RGB of shape (len(wanted), height, width, 3).
     """
-    pipeline = StableDiffusionPipeline.from_pretrained(model)
+    pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     parts = []
     for start in range(0, len(wanted), BATCH):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sdbench.archive import MODES, read_pictures
 from sdbench.files import write_whole
 from sdbench.findings.claims import CLAIMS, Tables, numbered
 from sdbench.findings.estimates import Row
@@ -13,6 +14,7 @@ from sdbench.tables.schemas import (
     MEMORY,
     PUBLISHED,
     QUALITY,
+    RACES,
     THROUGHPUT,
     read_table,
     write_table,
@@ -29,6 +31,7 @@ def write_findings(
     memory: Path,
     throughput: Path,
     quality: Path,
+    races: Path,
     published: Path,
     references: Mapping[str, Path],
     kinds: Mapping[str, str],
@@ -42,6 +45,7 @@ def write_findings(
         memory: table of schema MEMORY.
         throughput: table of schema THROUGHPUT.
         quality: table of schema QUALITY.
+        races: table of schema RACES.
         published: table of schema PUBLISHED; of it, what others measured with sdbench.
         references: by model, the archive of the reference's pictures.
         kinds: device name -> its kind.
@@ -53,6 +57,7 @@ def write_findings(
         memory=_rows(memory, MEMORY),
         throughput=_rows(throughput, THROUGHPUT),
         quality=_rows(quality, QUALITY),
+        races=_rows(races, RACES),
         published=_rows(published, PUBLISHED),
         kinds=kinds,
         pictures={model: _pictures(path) for model, path in references.items()},
@@ -81,11 +86,11 @@ def _rows(path: Path, schema: DataFrameSchema) -> list[Row]:
 
 
 def _pictures(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
-    with np.load(path) as archive:
-        return {
-            mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
-            for mode in ("runs", "trajectory")
-        }
+    archive = read_pictures(path)
+    return {
+        mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
+        for mode in MODES
+    }
 
 
 if __name__ == "__main__":
@@ -98,6 +103,7 @@ if __name__ == "__main__":
             memory=Path(snakemake.input.memory),
             throughput=Path(snakemake.input.throughput),
             quality=Path(snakemake.input.quality),
+            races=Path(snakemake.input.races),
             published=Path(snakemake.input.published),
             references={
                 model: Path(path)

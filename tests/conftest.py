@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 from xdist.scheduler import LoadScopeScheduling
 
 from sdbench.config import Config, check_config, load_schema
+from tests.reliability import Tally
 
 # A shared machine is slow at times, which is no property of the code; and a test that fails in CI
 # must fail at home.
@@ -72,6 +73,14 @@ def raw_config() -> Config:
 def config(raw_config: Config, schema: dict[str, Any]) -> Config:
     """The default config, complete."""
     return check_config(copy.deepcopy(raw_config), schema, [DEFAULT])
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Counts what a test does to the workflow, for docs/reliability.md."""
+    counted = Tally()
+    yield counted
+    counted.write(request.node.nodeid)
 
 
 def copy_workflow(target: Path) -> Path:

@@ -7,18 +7,24 @@ tests share it.
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sdbench.capabilities import BACKENDS
 from sdbench.kinds import KINDS
 
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
 FUSED_QKV = "fused-qkv"
-QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8"}
-"""Switches that keep the weights of linear layers in eight bits, and the format of those."""
+VAE_TILING = "vae-tiling"
+QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8", "nf4-weights": "nf4"}
+"""Switches that keep the weights of linear layers in eight or four bits, and their format."""
+MODEL_OFFLOAD, GROUP_OFFLOAD = "model-offload", "group-offload"
+OFFLOADS = (MODEL_OFFLOAD, GROUP_OFFLOAD)
+"""Switches that keep weights in the machine's memory until the GPU computes with them."""
 COMPILE = "compile"
 TENSORRT = "tensorrt"
 """Switch of ONNX Runtime: its TensorRT provider in place of its CUDA one."""
@@ -27,8 +33,10 @@ SWITCHES = (
     *ATTENTION,
     FUSED_QKV,
     "vae-slicing",
+    VAE_TILING,
     "channels-last",
     *QUANTIZED,
+    *OFFLOADS,
     COMPILE,
     TENSORRT,
 )
@@ -36,8 +44,21 @@ SWITCHES = (
 EXCLUSIVE = (
     ((*ATTENTION, FUSED_QKV), "each has an attention of its own, which in fused-qkv is SDPA"),
     (tuple(QUANTIZED), "a weight has one format"),
+    (
+        (*OFFLOADS, COMPILE),
+        "weights that are moved have no fixed place, which CUDA graphs and a second mover need",
+    ),
+    (
+        (*QUANTIZED, *OFFLOADS),
+        "torchao's tensors cannot be moved in PyTorch's inference mode, which pictures need",
+    ),
 )
 """Switches of which one at most can be in force, and why."""
+ON_CUDA = {
+    "fp8-weights": "fp8 is a format of CUDA GPUs of compute capability 8.9 and up",
+    TENSORRT: "TensorRT runs on CUDA GPUs alone",
+}
+"""Switches that exist on no other kind of device, and why."""
 NONE = "none"
 
 
@@ -79,9 +100,24 @@ class Variant:
     @property
     def attention(self) -> str:
         """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an ONNX graph."""
-        if self.backend == "onnxruntime":
+        if self.graphs is not None:
             return "fused"
         return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+
+    @property
+    def graphs(self) -> str | None:
+        """The folder of the results with the exported networks that it reads; None without."""
+        return BACKENDS[self.backend].graphs
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Model, device and backend: what a job measures together."""
+        return self.model, self.device, self.backend
+
+    @property
+    def without_options(self) -> "Variant":
+        """The same way to run the model with no switch in force."""
+        return replace(self, options=NONE)
 
     def as_dict(self) -> dict[str, str]:
         """Return the variant as built-in types, some ten times as fast as `dataclasses.asdict`."""
@@ -129,6 +165,37 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two variants whose denoisers take turns: a challenger and the reference.
+
+    `case` is the challenger's, and but for the variant the reference's; its height and width are
+    those of the race. `rounds` is how often each is timed.
+    """
+
+    case: Case
+    reference: Variant
+    rounds: int
+
+    @property
+    def reference_case(self) -> Case:
+        """The case of the reference."""
+        return replace(self.case, variant=self.reference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the pair as built-in types, as Snakemake's params pass it."""
+        return {
+            "case": self.case.as_dict(),
+            "reference": self.reference.as_dict(),
+            "rounds": self.rounds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Pair":
+        """Return the pair that `as_dict` wrote."""
+        return cls(Case.from_dict(data["case"]), Variant(**data["reference"]), data["rounds"])
+
+
+@dataclass(frozen=True)
 class Absent:
     """A cell of the matrix that cannot be a case, and the reason."""
 
@@ -153,28 +220,24 @@ def why_absent(variant: Variant, kind: str) -> str | None:
         chosen = [s for s in variant.switches if s in group]
         if len(chosen) > 1:
             return f"{' and '.join(chosen)} exclude each other: {reason}"
+    backend = BACKENDS[variant.backend]
+    if kind not in backend.kinds:
+        return f"{variant.backend} does not run on kind {kind}: {backend.no_kind}"
     if variant.precision == "tf32" and KINDS[kind].no_tf32:
         return KINDS[kind].no_tf32
-    if variant.backend == "onnxruntime":
-        return _why_onnxruntime_cannot(variant, kind)
-    if TENSORRT in variant.switches:
-        return f"{TENSORRT} is a provider of onnxruntime; {variant.backend} has none of that name"
-    if kind != "cuda" and "fp8-weights" in variant.switches:
-        return "fp8 is a format of CUDA GPUs of compute capability 8.9 and up"
+    if variant.precision not in backend.precisions:
+        return f"{variant.backend} has no {variant.precision}: {backend.no_precision}"
+    for switch in variant.switches:
+        if switch not in backend.switches:
+            others = [name for name, other in BACKENDS.items() if switch in other.switches]
+            return f"{switch} is a switch of {' and '.join(others)}, not of {variant.backend}"
+        if switch in ON_CUDA and kind != "cuda":
+            return ON_CUDA[switch]
+    offload = next((switch for switch in variant.switches if switch in OFFLOADS), None)
+    if offload and KINDS[kind].no_offload:
+        return f"{offload} keeps weights in another memory, and {KINDS[kind].no_offload}"
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
-    return None
-
-
-def _why_onnxruntime_cannot(variant: Variant, kind: str) -> str | None:
-    foreign = [switch for switch in variant.switches if switch != TENSORRT]
-    if foreign:
-        return f"{foreign[0]} is a switch of PyTorch; onnxruntime has none of that name"
-    if variant.options not in KINDS[kind].providers:
-        wanted = f" with {variant.options}" if variant.switches else ""
-        return f"onnxruntime has no provider here that runs on kind {kind}{wanted}"
-    if variant.precision not in ("fp32", "tf32"):
-        return f"the ONNX graphs are exported in fp32; there are none in {variant.precision}"
     return None
 
 
@@ -187,6 +250,12 @@ def measured_device(device: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in device.items() if key not in NOT_MEASURED}
 
 
+def thread_families(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each device of the config the first that differs from it in threads alone."""
+    same = {name: measured_device(entry) | {"threads": None} for name, entry in devices.items()}
+    return {name: next(n for n, entry in same.items() if entry == same[name]) for name in devices}
+
+
 def product(block: Mapping[str, Any]) -> Iterator[Variant]:
     """Yield the variants of a `matrix` or `quality` entry, in the order of its lists."""
     for device, backend, precision, options in itertools.product(
@@ -195,6 +264,34 @@ def product(block: Mapping[str, Any]) -> Iterator[Variant]:
         yield Variant(
             block["model"], device, backend, precision, format_options(parse_options(options))
         )
+
+
+MOST_CELLS, MOST_JOBS = 30_000, 750
+"""What Snakemake plans within five seconds: cells of a matrix, and jobs that measure or draw."""
+
+
+def count_cells(config: Mapping[str, Any]) -> int:
+    """Return how many cells the entries of the matrix have together, none of them written out."""
+    return sum(_count(block) * len(block["batch_sizes"]) for block in config["matrix"])
+
+
+def count_jobs(config: Mapping[str, Any]) -> int:
+    """Return how many jobs measure, draw or compare pictures, at most: it knows of nothing absent.
+
+    Each model, device and backend is measured by one; each compared variant is drawn by one, and
+    compared by another.
+    """
+    sweeps = {
+        sweep
+        for block in config["matrix"]
+        for sweep in itertools.product([block["model"]], block["devices"], block["backends"])
+    }
+    return len(sweeps) + 2 * sum(1 + _count(entry) for entry in config["quality"])
+
+
+def _count(block: Mapping[str, Any]) -> int:
+    """Return how many variants `product` yields."""
+    return math.prod(len(block[key]) for key in ("devices", "backends", "precisions", "options"))
 
 
 def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:
@@ -270,3 +367,29 @@ def expand_quality(config: Mapping[str, Any]) -> list[tuple[Variant, list[Varian
         ]
         pairs.append((reference, others))
     return pairs
+
+
+def expand_races(config: Mapping[str, Any]) -> list[Pair]:
+    """Return the pairs of the `races` of a complete configuration, in its order."""
+    return [
+        Pair(
+            Case(
+                race_variant(race, given),
+                race["batch_size"],
+                config["models"][race["model"]]["generation"] | {"height": size, "width": size},
+                measured_device(config["devices"][race["device"]]),
+            ),
+            race_variant(race, race["reference"]),
+            race["rounds"],
+        )
+        for race in config["races"]
+        for size in race["sizes"]
+        for given in race["variants"]
+    ]
+
+
+def race_variant(race: Mapping[str, Any], given: Mapping[str, str]) -> Variant:
+    """Return the variant that `given`, the reference of a `races` entry or one of its variants, is
+    of that entry's model and device."""
+    options = format_options(parse_options(given["options"]))
+    return Variant(race["model"], race["device"], given["backend"], given["precision"], options)

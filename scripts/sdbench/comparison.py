@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sdbench.archive import MODES, read_pictures
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,8 +14,6 @@ from skimage.metrics import structural_similarity
 
 Picture = NDArray[np.uint8]
 """A picture of 8 bits, shape (height, width, 3)."""
-
-MODES = ("runs", "trajectory")
 
 
 def difference_map(reference: Picture, other: Picture) -> Picture:
@@ -52,17 +52,17 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
         Rows with `mode`, `step`, `status`, `reason` and the figures of `compare_pictures`. Where
         one of the two could not be drawn, one row for each mode, at step 1, without figures.
     """
-    with np.load(reference) as right, np.load(other) as left:
-        for side in (right, left):
-            if side["status"] != "ok":
-                for mode in MODES:
-                    status, reason = str(side["status"]), str(side["reason"])
-                    yield {"mode": mode, "step": 1, "status": status, "reason": reason}
-                return
-        for mode in MODES:
-            for step, one, two in _pairs(right, left, mode):
-                figures = compare_pictures(one, two)
-                yield {"mode": mode, "step": step, "status": "ok", **figures}
+    right, left = read_pictures(reference), read_pictures(other)
+    for side in (right, left):
+        if side["status"] != "ok":
+            for mode in MODES:
+                status, reason = str(side["status"]), str(side["reason"])
+                yield {"mode": mode, "step": 1, "status": status, "reason": reason}
+            return
+    for mode in MODES:
+        for step, one, two in _pairs(right, left, mode):
+            figures = compare_pictures(one, two)
+            yield {"mode": mode, "step": step, "status": "ok", **figures}
 
 
 def _pairs(right: Any, left: Any, mode: str) -> Iterator[tuple[int, Picture, Picture]]:
@@ -78,10 +78,10 @@ def save_triptychs(reference: Path, other: Path, folder: Path) -> None:
 
     The difference is as it is, not amplified: the figures amplify it and say by how much.
     """
-    with np.load(reference) as right, np.load(other) as left:
-        for mode in MODES:
-            target = folder / mode
-            target.mkdir(parents=True, exist_ok=True)
-            for step, one, two in _pairs(right, left, mode):
-                panels = np.concatenate([one, two, difference_map(one, two)], axis=1)
-                Image.fromarray(panels).save(target / f"step-{step:03d}.png")
+    right, left = read_pictures(reference), read_pictures(other)
+    for mode in MODES:
+        target = folder / mode
+        target.mkdir(parents=True, exist_ok=True)
+        for step, one, two in _pairs(right, left, mode):
+            panels = np.concatenate([one, two, difference_map(one, two)], axis=1)
+            Image.fromarray(panels).save(target / f"step-{step:03d}.png")

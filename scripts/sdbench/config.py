@@ -1,34 +1,36 @@
 """Check a configuration against config/schema.yaml and fill in what it leaves out."""
 
 import copy
+import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sdbench.cases import (
+    MOST_CELLS,
+    MOST_JOBS,
     Case,
     Variant,
+    count_cells,
+    count_jobs,
     format_options,
     measured_device,
     parse_options,
     quality_reference,
+    race_variant,
     why_absent,
 )
-from sdbench.errors import UserError
+from sdbench.config_files import Config, FastLoader, locate, read_config_file
+from sdbench.errors import UserError, one_line
 from sdbench.kinds import KINDS
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
-try:  # the same language, read by a library in C where PyYAML was built with it
-    from yaml import CSafeLoader as FastLoader
-except ImportError:
-    from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
-
-Config = dict[str, Any]
 KeyPath = list[str | int]
 
 
@@ -57,13 +59,15 @@ def check_config(
         UserError: on the first key that is unknown, missing, of the wrong type or out of range,
             and on a name that is not defined.
     """
-    _check_repeats(files)
+    for file in files:
+        read_config_file(file)
     _check_values(config, files)
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(_explain(error, files))
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
+    _check_size(complete, files)
     _check_meaning(complete, files)
     ordered: Config = _in_order(complete)
     return ordered
@@ -75,42 +79,40 @@ def _in_order(value: Any) -> Any:
     return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
-class _RepeatError(Exception):
-    """A key stands twice in one mapping of a YAML file."""
-
-
-class _StrictLoader(FastLoader):
-    """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise _RepeatError(f"{key}: found twice, in line {node.start_mark.line + 1} ff.")
-        return super().construct_mapping(node, deep)
-
-
-def _check_repeats(files: Sequence[Path]) -> None:
-    for file in files:
-        try:
-            yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
-        except _RepeatError as error:
-            raise UserError(f"{file}: {error}: keep one of them") from None
-        except (OSError, yaml.YAMLError, UnicodeDecodeError):
-            continue  # Snakemake has read it already, or will say why not
-
-
 def _check_values(config: Mapping[str, Any], files: Sequence[Path]) -> None:
     """Refuse what no schema can: numbers that are none, text that cannot be written."""
-    for path, value in _leaves(config):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(
-                f"{locate(path, files)}: found {value}; allowed is a finite number: change it"
+    for path, value, is_key in _leaves(config):
+        if is_key and not isinstance(value, str):
+            fault = f"found {_shorten(value)} as a key; allowed is text: put it in quotes"
+        elif isinstance(value, float) and not math.isfinite(value):
+            fault = f"found {value}; allowed is a finite number: change it"
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            fault = f"found {value:.2g}; allowed is a number of 64 bits: change it"
+        elif isinstance(value, str) and (character := _UNWRITABLE.search(value)):
+            fault = (
+                f"found {_shorten(value)} with {character[0]!r}; allowed is text that can be "
+                "written as UTF-8 and as XML, without control characters: change it"
             )
-        if isinstance(value, str) and not _is_writable(value):
+        else:
+            continue
+        raise UserError(f"{locate(path, files)}: {fault}")
+
+
+_UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold or discourages: surrogates and control characters."""
+
+
+def _check_size(complete: Config, files: Sequence[Path]) -> None:
+    """Refuse more than can be planned in seconds, before it is written out."""
+    cells, jobs = count_cells(complete), count_jobs(complete)
+    for section, found, most, what in (
+        ("matrix", cells, MOST_CELLS, "cells"),
+        ("quality" if complete["quality"] else "matrix", jobs, MOST_JOBS, "jobs"),
+    ):
+        if found > most:
             raise UserError(
-                f"{locate(path, files)}: found {_shorten(value)}; allowed is text that can be "
-                "written as UTF-8: change it"
+                f"{locate([section], files)}: found {found:,} {what}; allowed are {most:,}: make "
+                "configs of its parts, each with a results folder of its own (`pathvars`)"
             )
 
 
@@ -149,6 +151,31 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
                 f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
                 "allowed is one entry for each model: put its devices and precisions together"
             )
+    _check_races(complete, files)
+
+
+def _check_races(complete: Config, files: Sequence[Path]) -> None:
+    """Refuse a variant that cannot exist, and one that is raced twice alike."""
+    seen = set()
+    for i, race in enumerate(complete["races"]):
+        kind = complete["devices"][race["device"]]["kind"]
+        places: list[tuple[KeyPath, Mapping[str, str]]] = [(["reference"], race["reference"])]
+        places += [(["variants", j], given) for j, given in enumerate(race["variants"])]
+        for place, given in places:
+            reason = why_absent(race_variant(race, given), kind)
+            if reason is not None:
+                raise UserError(
+                    f"{locate(['races', i, *place], files)}: found a variant that cannot exist: "
+                    f"{reason}: remove or change it"
+                )
+        for size, (place, given) in itertools.product(race["sizes"], places[1:]):
+            one = (race_variant(race, given), size, race["batch_size"])
+            if one in seen:
+                raise UserError(
+                    f"{locate(['races', i, *place], files)}: found a variant that is raced at "
+                    f"{size} px already; allowed is once: remove it, or the size"
+                )
+            seen.add(one)
 
 
 def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path]) -> None:
@@ -230,8 +257,17 @@ def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
             _fill_defaults(item, schema["items"], root)
 
 
+def _unique_items(
+    _validator: Any, wanted: bool, found: Any, _schema: Any
+) -> Iterable[ValidationError]:
+    if wanted and isinstance(found, list) and len({*map(repr, found)}) < len(found):
+        yield ValidationError("an item twice")
+
+
 _Validator = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
+    # In no more time than it takes to write them: jsonschema compares unlike items each with each.
+    {"uniqueItems": _unique_items},
     # JSON schema takes 2.0 for an integer; a range of steps does not.
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
@@ -239,25 +275,21 @@ _Validator = validators.extend(  # type: ignore[no-untyped-call]
 )
 
 
-def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[KeyPath, Any]]:
-    """Yield every value in a config that is neither a mapping nor a list, keys included."""
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[KeyPath, Any, bool]]:
+    """Yield every key in a config, and every value that is neither a mapping nor a list.
+
+    Yields:
+        Its path, itself, and whether it is a key.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
-            yield [*path, key], key
+            yield [*path, key], key, True
             yield from _leaves(item, (*path, key))
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _leaves(item, (*path, i))
     else:
-        yield [*path], value
-
-
-def _is_writable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield [*path], value, False
 
 
 def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:
@@ -267,11 +299,15 @@ def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:
             yield from (([section, i, "options", j], o) for j, o in enumerate(block["options"]))
             if "reference" in block:
                 yield [section, i, "reference", "options"], block["reference"]["options"]
+    for i, race in enumerate(config["races"]):
+        yield ["races", i, "reference", "options"], race["reference"]["options"]
+        for j, given in enumerate(race["variants"]):
+            yield ["races", i, "variants", j, "options"], given["options"]
 
 
-def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, list[str]]]:
+def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str]]]:
     """Yield every use of a model or device that the config does not define."""
-    models, devices = list(config["models"]), list(config["devices"])
+    models, devices = config["models"], config["devices"]
     for section in ("matrix", "quality"):
         for i, block in enumerate(config[section]):
             if block["model"] not in models:
@@ -281,6 +317,10 @@ def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, list[str]]]:
                     yield [section, i, "devices"], device, devices
             if "reference" in block and block["reference"]["device"] not in devices:
                 yield [section, i, "reference", "device"], block["reference"]["device"], devices
+    for i, race in enumerate(config["races"]):
+        for key, names in (("model", models), ("device", devices)):
+            if race[key] not in names:
+                yield ["races", i, key], race[key], names
 
 
 def _explain(error: ValidationError, files: Sequence[Path]) -> str:
@@ -291,6 +331,11 @@ def _explain(error: ValidationError, files: Sequence[Path]) -> str:
     limit: Any = error.validator_value
     found: Any = error.instance
     where = locate(path, files)
+    if rule == "oneOf" and isinstance(found, dict):  # the one that is meant
+        for number, choice in enumerate(limit):
+            if found.keys() >= {*choice.get("required", ("",))}:
+                within = [e for e in error.context or () if e.relative_schema_path[0] == number]
+                return _explain(best_match(within), files)
     if rule == "additionalProperties":
         keys = sorted(schema.get("properties", {}))
         unknown = next(key for key in found if key not in keys)
@@ -314,7 +359,7 @@ def _explain(error: ValidationError, files: Sequence[Path]) -> str:
     elif rule in _BOUNDS:
         allowed = f"allowed is {_BOUNDS[rule].format(limit)}: change it"
     else:
-        allowed = f"{error.message}: change it"
+        allowed = f"{one_line(error)}: change it"
     return f"{where}: found {_shorten(found)}; {allowed}"
 
 
@@ -325,6 +370,7 @@ _BOUNDS = {
     "multipleOf": "a multiple of {}",
     "minItems": "a list of at least {} item(s)",
     "minProperties": "at least {} name(s)",
+    "maxLength": "a text of at most {} characters",
     "minLength": "a text of at least {} character(s)",
     "uniqueItems": "a list without repeats",
 }
@@ -363,35 +409,7 @@ def _shorten(value: Any) -> str:
 
 
 def _enumerate(names: Iterable[Any]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def locate(path: KeyPath, files: Sequence[Path]) -> str:
-    """Name a key of the config for the user.
-
-    Args:
-        path: keys and places in lists from the top of the config to the one that is meant.
-        files: the files that were merged, the later ones overriding.
-
-    Returns:
-        The last of `files` that holds the key, or the longest part of its path, and the key.
-    """
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    depths = [(_depth(path, file), number) for number, file in enumerate(files)]
-    deepest = max(depths, default=(0, -1))
-    # A key that no file holds was given on the command line.
-    name = str(files[deepest[1]]) if deepest[0] >= min(1, len(path)) and files else "--config"
-    return f"{name}: {key}" if key else name
-
-
-def _depth(path: KeyPath, file: Path) -> int:
-    try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return 0
-    for depth, part in enumerate(path):
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return depth
-    return len(path)
+    """Return the first twenty names, and how many more there are."""
+    every = list(names)
+    shown = ", ".join(f"`{name}`" for name in every[:20])
+    return shown if len(every) <= 20 else f"{shown} and {len(every) - 20} more"

@@ -1,5 +1,8 @@
 """The ways in which a person is told that something is not as it should be."""
 
+import sys
+from typing import NoReturn
+
 
 class UserError(Exception):
     """Something that the user can put right.
@@ -17,6 +20,23 @@ class UnsupportedError(Exception):
     """A case that cannot exist on this machine or backend; the message is the reason in its row."""
 
 
+def refuse(error: UserError) -> NoReturn:
+    """End with one line, before any job starts."""
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(1)
+
+
 def one_line(error: BaseException, longest: int = 300) -> str:
     """Return what an exception says in one line of at most `longest` characters."""
     return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def plain(text: object, longest: int = 60) -> str:
+    """Return a text of others as one line can hold it: at most `longest` characters, none unseen.
+
+    What turns the direction of writing, or ends a line, is shown as an escape.
+    """
+    shown = str(text)
+    if not shown.isprintable():
+        shown = repr(shown)
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."

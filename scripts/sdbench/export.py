@@ -9,9 +9,9 @@ from typing import Any
 from sdbench.errors import UserError
 from sdbench.files import sha256_of_all
 from sdbench.hugging_face import diffusers, transformers
+from sdbench.ort import onnxruntime
 
 import numpy as np
-import onnxruntime
 import torch
 
 
@@ -58,7 +58,7 @@ class Network:
     """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary."""
 
     folder: str
-    load: Callable[[Path], Any]
+    load: Callable[..., Any]
     wrap: Callable[[Any], torch.nn.Module]
     example: Example
     dynamic: Mapping[str, Mapping[int, str]]
@@ -143,7 +143,7 @@ def export_network(
         UserError: if the exported network differs by more than `tolerance`.
     """
     network = NETWORKS[name]
-    loaded = network.load(model_folder / network.folder).eval()
+    loaded = network.load(model_folder / network.folder, use_safetensors=True).eval()
     module = network.wrap(loaded).eval()
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()

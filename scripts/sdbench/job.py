@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import processes
-from sdbench.errors import UserError
+from sdbench.errors import UserError, one_line
+from sdbench.files import storage_named
 from sdbench.ownership import TakenOver
 
 
@@ -29,8 +30,8 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         outputs: what a job that another has taken over waits for.
 
     Raises:
-        SystemExit: with status 1 after any failure. A `UserError` leaves one line, everything else
-            its traceback.
+        SystemExit: with status 1 after any failure. The log's last line then begins with `error: `
+            and says why; what is no `UserError` leaves its traceback before that.
     """
     # Ended by its scheduler, a job must end its own processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -50,7 +51,8 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         tee.stdin.close()
         failed = False
         try:
-            yield
+            with storage_named(f"a file of the job that logs to {log}"):
+                yield
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
@@ -59,8 +61,10 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
             # would miss that, and remove it when its successor writes it.
             print(end, file=sys.stderr)
             _wait_for(outputs)
-        except Exception:
+        except Exception as error:
             traceback.print_exc()
+            kind = type(error).__name__
+            print(f"error: unexpected, see above: {kind}: {one_line(error)}", file=sys.stderr)
             failed = True
         finally:
             sys.stdout.flush()

@@ -7,7 +7,7 @@ names, what a device can be asked once it is in use. The two are all that tells 
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +23,16 @@ class Kind:
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
     own beside the processor's. `gpus`: the models of the GPUs of this kind that the system
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
-    there is no TF32; None where there is. `providers`: how ONNX Runtime runs on it: option of the
-    case, or `none`, to the execution provider. `memory_counter`: the counter that tells rows apart
+    there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
+    than the device's; None where they can. `memory_counter`: the counter that tells rows apart
     best, a column of the table `memory` and what figures call it.
     """
 
     label: str
     gpus: Callable[[], list[str] | None]
     no_tf32: str | None
-    providers: Mapping[str, str]
     memory_counter: tuple[str, str]
+    no_offload: str | None = None
     is_gpu: bool = True
 
 
@@ -82,29 +82,27 @@ KINDS = {
         label="CPU",
         gpus=lambda: [],
         no_tf32="TF32 is a mode of CUDA tensor cores; a CPU has none",
-        providers={"none": "CPUExecutionProvider"},
         memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
+        no_offload="a CPU has no memory but the machine's",
         is_gpu=False,
     ),
     "cuda": Kind(
         label="GPU",
         gpus=cuda_gpus,
         no_tf32=None,
-        providers={"none": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"},
         memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
     ),
     "mps": Kind(
         label="Apple GPU",
         gpus=apple_gpus,
         no_tf32="TF32 is a mode of CUDA tensor cores; Apple's GPUs have none",
-        providers={},
         memory_counter=("reserved_after_run_bytes", "torch reserved after run"),
+        no_offload="Apple's GPUs share the machine's",
     ),
     "xpu": Kind(
         label="Intel GPU",
         gpus=lambda: drm_gpus(INTEL) or None,
         no_tf32="TF32 is measured on CUDA alone; nothing here switches Intel's",
-        providers={},
         memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
     ),
 }

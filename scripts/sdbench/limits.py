@@ -80,9 +80,31 @@ def limit_columns(
     if images_per_s is None:
         return {}
     per_image = flop_per_image(record, operations) / 1e12
-    achieved = {"tflop_per_image": per_image, "tflops": per_image * images_per_s}
+    return {"tflop_per_image": per_image} | _shares(record, per_image * images_per_s, measured)
+
+
+def race_limit_columns(
+    record: Mapping[str, Any],
+    evaluation_s: float,
+    operations: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return `tflop`, of one evaluation of the denoiser, and the rest as `limit_columns` does.
+
+    Args:
+        record: of a race that was run.
+        evaluation_s: seconds of one evaluation.
+        operations: what `count_operations` wrote for its model and size.
+        measured: what `measure_ceilings` wrote for its device.
+    """
+    tflop = record["case"]["batch_size"] * operations["denoiser_flop"] / 1e12
+    return {"tflop": tflop} | _shares(record, tflop / evaluation_s, measured)
+
+
+def _shares(
+    record: Mapping[str, Any], tflops: float, measured: Mapping[str, Any]
+) -> dict[str, float]:
     ceiling = ceiling_tflops(record, measured)
     if ceiling is None:
-        return achieved
-    share = achieved["tflops"] / ceiling
-    return achieved | {"ceiling_tflops": ceiling, "ceiling_share": share}
+        return {"tflops": tflops}
+    return {"tflops": tflops, "ceiling_tflops": ceiling, "ceiling_share": tflops / ceiling}

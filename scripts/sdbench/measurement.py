@@ -4,24 +4,24 @@ import datetime
 import gc
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import (
-    WEIGHTS,
     Engine,
     Images,
     check_images,
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import Case
+from sdbench.cases import Case, digest
 from sdbench.devices import describe_device, describe_engine, look_around
-from sdbench.errors import UnsupportedError, one_line
-from sdbench.machine import describe_machine
+from sdbench.errors import UnsupportedError, UserError, one_line
+from sdbench.files import StorageError, read_json, sha256, sha256_of_all
+from sdbench.machine import describe_machine, identify_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
@@ -31,12 +31,14 @@ from sdbench.meters.memory import (
     measure_memory,
     memory_limit,
     refuse_above,
+    refuse_offload,
     refuse_too_large,
 )
 from sdbench.meters.phases import time_phases
 from sdbench.meters.resident import resident_bytes, trim_heap
 from sdbench.meters.throughput import measure_throughput
-from sdbench.models.manifest import count_weights
+from sdbench.models.manifest import check_model, describe_components, model_files
+from sdbench.models.weights import device_bytes, host_bytes, weight_bytes
 from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
@@ -58,16 +60,25 @@ MEASURED = (
 
 
 @dataclass(frozen=True)
+class Graphs:
+    """Exported networks: the folder that they lie in, and the digest of what they are."""
+
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What is the same for all cases of a job.
 
-    `decided_by` holds the digests of what records are made with, beside case and settings;
+    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `decided_by`
+    the digests of what else all its records are made with, beside case and settings;
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
     model_folder: Path
-    onnx_folder: Path | None
+    graphs: Mapping[str, Graphs]
     weights: str
     measuring: Mapping[str, Any]
     decided_by: Mapping[str, str]
@@ -83,9 +94,94 @@ class Sweep:
         if self.claim is not None:
             self.claim.assert_held()
 
+    @property
+    def limit_s(self) -> float | None:
+        """The seconds that a case may take; None for any number."""
+        return self.measuring["case_time_limit_s"] or None
+
+    def read_by(self, case: Case) -> Graphs | None:
+        """Return the exported networks that the variant of `case` reads; None if it reads none."""
+        name = case.variant.graphs
+        return None if name is None else self.graphs[name]
+
+    def deciding(self, case: Case) -> dict[str, str]:
+        """Return the digests of all that the record of `case` is made with, beside the case."""
+        graphs = self.read_by(case)
+        return {**self.decided_by, **({"graphs": graphs.digest} if graphs else {})}
+
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
-        return fingerprint(case, self.measuring, self.decided_by)
+        return fingerprint(case, self.measuring, self.deciding(case))
+
+
+def make_sweep(
+    device: Mapping[str, Any],
+    measuring: Mapping[str, Any],
+    manifest: Path,
+    model_folder: Path,
+    graphs: Sequence[Path],
+    code: str,
+    environment_file: Path,
+    folder: Path,
+    granted_bytes: int | None,
+) -> Sweep:
+    """Return what is the same for all that a job measures, from what its rule is given.
+
+    Args:
+        device: its entry in the config.
+        measuring: what the job needs of the config's section of that name.
+        manifest: what the model stage knows of the model; its digest is the model's identity.
+        model_folder: the model in the diffusers layout.
+        graphs: the records of the exported networks that the cases read, which lie beside them.
+        code: digest of the modules that decide the numbers.
+        environment_file: the conda environment of the rule.
+        folder: where the records of this model, device and backend lie.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        UserError: if the model or its exported networks are not what was described or exported.
+    """
+    model = read_json(manifest)
+    check_model(model_folder, manifest)
+    return Sweep(
+        folder=folder,
+        model_folder=model_folder,
+        graphs={
+            record.parent.name: Graphs(exported_beside(record), _identity(record))
+            for record in graphs
+        },
+        weights=model["weights"],
+        measuring=measuring,
+        decided_by={
+            "model": model["digest"],
+            "code": code,
+            "environment": sha256(environment_file),
+            "machine": digest(identify_machine(device)),
+        },
+        granted_bytes=granted_bytes,
+    )
+
+
+def exported_beside(record: Path) -> Path:
+    """Return the folder of the exported networks that a record is of.
+
+    Raises:
+        UserError: if they are not those that were exported.
+    """
+    folder = record.with_suffix("")
+    for name, network in read_json(record).items():
+        if sha256_of_all((folder / name).glob("model.onnx*")) != network["sha256"]:
+            raise UserError(
+                f"{folder / name}: damaged or changed since it was exported: delete {record} "
+                "and run again"
+            )
+    return folder
+
+
+def _identity(record: Path) -> str:
+    """Return the identity of exported networks: how long the export took is no part of it."""
+    networks = read_json(record).values()
+    return digest([{k: v for k, v in network.items() if k != "export_s"} for network in networks])
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
@@ -94,6 +190,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     Once a batch does not fit, larger ones are records with status `oom` and are not tried.
 
     Raises:
+        StorageError: if the disk does not take what was measured.
         UnfitError: if the device was lost; what was not sent is for another process to measure.
     """
     environment = describe_machine(cases[0].device)
@@ -104,7 +201,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            refuse_misfit(cases[0], sweep.model_folder)
+            refuse_misfit(cases[0], sweep.model_folder, sweep.granted_bytes)
             loaded = load(cases[0], sweep)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
@@ -118,6 +215,8 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 print(f"{name(case)}: measuring", flush=True)
                 try:
                     attempt.write("ok", **_measure(loaded, case, sweep))
+                except StorageError:
+                    raise
                 except Exception as error:
                     failure, lost = classify(error), is_lost(error)
                     attempt.write(*failure, contention=contention)
@@ -132,15 +231,27 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 raise UnfitError
 
 
-def refuse_misfit(case: Case, model_folder: Path) -> None:
-    """Refuse a model whose weights cannot fit on the device of `case`; only their sizes are read.
+def refuse_misfit(case: Case, model_folder: Path, granted_bytes: int | None = None) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them; only their shapes are read.
+
+    Args:
+        case: its precision and options say how large they are, and which are on the device.
+        model_folder: the model in the diffusers layout.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
     Raises:
-        TooSmallError: if the device has less memory in all.
-        ContentionError: if it has enough, of which others hold too much.
+        TooSmallError: if the device, or the machine where weights wait in it, has less memory.
+        ContentionError: if the device has enough, of which others hold too much.
     """
-    number = WEIGHTS[case.variant.precision].itemsize
-    refuse_too_large(count_weights(model_folder) * number, torch_device(case))
+    components = describe_components(model_folder, model_files(model_folder))
+    how = (components, case.variant.precision, case.variant.switches)
+    refuse_offload(host_bytes(*how), granted_bytes)
+    refuse_too_large(
+        sum(weight_bytes(*how).values()),
+        device_bytes(*how),
+        torch_device(case),
+        budget_bytes(case.device, granted_bytes),
+    )
 
 
 @dataclass
@@ -187,7 +298,8 @@ def settled_bytes() -> int | None:
 def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
-    engine = backends.load(case, sweep.model_folder, sweep.onnx_folder)
+    graphs = sweep.read_by(case)
+    engine = backends.load(case, sweep.model_folder, graphs.folder if graphs else None)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
@@ -289,7 +401,8 @@ def name(case: Case) -> str:
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time in UTC, in ISO 8601 to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
@@ -300,7 +413,7 @@ class Attempt:
     case: Case
     sweep: Sweep
     environment: Mapping[str, Any]
-    started_at: str = field(default_factory=_now)
+    started_at: str = field(default_factory=now)
 
     def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
         """Write the record; `measured` holds those of `MEASURED` that there are."""
@@ -308,7 +421,7 @@ class Attempt:
             "schema_version": SCHEMA_VERSION,
             "case_id": self.case.id,
             "fingerprint": self.sweep.fingerprint(self.case),
-            "decided_by": dict(self.sweep.decided_by),
+            "decided_by": self.sweep.deciding(self.case),
             "case": self.case.as_dict(),
             "weights": self.sweep.weights,
             "status": status,
@@ -317,7 +430,7 @@ class Attempt:
             **measured,
             "environment": dict(self.environment),
             "started_at": self.started_at,
-            "finished_at": _now(),
+            "finished_at": now(),
         }
         self.sweep.assert_owner()
         write_record(self.sweep.folder, self.case, record)

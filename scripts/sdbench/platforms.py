@@ -55,6 +55,8 @@ class Platform:
     """What `torch.compile` is asked for."""
     graph_calls = 0
     """Further calls until what was compiled stands, because they record it."""
+    has_streams = False
+    """Whether weights can be moved to it while it computes."""
 
     def device(self, index: int) -> torch.device:
         """Return the device with this number."""
@@ -217,6 +219,7 @@ class Cuda(Gpu):
     """NVIDIA's GPUs, with what NVML counts; and AMD's, by ROCm, without."""
 
     kind = "cuda"
+    has_streams = True
     # As diffusers advises: kernels that were tried out on the GPU, replayed as CUDA graphs. A
     # network that runs once in each call is recorded in the second, and replayed after that.
     compile_mode = "max-autotune"
@@ -282,6 +285,7 @@ class Xpu(Gpu):
     """Intel's GPUs."""
 
     kind = "xpu"
+    has_streams = True
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
         """Refuse what the GPU's properties say it has not."""

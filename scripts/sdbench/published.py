@@ -1,12 +1,13 @@
 """Results that others published, and when two results may share an axis."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError
+from sdbench.errors import UserError, plain
 from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, read_table
 
 import pandas as pd
@@ -21,12 +22,21 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
     """Read a table of schema PUBLISHED.
 
     Raises:
-        UserError: if the file is not such a table, or has a row twice; `remedy` says what to do.
+        UserError: if the file is not such a table, does not say in a row what was measured, or has
+            a row twice; `remedy` says what to do.
     """
     table = read_table(path, PUBLISHED, remedy)
     key = table[PUBLISHED_KEY]
+    for name in PUBLISHED_KEY:
+        if name != "attention" and key[name].isna().any():
+            row = key[name].isna().argmax() + 1
+            raise UserError(f"{path}: {name}: row {row}: found nothing: {remedy}")
+    for name in table.select_dtypes("number"):
+        if name != "psnr_db" and table[name].isin([math.inf]).any():
+            row = table[name].isin([math.inf]).argmax() + 1
+            raise UserError(f"{path}: {name}: row {row}: found inf; allowed is a number: {remedy}")
     if key.duplicated().any():
-        row = " ".join(map(str, key[key.duplicated()].iloc[0]))
+        row = plain(" ".join(map(str, key[key.duplicated()].iloc[0])), 200)
         raise UserError(f"{path}: a row twice: {row}: {remedy}")
     return table
 

@@ -5,14 +5,10 @@ of one long run, each decoded. With the same prompt and latents an N-step run is
 of a longer one: its timesteps differ.
 """
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
 from sdbench.cases import Case
-from sdbench.files import write_whole
 
 import numpy as np
 import torch
@@ -57,18 +53,3 @@ def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
         pictures.append(to_8_bits(images)[0])
     print(f"{steps} states of one run decoded", flush=True)
     return np.stack(pictures)
-
-
-def save_pictures(path: Path, status: str, reason: str, **series: Any) -> None:
-    """Write the series of a variant, whole or not at all.
-
-    Args:
-        path: the .npz file.
-        status: as in a record; other than `ok` the series are empty and `reason` says why.
-        reason: empty for `ok`.
-        series: `runs`, `trajectory` (8 bits, shape (count, height, width, 3)), and `runs_steps`,
-            `trajectory_steps` (integers, shape (count,)).
-    """
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, status=np.array(status), reason=np.array(reason), **series)
-    write_whole(path, buffer.getvalue())

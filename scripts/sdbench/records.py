@@ -1,15 +1,15 @@
-"""The record: everything that is known of one measured case, as JSON."""
+"""The record: everything that is known of one measured case, or of one race, as JSON."""
 
 import functools
 import io
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, digest
-from sdbench.errors import UserError
-from sdbench.files import read_json, sha256, write_json, write_whole
+from sdbench.capabilities import BACKENDS
+from sdbench.cases import Case, Pair, digest, parse_options
+from sdbench.errors import UserError, plain
+from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
 
 import numpy as np
 import yaml
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SCHEMA_VERSION = 4
+RACE_VERSION = 1
 INDEX = "index.json"
 REFERENCE = "reference.json"
 """The fixed work that was timed before and after the records of a folder were measured."""
@@ -27,9 +28,9 @@ Record = dict[str, Any]
 
 
 @functools.cache
-def record_validator() -> Draft202012Validator:
-    """Return the validator of records; its schema stands in record.schema.yaml beside this file."""
-    text = Path(__file__).with_name("record.schema.yaml").read_text(encoding="utf-8")
+def record_validator(name: str = "record") -> Draft202012Validator:
+    """Return the validator of records; its schema stands in <name>.schema.yaml beside this file."""
+    text = Path(__file__).with_name(f"{name}.schema.yaml").read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
 
 
@@ -38,10 +39,23 @@ def fingerprint(case: Case, measuring: Mapping[str, Any], decided_by: Mapping[st
 
     Args:
         case: the case.
-        measuring: the config's settings of how it is measured.
+        measuring: the config's settings of how it is measured; how long that may take at most
+            decides no number.
         decided_by: digests of all else that decides the numbers: model, code, environment file.
     """
-    return digest([SCHEMA_VERSION, case.as_dict(), dict(measuring), dict(decided_by)])
+    return digest([SCHEMA_VERSION, case.as_dict(), _decisive(measuring), dict(decided_by)])
+
+
+def _decisive(measuring: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in measuring.items() if key != "case_time_limit_s"}
+
+
+def race_fingerprint(
+    pair: Pair, measuring: Mapping[str, Any], decided_by: Mapping[str, str]
+) -> str:
+    """Return what the record of a race must carry to be taken for `pair` again, as `fingerprint`
+    does for a case."""
+    return digest([RACE_VERSION, pair.as_dict(), _decisive(measuring), dict(decided_by)])
 
 
 def record_path(folder: Path, case: Case) -> Path:
@@ -51,6 +65,13 @@ def record_path(folder: Path, case: Case) -> Path:
     to the old setting finds it again.
     """
     return folder / case.variant.key / f"batch-{case.batch_size}-{case.id[:8]}.json"
+
+
+def race_path(folder: Path, pair: Pair) -> Path:
+    """Return where the record of a race lies below the folder of its model, device and backend."""
+    case = pair.case
+    name = f"{case.generation['width']}px-batch-{case.batch_size}-{digest(pair.as_dict())[:8]}.json"
+    return folder / case.variant.key / name
 
 
 def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
@@ -66,20 +87,32 @@ def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[
     return {"file": path.name, "sha256": sha256(path)}
 
 
+def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has no picture, or the one that was drawn for it."""
+    drawn = record.get("picture")  # a race has none
+    if drawn is None:
+        return True
+    picture = path.with_name(drawn["file"])
+    return picture.is_file() and sha256(picture) == drawn["sha256"]
+
+
 def write_record(folder: Path, case: Case, record: Record) -> None:
     """Write a record, whole or not at all.
 
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    whole = record | {"checksum": _checksum(record)}
-    record_validator().validate(whole)
-    write_json(record_path(folder, case), whole)
+    _write(record_path(folder, case), record, record_validator())
 
 
-def _checksum(record: Mapping[str, Any]) -> str:
-    """Return the digest of everything in a record but the digest itself."""
-    return digest({key: value for key, value in record.items() if key != "checksum"})
+def write_race(folder: Path, pair: Pair, record: Record) -> None:
+    """Write the record of a race, as `write_record` does that of a case."""
+    _write(race_path(folder, pair), record, record_validator("race"))
+
+
+def _write(path: Path, record: Record, validator: Draft202012Validator) -> None:
+    validator.validate(sealed(record))
+    write_json(path, record)
 
 
 def read_record(path: Path) -> Record:
@@ -88,20 +121,43 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: if the file is damaged or of another version; it names the file.
     """
+    record = _read(path, SCHEMA_VERSION, record_validator())
+    case = Case.from_dict(record["case"])
+    if case.variant.backend not in BACKENDS:
+        raise UserError(f"{path}: backend: found {plain(case.variant.backend)}: {_REMEDY}")
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        parse_options(case.variant.options)
+    except ValueError as fault:
+        raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
+    wanted = case.id
+    if record["case_id"] != wanted:
+        raise UserError(
+            f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "
+            f"{_REMEDY}"
+        )
+    return record
+
+
+def read_race(path: Path) -> Record:
+    """Read the record of a race, as `read_record` does that of a case."""
+    return _read(path, RACE_VERSION, record_validator("race"))
+
+
+def _read(path: Path, allowed: int, validator: Draft202012Validator) -> Record:
+    try:
+        record: Record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
+    if version != allowed:
         raise UserError(
-            f"{path}: record of version {version}, allowed is {SCHEMA_VERSION}: {_REMEDY}"
+            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
         )
-    fault = best_match(record_validator().iter_errors(record))
+    fault = best_match(validator.iter_errors(record))
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
-        raise UserError(f"{path}: {where}: {fault.message[:120]}: {_REMEDY}")
-    if record["checksum"] != _checksum(record):
+        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
+    if record != sealed(record):
         raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
     return record
 
@@ -109,47 +165,66 @@ def read_record(path: Path) -> Record:
 _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
 
 
-def keeps(path: Path, wanted: str) -> bool:
+Read = Callable[[Path], Record]
+"""`read_record`, or `read_race`."""
+
+
+def keeps(path: Path, wanted: str, read: Read = read_record) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one with status `error` or `unsupported`: those are tried again. So
-    is one that ran out of memory while another process used the GPU too.
+    A damaged record cannot, nor one without its picture, nor one with status `error` or
+    `unsupported`: those are tried again. So is one that ran out of memory while another process
+    used the GPU too.
     """
     try:
-        record = read_record(path)
+        record = read(path)
     except UserError:
         return False
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
     kept = ("ok",) if crowded else ("ok", "oom")
-    return bool(record["fingerprint"] == wanted and record["status"] in kept)
+    holds = record["fingerprint"] == wanted and record["status"] in kept
+    return holds and has_its_picture(path, record)
 
 
 def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:
     """Write which records of `folder` belong to the matrix, with their checksums, and what the
     searches for the largest batch found."""
-    paths = [record_path(folder, case) for case in cases]
-    write_json(
-        folder / INDEX,
-        {
-            "schema_version": SCHEMA_VERSION,
-            "largest": searches,
-            "records": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
-        },
-    )
+    records = _checksums(folder, (record_path(folder, case) for case in cases))
+    index = {"schema_version": SCHEMA_VERSION, "largest": searches, "records": records}
+    write_json(folder / INDEX, index)
 
 
-def read_indexed(index: Path) -> list[tuple[Path, Record]]:
+def write_race_index(folder: Path, pairs: Iterable[Pair]) -> None:
+    """Write which records of `folder` belong to the races of the config, with their checksums."""
+    records = _checksums(folder, (race_path(folder, pair) for pair in pairs))
+    write_json(folder / INDEX, {"schema_version": RACE_VERSION, "records": records})
+
+
+def _checksums(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Record]]:
     """Read the records that an index names, in its order, each with its path.
 
     Raises:
         UserError: if one is missing, damaged, or not the one that was indexed.
     """
+    named = read_json(index).get("records")
+    if not isinstance(named, dict):
+        raise UserError(
+            f"{index}: records: found {plain(named)}, no mapping: delete it and run again"
+        )
     records = []
-    for name, checksum in read_json(index)["records"].items():
+    for name, checksum in named.items():
         path = index.parent / name
+        if not path.resolve().is_relative_to(index.parent.resolve()):
+            raise UserError(
+                f"{index}: records: found {plain(name)}, outside its folder: delete it and run again"
+            )
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")
-        record = read_record(path)
+        record = read(path)
         if sha256(path) != checksum:
             raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
         records.append((path, record))

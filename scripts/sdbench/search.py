@@ -9,7 +9,12 @@ from sdbench.cases import Case, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
 from sdbench.measurement import Sweep, load, name
-from sdbench.meters.largest_batch import find_largest, predict_largest
+from sdbench.meters.largest_batch import (
+    beyond_allocator,
+    deciding_counter,
+    find_largest,
+    predict_largest,
+)
 from sdbench.meters.memory import (
     budget_bytes,
     is_out_of_memory,
@@ -68,7 +73,8 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
 
     def try_batch(batch_size: int) -> int | None:
         # In a process of its own: after a failure, or another batch, memory is not what it was.
-        peak: int | None = run_apart(_probe, replace(case, batch_size=batch_size), sweep)[0]
+        larger = replace(case, batch_size=batch_size)
+        peak: int | None = run_apart(_probe, larger, sweep, limit_s=sweep.limit_s)[0]
         fits = "does not fit" if peak is None else "fits"
         print(f"{name(case)}: a batch of {batch_size} {fits}", flush=True)
         return peak
@@ -111,16 +117,11 @@ def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
     budget = budget_bytes(case.device, sweep.granted_bytes)
     if budget is not None:
         return budget
-    memory = record["memory"]
-    # What the driver counts for this process and torch's allocator does not: the CUDA context.
-    other = (memory["nvml_process_bytes"] or 0) - (memory["reserved_after_run_bytes"] or 0)
-    return int(record["environment"]["gpu"]["memory_bytes"] - max(0, other))
+    total: int = record["environment"]["gpu"]["memory_bytes"]
+    return total - beyond_allocator(record["memory"])
 
 
 def _peak(memory: Mapping[str, int | None] | None) -> int | None:
     """Return the bytes that decide whether a batch fits, of what `measure_memory` counted."""
-    if memory is None:
-        return None
-    # Where no peak is counted, what the allocator holds after the call has to do.
-    counters = ("peak_reserved_bytes", "resident_peak_bytes", "reserved_after_run_bytes")
-    return next((memory[counter] for counter in counters if memory.get(counter)), None)
+    counter = deciding_counter(memory or {})
+    return memory[counter] if memory and counter else None

@@ -19,7 +19,7 @@ from sdbench.machine import describe_machine
 from sdbench.measurement import Attempt, Sweep, measure_variant, name
 from sdbench.meters.reference import time_reference
 from sdbench.ownership import OWNER, claim
-from sdbench.processes import Ended, run_apart
+from sdbench.processes import Ended, TimedOut, run_apart
 from sdbench.records import REFERENCE, keeps, read_record, record_path, write_index
 from sdbench.search import search_largest
 
@@ -37,6 +37,8 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
         searches: by variant, the cap of the search for its largest batch, which becomes a case too.
     """
     sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
+    for part in sweep.folder.rglob("*.part"):
+        part.unlink(missing_ok=True)  # of a job that was killed while it wrote
     backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not _is_kept(case, sweep)]
@@ -44,7 +46,7 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
     start = None
     if pending or not reference.exists():
         # The same work before and after: what differs between the two is the machine's own noise.
-        start = _time_reference_apart(cases[0])
+        start = _time_reference_apart(cases[0], sweep)
         sweep.assert_owner()
         write_json(reference, {"start_s": start, "end_s": []})
     for _, group in itertools.groupby(pending, key=lambda case: case.variant):
@@ -58,7 +60,7 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
         largest += [replace(own[0], batch_size=size)] if size else []
         print(f"{name(own[0])}: the largest batch is {size}", flush=True)
     if start is not None:
-        end = _time_reference_apart(cases[0])
+        end = _time_reference_apart(cases[0], sweep)
         sweep.assert_owner()
         write_json(reference, {"start_s": start, "end_s": end})
     sweep.assert_owner()
@@ -89,20 +91,23 @@ def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
     crashes or can be used no further."""
     while cases:
         try:
-            done = len(run_apart(measure_variant, cases, sweep))
+            done = len(run_apart(measure_variant, cases, sweep, limit_s=sweep.limit_s))
         except Ended as error:
             how, sent = error.args
+            reason = f"while it was measured {how}"
+            if isinstance(error, TimedOut):
+                reason = f"timeout: {reason} (measuring.case_time_limit_s in the config)"
             if len(sent) < len(cases):
                 attempt = Attempt(cases[len(sent)], sweep, describe_machine(cases[0].device))
-                attempt.write("error", f"while it was measured {how}")
+                attempt.write("error", reason)
             done = len(sent) + 1
         cases = cases[done:]
 
 
-def _time_reference_apart(case: Case) -> list[float]:
+def _time_reference_apart(case: Case, sweep: Sweep) -> list[float]:
     """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
     try:
-        samples: list[float] = run_apart(_time_reference, case)[0]
+        samples: list[float] = run_apart(_time_reference, case, limit_s=sweep.limit_s)[0]
     except Ended:
         return []
     return samples

@@ -2,6 +2,7 @@
 measured, drawn with, and refused what it cannot have."""
 
 import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import yaml
 from torch._dynamo.utils import counters
 
+from export_onnx import export_onnx
 from sdbench import backends, platforms
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
@@ -198,7 +200,7 @@ def test_pictures_over_steps_are_drawn(twin: Path) -> None:
 
 
 def test_a_case_is_measured_and_gives_rows(twin: Path, tmp_path: Path) -> None:
-    job = Sweep(tmp_path, twin, None, "seeded", MEASURING, {"model": "0" * 64})
+    job = Sweep(tmp_path, twin, {}, "seeded", MEASURING, {"model": "0" * 64})
     run_sweep([make_case(twin)], job, {})
     ((_, record),) = read_indexed(tmp_path / "index.json")
     assert record["status"] == "ok", record["reason"]
@@ -284,6 +286,16 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
         return
     with pytest.raises(UnsupportedError, match="width is a multiple of 16 pixels; 72 is none"):
         load(twin, width=72)
+
+
+def test_a_backend_of_graphs_is_refused_and_nothing_is_exported(twin: Path, tmp_path: Path) -> None:
+    case = make_case(twin)
+    case = replace(case, variant=replace(case.variant, backend="onnxruntime"))
+    with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of "):
+        backends.load(case, twin, tmp_path)
+    export_onnx(twin, tmp_path / "graphs", tmp_path / "record.json", 23, 1e-4)
+    assert json.loads((tmp_path / "record.json").read_text()) == {}
+    assert not any((tmp_path / "graphs").iterdir())
 
 
 def test_weights_are_stored_as_the_published_ones(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """ONNX Runtime: that what is bound is where it lies, and which provider runs, without a GPU."""
 
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from sdbench.errors import UnsupportedError
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.ort import onnxruntime
 from sdbench.platforms import Cuda
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, make_case
@@ -55,6 +58,31 @@ def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, graphs: Path) 
         latents = engine.latents(GENERATION, batch_size)
         expected = torch_engine.draw(GENERATION, latents)
         assert np.abs(engine.draw(GENERATION, latents) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(72, 64), (64, 200)])
+def test_a_side_that_the_graphs_cannot_halve_is_unsupported(
+    height: int, width: int, model: Path, graphs: Path
+) -> None:
+    """PyTorch pads what the UNet halves with a remainder; a graph ends in an error of shapes."""
+    case = on_onnxruntime(threads=1)
+    odd = replace(case, generation={**case.generation, "height": height, "width": width})
+    with pytest.raises(UnsupportedError, match="is a multiple of 16"):
+        backends.load(odd, model, graphs)
+    even = {**case.generation, "height": 80, "width": 48}
+    expected = backends.load(make_case(), model, None)
+    engine = backends.load(replace(case, generation=even), model, graphs)
+    latents = engine.latents(even, 1)
+    assert np.abs(engine.draw(even, latents) - expected.draw(even, latents)).max() < 1e-4
+
+
+def test_nothing_is_kept_of_its_use(tmp_path: Path) -> None:
+    """By itself it opens a database of what it tells of its use, in the user's cache."""
+    home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
+    home.pop("XDG_CACHE_HOME", None)
+    home.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", "import sdbench.ort"], env=home, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 class Binding:
@@ -180,11 +208,11 @@ def test_the_tensorrt_provider_comes_before_the_cuda_one(
 def test_a_call_waits_for_its_inputs_and_its_outputs(model: Path, gpu: type[Session]) -> None:
     engine, _ = loaded(model, "fp32", "none")
     unet = engine.pipeline.unet
-    unet.device = torch.device("cpu")  # there is no other memory here
+    unet.device = unet.graph.device = torch.device("cpu")  # there is no other memory here
     states = torch.zeros(2, 77, 32)
     (output,) = unet(torch.zeros(2, 4, 8, 8), torch.tensor(501), states)
     assert output.shape == (2, 4, 8, 8)
-    (binding,) = unet.session.bindings
+    (binding,) = unet.graph.session.bindings
     names = [entry if isinstance(entry, str) else entry[0] for entry in binding.done]
     assert names[:4] == ["sample", "timestep", "encoder_hidden_states", "the output"]
     assert names[4:] == ["inputs are ready", "run", "outputs are ready"]

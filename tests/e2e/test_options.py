@@ -5,6 +5,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,18 +22,23 @@ from torch._dynamo.utils import counters
 from sdbench import backends, platforms
 from sdbench.backends import pytorch
 from sdbench.backends.engine import WEIGHTS, Engine
-from sdbench.cases import Case, Variant
+from sdbench.cases import Case, Variant, parse_options
 from sdbench.errors import UnsupportedError
 from sdbench.measurement import Sweep
 from sdbench.meters.compiling import compile_anew
+from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
+from sdbench.meters.resident import resident_bytes
 from sdbench.models.architectures import Network, load_architecture
+from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 
+CPU = torch.device("cpu")
 GENERATION = {
     "prompt": "a red circle",
     "steps": 3,
@@ -53,6 +59,7 @@ MEASURING = {
     "max_busy_cores": 0.25,
     "contention_wait_s": 0,
     "throughput_duration_s": 0.1,
+    "case_time_limit_s": 600,
 }
 
 
@@ -98,14 +105,16 @@ def draw(engine: Engine) -> Any:
 
 
 def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
-    run_sweep(list(cases), Sweep(folder, model, None, "seeded", MEASURING, {"model": "0" * 64}), {})
+    run_sweep(list(cases), Sweep(folder, model, {}, "seeded", MEASURING, {"model": "0" * 64}), {})
     return [record for _, record in read_indexed(folder / "index.json")]
 
 
-@pytest.mark.parametrize("options", ["fused-qkv", "int8-weights", "fused-qkv+int8-weights"])
+@pytest.mark.parametrize(
+    "options", ["fused-qkv", "int8-weights", "fused-qkv+int8-weights", "nf4-weights"]
+)
 def test_the_picture_stays_nearly_the_same(options: str, model: Path) -> None:
     plain, other = draw(load(model)), draw(load(model, options))
-    assert 0 < np.abs(plain - other).max() < (0.05 if "int8" in options else 1e-4)
+    assert 0 < np.abs(plain - other).max() < (0.05 if "weights" in options else 1e-4)
 
 
 def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +150,133 @@ def test_quantized_weights_are_those_of_linear_layers(model: Path) -> None:
     convolutions = [m for m in engine.pipeline.unet.modules() if isinstance(m, torch.nn.Conv2d)]
     assert {c.weight.dtype for c in convolutions} == {torch.float32}
     assert engine.switches["quantized_weights"] == "int8"
+
+
+def held_bytes(engine: Engine) -> dict[str, int]:
+    """The bytes of each network's weights, those of torchao's tensors by what they are made of."""
+    networks = {
+        name: part
+        for name, part in engine.pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+    return {name: sum(map(tensor_bytes, n.parameters())) for name, n in networks.items()}
+
+
+def tensor_bytes(tensor: Any) -> int:
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return int(tensor.nbytes)
+    return sum(getattr(tensor, name).nbytes for name in tensor.__tensor_flatten__()[0])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("options", ["none", "int8-weights", "nf4-weights", "vae-tiling"])
+def test_the_bytes_of_weights_are_known_from_their_shapes(
+    options: str, precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the byte, and before they are loaded: what fits is decided by them."""
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
+    engine = backends.load(make_case(options, precision), model, None)
+    components = describe_components(model, model_files(model))
+    assert held_bytes(engine) == weight_bytes(components, precision, parse_options(options))
+
+
+def test_a_number_takes_the_bytes_that_torch_gives_it() -> None:
+    assert {name: dtype.itemsize for name, dtype in WEIGHTS.items()} == ITEM_BYTES
+
+
+def test_nf4_takes_four_bits_and_its_scales_an_eighth_of_one() -> None:
+    layer = torch.nn.Linear(320, 320, bias=False)
+    pytorch._find_quantizer("nf4-weights", CPU)(layer, device=CPU)
+    bits = 8 * tensor_bytes(layer.weight) / layer.weight.numel()
+    assert 4 < bits < 4.15
+
+
+def test_a_layer_that_fills_no_blocks_of_nf4_is_left_as_it_is() -> None:
+    layer = torch.nn.Linear(9, 7)
+    pytorch._find_quantizer("nf4-weights", CPU)(layer, device=CPU)
+    assert type(layer.weight) is torch.nn.Parameter
+
+
+def test_tiles_take_less_memory_than_the_whole_picture(model: Path) -> None:
+    large = GENERATION | {"height": 512, "width": 512}
+    peaks = {}
+    for options in ("none", "vae-tiling"):
+        engine = backends.load(replace(make_case(options), generation=large), model, None)
+        latents = engine.latents(large, 1)
+        engine.decode(large, latents)
+        held = resident_bytes()
+        counted = measure_memory(partial(engine.decode, large, latents), CPU, held)
+        peaks[options] = counted["resident_above_load_bytes"]
+    assert peaks["none"] is not None and peaks["vae-tiling"] is not None
+    assert peaks["vae-tiling"] < peaks["none"] / 2
+
+
+@pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 32)])
+def test_a_tile_is_half_a_picture_and_no_larger_than_the_vae_knows(
+    side: int, tile: int, model: Path
+) -> None:
+    generation = GENERATION | {"height": side, "width": side // 2}
+    engine = backends.load(replace(make_case("vae-tiling"), generation=generation), model, None)
+    assert engine.switches["vae_tile_px"] == tile
+    picture = engine.decode(generation, engine.latents(generation, 1))
+    assert picture.shape == (1, side, side // 2, 3)
+
+
+def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
+    with pytest.raises(UnsupportedError, match="a VAE of class object cannot be set"):
+        pytorch._tile(object(), GENERATION)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU whose memory is the machine's: what moves weights runs, and moves them nowhere."""
+
+    class Double(platforms.Gpu):
+        kind = "cuda"
+
+        def device(self, index: int) -> torch.device:
+            return CPU
+
+        def why_missing(self, index: int) -> None:
+            return None
+
+        def name(self, device: torch.device) -> str:
+            return "NVIDIA X"
+
+        def synchronize(self, device: torch.device) -> None:
+            pass
+
+    monkeypatch.setitem(platforms.PLATFORMS, "cuda", Double())
+    monkeypatch.setitem(platforms.PLATFORMS, "cpu", Double())
+
+
+@pytest.mark.parametrize("options", ["model-offload", "group-offload", "vae-tiling+group-offload"])
+def test_offloaded_weights_are_moved_in_for_each_call_and_out_again(
+    options: str, model: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+    to = torch.nn.Module.to
+
+    def noted(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+        moved.append(type(module).__name__)
+        return to(module, *args, **kwargs)
+
+    case = make_case(options)
+    case = replace(case, device={**case.device, "kind": "cuda"})
+    kept, _, offload = options.rpartition("+")
+    engine = backends.load(case, model, None)
+    assert engine.switches["offload"] == offload
+    latents = engine.latents(GENERATION, 2)
+    wanted = load(model, kept or "none").draw(GENERATION, latents)
+    monkeypatch.setattr(torch.nn.Module, "to", noted)
+    for _ in range(2):  # the hooks of a call are set anew after it
+        moved.clear()
+        assert np.array_equal(engine.draw(GENERATION, latents), wanted)
+        assert len(moved) > 3
+    phases = time_phases(engine, GENERATION, latents)
+    assert phases["unet_evaluations"] == 4
+    assert phases["vae_decoder_s"] > 0
+    assert np.array_equal(engine.draw(GENERATION, latents), wanted)
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])
@@ -327,6 +463,8 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
         "attention-sliced+compile",
         "fused-qkv+channels-last+int8-weights+compile",
         "vae-slicing+compile",
+        "vae-tiling+compile",
+        "nf4-weights+compile",
     ],
 )
 def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) -> None:
@@ -356,7 +494,7 @@ def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", in_seconds)
     cases = [make_case("compile", batch_size=n) for n in (1, 2)]
-    job = Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    job = Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
     run_sweep(cases, job, {cases[0].variant: 3})
     records = [record for _, record in read_indexed(tmp_path / "index.json")]
     assert [(r["case"]["batch_size"], r["status"]) for r in records] == [

@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    return Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
 
 
 def test_every_kind_has_its_platform() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import planned
+from tests.conftest import ROOT, planned
 from tests.e2e.conftest import copy_run
 
 Jobs = dict[str, int]
@@ -35,6 +35,8 @@ BAR_FIGURES = dict.fromkeys(
         "plot_speed_quality",
         "plot_cost",
         "plot_limit",
+        "plot_fits",
+        "plot_threads",
     ),
     1,
 )
@@ -54,7 +56,9 @@ BESIDE_PUBLISHED = dict.fromkeys(
     ),
     1,
 )
-ANSWERS = {"write_findings": 1, "rank_choices": 1}
+LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) else {}
+"""The figure of races, where those of another machine are shown."""
+ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
 AFTER_PICTURES = {
@@ -138,6 +142,24 @@ def test_a_device(folder: Path) -> None:
 
     expected = {"measure_sweep": 1, "measure_ceilings": 1, "collect_cases": 1}
     assert after_config(folder, add) == expected | AFTER_RECORDS
+
+
+def test_a_race(folder: Path) -> None:
+    race = {"model": "shapes", "device": "cpu", "sizes": [128], "variants": [{}]}
+    jobs = after_config(folder, lambda c: c.update(races=[race]))
+    expected = {"race_denoisers": 1, "collect_races": 1, "count_operations": 1, "plot_ladder": 1}
+    assert jobs == expected | {"write_findings": 1, **ENDS}
+
+
+def test_races_of_another_machine(folder: Path) -> None:
+    theirs = folder / "resources" / "races" / "theirs.csv"
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text((folder / "results" / "tables" / "races.csv").read_text())
+    try:
+        expected = {"collect_races": 1, "plot_ladder": 1, "write_findings": 1}
+        assert planned(folder) == expected | ENDS
+    finally:
+        theirs.unlink()
 
 
 def test_the_threads_of_a_device(folder: Path) -> None:
@@ -225,7 +247,7 @@ def test_a_caption(folder: Path) -> None:
 
 def test_a_colour(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/figures/style.py")
-    assert jobs == BAR_FIGURES | PICTURE_FIGURES | ENDS
+    assert jobs == BAR_FIGURES | PICTURE_FIGURES | LADDER | ENDS
 
 
 def test_the_code_of_a_plot(folder: Path) -> None:

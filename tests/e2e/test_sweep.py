@@ -19,13 +19,15 @@ from sdbench import backends, machine, measurement, nvml, platforms, processes, 
 from sdbench.backends.engine import check_images, load_scheduler
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import Loaded, Sweep
+from sdbench.measurement import Loaded, Sweep, refuse_misfit
 from sdbench.meters import memory, resident
+from sdbench.meters.memory import TooSmallError
 from sdbench.meters.phases import time_phases
 from sdbench.models.architectures import load_architecture
-from sdbench.models.manifest import count_weights
+from sdbench.models.manifest import count_parameters, describe_components, model_files
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.models.weights import weight_bytes
 from sdbench.ownership import OWNER, TakenOver, claim
 from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
@@ -52,6 +54,7 @@ MEASURING = {
     "max_busy_cores": 0.25,
     "contention_wait_s": 0,
     "throughput_duration_s": 0.1,
+    "case_time_limit_s": 600,
 }
 
 
@@ -76,7 +79,7 @@ def make_case(
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path, model, None, "seeded", MEASURING, {"model": "0" * 64})
+    return Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
 
 
 def indexed(job: Sweep) -> list[Record]:
@@ -569,13 +572,49 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
 ) -> None:
     has_memory(monkeypatch, free=900_000, total=1_000_000)
     run_sweep([make_case(1), make_case(2)], job, {})
-    weights = 4 * count_weights(job.model_folder)
+    weights = 4 * count_parameters(job.model_folder, model_files(job.model_folder))
     assert weights > 1_000_000
     for record in indexed(job):
-        assert record["status"] == "oom"
+        assert record["status"] == "unsupported"
         numbers = f"the weights take {weights / 1e9:.4g} GB, and the GPU has 0.001 GB"
-        assert record["reason"] == f"out of memory: {numbers}"
+        assert record["reason"] == numbers
         assert record["environment"]["device_name"]
+
+
+@pytest.mark.parametrize(("options", "fits"), [("none", False), ("model-offload", True)])
+def test_with_offload_the_largest_network_must_fit(
+    options: str, fits: bool, job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = weight_bytes(
+        describe_components(job.model_folder, model_files(job.model_folder)), "fp32", ()
+    )
+    there = sum(networks.values()) - 1
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (there, there))
+    case = make_case(options=options)
+    if fits:
+        refuse_misfit(case, job.model_folder)
+    else:
+        with pytest.raises(TooSmallError, match=r"the weights take .*, and the GPU has"):
+            refuse_misfit(case, job.model_folder)
+    less = max(networks.values()) - 1
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
+    with pytest.raises(TooSmallError, match="the GPU has"):
+        refuse_misfit(case, job.model_folder)
+
+
+def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: Sweep) -> None:
+    with pytest.raises(TooSmallError, match=r"wait in the machine's memory, and there are 1e-05"):
+        refuse_misfit(make_case(options="group-offload"), job.model_folder, granted_bytes=10_000)
+    refuse_misfit(make_case(options="none"), job.model_folder, granted_bytes=10_000_000)
+
+
+def test_a_budget_below_the_weights_is_found_before_loading(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
+    run_sweep([make_case(n, memory_budget_gb=0.001) for n in (1, 2)], job, {})
+    assert statuses(job) == ["unsupported"] * 2
+    assert indexed(job)[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
 
 
 def test_memory_that_another_process_holds_is_an_error_and_tried_again(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sdbench.cases import Case, Variant
-from sdbench.records import SCHEMA_VERSION, Record
+from sdbench.cases import Case, Pair, Variant
+from sdbench.records import RACE_VERSION, SCHEMA_VERSION, Record
 
 GENERATION = {
     "prompt": "a red circle",
@@ -75,6 +75,45 @@ def make_failure(case: Case, status: str, reason: str) -> Record:
     parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
     empty = dict.fromkeys((*parts, "throughput", "picture"))
     return make_record(case, status=status, reason=reason, **empty)
+
+
+def make_pair(options: str = "attention-vanilla", rounds: int = 3) -> Pair:
+    return Pair(make_case(options=options), make_case().variant, rounds)
+
+
+def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
+    """Return what a race records of one of the two; it waited two seconds before each turn."""
+    return {
+        "load_s": 0.5,
+        "compile_s": None,
+        "compile_cached": None,
+        "warmup_s": [1.0],
+        "evaluation_s": evaluation_s,
+        "waited_s": [2.0] * len(evaluation_s),
+        "waited_cpu_s": [0.02] * len(evaluation_s),
+        "memory": {"resident_peak_bytes": 2000},
+        **changes,
+    }
+
+
+def make_race(pair: Pair, own: list[float], base: list[float], **changes: Any) -> Record:
+    """Return the record of a race with status `ok`, or as `changes` has it."""
+    record = make_record(pair.case)
+    kept = ("fingerprint", "decided_by", "weights", "status", "reason", "contention", "started_at")
+    return {
+        "schema_version": RACE_VERSION,
+        **{key: record[key] for key in (*kept, "environment", "finished_at")},
+        **pair.as_dict(),
+        "challenger_run": make_run(own),
+        "reference_run": make_run(base),
+        "divergence": 1e-6,
+        **changes,
+    }
+
+
+def make_failed_race(pair: Pair, status: str, reason: str) -> Record:
+    empty = dict.fromkeys(("challenger_run", "reference_run", "divergence", "contention"))
+    return make_race(pair, [], [], status=status, reason=reason, **empty)
 
 
 OPERATIONS = {

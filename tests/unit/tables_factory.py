@@ -10,6 +10,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from collect_published import collect_published
+from sdbench.archive import save_pictures
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import write_table
 
@@ -109,6 +110,65 @@ def limited_row(base: dict[str, Any], share: float, **changes: Any) -> dict[str,
     return throughput_row(base, 60 * share * 0.2 / 0.01, **{**limits, **changes})
 
 
+RACE: dict[str, Any] = {
+    "campaign": None,
+    "model": "sd-v1",
+    "weights": "seeded",
+    "device": "cpu",
+    "device_name": SHAPES["device_name"],
+    "backend": "pytorch",
+    "precision": "fp32",
+    "options": "none",
+    "attention": "sdpa",
+    "device_kind": "cpu",
+    "threads": 2,
+    "backend_version": "2.13.0",
+    "reference_backend": "pytorch",
+    "reference_precision": "fp32",
+    "reference_options": "none",
+    "batch_size": 1,
+    "width": 256,
+    "height": 256,
+    "guidance": 7.5,
+    "status": "ok",
+    "reason": None,
+    "rounds": 6,
+}
+"""A row of RACES of the preset cpu-ladder, numbers apart."""
+
+
+def race_row(ratio: float, **changes: Any) -> dict[str, Any]:
+    """Return a row of RACES against a reference of six seconds: its interval 2 % wide to each side,
+    and the range of its rounds 5 %."""
+    return {
+        **RACE,
+        "evaluation_s": 6 * ratio,
+        "reference_evaluation_s": 6.0,
+        "ratio": ratio,
+        "ratio_ci_low": 0.98 * ratio,
+        "ratio_ci_high": 1.02 * ratio,
+        "ratio_min": 0.95 * ratio,
+        "ratio_max": 1.05 * ratio,
+        "load_s": 4.0,
+        "memory_bytes": 5.7e9,
+        "reference_memory_bytes": 5.7e9,
+        "memory_counter": "peak resident memory of the process",
+        "divergence": 1e-6,
+        "tflop": 0.36,
+        "tflops": 0.06 / ratio,
+        "ceiling_tflops": 0.15,
+        "ceiling_share": 0.4 / ratio,
+        "waiting_cores": 0.001,
+        "contended": False,
+        **changes,
+    }
+
+
+def failed_race(status: str, **changes: Any) -> dict[str, Any]:
+    """Return a row of RACES without numbers."""
+    return {**RACE, "status": status, "reason": f"because of {status}", **changes}
+
+
 def failed_row(base: dict[str, Any], status: str, **changes: Any) -> dict[str, Any]:
     """Return a row without numbers (of any table of cases)."""
     return {**base, "status": status, "reason": f"because of {status}", **changes}
@@ -154,11 +214,10 @@ def write_pictures(
     side: int = 64,
 ) -> Path:
     """Write an archive of pictures as the quality stage does; without steps, one that failed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
+    save_pictures(
         path,
-        status=np.array("ok" if runs or trajectory else "unsupported"),
-        reason=np.array(""),
+        "ok" if runs or trajectory else "unsupported",
+        "",
         runs=draw_discs(runs, side, 0, noise),
         runs_steps=np.array(runs, np.int64),
         trajectory=draw_discs(trajectory, side, 0, noise),

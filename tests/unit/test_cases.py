@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from sdbench.capabilities import BACKENDS
 from sdbench.cases import (
     SWITCHES,
     Absent,
@@ -24,6 +25,7 @@ from sdbench.cases import (
     why_absent,
 )
 from sdbench.config import Config
+from sdbench.kinds import KINDS
 
 GENERATION = {
     "prompt": "a red circle",
@@ -156,23 +158,34 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "fp32", "int8-weights+compile", "cpu", None),
         ("pytorch", "fp16", "int8-weights+fp8-weights", "cuda", "one format"),
         ("pytorch", "fp16", "fp8-weights", "cuda", None),
+        ("pytorch", "fp32", "nf4-weights+compile", "cpu", None),
+        ("pytorch", "bf16", "int8-weights+nf4-weights", "cpu", "one format"),
+        ("pytorch", "fp32", "vae-slicing+vae-tiling+compile", "cpu", None),
+        ("pytorch", "fp16", "model-offload", "cuda", None),
+        ("pytorch", "fp16", "group-offload", "xpu", None),
+        ("pytorch", "fp32", "model-offload", "cpu", "a CPU has no memory but the machine's"),
+        ("pytorch", "fp16", "group-offload", "mps", "Apple's GPUs share the machine's"),
+        ("pytorch", "fp16", "model-offload+group-offload", "cuda", "have no fixed place"),
+        ("pytorch", "fp16", "model-offload+compile", "cuda", "have no fixed place"),
+        ("pytorch", "fp16", "nf4-weights+group-offload", "cuda", "inference mode"),
+        ("onnxruntime", "fp32", "vae-tiling", "cpu", "switch of pytorch"),
         ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),
         ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
-        ("onnxruntime", "fp32", "autocast", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "autocast", "cpu", "switch of pytorch, not of onnxruntime"),
         ("onnxruntime", "fp32", "tensorrt", "cuda", None),
         ("onnxruntime", "tf32", "tensorrt", "cuda", None),
         ("onnxruntime", "fp16", "tensorrt", "cuda", "exported in fp32"),
-        ("onnxruntime", "fp32", "tensorrt", "cpu", "kind cpu with tensorrt"),
+        ("onnxruntime", "fp32", "tensorrt", "cpu", "TensorRT runs on CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "mps", "kind mps"),
         ("onnxruntime", "fp32", "none", "xpu", "kind xpu"),
-        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of PyTorch"),
-        ("pytorch", "fp32", "tensorrt", "cuda", "provider of onnxruntime"),
+        ("onnxruntime", "fp32", "autocast+tensorrt", "cuda", "switch of pytorch"),
+        ("pytorch", "fp32", "tensorrt", "cuda", "switch of onnxruntime, not of pytorch"),
         ("pytorch", "tf32", "none", "mps", "TF32"),
         ("pytorch", "tf32", "none", "xpu", "TF32"),
         ("pytorch", "bf16", "autocast", "mps", None),
         ("pytorch", "fp16", "channels-last", "xpu", None),
-        ("onnxruntime", "fp32", "compile", "cpu", "switch of PyTorch"),
+        ("onnxruntime", "fp32", "compile", "cpu", "switch of pytorch"),
     ],
 )
 def test_absence_has_its_reason(
@@ -180,6 +193,20 @@ def test_absence_has_its_reason(
 ) -> None:
     found = why_absent(Variant("m", "d", backend, precision, options), kind)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_the_schema_and_the_switches_are_what_the_backends_have(schema: dict[str, Any]) -> None:
+    assert schema["$defs"]["backend"]["enum"] == list(BACKENDS)
+    assert {switch for backend in BACKENDS.values() for switch in backend.switches} == set(SWITCHES)
+    precisions = schema["$defs"]["precision"]["enum"]
+    assert {p for backend in BACKENDS.values() for p in backend.precisions} == set(precisions)
+    assert {kind for backend in BACKENDS.values() for kind in backend.kinds} == set(KINDS)
+
+
+def test_a_backend_says_why_it_lacks_what_others_have() -> None:
+    for backend in BACKENDS.values():
+        assert set(backend.kinds) == set(KINDS) or backend.no_kind
+        assert len(backend.precisions) == 4 or backend.no_precision
 
 
 def test_the_schema_knows_every_switch(schema: dict[str, Any]) -> None:

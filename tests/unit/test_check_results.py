@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from check_results import check_results
+from sdbench.archive import save_pictures
 from sdbench.cases import Case, matrix_rows
 from sdbench.errors import UserError
 from sdbench.limits import limit_columns
@@ -28,6 +29,7 @@ from tests.unit.records_factory import (
     make_failure,
     make_record,
 )
+from tests.unit.tables_factory import failed_race
 
 EXPORT = {
     "network": "unet",
@@ -44,13 +46,14 @@ EXPORT = {
 class Results:
     """A folder of results; every test spoils one thing in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
         self.cases = [make_case(1), make_case(2)]
         self.records: list[Record] = [make_record(case) for case in self.cases]
         self.export = dict(EXPORT)
         self.largest: list[dict[str, object]] = []
         self.ceilings = make_ceilings({"fp32": 100.0})
+        self.races: list[dict[str, object]] = []
         self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
     def check(self) -> str:
@@ -70,9 +73,10 @@ class Results:
 
         pictures = self.folder / "none.npz"
         steps = np.arange(1, len(self.picture) + 1)
-        np.savez(
+        save_pictures(
             pictures,
-            status=np.array("ok"),
+            "ok",
+            "",
             runs=self.picture,
             runs_steps=steps,
             trajectory=self.picture,
@@ -89,6 +93,7 @@ class Results:
             largest=write("largest", self.largest),
             ceilings=write("ceilings", ceiling_rows(self.ceilings)),
             noise=write("noise", []),
+            races=write("races", self.races),
             exports=write("exports", [export_row("shapes", self.export)]),
             quality=write("quality", []),
             pictures=[pictures],
@@ -98,8 +103,8 @@ class Results:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
-    return Results(tmp_path)
+def results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Results:
+    return Results(tmp_path, capsys)
 
 
 def test_good_results_pass_and_are_counted(results: Results) -> None:
@@ -119,10 +124,10 @@ def test_a_largest_batch_that_was_found_is_a_case(results: Results) -> None:
 
 
 def refused(results: Results) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match="of the results failed, as said above"):
         results.check()
     assert not (results.folder / "checks.txt").exists()
-    return str(caught.value)
+    return results.capsys.readouterr().out
 
 
 def test_a_case_without_a_row_is_found(results: Results) -> None:
@@ -164,3 +169,10 @@ def test_a_ceiling_that_could_not_be_measured_is_named(results: Results) -> None
 def test_a_precision_that_a_device_lacks_is_no_fault(results: Results) -> None:
     assert [row["status"] for row in results.ceilings["ceilings"]].count("unsupported") == 2
     assert "2 cases: 2 ok" in results.check()
+
+
+def test_a_race_that_failed_is_named_with_its_reason(results: Results) -> None:
+    results.races = [failed_race("error", options="compile"), failed_race("unsupported")]
+    message = refused(results)
+    assert "failed: the race at 256 px of sd-v1 cpu pytorch fp32 compile 1: because of" in message
+    assert message.count("the race at") == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdbench.archive import save_pictures
 from sdbench.comparison import (
     Picture,
     compare_pictures,
@@ -51,10 +52,10 @@ def test_a_pixel_is_the_same_only_in_all_channels(noise: Picture) -> None:
 
 
 def save(path: Path, runs: list[int], pictures: np.ndarray, status: str = "ok") -> Path:
-    np.savez(
+    save_pictures(
         path,
-        status=np.array(status),
-        reason=np.array("" if status == "ok" else "no room"),
+        status,
+        "" if status == "ok" else "no room",
         runs=pictures[: len(runs)],
         runs_steps=np.array(runs, np.int64),
         trajectory=pictures,

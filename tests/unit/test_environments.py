@@ -34,6 +34,53 @@ def test_torch_is_left_out_of_the_constraints() -> None:
     assert "torch" not in pins(ROOT / "constraints.txt")
 
 
+def locked(path: Path) -> dict[str, tuple[str, int]]:
+    """Return the packages of a lock: version, and how many hashes each has."""
+    entries = re.findall(
+        r"^([\w.-]+)==([^ ]+)[^\\\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}[ \\]*\n)+)",
+        path.read_text(),
+        re.M,
+    )
+    return {_name(name): (version, hashes.count("sha256:")) for name, version, hashes in entries}
+
+
+def _name(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("requirements.lock", ["requirements.txt"]),
+        ("requirements-dev.lock", ["requirements.txt", "requirements-dev.txt"]),
+    ],
+)
+def test_a_lock_has_the_hashes_of_what_is_required(lock: str, requirements: list[str]) -> None:
+    """A test cannot ask what the hashes are; pip compares them with what it gets."""
+    found = locked(ROOT / lock)
+    text = (ROOT / lock).read_text()
+    assert len(found) == len(re.findall(r"^[A-Za-z]", text, re.M)), "an entry without a hash"
+    assert "torch" not in found and "://" not in text
+    constraints = {_name(name): version for name, version in pins(ROOT / "constraints.txt").items()}
+    for package, (version, _) in found.items():
+        if package in constraints:
+            assert version == constraints[package], f"{package}: run `make lock`"
+    for name in requirements:
+        for package, version in pins(ROOT / name).items():
+            if package != "torch":
+                assert found[_name(package)][0] == version, f"{package}: run `make lock`"
+
+
+def test_the_locks_and_the_constraints_are_of_the_same_packages() -> None:
+    """But for what only other systems need."""
+    found = locked(ROOT / "requirements-dev.lock")
+    constraints = {_name(name) for name in pins(ROOT / "constraints.txt")}
+    assert constraints <= set(found), "run `make lock`"
+    text = (ROOT / "requirements-dev.lock").read_text()
+    everywhere = {_name(name) for name in re.findall(r"^([\w.-]+)==[^ ]+ \\$", text, re.M)}
+    assert everywhere - constraints <= {"pip"}, "name them in constraints.txt"
+
+
 @pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
 def test_a_conda_environment_agrees_with_the_requirements(file: Path) -> None:
     assert yaml.safe_load(file.read_text())["channels"] == ["conda-forge"]

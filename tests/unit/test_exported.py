@@ -1,28 +1,34 @@
 """Results leave as a table and come back beside those of another machine."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from collect_published import collect_published
+from collect_races import collect_races
 from export_results import export_results
 from sdbench.errors import UserError
 from sdbench.figures.results import Result, published
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT, read_table
+from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, RACES, THROUGHPUT, read_table
 from tests.unit.tables_factory import (
     KINDS,
     RESOURCES,
     SD_V1,
     SHAPES,
+    failed_race,
     failed_row,
     latency_row,
+    race_row,
     throughput_row,
     write_rows,
 )
 
 
-def export(folder: Path, campaign: str = "lab-2026-11") -> Path:
+def export(
+    folder: Path, campaign: str = "lab-2026-11", races: list[dict[str, Any]] | None = None
+) -> Path:
     """Export a CPU's case, a GPU's, one out of memory and one that broke."""
     failed = [failed_row(SD_V1, "oom", batch_size=64), failed_row(SHAPES, "error", batch_size=2)]
     latency = [latency_row(SHAPES, 0.5, contended=True), latency_row(SD_V1, 2.0, ssim=0.7)]
@@ -36,9 +42,11 @@ def export(folder: Path, campaign: str = "lab-2026-11") -> Path:
         write_rows([*latency, *failed], folder / "latency.csv", LATENCY),
         write_rows([*memory, *failed], folder / "memory.csv", MEMORY),
         write_rows([*throughput, *failed], folder / "throughput.csv", THROUGHPUT),
+        write_rows(races or [], folder / "races.csv", RACES),
         campaign,
         KINDS,
         table,
+        folder / f"{campaign}-races.csv",
     )
     return table
 
@@ -107,3 +115,20 @@ def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:
     note = source_note(results, "")
     assert "Published, without spread: lambda-2022-10" in note
     assert "Published: lab-2026-11" in note
+
+
+def test_own_races_leave_with_the_name_of_the_campaign_and_come_back(tmp_path: Path) -> None:
+    rows = [
+        race_row(0.6, backend="onnxruntime"),
+        failed_race("unsupported", precision="bf16", device_name=None),
+        failed_race("error", options="compile"),
+        race_row(0.7, campaign="another", backend="onnxruntime"),
+    ]
+    export(tmp_path, races=rows)
+    exported = tmp_path / "lab-2026-11-races.csv"
+    collect_races([], [], [], [exported], 0.25, tmp_path / "races.csv")
+    table = read_table(tmp_path / "races.csv", RACES)
+    assert set(table["campaign"]) == {"lab-2026-11"}
+    assert list(table["status"]) == ["ok", "unsupported"]
+    assert table["ratio"][0] == 0.6
+    assert table["device_name"].tolist() == [SHAPES["device_name"], "cpu"]

@@ -14,6 +14,7 @@ from plot_autocast_speed import autocast_speed_sheet
 from plot_cold_start import cold_start_sheet
 from plot_cost import cost_sheet
 from plot_devices import devices_sheet
+from plot_ladder import ladder_sheet, plot_ladder
 from plot_limit import limit_sheet
 from plot_memory import memory_sheet
 from plot_parts import parts_sheet
@@ -26,17 +27,20 @@ from sdbench.figures.memory import AFTER_RUN
 from sdbench.figures.panels import draw_sheet
 from sdbench.figures.sheets import Panel, Sheet
 from sdbench.published import FP32_TF32
-from sdbench.tables.schemas import LATENCY, MEMORY, THROUGHPUT
+from sdbench.tables.schemas import LATENCY, MEMORY, RACES, THROUGHPUT
 from tests.unit.figure_reading import bars, faults, points, texts
 from tests.unit.tables_factory import (
     KINDS,
+    RACE,
     SD_V1,
     SHAPES,
+    failed_race,
     failed_row,
     figure_files,
     latency_row,
     limited_row,
     published,
+    race_row,
     throughput_row,
     write_rows,
 )
@@ -326,6 +330,64 @@ def test_limit_says_where_no_ceiling_was_measured(tmp_path: Path) -> None:
     assert panel.rows[1].cells[0].value is None
 
 
+def ladder(rows: Rows, folder: Path) -> Sheet:
+    return ladder_sheet(write_rows(rows, folder / "races.csv", RACES))
+
+
+def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None:
+    few = {"ratio_ci_low": None, "ratio_ci_high": None, "rounds": 3}
+    onnx = {"backend": "onnxruntime", "attention": "fused"}
+    rows = [
+        race_row(1.0),
+        failed_race("unsupported", precision="bf16", reason="no instructions for bf16"),
+        race_row(0.6, **onnx, memory_bytes=4e9, ceiling_share=0.67),
+        race_row(1.5, options="attention-vanilla", attention="vanilla"),
+        race_row(0.8, **onnx, **few, width=512, height=512, ceiling_share=None, contended=True),
+    ]
+    write_rows(rows, tmp_path / "races.csv", RACES)
+    plot_ladder(tmp_path / "races.csv", figure_files(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv")
+    small = data[data["panel"].str.contains("256")]
+    ratios = small[small["measure"] == "time / that of the reference"]
+    assert list(ratios["setting"]) == [
+        "fp32, PyTorch, attention-vanilla",
+        "fp32, PyTorch, against itself",
+        "fp32, ONNX Runtime",
+        "bf16, PyTorch",
+    ]
+    assert ratios["value"].tolist()[:3] == [1.5, 1.0, 0.6]
+    assert ratios["low"].tolist()[2] == pytest.approx(0.98 * 0.6)
+    assert ratios["words"].tolist()[2:] == [
+        "0.60 0.59 to 0.61",
+        "not supported: no instructions for bf16",
+    ]
+    memory = small[small["measure"] == "peak memory (GB)"]
+    assert memory["value"].tolist() == [5.7, 5.7, 4.0]
+    assert memory["words"].tolist()[2] == "4.00 GB 67 % of ceiling"
+    # Of fewer than six rounds, their range.
+    large = data[data["panel"].str.contains("512")]
+    assert large[["value", "low", "high"]].to_numpy()[0].tolist() == pytest.approx(
+        [0.8, 0.76, 0.84]
+    )
+    assert large["words"].tolist()[1] == "5.70 GB no ceiling"
+    assert "reference: fp32, PyTorch, 6.00 s" in small["panel"].iloc[0]
+    figure = draw_sheet(ladder(rows, tmp_path))
+    assert faults(figure) == []
+    text = " ".join(texts(figure))
+    assert "medians of 3 to 6 rounds" in text.lower()
+    assert "Something else used the device in 1 race" in text
+    references = [line for line in figure.axes[0].lines if points(line)[0] == [1.0, 1.0]]
+    assert len(references) == 3
+    assert not [line for line in figure.axes[1].lines if points(line)[0] == [1.0, 1.0]]
+
+
+def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(tmp_path: Path) -> None:
+    rows = [race_row(0.9), race_row(0.7, campaign="lab-2026-11")]
+    own, theirs = ladder(rows, tmp_path).panels
+    assert "published" not in own.title and "published: lab-2026-11" in theirs.title
+    assert not own.rows[0].published and theirs.rows[0].published
+
+
 SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
         write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
@@ -360,6 +422,7 @@ SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
     "cost": lambda rows, folder, campaigns, kinds: cost_sheet(
         write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
     ),
+    "ladder": lambda rows, folder, campaigns, kinds: ladder(rows, folder),
     "attention": lambda rows, folder, campaigns, kinds: attention_sheet(
         write_rows(rows, folder / "t.csv", LATENCY),
         write_rows(rows, folder / "m.csv", MEMORY),
@@ -387,6 +450,8 @@ def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
         return throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
     if name == "limit":
         return limited_row(base, 0.4)
+    if name == "ladder":
+        return race_row(0.7, **{key: value for key, value in base.items() if key in RACE})
     return latency_row(base, 4.0)
 
 
@@ -401,7 +466,12 @@ def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: P
 
 @pytest.mark.parametrize("name", [name for name in SHEETS if name != "cost"])
 def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> None:
-    figure = draw_sheet(SHEETS[name](ALL_FAILED, tmp_path, [], KINDS))
+    failed = ALL_FAILED
+    if name == "ladder":
+        failed = [
+            {k: v for k, v in (RACE | row).items() if k in (*RACE, "reason")} for row in failed
+        ]
+    figure = draw_sheet(SHEETS[name](failed, tmp_path, [], KINDS))
     assert sum(len(axes.patches) for axes in figure.axes) == 0
     assert "out of memory" in texts(figure)
     assert faults(figure) == []
@@ -420,6 +490,7 @@ FORTY = [
     "throughput",
     "memory",
     "limit",
+    "ladder",
     "parts",
     "cold_start",
     "speed_quality",
@@ -543,3 +614,14 @@ def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
     ((row,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
     assert (row.cells[0].value, row.cells[0].extra) == (60.0, "batch 4")
     assert row.cells[1].text == "the config has no price"
+
+
+def test_what_follows_from_a_rate_has_its_interval(tmp_path: Path) -> None:
+    path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "limited.csv", THROUGHPUT)
+    ((limit,),) = [panel.rows for panel in limit_sheet(path, KINDS).panels]
+    assert (limit.cells[0].low, limit.cells[0].high) == pytest.approx((39.2, 40.8))
+    priced = throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
+    path = write_rows([priced], tmp_path / "priced.csv", THROUGHPUT)
+    ((cost,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
+    # Dearer where it is slower.
+    assert (cost.cells[1].low, cost.cells[1].high) == pytest.approx((5 / 1.02, 5 / 0.98))

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 
 from plot_batch_throughput import batch_sheet, plot_batch_throughput
 from plot_quality_curve import plot_quality_curve, quality_sheet
+from plot_threads import plot_threads, threads_sheet
 from sdbench.figures import style
 from sdbench.figures.curves import draw_curves, spread_apart
-from sdbench.tables.schemas import QUALITY, THROUGHPUT
+from sdbench.tables.schemas import CEILINGS, LATENCY, QUALITY, THROUGHPUT
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import (
     KINDS,
@@ -19,6 +20,7 @@ from tests.unit.tables_factory import (
     SHAPES,
     failed_row,
     figure_files,
+    latency_row,
     published,
     quality_rows,
     throughput_row,
@@ -47,6 +49,61 @@ def test_curves_go_through_the_numbers_of_the_table(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
     axes = draw_curves(batch_sheet(table, published([]), KINDS)).axes[0]
     assert line(axes, "fp32") == ([1, 2, 4], [20, 28, 30])
+
+
+THREADS = {"cpu": 2, "one": 1, "four": 4, "small": 1}
+
+
+def threads_figure(rows: list[dict[str, object]], folder: Path) -> pd.DataFrame:
+    """Draw the figure; `small` differs in its memory too."""
+    ceilings = [
+        {"device": device, "threads": count, "operation": "memory copy", "status": "ok", "n": 1}
+        for device, count in THREADS.items()
+    ]
+    plot_threads(
+        write_rows(rows, folder / "latency.csv", LATENCY),
+        write_rows(ceilings, folder / "ceilings.csv", CEILINGS),
+        dict.fromkeys(THREADS, "cpu"),
+        {device: "small" if device == "small" else "cpu" for device in THREADS},
+        figure_files(folder),
+    )
+    return pd.read_csv(folder / "figure.csv")
+
+
+def test_time_over_threads_is_drawn_beside_ideal_scaling(tmp_path: Path) -> None:
+    rows = [
+        latency_row(SHAPES, 1.0),
+        latency_row({**SHAPES, "device": "four"}, 0.7),
+        latency_row({**SHAPES, "device": "one"}, 1.6),
+        latency_row({**SHAPES, "device": "small"}, 9.0),
+        latency_row({**SHAPES, "device": "one", "batch_size": 2}, 3.0),
+        latency_row({**SHAPES, "device": "one", "options": "autocast"}, 1.2),
+        latency_row(BF16, 0.5),
+        failed_row({**BF16, "device": "one"}, "unsupported"),
+    ]
+    data = threads_figure(rows, tmp_path)
+    fp32 = data[data["setting"] == "fp32"].groupby("measure")
+    time = fp32.get_group("seconds per image")
+    assert time[["threads", "y"]].to_numpy().tolist() == [[1, 1.6], [2, 1.0], [4, 0.7]]
+    assert time["low"].tolist() == pytest.approx([0.98 * 1.6, 0.98, 0.98 * 0.7])
+    ideal = fp32.get_group("seconds per image: ideal scaling")
+    assert ideal[["threads", "y"]].to_numpy().tolist() == [[1, 1.6], [2, 0.8], [4, 0.4]]
+    # Where there is one number of threads alone, nothing scales.
+    assert data[data["setting"] == "bf16"]["measure"].tolist() == ["seconds per image"]
+
+
+def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
+    rows = [latency_row(SHAPES, 1.0), latency_row({**SHAPES, "device": "small"}, 2.0)]
+    assert threads_figure(rows, tmp_path).empty
+    sheet = threads_sheet(
+        tmp_path / "latency.csv",
+        tmp_path / "ceilings.csv",
+        dict.fromkeys(THREADS, "cpu"),
+        dict.fromkeys(THREADS, "cpu") | {"small": "small"},
+    )
+    figure = draw_curves(sheet)
+    assert any("measured with one number of threads alone" in text for text in texts(figure))
+    assert faults(figure) == []
 
 
 def test_where_memory_ends_is_marked(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from tests.unit.tables_factory import (
     KINDS,
     SD_V1,
     SHAPES,
+    failed_race,
     failed_row,
     latency_row,
     quality_rows,
+    race_row,
     throughput_row,
     write_pictures,
     write_rows,
@@ -143,6 +145,52 @@ def test_onnxruntime_on_a_cpu_is_set_against_both_attentions() -> None:
     # On a GPU the post says nothing of it.
     gpu = rows(latency_row(SD_V1, 1.0), latency_row(SD_V1, 0.5, **ONNX))
     assert found("onnxruntime-on-cpu", latency=gpu)[0].estimate is None
+
+
+def raced(*made: dict[str, Any]) -> list[claims.Row]:
+    frame = pd.DataFrame(made, columns=list(schemas.RACES.columns))
+    return claims.numbered(frame, "races.csv")
+
+
+def test_onnxruntime_in_a_race_is_set_against_both_attentions() -> None:
+    """0.85 of SDPA's time saves 15 %; of vanilla attention's, which takes 1.5, 43 %."""
+    table = raced(
+        race_row(1.5, **VANILLA),
+        race_row(0.85, **ONNX),
+        race_row(0.6, **ONNX, precision="bf16"),
+        failed_race("unsupported", options="compile"),
+    )
+    today, then = found("onnxruntime-on-cpu", races=table)
+    assert (today.verdict, then.verdict) == (FAILS, HOLDS)
+    assert "SDPA attention, the denoiser alone at 256 px" in today.subject
+    assert "vanilla attention, the denoiser alone at 256 px" in then.subject
+    assert "SDPA" in today.reason
+    assert today.estimate is not None
+    assert [*vars(today.estimate).values()] == pytest.approx([15.0, 13.3, 16.7])
+    assert then.estimate is not None
+    assert then.estimate.value == pytest.approx(100 * (1 - 0.85 / 1.5))
+    # The two races' intervals add in squares.
+    half = math.log(1.02 / 0.98) / 2 * math.sqrt(2)
+    assert then.estimate.low == pytest.approx(100 * (1 - 0.85 / 1.5 * math.exp(half)))
+    assert (today.rows, then.rows) == ("races.csv: 3", "races.csv: 2, 3")
+    assert today.figure == then.figure == "ladder.png"
+
+
+def test_races_of_few_rounds_or_of_other_sizes_settle_nothing() -> None:
+    few = {"ratio_ci_low": None, "ratio_ci_high": None, "rounds": 3}
+    table = raced(race_row(0.55, **ONNX, **few), race_row(1.5, **VANILLA, **few, width=512))
+    (finding,) = found("onnxruntime-on-cpu", races=table)
+    assert finding.verdict == UNDECIDED
+    assert finding.estimate is not None
+    assert (finding.estimate.value, finding.estimate.low) == (pytest.approx(45.0), None)
+    assert "too few" in finding.reason
+
+
+def test_races_against_another_reference_say_nothing_of_the_claim() -> None:
+    other = race_row(0.55, **ONNX, reference_options="compile")
+    on_gpu = race_row(0.55, **ONNX, device_kind="cuda")
+    (finding,) = found("onnxruntime-on-cpu", races=raced(other, on_gpu))
+    assert finding.estimate is None
 
 
 def test_memory_is_compared_in_the_counter_of_the_post() -> None:

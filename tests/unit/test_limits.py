@@ -106,12 +106,12 @@ def test_the_tables_hold_each_rows_own_rate(tmp_path: Path) -> None:
     write_json(folder / REFERENCE, {"start_s": [], "end_s": []})
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 36.008}))
-    write_json(tmp_path / "shapes.json", OPERATIONS)
+    write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
     outputs = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
     collect_records(
         indexes=[folder / "index.json"],
         device_ceilings=[tmp_path / "cpu.json"],
-        model_operations=[tmp_path / "shapes.json"],
+        model_operations=[tmp_path / "shapes/64x64.json"],
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},

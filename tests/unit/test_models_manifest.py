@@ -165,11 +165,12 @@ def test_shards() -> None:
 
 def test_parameters_of_shards_are_added(model: Path) -> None:
     stem = model / "unet" / "diffusion_pytorch_model.safetensors"
-    for i in (1, 2):
-        shard = stem.with_name(f"diffusion_pytorch_model-0000{i}-of-00002.safetensors")
-        shard.write_bytes(stem.read_bytes())
+    names = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    for name in names:
+        stem.with_name(name).write_bytes(stem.read_bytes())
     stem.unlink()
-    stem.with_name(f"{stem.name}.index.json").write_text("{}")
+    index = {"weight_map": {f"weight{i}": name for i, name in enumerate(names)}}
+    stem.with_name(f"{stem.name}.index.json").write_text(json.dumps(index))
     assert describe(model, {"local": "model"}, "mine")["parameters"]["unet"] == 10
 
 

@@ -57,6 +57,34 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
     }
 
 
+def test_nothing_is_raced_unless_the_config_says_so(folder: Path) -> None:
+    assert "race_denoisers" not in planned(folder)
+
+
+def test_a_race_has_a_job_for_each_backend_and_what_it_is_compared_with(folder: Path) -> None:
+    races = [
+        {"model": "shapes", "device": "cpu", "sizes": [64, 128], "variants": [{}, backend]}
+        for backend in [{"backend": "onnxruntime"}]
+    ]
+    name = write_config(folder, {"races": races})
+    target = "results/figures/ladder.png"
+    assert planned(folder, "--configfile", name, "--", target) == {
+        "describe_model": 1,
+        "export_onnx": 1,
+        "race_denoisers": 2,
+        "measure_ceilings": 1,
+        "count_operations": 2,
+        "collect_races": 1,
+        "plot_ladder": 1,
+    }
+    jobs = planned(folder, "--configfile", name)
+    assert (jobs["plot_ladder"], jobs["race_denoisers"], jobs["check_results"]) == (1, 2, 1)
+
+
+def test_races_leave_with_the_other_results(folder: Path) -> None:
+    assert {"collect_races", "export_results"} <= set(planned(folder, "export_results"))
+
+
 def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: Path) -> None:
     target = "results/profile/shapes/cpu/pytorch/fp32/channels-last+int8-weights/batch-3.csv"
     assert planned(folder, target) == {"profile_case": 1}

@@ -21,6 +21,7 @@ from sdbench.platforms import PLATFORMS, platform_of
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._pytree import tree_map
 
 SCHEDULERS = {
     "ddim": diffusers.DDIMScheduler,
@@ -43,6 +44,11 @@ SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "train
 
 Images = NDArray[np.float32]
 """Pictures of shape (batch, height, width, 3), values from 0 to 1."""
+
+DenoiserInputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments of the denoiser, by position and by name: arrays, floats in fp32, in the place of
+tensors."""
+
 
 Pictures = NDArray[np.uint8]
 """Pictures of 8 bits, shape (batch, height, width, 3)."""
@@ -125,8 +131,14 @@ def refuse_generation(family: Family, case: Case) -> None:
     """Refuse what no model of a family can be drawn with, before anything of it is loaded.
 
     Raises:
-        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw.
+        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw,
+            or if the backend reads exported networks and there are none.
     """
+    if case.variant.graphs is not None and family.why_not_exported is not None:
+        raise UnsupportedError(
+            f"{case.variant.backend} has no networks of {family.pipeline} to run: "
+            f"{family.why_not_exported}"
+        )
     for switch in case.variant.switches:
         if switch in family.unsupported:
             raise UnsupportedError(f"{switch}: {family.unsupported[switch]}")
@@ -153,6 +165,18 @@ def check_images(images: Images) -> None:
         raise ValueError("the network drew values that are not numbers")
     if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
         raise ValueError("the network drew a picture of one colour")
+
+
+class _TakenError(Exception):
+    """The denoiser was called, and what it was called with is taken: no need to go on."""
+
+
+def _to_array(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.float() if value.is_floating_point() else value
+    # A copy: one that shares the memory of an inference tensor could not be pickled.
+    return value.cpu().numpy().copy()
 
 
 class Engine:
@@ -233,6 +257,50 @@ class Engine:
                 **(self.family.watch(on_step_end) if on_step_end else {}),
             ).images
         return images
+
+    def denoiser_inputs(self, generation: Mapping[str, Any], batch_size: int) -> DenoiserInputs:
+        """Return what the pipeline evaluates the denoiser with in the first step of a call."""
+        taken: list[DenoiserInputs] = []
+
+        def take(_network: Any, args: Any, kwargs: Any) -> None:
+            taken.append(tree_map(_to_array, (args, kwargs)))
+            raise _TakenError
+
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+        hook = denoiser.register_forward_pre_hook(take, prepend=True, with_kwargs=True)
+        try:
+            self.draw(generation, self.latents(generation, batch_size))
+        except _TakenError:
+            pass
+        finally:
+            hook.remove()
+        return taken[0]
+
+    def denoiser(self, inputs: DenoiserInputs) -> Callable[[], torch.Tensor]:
+        """Put inputs on the device, those with a value for each prompt in the engine's precision.
+
+        Returns:
+            A call that evaluates the denoiser at them, as the pipeline does in a step, and returns
+            its output.
+        """
+
+        def to_tensor(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            tensor = torch.from_numpy(value).to(self.device)
+            # Moments and strengths, one number each, keep theirs.
+            cast = tensor.is_floating_point() and tensor.ndim > 1
+            return tensor.to(self.dtype) if cast else tensor
+
+        args, kwargs = tree_map(to_tensor, inputs)
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+
+        def evaluate() -> torch.Tensor:
+            with self._context():
+                output: torch.Tensor = denoiser(*args, **kwargs)[0]
+            return output
+
+        return evaluate
 
     def decode(self, generation: Mapping[str, Any], latents: torch.Tensor) -> Images:
         """Turn latents, as `draw` tells of them, into pictures, as it does itself."""

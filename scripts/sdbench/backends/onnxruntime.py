@@ -1,4 +1,4 @@
-"""ONNX Runtime: the exported networks, in diffusers' own pipeline.
+"""ONNX Runtime: how it runs an exported network.
 
 Inputs and outputs are tensors of PyTorch where they lie, bound by their addresses (`io_binding`):
 on a GPU latents, guidance and the loop stay there, and nothing goes through the host.
@@ -11,18 +11,17 @@ from typing import Any
 
 from sdbench.backends.engine import (
     Engine,
-    load_scheduler,
     refuse_emulation,
     threads,
     torch_device,
 )
+from sdbench.backends.exported import assemble
 from sdbench.cases import TENSORRT, Case
 from sdbench.errors import UnsupportedError
-from sdbench.hugging_face import diffusers, transformers
 from sdbench.kinds import KINDS
+from sdbench.ort import onnxruntime
 
 import numpy as np
-import onnxruntime
 import torch
 
 ELEMENTS = {torch.float32: np.float32, torch.int64: np.int64}
@@ -48,21 +47,17 @@ def bind(
             )
 
 
-class _Network(torch.nn.Module):
-    """An exported network in the place of the torch module that the pipeline expects."""
+class Session:
+    """A graph in an inference session, on a device of PyTorch."""
 
-    def __init__(self, config: Any, session: Any, device: torch.device) -> None:
-        super().__init__()
-        self.config = config
-        self.dtype = torch.float32
-        self.device = device
+    def __init__(self, session: Any, device: torch.device) -> None:
         self.session = session
+        self.device = device
         (self.output,) = (output.name for output in session.get_outputs())
 
-    def run(self, shape: tuple[int, ...], **inputs: torch.Tensor) -> torch.Tensor:
-        """Return the output, of this shape."""
-        inputs = {name: value.to(self.device).contiguous() for name, value in inputs.items()}
-        output = torch.empty(shape, dtype=self.dtype, device=self.device)
+    def run(self, shape: tuple[int, ...], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the output, of this shape; see `sdbench.backends.exported.Graph`."""
+        output = torch.empty(shape, dtype=torch.float32, device=self.device)
         binding = self.session.io_binding()
         bind(binding, self.device, inputs, {self.output: output})
         # ONNX Runtime has a stream of its own: what PyTorch was asked before must have been done.
@@ -72,35 +67,8 @@ class _Network(torch.nn.Module):
         return output
 
 
-class _TextEncoder(_Network):
-    def forward(self, input_ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
-        shape = (*input_ids.shape, self.config.hidden_size)
-        return (self.run(shape, input_ids=input_ids),)
-
-
-class _UNet(_Network):
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        **_: Any,
-    ) -> tuple[torch.Tensor]:
-        # Schedulers give a scalar, of whole numbers or not; the graph takes one whole number.
-        moment = timestep.reshape(1).to(torch.int64)
-        batch, _channels, height, width = sample.shape
-        shape = (batch, self.config.out_channels, height, width)
-        states = encoder_hidden_states
-        return (self.run(shape, sample=sample, timestep=moment, encoder_hidden_states=states),)
-
-
-class _VaeDecoder(_Network):
-    def decode(self, latents: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
-        batch, _channels, height, width = latents.shape
-        factor = 2 ** (len(self.config.block_out_channels) - 1)
-        shape = (batch, self.config.out_channels, height * factor, width * factor)
-        return (self.run(shape, latents=latents),)
-
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""How it runs on each kind of device."""
 
 Providers = list[tuple[str, dict[str, Any]]]
 
@@ -113,8 +81,9 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
     Raises:
         UnsupportedError: if the installed onnxruntime does not have it.
     """
-    names = KINDS[device.type].providers
-    wanted, available = names[case.variant.options], onnxruntime.get_available_providers()
+    tensorrt = TENSORRT in case.variant.switches
+    wanted = "TensorrtExecutionProvider" if tensorrt else PROVIDERS[device.type]
+    available = onnxruntime.get_available_providers()
     if wanted not in available:
         remedy = ": install onnxruntime-gpu in its place" if KINDS[device.type].is_gpu else ""
         raise UnsupportedError(
@@ -126,9 +95,9 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
     # ONNX Runtime lets TF32 into fp32 unless it is told not to.
     tf32 = int(case.variant.precision == "tf32")
     cuda: dict[str, Any] = {"device_id": device.index, "use_tf32": tf32}
-    if TENSORRT not in case.variant.switches:
+    if not tensorrt:
         return [(wanted, cuda)]
-    tensorrt: dict[str, Any] = {
+    own: dict[str, Any] = {
         "device_id": device.index,
         # The graphs are in fp32.
         "trt_fp16_enable": 0,
@@ -136,7 +105,7 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
         "trt_engine_cache_enable": 0,
     }
     # What TensorRT cannot run is left to CUDA.
-    return [(wanted, tensorrt), (names["none"], cuda)]
+    return [(wanted, own), (PROVIDERS[device.type], cuda)]
 
 
 def _set_tf32_of_tensorrt(allowed: bool) -> None:
@@ -151,12 +120,9 @@ def _set_tf32_of_tensorrt(allowed: bool) -> None:
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
-def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`.
-
-    No torch weights are read: only tokenizer, configurations and scheduler come from the model.
-    """
-    assert onnx_folder is not None, "the rule gives this backend exported networks"
+def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
+    """Load a variant; see `sdbench.backends.load`."""
+    assert graphs_folder is not None, "the rule gives this backend exported networks"
     device = torch_device(case)
     refuse_emulation(case.variant.precision, device)
     providers = choose_providers(case, device)
@@ -168,10 +134,10 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     options.intra_op_num_threads = threads(case)
     options.inter_op_num_threads = 1
 
-    def network(kind: type[_Network], name: str, config: Any) -> _Network:
+    def open_graph(name: str) -> Session:
         # Without the fallback: it would go on with another provider, and say so in the log alone.
         session = onnxruntime.InferenceSession(
-            onnx_folder / name / "model.onnx",
+            graphs_folder / name / "model.onnx",
             sess_options=options,
             providers=providers,
             enable_fallback=0,
@@ -182,24 +148,8 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
                 f"onnxruntime {onnxruntime.__version__} could not start its {wanted} (the log says "
                 f"why) and would run on {', '.join(running)}"
             )
-        return kind(config, session, device)
+        return Session(session, device)
 
-    def config(part: str, kind: Any) -> Any:
-        return diffusers.configuration_utils.FrozenDict(kind.load_config(model_folder / part))
-
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=network(_VaeDecoder, "vae_decoder", config("vae", diffusers.AutoencoderKL)),
-        text_encoder=network(
-            _TextEncoder,
-            "text_encoder",
-            transformers.CLIPTextConfig.from_pretrained(model_folder / "text_encoder"),
-        ),
-        tokenizer=transformers.CLIPTokenizer.from_pretrained(model_folder / "tokenizer"),
-        unet=network(_UNet, "unet", config("unet", diffusers.UNet2DConditionModel)),
-        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = assemble(model_folder, case.generation["scheduler"], device, open_graph)
     switches = {"provider": providers[0][0], "providers": dict(providers)}
     return Engine(pipeline, device, torch.float32, switches=switches)

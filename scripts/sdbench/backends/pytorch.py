@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,26 @@ from sdbench.backends.engine import (
     Engine,
     load_scheduler,
     refuse_emulation,
-    refuse_generation,
     threads,
     torch_device,
 )
-from sdbench.cases import AUTOCAST, COMPILE, FUSED_QKV, QUANTIZED, Case, Variant
+from sdbench.cases import (
+    AUTOCAST,
+    COMPILE,
+    FUSED_QKV,
+    GROUP_OFFLOAD,
+    MODEL_OFFLOAD,
+    OFFLOADS,
+    QUANTIZED,
+    VAE_TILING,
+    Case,
+    Variant,
+)
 from sdbench.errors import UnsupportedError
 from sdbench.families import Family, family_of
 from sdbench.hugging_face import diffusers
 from sdbench.kinds import KINDS
+from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
 from sdbench.platforms import platform_of
 
 import torch
@@ -51,8 +62,11 @@ def _read_weights(pipeline: diffusers.DiffusionPipeline, family: Family) -> None
             weights.flatten()[:: PAGE_BYTES // weights.element_size()].sum()
 
 
-def _find_quantizer(switch: str, device: torch.device) -> Callable[[torch.nn.Module], None]:
+def _find_quantizer(switch: str, device: torch.device) -> Callable[..., None]:
     """Return what keeps the weights of a network's linear layers in another format (torchao).
+
+    It takes the network, and as `device` where to quantize: layer by layer, so that the network
+    need never be there in full.
 
     Raises:
         UnsupportedError: if torchao is not installed, or if the GPU has no such format.
@@ -61,6 +75,8 @@ def _find_quantizer(switch: str, device: torch.device) -> Callable[[torch.nn.Mod
         from torchao import quantization
     except ImportError as error:
         raise UnsupportedError(f"{switch} needs torchao, which is not installed") from error
+    if QUANTIZED[switch] == "nf4":
+        return functools.partial(_quantize_to_nf4, quantization.NF4Tensor)
     config = {
         "int8": quantization.Int8WeightOnlyConfig,
         "fp8": quantization.Float8WeightOnlyConfig,
@@ -74,6 +90,19 @@ def _find_quantizer(switch: str, device: torch.device) -> Callable[[torch.nn.Mod
             )
     # torchao would else tune torch.compile as well, which is a switch of its own.
     return functools.partial(quantization.quantize_, config=config(set_inductor_config=False))
+
+
+def _quantize_to_nf4(nf4: Any, network: torch.nn.Module, device: torch.device) -> None:
+    """Keep the weights of linear layers as NF4: four bits each, and scales that are quantized too.
+
+    A layer whose weights do not fill blocks of 64 is left as it is. Torch alone computes with them,
+    on any device: the weights of a layer are brought back to the case's precision for each product.
+    """
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Linear) and layer.weight.numel() % NF4_BLOCK == 0:
+            scales = nf4_scales_block(layer.weight.numel() // NF4_BLOCK)
+            weight = nf4.from_tensor(layer.weight.detach().to(device), NF4_BLOCK, scales)
+            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
 
 
 def _dotted(version: tuple[int, int]) -> str:
@@ -133,6 +162,45 @@ def _set_attention(denoiser: Any, vae: Any, variant: Variant) -> None:
             network.fuse_qkv_projections()
 
 
+def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
+    """Have the VAE decode tile by tile; return the side of a tile in pixels.
+
+    diffusers' own tiles are as large as the pictures that the VAE was trained on, and no smaller
+    picture is cut. It is cut here into tiles of half its longer side, which overlap by a quarter.
+
+    Raises:
+        UnsupportedError: if this VAE's tiles cannot be set.
+    """
+    if not hasattr(vae, "tile_latent_min_size"):
+        raise UnsupportedError(f"the tiles of a VAE of class {type(vae).__name__} cannot be set")
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    half = max(generation["height"], generation["width"]) // 2
+    # In fours, so that a quarter of a tile is whole in latents and in pixels.
+    vae.tile_latent_min_size = max(4, min(vae.tile_sample_min_size, half) // factor // 4 * 4)
+    vae.tile_sample_min_size = vae.tile_latent_min_size * factor
+    vae.enable_tiling()
+    return int(vae.tile_sample_min_size)
+
+
+def _place(pipeline: Any, device: torch.device, offload: str | None) -> None:
+    """Move all weights to the device, or have them moved there whenever they are needed.
+
+    `model-offload`: each network as a whole, until the next one is called. `group-offload`: each
+    layer alone, the next one while this one computes where the device has streams for that, which
+    takes weights in pinned memory.
+    """
+    if offload == MODEL_OFFLOAD:
+        pipeline.enable_model_cpu_offload(device=device)
+    elif offload == GROUP_OFFLOAD:
+        pipeline.enable_group_offload(
+            onload_device=device,
+            offload_type="leaf_level",
+            use_stream=platform_of(device).has_streams,
+        )
+    else:
+        pipeline.to(device)
+
+
 def _compile(pipeline: diffusers.DiffusionPipeline, denoiser: str, mode: str) -> None:
     """Have denoiser and VAE decoder compiled when they are first called.
 
@@ -152,10 +220,9 @@ def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     return tree_map(torch.Tensor.clone, output)
 
 
-def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`. `onnx_folder` is not read."""
+def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
+    """Load a variant; see `sdbench.backends.load`. `graphs_folder` is not read."""
     family = family_of(model_folder)
-    refuse_generation(family, case)
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:
@@ -165,35 +232,35 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     compiler = _find_compiler(device) if COMPILE in variant.switches else None
     quantized = next((s for s in variant.switches if s in QUANTIZED), None)
     quantizer = _find_quantizer(quantized, device) if quantized else None
+    offload = next((s for s in variant.switches if s in OFFLOADS), None)
     torch.set_num_threads(threads(case))
     _set_tf32(variant.precision == "tf32")
     # PyTorch's default, and diffusers': with it on, cuDNN tries its algorithms at each new shape
     # and takes the fastest of that moment, which need not be the same the next time.
     torch.backends.cudnn.benchmark = False
-    pipeline = (
-        getattr(diffusers, family.pipeline)
-        .from_pretrained(
-            model_folder,
-            dtype=dtype,
-            scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-            **family.settings,
-            local_files_only=True,
-            # A mapped file stays in memory with its weights, also with those that were replaced.
-            disable_mmap=quantizer is not None,
-        )
-        .to(device)
+    pipeline = getattr(diffusers, family.pipeline).from_pretrained(
+        model_folder,
+        dtype=dtype,
+        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
+        **family.settings,
+        local_files_only=True,
+        use_safetensors=True,  # a pickle may run any code
+        # A mapped file stays in memory with its weights, also with those that were replaced.
+        disable_mmap=quantizer is not None,
     )
     denoiser = getattr(pipeline, family.denoiser)
     _set_attention(denoiser, pipeline.vae, variant)
     if "vae-slicing" in variant.switches:
         pipeline.vae.enable_slicing()
+    tile = _tile(pipeline.vae, case.generation) if VAE_TILING in variant.switches else None
     if "channels-last" in variant.switches:
         denoiser.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     if not KINDS[device.type].is_gpu:
         _read_weights(pipeline, family)
     if quantizer is not None:
-        quantizer(denoiser)
+        quantizer(denoiser, device=torch.device("cpu") if offload else device)
+    _place(pipeline, device, offload)
     compile_mode = platform_of(device).compile_mode if compiler else None
     if compile_mode is not None:
         _compile(pipeline, family.denoiser, compile_mode)
@@ -202,6 +269,8 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
         "fp32_precision_conv": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "quantized_weights": QUANTIZED[quantized] if quantized else None,
+        "offload": offload,
+        "vae_tile_px": tile,
         "compiler": compiler,
     }
     return Engine(pipeline, device, dtype, autocast, compile_mode, switches)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sdbench.errors import UserError
+from sdbench.errors import plain as plain_text
 
 INDEX = "model_index.json"
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}
@@ -42,6 +43,7 @@ class Family:
     of the config that it can be drawn with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
     beside its components, None for parts that are not needed to draw and `fetch_model` leaves out.
+    `why_not_exported`: why its networks are not made into graphs; None where they are.
     `multiple`: of what height and width are multiples, in pixels. `fp32_latents`: whether the
     pipeline keeps latents in fp32 whatever the precision.
     """
@@ -53,6 +55,9 @@ class Family:
     why_these_schedulers: ClassVar[str] = "it was trained to predict a flow, not noise"
     unsupported: ClassVar[Mapping[str, str]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
+    why_not_exported: ClassVar[str | None] = (
+        "the networks of Stable Diffusion 1.x and 2.x alone are exported so far"
+    )
     multiple: ClassVar[int] = 16
     fp32_latents: ClassVar[bool] = False
 
@@ -174,11 +179,12 @@ def family_of(model: Path) -> Family:
             f"{model}: it holds no {INDEX}, which a model in the diffusers layout has: name "
             "a folder that `save_pretrained` wrote"
         ) from None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UserError(f"{index}: not a JSON object: get the model again") from None
-    if name not in families():
+    if str(name) not in families():
         known = ", ".join(f"`{known}`" for known in families())
         raise UserError(
-            f"{index}: _class_name: found `{name}`; allowed are {known}: name another model"
+            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: name another "
+            "model"
         )
     return families()[name]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sdbench.families import Configs, Generation
+from sdbench.families import Configs, Family, Generation
 from sdbench.families.stable_diffusion import StableDiffusion
 
 
@@ -18,6 +18,7 @@ class StableDiffusionXL(StableDiffusion):
         "unet": ("diffusers", "UNet2DConditionModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
+    why_not_exported = Family.why_not_exported
     settings = {
         "image_encoder": None,
         "feature_extractor": None,

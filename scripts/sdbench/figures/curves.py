@@ -25,7 +25,7 @@ _MARKED = 25
 class Curve:
     """One line. `misfit`: the x at which it ended for lack of memory.
 
-    `low` and `high` are empty or as long as `x` and `y`.
+    `low`, `high` and `ideal`, what `y` would be at best, are empty or as long as `x` and `y`.
     """
 
     label: str
@@ -37,6 +37,7 @@ class Curve:
     published: bool = False
     marker: str = "o"
     misfit: float | None = None
+    ideal: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Section:
 class CurveSheet:
     """A whole figure.
 
-    `missing` is what it says without a section; `interval` and `solid` are what whiskers and solid
-    lines show, as far as the legend has to say so.
+    `missing` is what it says without a section; `interval`, `solid` and `ideal` are what whiskers,
+    solid and dotted lines show, as far as the legend has to say so.
     """
 
     title: str
@@ -80,6 +81,7 @@ class CurveSheet:
     missing: str
     interval: str = ""
     solid: str = "measured here"
+    ideal: str = ""
 
 
 def draw_curves(sheet: CurveSheet) -> Figure:
@@ -107,6 +109,11 @@ def curve_data(sheet: CurveSheet) -> pd.DataFrame:
                         (section.heading, plot.title, curve.label, curve.precision, curve.published,
                          x, plot.ylabel, y, low, high)
                     )  # fmt: skip
+                data += [
+                    (section.heading, plot.title, curve.label, curve.precision, curve.published,
+                     x, f"{plot.ylabel}: {sheet.ideal}", y, None, None)
+                    for x, y in zip(curve.x, curve.ideal, strict=False)
+                ]  # fmt: skip
     columns = ["panel", "plot", "setting", "precision", "published", sheet.xlabel, "measure", "y",
                "low", "high"]  # fmt: skip
     return pd.DataFrame(data, columns=columns)
@@ -269,6 +276,14 @@ def _draw_curve(axes: Axes, curve: Curve, ceiling: float) -> None:
         markeredgewidth=1.3,
         label=curve.label,
     )
+    axes.plot(
+        curve.x[: len(curve.ideal)],
+        curve.ideal,
+        color=dark,
+        linewidth=0.9,
+        linestyle=":",
+        zorder=1.8,
+    )
     if curve.low:
         spread = [
             [max(value - low, 0) for value, low in zip(y, curve.low, strict=True)],
@@ -391,6 +406,8 @@ def _handles(sheet: CurveSheet) -> list[Patch | Line2D]:
                 label="published",
             )
         )
+    if any(c.ideal for c in curves):
+        handles.append(Line2D([], [], color=grey, linewidth=0.9, linestyle=":", label=sheet.ideal))
     if any(c.misfit is not None for c in curves):
         handles.append(
             Line2D(

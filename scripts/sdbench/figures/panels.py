@@ -23,6 +23,7 @@ _ROW, _GROUP_GAP, _LINE = 0.235, 0.13, 0.15
 _AXIS_BELOW, _PANEL_GAP = 0.42, 0.2
 _NAME_MAX, _LABEL_MAX = 1.75, 2.5
 _BAR = 0.66
+_TICKS_APART = 0.3
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
@@ -177,7 +178,7 @@ def _draw_rows(axes: Axes, panel: Panel, column: int, pitch: float) -> None:
                 after = itertools.takewhile(lambda c: c == NOTHING, row.cells[column + 1 :])
                 _draw_words(axes, cell.text, centre, pitch * (1 + len(list(after))) - 0.35)
             else:
-                _draw_cell(axes, panel, row, cell, centre)
+                _draw_cell(axes, panel, row, cell, centre, _full(panel, column))
         at += _group_height(rows) + _GROUP_GAP
 
 
@@ -197,7 +198,11 @@ def _draw_words(axes: Axes, words: str, y: float, wide: float) -> None:
     )
 
 
-def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None:
+def _full(panel: Panel, column: int) -> float:
+    return 0.0 if column else panel.full
+
+
+def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float, full: float) -> None:
     assert cell.value is not None
     dark = style.colour(row.precision)
     hollow = row.published or row.pale
@@ -250,10 +255,10 @@ def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float) -> None
             markeredgecolor=style.PAPER,
             markeredgewidth=0.7,
         )
-    if panel.full:
+    if full:
         half = _ROW / 2
-        axes.plot([panel.full] * 2, [y - half, y + half], color=style.INK, linewidth=1.2)
-    end = max(cell.end, panel.full)
+        axes.plot([full] * 2, [y - half, y + half], color=style.INK, linewidth=1.2)
+    end = max(cell.end, full)
     axes.annotate(cell.text, (end, y), (6, 0), textcoords="offset points", va="center_baseline")
     if cell.extra:
         after = 6 + 72 * style.text_width(cell.text, style.TEXT) + 6
@@ -283,9 +288,8 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         return
-    room = [
-        (max(cell.end, panel.full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn
-    ]
+    full = _full(panel, column)
+    room = [(max(cell.end, full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn]
     if panel.log:
         ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in drawn]
         start = math.log10(min(ends)) - 0.12
@@ -302,12 +306,15 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.set_xlim(0, stop)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(max(3, int(wide * 1.6)), steps=[1, 2, 5]))
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        if panel.full:
-            # Beyond it there is text, and nothing to measure.
+        if full:
+            # Beyond the last bar there is text, and nothing to measure.
+            reach = max(full, *(cell.end for cell in drawn))
+            steps = (full / 4, full / 2, full)
+            step = next((s for s in steps if wide * s / stop >= _TICKS_APART), full)
             axes.xaxis.set_major_locator(
-                ticker.FixedLocator([panel.full * i / 4 for i in range(5)])
+                ticker.FixedLocator([step * i for i in range(int(reach / step) + 1)])
             )
-            axes.xaxis.get_label().set_x(panel.full / 2 / stop)
+            axes.xaxis.get_label().set_x(reach / 2 / stop)
 
 
 def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdbench.archive import read_pictures
 from sdbench.figures.labels import shorten, status_label, variant_label
 from sdbench.tables.schemas import QUALITY, read_table
 
@@ -62,11 +63,11 @@ def load_pictures(path: Path) -> Pictures:
     It holds `runs` (K, height, width, 3) and `trajectory` (T, height, width, 3) of uint8, and
     `runs_steps` (K,) and `trajectory_steps` (T,).
     """
-    with np.load(path) as archive:
-        return Pictures(
-            {mode: tuple(int(step) for step in archive[f"{mode}_steps"]) for mode in MODES},
-            {mode: archive[mode] for mode in MODES},
-        )
+    archive = read_pictures(path)
+    return Pictures(
+        {mode: tuple(int(step) for step in archive[f"{mode}_steps"]) for mode in MODES},
+        {mode: archive[mode] for mode in MODES},
+    )
 
 
 def load_comparisons(

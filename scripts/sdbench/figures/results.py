@@ -175,6 +175,25 @@ def ratio_text(value: float, whole: float, result: Result, words: str = "") -> s
     return f"{text} (within the noise)" if within else text
 
 
+def rate_interval(
+    result: Result, value: float, inverse: bool = False
+) -> tuple[float | None, float | None]:
+    """Return the interval of a value that follows from images per minute, in the value's unit.
+
+    Args:
+        result: of the table of throughput.
+        value: proportional to images per minute, or to the time of each where `inverse`.
+    """
+    numbers = result.numbers
+    if "images_per_minute_ci_low" not in numbers:
+        return None, None
+    slow, fast = (
+        numbers[f"images_per_minute_ci_{end}"] / numbers["images_per_minute"]
+        for end in ("low", "high")
+    )
+    return (value / fast, value / slow) if inverse else (value * slow, value * fast)
+
+
 def precision_rank(result: Result) -> int:
     """Return the place of a result's precision among all, from exact to fast; unknown ones last."""
     precisions = list(PRECISIONS)

@@ -71,7 +71,8 @@ class Panel:
     """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
     gives all columns one scale.
 
-    `full`: where nothing is left to gain; each row marks it, and what is written stands beyond.
+    `full`: a value of the first column that others are to be seen against, such as where nothing is
+    left to gain; each row marks it, and what is written stands beyond.
     """
 
     title: str

@@ -53,6 +53,17 @@ def ratio(above: Row, below: Row, column: str) -> Estimate:
     return Estimate(value, value / reach, value * reach)
 
 
+def quotient(above: Estimate, below: Estimate) -> Estimate:
+    """Return the ratio of two independent estimates of positive numbers, as `ratio` does."""
+    value = above.value / below.value
+    if None in (above.low, above.high, below.low, below.high):
+        return Estimate(value)
+    reach = math.exp(
+        math.hypot(*(math.log(e.high / e.low) / 2 for e in (above, below)))  # type: ignore[operator]
+    )
+    return Estimate(value, value / reach, value * reach)
+
+
 FEWEST = 6
 """Timed calls from which a median has an interval, as in the tables."""
 

@@ -1,14 +1,35 @@
 """The largest batch that fits: predicted from small ones, then tried."""
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 PREDICTED = 4
 """Probes that may follow a prediction. After these, memory is no straight line."""
 
 
-def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
-    """Predict the largest batch that stays within a limit.
+class Line(NamedTuple):
+    """Peak bytes as a straight line over the batch size.
+
+    `sizes`: the two batch sizes that it goes through; `peak_bytes`: at the larger one;
+    `picture_bytes`: what each picture adds, more than 0.
+    """
+
+    sizes: tuple[int, int]
+    peak_bytes: int
+    picture_bytes: float
+
+    def at(self, size: int) -> float:
+        """Return the peak bytes of a batch of `size`; of 0, what is there without any picture."""
+        return self.peak_bytes + self.picture_bytes * (size - self.sizes[1])
+
+    def within(self, limit_bytes: float) -> int:
+        """Return the largest batch that stays within a limit; 0 or less where none does."""
+        return math.floor(self.sizes[1] + (limit_bytes - self.peak_bytes) / self.picture_bytes)
+
+
+def draw_line(peaks: Mapping[int, int]) -> Line | None:
+    """Fit the memory of a batch.
 
     Memory grows linearly with the batch once its activations are the peak: a straight line through
     the largest batch that was measured and the largest of at most half its size. Two that are
@@ -16,20 +37,46 @@ def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
 
     Args:
         peaks: peak bytes by batch size.
-        limit_bytes: what the device has for this process.
 
     Returns:
-        The batch size, at least 1; None if no two such sizes have been measured or the peak does
-        not grow with them.
+        The line; None if no two such sizes have been measured or the peak does not grow with them.
     """
     large = max(peaks, default=0)
     small = max((size for size in peaks if size <= large / 2), default=0)
-    if not small:
+    if not small or peaks[large] <= peaks[small]:
         return None
-    slope = (peaks[large] - peaks[small]) / (large - small)
-    if slope <= 0:
-        return None
-    return max(1, int(large + (limit_bytes - peaks[large]) / slope))
+    return Line((small, large), peaks[large], (peaks[large] - peaks[small]) / (large - small))
+
+
+def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
+    """Predict the largest batch that stays within a limit.
+
+    Args:
+        peaks: peak bytes by batch size.
+        limit_bytes: what the device has for this process.
+
+    Returns:
+        The batch size, at least 1; None if `draw_line` finds none.
+    """
+    line = draw_line(peaks)
+    return line and max(1, line.within(limit_bytes))
+
+
+DECIDING = ("peak_reserved_bytes", "resident_peak_bytes", "reserved_after_run_bytes")
+"""The counters that decide whether a batch fits, the first that a device has. Where no peak is
+counted, what the allocator holds after the call has to do."""
+
+
+def deciding_counter(memory: Mapping[str, float | None]) -> str | None:
+    """Return the counter that decides whether a batch fits, of those of `meters.memory`."""
+    return next((counter for counter in DECIDING if memory.get(counter)), None)
+
+
+def beyond_allocator(memory: Mapping[str, float | None]) -> int:
+    """Return the bytes that the driver counts for this process and torch's allocator does not: the
+    CUDA context. 0 where the driver does not tell."""
+    driver, allocator = memory.get("nvml_process_bytes"), memory.get("reserved_after_run_bytes")
+    return int(max(0, (driver or 0) - (allocator or 0)))
 
 
 def find_largest(

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sdbench.errors import UnsupportedError
 from sdbench.kinds import KINDS
 from sdbench.meters.contention import ContentionError
 from sdbench.meters.resident import field, resident_bytes
@@ -41,12 +42,17 @@ def measure_memory(
         On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
         memory), and what the driver says that this process holds, which sees every engine.
     """
-    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
     platform = platform_of(device)
     platform.reset_memory(device)
     call()
     platform.synchronize(device)
-    counters |= platform.memory(device)
+    return read_memory(device, loaded_bytes)
+
+
+def read_memory(device: torch.device, loaded_bytes: int | None) -> dict[str, int | None]:
+    """Read the counters; peaks are those since the platform's `reset_memory`. Nothing is run."""
+    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
+    counters |= platform_of(device).memory(device)
     peak = counters["resident_peak_bytes"]
     if peak is not None and loaded_bytes is not None:
         counters["loaded_bytes"] = loaded_bytes
@@ -54,29 +60,64 @@ def measure_memory(
     return counters
 
 
-class TooSmallError(MemoryError):
-    """The device has less memory than the weights take; the message has both numbers."""
+class TooSmallError(UnsupportedError):
+    """The weights take more memory than there is where they must be; the message has both."""
 
 
-def refuse_too_large(weights_bytes: int, device: torch.device) -> None:
-    """Refuse weights that cannot fit on a GPU, before anything of them is read.
+def refuse_too_large(
+    weights_bytes: int, at_once_bytes: int, device: torch.device, budget: int | None
+) -> None:
+    """Refuse weights that cannot fit on a device, before anything of them is read.
+
+    Args:
+        weights_bytes: of all weights.
+        at_once_bytes: of those that must be on the device at one time: fewer with offload.
+        device: where they must be.
+        budget: what `budget_bytes` returned for it.
 
     Raises:
-        TooSmallError: if the GPU has less memory in all.
+        TooSmallError: if the device has less memory in all.
         ContentionError: if it has enough, of which others hold too much.
     """
+    wanted = f"the weights take {_gigabytes(weights_bytes)}"
+    if at_once_bytes < weights_bytes:
+        wanted += f", of which {_gigabytes(at_once_bytes)} must be on the GPU at one time"
+    if budget is not None and at_once_bytes > budget:
+        raise TooSmallError(f"{wanted}, and the memory budget is {_gigabytes(budget)}")
     info = platform_of(device).memory_info(device)
     if info is None:
         return
     free, total = info
-    wanted = f"the weights take {_gigabytes(weights_bytes)}"
-    if weights_bytes > total:
+    if at_once_bytes > total:
         raise TooSmallError(f"{wanted}, and the GPU has {_gigabytes(total)}")
-    if weights_bytes > free:
+    if at_once_bytes > free:
         raise ContentionError(
             f"{wanted}, and of the GPU's {_gigabytes(total)} {_gigabytes(free)} are free: "
             f"{_holders(device)} the rest"
         )
+
+
+def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
+    """Refuse weights that cannot wait in the machine's memory, before anything of them is read.
+
+    Args:
+        waiting_bytes: of weights that are kept there.
+        granted: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        TooSmallError: if it is too small.
+    """
+    there = min(machine_bytes(), granted or machine_bytes())
+    if waiting_bytes > there:
+        raise TooSmallError(
+            f"{_gigabytes(waiting_bytes)} of weights wait in the machine's memory, and there are "
+            f"{_gigabytes(there)}"
+        )
+
+
+def machine_bytes() -> int:
+    """Return the bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _gigabytes(count: int) -> str:
@@ -159,5 +200,5 @@ def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int |
     """
     if KINDS[device["kind"]].is_gpu:
         return None
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = machine_bytes()
     return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2

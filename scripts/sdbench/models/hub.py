@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdbench.errors import UserError
-from sdbench.families import INDEX, family_of
-from sdbench.models.manifest import choose_files
+from sdbench.families import INDEX
+from sdbench.models.manifest import check_index, choose_files
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
@@ -91,7 +91,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
 
     # The index first: it says what else is wanted, and whether that is worth its gigabytes.
     get(INDEX)
-    wanted = choose_files(files, family_of(folder), where)
+    wanted = choose_files(files, check_index(folder), where)
     for path in sorted(wanted, key=lambda path: files[path].size):
         get(path)
     shutil.rmtree(folder / ".cache", ignore_errors=True)

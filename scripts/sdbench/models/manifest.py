@@ -4,17 +4,23 @@ import fnmatch
 import hashlib
 import json
 import math
+import re
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sdbench.errors import UserError
+from sdbench.errors import UserError, plain
 from sdbench.families import INDEX, Family, family_of
-from sdbench.files import sha256
+from sdbench.files import read_json, sha256
 
 SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
 """A file that the folder of a scheduler, and that of a tokenizer, has."""
+SHARDS = ".safetensors.index.json"
+"""How the name of a file ends that says in which file each weight is."""
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
+"""What an index may name for parts that are not loaded."""
 
 
 def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -27,12 +33,16 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
 
     Returns:
         `name`; `source`; `weights`, which are `trained` or `seeded`; `parameters` of each network;
-        `files`, the SHA-256 of each by its path in `folder`; and `digest`, which any change of
-        these files changes.
+        `components`, what `describe_components` returns; `files`, the SHA-256 of each by its path
+        in `folder`; and `digest`, which any change of these files changes.
 
     Raises:
-        UserError: if the folder is not a model of a known family with its weights in safetensors.
+        UserError: if the folder is not a model of a known family with its weights in safetensors,
+            or a file of it is not whole.
     """
+    for path in model_files(folder):
+        if path.endswith(".json"):
+            _check_json(folder / path)
     files = {path: sha256(folder / path) for path in model_files(folder)}
     return {
         "name": name,
@@ -42,9 +52,40 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
             network: count_parameters(folder, fnmatch.filter(files, f"{network}/*"))
             for network in family_of(folder).networks
         },
+        "components": describe_components(folder, files),
         "files": files,
         "digest": digest_files(files),
     }
+
+
+def _check_json(path: Path) -> None:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): get the model again") from None
+
+
+def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
+    """Check that the files of a model are those that its manifest describes.
+
+    Args:
+        folder: the model.
+        manifest: what `describe` returned of it, as JSON.
+        pattern: of the files to check, as `fnmatch` has it.
+
+    Raises:
+        UserError: if one was damaged or changed since; it names the file.
+    """
+    described = read_json(manifest)
+    for file in fnmatch.filter(described["files"], pattern):
+        path = folder / file
+        if not path.is_file() or sha256(path) != described["files"][file]:
+            remedy = (
+                f"get the model again, or delete {manifest} if the change is meant"
+                if "local" in described["source"]
+                else f"delete {folder}"
+            )
+            raise UserError(f"{path}: damaged or changed since {manifest}: {remedy}, and run again")
 
 
 def digest_files(files: Mapping[str, str]) -> str:
@@ -61,11 +102,61 @@ def model_files(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder: correct `local`, or put a model there")
-    family = family_of(folder)
+    family = check_index(folder)
     parts = ("scheduler", *family.components)
     files = [file for part in parts for file in (folder / part).glob("*")]
     paths = [INDEX, *(file.relative_to(folder).as_posix() for file in files)]
-    return choose_files(paths, family, str(folder))
+    chosen = choose_files(paths, family, str(folder))
+    for path in chosen:
+        if path.endswith(SHARDS):
+            _check_shards(folder / path, [PurePosixPath(file).name for file in chosen])
+    return chosen
+
+
+def _check_shards(path: Path, names: Collection[str]) -> None:
+    """Check that an index of shards names files beside it, in safetensors, and no others."""
+    try:
+        named = {*json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path}: no map of weights to files: get the model again") from None
+    for name in named:
+        if name not in names or not str(name).endswith(".safetensors"):
+            raise UserError(
+                f"{path}: weight_map: found {plain(name)!r}; allowed are the files in safetensors "
+                "beside it: use another copy of the model"
+            )
+
+
+def check_index(folder: Path) -> Family:
+    """Return the family of a model whose index names no code but diffusers' and transformers'.
+
+    Raises:
+        UserError: if it names other code, or is the index of no family there is.
+    """
+    family, path = family_of(folder), folder / INDEX
+    for part, named in json.loads(path.read_text(encoding="utf-8")).items():
+        if part in family.components or isinstance(named, list):
+            _check_component(path, part, named, family)
+    return family
+
+
+def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
+    """Check what an index names for a part: a library beside the model would be run as code."""
+    library, name = named if isinstance(named, list) and len(named) == 2 else (named, "")
+    loaded = {"scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"), **family.components}
+    if part in loaded:
+        known, classes = loaded[part]
+        # transformers names a tokenizer with and without its ending.
+        right = library == known and bool(re.fullmatch(f"{classes}(Fast)?", str(name)))
+        allowed = f"`{classes}` of {known}"
+    else:
+        right = library is None or (isinstance(library, str) and library in LIBRARIES)
+        allowed = "parts of diffusers and transformers"
+    if not right:
+        raise UserError(
+            f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "
+            f"{allowed}: name another model"
+        )
 
 
 def choose_files(paths: Collection[str], family: Family, where: str) -> list[str]:
@@ -116,9 +207,9 @@ def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
     """
     if f"{stem}.safetensors" in paths:
         return [f"{stem}.safetensors"]
-    if f"{stem}.safetensors.index.json" in paths:
+    if f"{stem}{SHARDS}" in paths:
         shards = fnmatch.filter(paths, f"{stem}-?????-of-?????.safetensors")
-        return [f"{stem}.safetensors.index.json", *shards]
+        return [f"{stem}{SHARDS}", *shards]
     network = PurePosixPath(stem).parent.name
     pickles = fnmatch.filter(paths, f"{network}/*.bin") + fnmatch.filter(paths, f"{network}/*.ckpt")
     found = (
@@ -144,19 +235,62 @@ def count_parameters(folder: Path, files: Iterable[str]) -> int:
         math.prod(tensor["shape"])
         for file in files
         if file.endswith(".safetensors")
-        for key, tensor in read_header(folder / file).items()
-        # Older files carry buffers too (`position_ids`); those are whole numbers.
-        if key != "__metadata__" and not tensor["dtype"].startswith(("I", "U", "BOOL"))
+        for tensor in numbers_in(folder / file)
     )
 
 
-def count_weights(folder: Path) -> int:
-    """Return how many numbers all weights of a model are; only headers are read.
+def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the shapes of the weights of each component of a model; only headers are read.
+
+    Args:
+        folder: the model.
+        files: its files, relative to `folder`, as `model_files` returns them.
+
+    Returns:
+        By name of each component that has weights: `parameters`, how many numbers they are;
+        `largest`, how many its largest tensor is; `matrices`, lists of rows, columns and how many
+        there are of that shape; and `denoiser`, whether it is the one that each step evaluates,
+        whose matrices are quantized where that is an option.
 
     Raises:
-        UserError: if the folder is not a model of a known family with its weights in safetensors.
+        UserError: if a file is not whole.
     """
-    return count_parameters(folder, model_files(folder))
+    shapes: dict[str, list[list[int]]] = {}
+    for file in files:
+        if file.endswith(".safetensors"):
+            own = shapes.setdefault(PurePosixPath(file).parent.name, [])
+            own += [tensor["shape"] for tensor in numbers_in(folder / file)]
+    return {
+        name: {
+            "parameters": sum(map(math.prod, own)),
+            "largest": max(map(math.prod, own)),
+            "matrices": [
+                [*shape, count]
+                for shape, count in sorted(Counter(tuple(s) for s in own if len(s) == 2).items())
+            ],
+            "denoiser": is_denoiser(folder / name / "config.json"),
+        }
+        for name, own in shapes.items()
+    }
+
+
+def is_denoiser(config: Path) -> bool:
+    """Tell whether a network is the denoiser: of diffusers' classes, and no autoencoder.
+
+    Text encoders are classes of transformers, whose configurations name them otherwise.
+    """
+    name = str(json.loads(config.read_text(encoding="utf-8")).get("_class_name", "Autoencoder"))
+    return not name.startswith("Autoencoder")
+
+
+def numbers_in(path: Path) -> list[dict[str, Any]]:
+    """Return what the header of a safetensors file says of each tensor of weights in it."""
+    return [
+        tensor
+        for key, tensor in read_header(path).items()
+        # Older files carry buffers too (`position_ids`); those are whole numbers.
+        if key != "__metadata__" and not tensor["dtype"].startswith(("I", "U", "BOOL"))
+    ]
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.config import locate
+from sdbench.config_files import locate
 from sdbench.errors import UserError
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import model_files
@@ -32,6 +32,8 @@ def check_sources(
                 model_files(workflow / source["local"])
             elif "seeded" in source:
                 load_architecture(architectures / f"{source['seeded']}.yaml")
-        except UserError as error:
+        except (UserError, OSError) as error:
             where = locate(["models", name, "source"], files)
-            raise UserError(f"{where}: {error}") from None
+            # Such as a name that no file system takes.
+            reason = f"{error.strerror}: name another" if isinstance(error, OSError) else error
+            raise UserError(f"{where}: {reason}") from None

@@ -15,10 +15,7 @@ from sdbench.figures.labels import (
     shorten,
 )
 from sdbench.published import condition
-from sdbench.tables.schemas import CHOICES, FINDINGS, read_table
-
-import pandas as pd
-from pandera.pandas import DataFrameSchema
+from sdbench.tables.schemas import CHOICES, FINDINGS, read_rows
 
 MOST_CHOICES = 5
 """Choices of one condition that the page has; the table has all."""
@@ -80,7 +77,7 @@ class Choices:
 def read_claims(path: Path) -> list[Claim]:
     """Read a table of schema FINDINGS."""
     claims: dict[str, Claim] = {}
-    for row in _records(path, FINDINGS):
+    for row in read_rows(path, FINDINGS):
         claim = claims.setdefault(str(row["claim"]), Claim(str(row["statement"]), []))
         claim.findings.append(_finding(row))
     return list(claims.values())
@@ -98,7 +95,7 @@ def read_choices(path: Path) -> list[Choices]:
     """Read a table of schema CHOICES: for each condition the best first; conditions with measured
     rows first."""
     groups: dict[str, list[Choice]] = {}
-    for row in _records(path, CHOICES):
+    for row in read_rows(path, CHOICES):
         groups.setdefault(condition_label(condition(row)), []).append(_choice(row))
     choices = [_choices(label, rows) for label, rows in groups.items()]
     return sorted(choices, key=lambda group: not group.measured)
@@ -179,12 +176,3 @@ def _device(row: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else number(value)
-
-
-def _records(path: Path, schema: DataFrameSchema) -> list[dict[str, Any]]:
-    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
-    table = read_table(path, schema).astype(object)
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]

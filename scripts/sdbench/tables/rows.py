@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sdbench.capabilities import BACKENDS
 from sdbench.cases import Variant
 
 import numpy as np
@@ -11,9 +12,6 @@ import scipy.stats
 
 Record = Mapping[str, Any]
 Row = dict[str, Any]
-
-LIBRARY = {"pytorch": "torch", "onnxruntime": "onnxruntime"}
-"""Backend -> the library whose version it goes by."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -24,6 +22,7 @@ def case_columns(record: Record) -> Row:
     """Return the columns that every table of cases begins with."""
     case, variant = record["case"], Variant(**record["case"]["variant"])
     generation = case["generation"]
+    library = BACKENDS[variant.backend].library
     return {
         "model": variant.model,
         "weights": record["weights"],
@@ -33,7 +32,7 @@ def case_columns(record: Record) -> Row:
         "precision": variant.precision,
         "options": variant.options,
         "attention": variant.attention,
-        "backend_version": record["environment"]["libraries"].get(LIBRARY[variant.backend]),
+        "backend_version": record["environment"]["libraries"].get(library),
         "batch_size": case["batch_size"],
         **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],

@@ -3,9 +3,12 @@
 A table is validated against its schema when it is written and when a figure reads it.
 """
 
+import warnings
 from pathlib import Path
+from typing import Any
 
-from sdbench.errors import UserError
+from sdbench.errors import UserError, one_line, plain
+from sdbench.files import check_seal, write_beside_seal
 from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
@@ -201,6 +204,41 @@ LARGEST = _table(
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
 
+FITS = _table(
+    {
+        "model": _text(),
+        "device": _text(),
+        "backend": _text(),
+        "precision": _text(),
+        "options": _text(),
+        "memory_gb": _count(1),
+        "fits": pa.Column(str, pa.Check.isin(("yes", "no", "unknown"))),
+        "largest_batch": _count(1),
+        "at_least": pa.Column(bool),
+        "basis": pa.Column(str, pa.Check.isin(("measured", "derived", "weights"))),
+        "counter": _text(nullable=True),
+        "batch_sizes": _text(nullable=True),
+        "weights_bytes": _number(),
+        "device_weights_bytes": _number(),
+        "other_bytes": _number(float("-inf")),
+        "picture_bytes": _number(),
+        "peak_error": _number(-1.0),
+        "derived_error": _number(-1.0),
+        "found_batch": _count(1),
+        "predicted_batch": _count(1),
+    },
+    [*CASE_KEY[:-1], "memory_gb"],
+)
+"""The largest batch in `memory_gb` (10^9 bytes) of memory; `at_least`: larger ones may fit as well.
+`basis`: `measured`; `derived`, from the same precision without the options, its weights exchanged;
+or `weights`, which alone say what does not fit. `counter`: which one decides, with what the
+driver counts beyond it. `weights_bytes`: of all weights; `device_weights_bytes`: of those on the
+device at one time, at least; with `other_bytes` and for each picture `picture_bytes` they are the
+peak, by the line through the two `batch_sizes`. Its errors, as shares of what was measured:
+`peak_error`, of the line through all smaller batches at the largest one; `derived_error`, of
+what would have been derived. `found_batch`: the largest on the device's own memory, and
+`predicted_batch`, what the smaller ones promised."""
+
 CEILINGS = _table(
     {
         "device": _text(),
@@ -240,6 +278,56 @@ NOISE = _table(
 end; `drift`, the difference of the two as a share of the first; `spread`, the interquartile range
 of all as a share of their median; `noise`, the larger of both. Rows that differ by less cannot be
 told apart."""
+
+RACES = _table(
+    {
+        "campaign": _text(nullable=True),
+        **VARIANT,
+        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
+        "threads": _count(1),
+        "backend_version": _text(nullable=True),
+        "reference_backend": _text(),
+        "reference_precision": _text(),
+        "reference_options": _text(),
+        "batch_size": _count(1),
+        "width": _count(8),
+        "height": _count(8),
+        "guidance": _number(),
+        **STATUS,
+        "rounds": _count(1),
+        "evaluation_s": _number(),
+        "reference_evaluation_s": _number(),
+        "ratio": _number(),
+        "ratio_ci_low": _number(),
+        "ratio_ci_high": _number(),
+        "ratio_min": _number(),
+        "ratio_max": _number(),
+        "load_s": _number(),
+        "compile_s": _number(),
+        "compile_cached": FLAG,
+        "memory_bytes": _number(),
+        "reference_memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+        "divergence": _number(),
+        "tflop": _number(),
+        "tflops": _number(),
+        "ceiling_tflops": _number(),
+        "ceiling_share": _number(),
+        "waiting_cores": _number(),
+        "contended": FLAG,
+    },
+    ["campaign", "model", "device", "backend", "precision", "options", "batch_size", "width",
+     "height"],
+)  # fmt: skip
+"""The denoiser alone, in turns with the reference's and from identical inputs. `evaluation_s`,
+`reference_evaluation_s`: medians of `rounds` evaluations each; `ratio`: the first by the second,
+with its 95 % bootstrap interval over the rounds, and the least and most of the rounds' own ratios.
+`memory_bytes`: the peak of the process by the counter of its kind of device; `divergence`: the
+largest difference of the two outputs, as a share of the largest value: of numbers, not of pictures.
+`tflop`: 10^12 floating-point operations of an evaluation; the next three as in LATENCY.
+`waiting_cores`: processors that the one which waited kept busy, on average; `contended`: whether
+those were too many, or something else used the device just before. `campaign` is empty for what was
+measured here."""
 
 EXPORTS = _table(
     {
@@ -372,24 +460,84 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table; names the file and the first fault, and
-            gives the `remedy`.
+        UserError: if the file does not hold such a table, or was changed since it was written;
+            names the file and the first fault, and gives the `remedy`.
     """
+    check_seal(path, remedy)
     try:
-        # Only the empty cell is missing: a model may well be called "NA".
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        missing = [name for name in schema.columns if name not in table]
-        unknown = [name for name in table if name not in schema.columns]
-        if missing or unknown:
-            raise ValueError(f"columns missing: {missing}, columns unknown: {unknown}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # As text: what pandas would make of a column depends on its cells. Only the empty cell
+            # is missing: a model may well be called "NA".
+            table = pd.read_csv(
+                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False
+            )
+        _check_columns(list(table), list(schema.columns))
+        for name, column in schema.columns.items():
+            table[name] = _converted(table[name], str(column.dtype))
         return _validate(table, schema)
-    except (pa.errors.SchemaError, ValueError) as error:
-        fault = str(error).splitlines()[0]
-        raise UserError(f"{path}: {fault}: {remedy}") from error
+    except (
+        pa.errors.SchemaError,
+        pa.errors.SchemaErrors,
+        pd.errors.ParserWarning,
+        OSError,
+        ValueError,
+    ) as error:
+        raise UserError(f"{path}: {plain(one_line(error), 300)}: {remedy}") from error
+
+
+def _check_columns(found: list[str], allowed: list[str]) -> None:
+    missing = [name for name in allowed if name not in found]
+    unknown = [name for name in found if name not in allowed]
+    if missing or unknown:
+        raise ValueError(f"columns missing: {_first(missing)}, columns unknown: {_first(unknown)}")
+    if found != allowed:
+        place = next(i for i, name in enumerate(allowed) if found[i] != name)
+        raise ValueError(
+            f"columns in another order: found `{found[place]}` where `{allowed[place]}` is allowed"
+        )
+
+
+def _first(names: list[str]) -> str:
+    shown = ", ".join(plain(name, 30) for name in names[:3]) or "none"
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+_FLAGS = {"True": True, "False": False}
+
+
+def _converted(cells: pd.Series, kind: str) -> pd.Series:
+    """Return the cells of a column, given as text, as what its schema says that they are."""
+    if kind in ("bool", "boolean"):
+        values, allowed = cells.map(_FLAGS).astype("boolean"), "True or False"
+    elif kind in ("float64", "Int64"):
+        values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
+        if kind == "Int64":
+            values = values.where((values % 1 == 0) & (values.abs() < 2**53))
+            values, allowed = values.astype("Int64"), "a whole number"
+    else:
+        return cells
+    wrong = cells[values.isna() & cells.notna()]
+    if not wrong.empty:
+        raise ValueError(
+            f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
+            f"is {allowed}"
+        )
+    return values
+
+
+def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:
+    """Read a CSV table as `read_table` does; return its rows, None for what is empty."""
+    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
+    table = read_table(path, schema).astype(object)
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it beside `path` as CSV before it takes its name.
+    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
 
     Columns of the schema that `table` lacks are added empty.
 
@@ -397,9 +545,7 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
         pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
     """
     checked = _validate(table.reindex(columns=list(schema.columns)), schema)
-    beside = path.with_name(path.name + ".part")
-    checked.to_csv(beside, index=False)
-    beside.replace(path)
+    write_beside_seal(path, checked.to_csv(index=False).encode())
 
 
 def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -1,0 +1,72 @@
+"""Make the table of races: from their records, and from tables of other machines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdbench.errors import UserError
+from sdbench.files import read_json
+from sdbench.limits import race_limit_columns
+from sdbench.records import read_indexed, read_race
+from sdbench.tables.races import race_row
+from sdbench.tables.schemas import RACES, read_table, write_table
+
+import pandas as pd
+
+
+def collect_races(
+    indexes: Sequence[Path],
+    device_ceilings: Sequence[Path],
+    operations: Sequence[Path],
+    dropped_in: Sequence[Path],
+    max_busy_cores: float,
+    table: Path,
+) -> None:
+    """Write a row for each record that the indexes name, then the rows of other tables.
+
+    Args:
+        indexes: the index of each job's records.
+        device_ceilings: what `measure_ceilings` wrote for each device.
+        operations: what `count_operations` wrote, <model>/<width>x<height>.json.
+        dropped_in: tables of the same schema, as `export_results` writes them.
+        max_busy_cores: the config's.
+        table: of schema RACES, written.
+
+    Raises:
+        UserError: if a record is missing, damaged or changed, or a file no such table; it names it.
+    """
+    measured = {found["device"]: found for found in map(read_json, device_ceilings)}
+    counted = {(path.parent.name, path.stem): read_json(path) for path in operations}
+    rows = []
+    for _, record in (pair for index in indexes for pair in read_indexed(index, read_race)):
+        row = race_row(record, max_busy_cores)
+        if row["status"] == "ok":
+            own = counted[row["model"], f"{row['width']}x{row['height']}"]
+            row |= race_limit_columns(record, row["evaluation_s"], own, measured[row["device"]])
+        rows.append(row)
+    tables = [pd.DataFrame(rows, columns=list(RACES.columns))] if rows or not dropped_in else []
+    seen: set[str] = set()
+    for path in sorted(dropped_in):
+        found = read_table(path, RACES, f"mend it, or take it out of {path.parent}")
+        campaigns = set(found["campaign"])
+        if found["campaign"].isna().any() or campaigns & seen:
+            raise UserError(
+                f"{path}: campaign: found none, or one of another table; allowed is a name of its "
+                "own in every row: change it"
+            )
+        seen |= campaigns
+        tables.append(found)
+    write_table(pd.concat(tables, ignore_index=True), table, RACES)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        collect_races(
+            indexes=[Path(path) for path in snakemake.input.indexes],
+            device_ceilings=[Path(path) for path in snakemake.input.ceilings],
+            operations=[Path(path) for path in snakemake.input.operations],
+            dropped_in=[Path(path) for path in snakemake.input.dropped_in],
+            max_busy_cores=snakemake.params.max_busy_cores,
+            table=Path(snakemake.output[0]),
+        )

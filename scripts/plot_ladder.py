@@ -1,0 +1,136 @@
+"""Draw each variant's denoiser against the reference's, from the slowest to the fastest."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.figures.labels import TIMES, device_label, number, plural, status_label, variant_label
+from sdbench.figures.panels import save_sheet
+from sdbench.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
+from sdbench.figures.style import Files
+from sdbench.kinds import KINDS
+from sdbench.tables.schemas import RACES, read_table
+
+import pandas as pd
+
+Race = dict[str, Any]
+REFERENCE = ("reference_backend", "reference_precision", "reference_options")
+SAME_RACE = ("campaign", "model", "device", "device_kind", "width", "height", "batch_size",
+             "guidance", *REFERENCE)  # fmt: skip
+"""Columns in which rows that share a panel agree."""
+
+
+def plot_ladder(races: Path, files: Files) -> None:
+    """Draw the ratio of each variant to its reference, its memory, and its share of the ceiling.
+
+    Args:
+        races: table of schema RACES.
+        files: written.
+    """
+    save_sheet(ladder_sheet(races), files)
+
+
+def ladder_sheet(races: Path) -> Sheet:
+    """Return what the figure holds: a panel for each size, a row in it for each variant."""
+    table = read_table(races, RACES)
+    rows = [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+    places = list(dict.fromkeys(_place(row) for row in rows))
+    return Sheet(
+        title="The ladder: the denoiser against the reference",
+        subtitle="Time of one evaluation of the UNet as a share of the reference's, the slowest "
+        "first; the two took turns, from identical inputs. Shorter is better. Right: peak memory "
+        "of the process, and operations a second as a share of the fastest matrix product in the "
+        "same precision.",
+        panels=[_panel([row for row in rows if _place(row) == place]) for place in places],
+        footnote=_footnote(rows),
+        missing="Nothing was raced: the config has no `races`, and resources/races/ no table.",
+        interval="95 % interval; of fewer than six rounds their range",
+        full="the reference",
+        solid="raced here",
+    )
+
+
+def _place(row: Race) -> tuple[Any, ...]:
+    return tuple(row[key] for key in SAME_RACE)
+
+
+def _panel(members: Sequence[Race]) -> Panel:
+    first = members[0]
+    ordered = sorted(members, key=lambda row: -(row["ratio"] or -math.inf))
+    rows = (
+        Row(
+            next((device_label(r["device_name"]) for r in members if r["device_name"]), "")
+            or first["device"],
+            _label(row),
+            row["precision"],
+            _cells(row),
+            published=row["campaign"] is not None,
+        )
+        for row in ordered
+    )
+    columns = ("time / that of the reference", "peak memory (GB)")
+    return Panel(_title(members), columns, tuple(rows), full=1.0)
+
+
+def _title(members: Sequence[Race]) -> str:
+    first = members[0]
+    guided = "" if first["guidance"] > 1 else ", no guidance"
+    seeded = " (weights: seeded)" if first["weights"] == "seeded" else ""
+    reference = variant_label(
+        first["reference_precision"], first["reference_backend"], first["reference_options"]
+    )
+    published = f" (published: {first['campaign']})" if first["campaign"] else ""
+    times = [row["reference_evaluation_s"] for row in members if row["status"] == "ok"]
+    seconds = list(dict.fromkeys(map(number, (min(times), max(times))))) if times else []
+    return (
+        f"{KINDS[first['device_kind']].label}: {first['model']}, "
+        f"{first['width']} {TIMES} {first['height']} px, "
+        f"{plural(int(first['batch_size']), 'picture')}{guided}{seeded}{published} "
+        f"— reference: {reference}" + (f", {' to '.join(seconds)} s" if seconds else "")
+    )
+
+
+def _label(row: Race) -> str:
+    label = variant_label(row["precision"], row["backend"], row["options"])
+    keys = ("backend", "precision", "options")
+    itself = all(row[key] == row[f"reference_{key}"] for key in keys)
+    return f"{label}, against itself" if itself else label
+
+
+def _cells(row: Race) -> tuple[Cell, Cell]:
+    if row["status"] != "ok":
+        return Cell(None, status_label(row["status"], row["reason"] or "")), NOTHING
+    low, high = row["ratio_ci_low"], row["ratio_ci_high"]
+    if low is None:
+        low, high = row["ratio_min"], row["ratio_max"]
+    ratio = Cell(row["ratio"], f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}", low, high)
+    share = row["ceiling_share"]
+    words = f"{100 * share:.0f} % of ceiling" if share is not None else "no ceiling"
+    if row["memory_bytes"] is None:
+        return ratio, Cell(None, f"not counted; {words}")
+    gigabytes = row["memory_bytes"] / 1e9
+    return ratio, Cell(gigabytes, f"{number(gigabytes)} GB", words)
+
+
+def _footnote(rows: Sequence[Race]) -> str:
+    ran = [row for row in rows if row["status"] == "ok"]
+    if not ran:
+        return ""
+    rounds = sorted({int(row["rounds"]) for row in ran})
+    counts = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else str(rounds[0])
+    note = f"Medians of {counts} rounds. "
+    contended = sum(row["contended"] is True for row in ran)
+    if contended:
+        note += f"Something else used the device in {plural(contended, 'race')}. "
+    return f"{note}Load and compile times, divergence and all else: results/tables/races.csv."
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        plot_ladder(Path(snakemake.input.races), Files.of(snakemake.output))

@@ -1,0 +1,39 @@
+"""Race the denoisers of all variants of one model on one device with one backend."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases import Pair
+from sdbench.measurement import Sweep, make_sweep
+from sdbench.races import run_races
+
+
+def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: Sweep) -> None:
+    """Leave a record for each pair, and an index of them, in the folder of `sweep`.
+
+    Args:
+        pairs: the pairs, as `Pair.as_dict` gives them.
+        sweep: what is the same for all of them.
+    """
+    run_races([Pair.from_dict(pair) for pair in pairs], sweep)
+
+
+if __name__ == "__main__":
+    from sdbench.job import granted_bytes, logged
+
+    with logged(snakemake.log[0], snakemake.output):
+        race_denoisers(
+            pairs=snakemake.params.pairs,
+            sweep=make_sweep(
+                device=snakemake.params.pairs[0]["case"]["device"],
+                measuring=snakemake.params.measuring,
+                manifest=Path(snakemake.input.manifest),
+                model_folder=Path(snakemake.input.model),
+                graphs=[Path(path) for path in snakemake.input.graphs],
+                code=snakemake.params.code,
+                environment_file=Path(snakemake.input.environment_file),
+                folder=Path(snakemake.output.index).parent,
+                granted_bytes=granted_bytes(snakemake.resources),
+            ),
+        )

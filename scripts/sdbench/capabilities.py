@@ -1,0 +1,60 @@
+"""What each backend can do: known before one is imported, or a device touched.
+
+Pure and light: the config, the Snakefile and the tables ask here. What a machine or an installed
+library lacks is found by the backend's own module when it loads a variant.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What is known of a backend.
+
+    `library`: the package whose version it goes by. `kinds`: the kinds of device that it runs on,
+    and `no_kind` why on no other. `precisions`: those that it has, and `no_precision` why no other.
+    `switches`: the options that it knows. `graphs`: the folder of the results with the exported
+    networks that it reads; None where it reads the model itself.
+    """
+
+    library: str
+    kinds: tuple[str, ...]
+    precisions: tuple[str, ...]
+    switches: tuple[str, ...]
+    no_kind: str = ""
+    no_precision: str = ""
+    graphs: str | None = None
+
+
+BACKENDS = {
+    "pytorch": Capability(
+        library="torch",
+        kinds=("cpu", "cuda", "mps", "xpu"),
+        precisions=("fp32", "tf32", "fp16", "bf16"),
+        switches=(
+            "autocast",
+            "attention-vanilla",
+            "attention-sliced",
+            "fused-qkv",
+            "vae-slicing",
+            "vae-tiling",
+            "channels-last",
+            "int8-weights",
+            "fp8-weights",
+            "nf4-weights",
+            "model-offload",
+            "group-offload",
+            "compile",
+        ),
+    ),
+    "onnxruntime": Capability(
+        library="onnxruntime",
+        kinds=("cpu", "cuda"),
+        no_kind="its providers here run on CPUs and CUDA GPUs",
+        precisions=("fp32", "tf32"),
+        no_precision="the ONNX graphs are exported in fp32",
+        switches=("tensorrt",),
+        graphs="onnx",
+    ),
+}
+"""Every backend, by its name in the config, which is that of its module and its environment."""

@@ -1,0 +1,35 @@
+"""What failed in a run, for the last lines that it leaves on the terminal."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_FAILED = re.compile(r"^Error in rule (\w+):\n(?:    .*\n)*?    log: (\S+)", re.M)
+"""How Snakemake's own log tells of a failed job: its rule, and further down the job's log."""
+
+
+def failures(snakemake_log: Path) -> Iterator[str]:
+    """Yield what each failed job says of its end, a line for each thing that failed.
+
+    Args:
+        snakemake_log: what Snakemake wrote of the run.
+    """
+    told = snakemake_log.read_text(encoding="utf-8", errors="replace")
+    for rule, log in dict.fromkeys(_FAILED.findall(told)):
+        yield from _reasons(Path(log)) or [f"{rule}: it ended without a word: {log}"]
+
+
+def show_failures(snakemake_logs: Iterable[Path]) -> None:
+    """Write what `failures` finds in the logs of a run to the terminal."""
+    for log in snakemake_logs:
+        for line in failures(log):
+            print(line, file=sys.stderr)
+
+
+def _reasons(log: Path) -> list[str]:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith(("failed: ", "error: "))]

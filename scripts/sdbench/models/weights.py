@@ -1,0 +1,98 @@
+"""How many bytes a model's weights take, by component, precision and options.
+
+From shapes alone: no weight is read, and a model that was never loaded has its numbers too. A
+component is what its manifest lists: a network with weights of its own, whatever its name.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from sdbench.cases import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTIZED
+
+Components = Mapping[str, Mapping[str, Any]]
+"""What `manifest.describe_components` returns, by name of the component."""
+
+ITEM_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
+"""Bytes of a number in each precision. TF32 is a mode of the product: it is stored as fp32."""
+
+NF4_BLOCK = 64
+"""Weights that share a scale in NF4 (Dettmers et al. 2023, QLoRA)."""
+
+
+def nf4_scales_block(blocks: int) -> int:
+    """Return how many scales are quantized together: 256 as in QLoRA, or what divides them all."""
+    return math.gcd(blocks, 256)
+
+
+def _eight_bits(rows: int, columns: int, _item_bytes: int) -> int:
+    # torchao: a scale in fp32 for each row.
+    return rows * (columns + 4)
+
+
+def _int8(rows: int, columns: int, item_bytes: int) -> int:
+    # And a zero point of eight bits.
+    return _eight_bits(rows, columns, item_bytes) + rows
+
+
+def _nf4(rows: int, columns: int, item_bytes: int) -> int:
+    numbers = rows * columns
+    if numbers % NF4_BLOCK:
+        return numbers * item_bytes
+    blocks = numbers // NF4_BLOCK
+    # Two weights in a byte; a scale of eight bits for each block; a factor for scales that are
+    # quantized together; their mean, and the sixteen values that there are.
+    return numbers // 2 + blocks + item_bytes * (blocks // nf4_scales_block(blocks) + 1 + 16)
+
+
+_FORMATS: dict[str, Callable[[int, int, int], int]] = {
+    "int8": _int8,
+    "fp8": _eight_bits,
+    "nf4": _nf4,
+}
+"""Format of a quantized matrix -> its bytes by rows, columns and bytes of an unquantized number."""
+
+
+def weight_bytes(
+    components: Components, precision: str, switches: Collection[str]
+) -> dict[str, int]:
+    """Return the bytes of each component's weights once loaded.
+
+    Args:
+        components: the model's.
+        precision: as in the config.
+        switches: the options of the case; of these, the ones that quantize.
+    """
+    item = ITEM_BYTES[precision]
+    quantized = next((QUANTIZED[switch] for switch in switches if switch in QUANTIZED), None)
+    sizes = {}
+    for name, component in components.items():
+        size = component["parameters"] * item
+        if quantized and component["denoiser"]:
+            size += sum(
+                count * (_FORMATS[quantized](rows, columns, item) - rows * columns * item)
+                for rows, columns, count in component["matrices"]
+            )
+        sizes[name] = size
+    return sizes
+
+
+def device_bytes(components: Components, precision: str, switches: Collection[str]) -> int:
+    """Return the bytes of weights that must be on the device at one time.
+
+    All of them; with `model-offload` those of the largest component; with `group-offload` twice the
+    largest tensor, since the next one is on its way while one computes. What is computed with them
+    comes on top.
+    """
+    sizes = weight_bytes(components, precision, switches)
+    if MODEL_OFFLOAD in switches:
+        return max(sizes.values())
+    if GROUP_OFFLOAD in switches:
+        return 2 * ITEM_BYTES[precision] * max(int(c["largest"]) for c in components.values())
+    return sum(sizes.values())
+
+
+def host_bytes(components: Components, precision: str, switches: Collection[str]) -> int:
+    """Return the bytes of weights that wait in the machine's memory; 0 without offload."""
+    offloaded = any(switch in OFFLOADS for switch in switches)
+    return sum(weight_bytes(components, precision, switches).values()) if offloaded else 0

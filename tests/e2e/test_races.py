@@ -1,0 +1,352 @@
+"""Races of the tiny model: turns, failures that stay with their pair, and what is kept."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from export_onnx import export_onnx
+from sdbench import backends, platforms, processes
+from sdbench.cases import Case, Pair, Variant
+from sdbench.measurement import Graphs, Sweep
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.processes import Ended, Partner
+from sdbench.races import Racer, divergence, run_races
+from sdbench.records import Record, race_path, read_indexed, read_race
+from sdbench.tables.races import waiting_cores
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import GENERATION, MEASURING, is_running, wait_for
+
+REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
+DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path / "races", model, {}, "seeded", MEASURING, {"model": "0" * 64})
+
+
+def make_pair(options: str = "none", rounds: int = 2, **changes: Any) -> Pair:
+    variant = replace(REFERENCE, options=options, **changes)
+    return Pair(Case(variant, 1, GENERATION, DEVICE), REFERENCE, rounds)
+
+
+def race(job: Sweep, *pairs: Pair) -> list[Record]:
+    run_races(list(pairs), job)
+    return [record for _, record in read_indexed(job.folder / "index.json", read_race)]
+
+
+def test_denoisers_take_turns_and_the_one_that_waits_sleeps(job: Sweep) -> None:
+    """Not in a loop: neither OpenMP's threads nor ONNX Runtime's use a processor meanwhile."""
+    threads = dict(DEVICE, threads=2)
+    pairs = [make_pair(rounds=6), make_pair("attention-vanilla", rounds=5)]
+    records = race(job, *(replace(p, case=replace(p.case, device=threads)) for p in pairs))
+    for record, rounds in zip(records, (6, 5), strict=True):
+        assert (record["status"], record["reason"]) == ("ok", None)
+        for name in ("challenger_run", "reference_run"):
+            run = record[name]
+            assert len(run["evaluation_s"]) == len(run["waited_s"]) == rounds
+            assert len(run["warmup_s"]) == 1
+            assert run["compile_s"] is None
+            assert waiting_cores(run) < 0.1
+            assert run["memory"]["resident_peak_bytes"] > run["memory"]["loaded_bytes"] > 0
+        assert record["environment"]["threads"] == 2
+    itself, vanilla = records
+    assert itself["divergence"] == 0
+    assert 0 < vanilla["divergence"] < 1e-5
+    # The reference was loaded once, and warmed up once.
+    assert itself["reference_run"]["load_s"] == vanilla["reference_run"]["load_s"]
+
+
+def test_onnxruntime_races_from_the_same_inputs(
+    job: Sweep, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("onnx") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        # The exporter refuses the switches that a test before this one may have set in PyTorch.
+        patch.setattr(processes, "START", "spawn")
+        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
+    own = replace(job, graphs={"onnx": Graphs(folder, "1" * 64)})
+    (record,) = race(own, make_pair(backend="onnxruntime", rounds=4))
+    assert record["status"] == "ok"
+    assert 0 < record["divergence"] < 1e-5
+    assert record["decided_by"]["graphs"] == "1" * 64
+    assert waiting_cores(record["challenger_run"]) < 0.1
+    assert waiting_cores(record["reference_run"]) < 0.1
+
+
+@pytest.fixture
+def times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
+    """Begin and end of each evaluation in a round, in the order in which they ended."""
+    file, turn = tmp_path / "times", Racer.turn
+
+    def noted(self: Racer) -> dict[str, float]:
+        found = turn(self)
+        end = self.waits_since[0] - 0.25
+        with file.open("a") as times:
+            times.write(f"{os.getpid()} {end - found['evaluation_s']} {end}\n")
+        return found
+
+    monkeypatch.setattr(Racer, "turn", noted)
+    return lambda: [line.split() for line in file.read_text().splitlines()]
+
+
+def test_one_computes_at_a_time_and_the_order_changes(
+    job: Sweep, times: Callable[[], list[list[str]]]
+) -> None:
+    race(job, make_pair(rounds=4))
+    pids = [pid for pid, *_ in times()]
+    first, second = dict.fromkeys(pids)
+    assert pids == [first, second, second, first, first, second, second, first]
+    ends = [(float(begin), float(end)) for _, begin, end in times()]
+    for (_, end), (begin, _) in itertools.pairwise(ends):
+        assert begin > end
+
+
+def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
+    model: Path,
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        engine = backends.load(make_pair().case, model, None)
+        inputs = engine.denoiser_inputs(GENERATION, 3)
+        assert inputs["sample"].shape == (6, 4, 8, 8)
+        assert inputs["states"].shape == (6, 77, 32)
+        seen: list[Any] = []
+        forward = engine.pipeline.unet.forward
+
+        def watched(sample: Any, timestep: Any, encoder_hidden_states: Any, **rest: Any) -> Any:
+            seen.append((sample.clone(), timestep, encoder_hidden_states.clone()))
+            return forward(sample, timestep, encoder_hidden_states, **rest)
+
+        engine.pipeline.unet.forward = watched
+        engine.draw(GENERATION, engine.latents(GENERATION, 3))
+        sample, timestep, states = seen[0]
+        assert np.array_equal(inputs["sample"], sample.numpy())
+        assert inputs["timestep"] == timestep
+        assert np.array_equal(inputs["states"], states.numpy())
+        plain = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
+        assert np.array_equal(plain["sample"], inputs["sample"][:3])
+        assert np.array_equal(plain["states"], inputs["states"][3:])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_challenger_that_cannot_or_breaks_does_not_stop_the_others(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
+    load = Racer.load
+
+    def break_down(self: Racer) -> Any:
+        if self.case.variant.options == "attention-sliced":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.case.variant.options == "channels-last":
+            raise RuntimeError("it broke")
+        return load(self)
+
+    monkeypatch.setattr(Racer, "load", break_down)
+    records = race(
+        job,
+        make_pair(precision="bf16"),
+        make_pair("attention-sliced"),
+        make_pair("channels-last"),
+        make_pair("attention-vanilla"),
+    )
+    assert [r["status"] for r in records] == ["unsupported", "error", "error", "ok"]
+    assert "no instructions for bf16" in records[0]["reason"]
+    assert records[1]["reason"] == "while it raced the process ended with SIGKILL"
+    assert records[2]["reason"] == "RuntimeError: it broke"
+    assert records[1]["challenger_run"] is None
+
+
+def test_a_reference_that_breaks_is_loaded_again_for_the_next(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, parent = Racer.turn, os.getpid()
+    broken = job.folder.parent / "broken"
+
+    def break_once(self: Racer) -> Any:
+        if self.case.variant == REFERENCE and not broken.exists():
+            assert os.getpid() != parent
+            broken.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return turn(self)
+
+    monkeypatch.setattr(Racer, "turn", break_once)
+    first, second = race(job, make_pair("attention-vanilla"), make_pair("channels-last"))
+    assert first["reason"] == "the reference: while it raced the process ended with SIGKILL"
+    assert (first["status"], second["status"]) == ("error", "ok")
+
+
+def test_without_its_reference_nothing_is_raced(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
+    half = replace(REFERENCE, precision="bf16")
+    pairs = [replace(make_pair(options), reference=half) for options in ("none", "channels-last")]
+    records = race(job, *pairs)
+    assert [r["status"] for r in records] == ["unsupported"] * 2
+    assert all(r["reason"].startswith("the reference: this processor") for r in records)
+
+
+def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
+    small = dict(DEVICE, memory_budget_gb=0.1)
+    pair = make_pair()
+    (record,) = race(job, replace(pair, case=replace(pair.case, device=small)))
+    assert record["status"] == "oom"
+    assert record["reason"].startswith("the reference: out of memory")
+
+
+def test_pairs_that_were_raced_are_kept(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [make_pair("attention-vanilla"), make_pair("channels-last")]
+    race(job, pairs[0])
+    before = race_path(job.folder, pairs[0]).stat().st_mtime_ns
+    race(job, *pairs)
+    assert race_path(job.folder, pairs[0]).stat().st_mtime_ns == before
+    monkeypatch.setattr("sdbench.races.Partner", None)  # nothing is begun
+    assert [r["status"] for r in race(job, *pairs)] == ["ok"] * 2
+
+
+KILLED = """
+import sys
+sys.path[:0] = [{scripts!r}, {root!r}]
+from pathlib import Path
+from sdbench.measurement import Sweep
+from sdbench.races import run_races
+from tests.e2e.test_races import MEASURING, make_pair
+
+sweep = Sweep(Path({folder!r}), Path({model!r}), {{}}, "seeded", MEASURING, {{"model": "0" * 64}})
+run_races([make_pair("attention-vanilla"), make_pair("channels-last", rounds=1000)], sweep)
+"""
+
+
+def test_a_race_that_was_killed_is_resumed(job: Sweep, model: Path) -> None:
+    """Outright, in the second of two: the first is kept, and no racer goes on alone."""
+    script = KILLED.format(
+        scripts=str(ROOT / "scripts"), root=str(ROOT), folder=str(job.folder), model=str(model)
+    )
+    first, second = make_pair("attention-vanilla"), make_pair("channels-last")
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "channels-last: racing" in line:
+                break
+        children = children_of(running.pid)
+        assert children
+        running.kill()
+    wait_for(lambda: not any(map(is_running, children)))
+    before = race_path(job.folder, first).stat().st_mtime_ns
+    assert not (job.folder / "index.json").exists()
+    assert [r["status"] for r in race(job, first, second)] == ["ok"] * 2
+    assert race_path(job.folder, first).stat().st_mtime_ns == before
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def test_a_racer_that_spins_while_it_waits_is_seen(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Racer.load
+
+    def spin() -> None:
+        while True:
+            pass
+
+    def spoilt(self: Racer) -> Any:
+        if self.case.variant.options == "channels-last":
+            threading.Thread(target=spin, daemon=True).start()
+        return load(self)
+
+    monkeypatch.setattr(Racer, "load", spoilt)
+    (record,) = race(job, make_pair("channels-last"))
+    assert waiting_cores(record["challenger_run"]) > 0.2 > waiting_cores(record["reference_run"])
+
+
+def test_the_denoiser_is_compiled_apart_from_its_evaluations(
+    job: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    (record,) = race(job, make_pair("compile"))
+    assert record["status"] == "ok", record["reason"]
+    run = record["challenger_run"]
+    assert run["compile_s"] > max(*run["warmup_s"], *run["evaluation_s"])
+    assert run["compile_cached"] is False
+    assert record["divergence"] < 1e-4
+
+
+def test_values_that_are_no_numbers_are_an_error(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Racer.load
+
+    def spoil(self: Racer) -> Any:
+        found = load(self)
+        if self.case.variant.options == "channels-last":
+            unet = self.engine.pipeline.unet
+            next(unet.parameters()).data.fill_(float("nan"))
+        return found
+
+    monkeypatch.setattr(Racer, "load", spoil)
+    (record,) = race(job, make_pair("channels-last"))
+    assert (record["status"], record["reason"]) == (
+        "error",
+        "ValueError: the denoiser computed values that are not numbers",
+    )
+
+
+def test_divergence_is_a_share_of_the_largest_value() -> None:
+    expected = np.array([1.0, -4.0], np.float32)
+    assert divergence(expected, np.array([1.5, -4.0], np.float32)) == 0.125
+
+
+class _Counter:
+    """Answers with how often it was asked; ends the process at the third."""
+
+    def __init__(self, start: int) -> None:
+        self.count = start
+
+    def __call__(self, step: int) -> int:
+        self.count += step
+        if self.count >= 13:
+            os._exit(3)
+        return self.count
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(processes, "START", request.param)
+    yield
+
+
+@pytest.mark.usefixtures("start")
+def test_a_partner_remembers_and_its_end_is_told() -> None:
+    with Partner(_Counter, 10) as partner:
+        assert [partner.ask(1), partner.ask(1)] == [11, 12]
+        with pytest.raises(Ended, match="ended with status 3"):
+            partner.ask(1)

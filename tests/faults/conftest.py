@@ -1,0 +1,96 @@
+"""What the faults are injected into: the tiny model, a job of its cases, a clone, a small disk."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sdbench.files import write_json
+from sdbench.measurement import Sweep
+from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import describe
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from tests.conftest import ROOT, copy_workflow
+from tests.e2e.test_sweep import GENERATION, MEASURING
+
+SHORT = MEASURING | {
+    "min_samples": 1,
+    "min_samples_capped": 1,
+    "phase_samples": 1,
+    "throughput_duration_s": 0.01,
+}
+"""As short as a measurement can be, and whole all the same."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model; its manifest lies beside it, `tiny.json`."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    write_json(folder.with_suffix(".json"), describe(folder, {"seeded": "tiny", "seed": 0}, "tiny"))
+    return folder
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path / "records", model, {}, "seeded", SHORT, {"model": "0" * 64})
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_workflow(tmp_path_factory.mktemp("clone"))
+
+
+def write_config(clone: Path, results: Path | str, **changes: Any) -> str:
+    """Write a config of two cases of the tiny model, or as `changes` has it; return its name."""
+    block = {"model": "tiny", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    config = {
+        "models": {"tiny": {"source": {"seeded": "tiny"}, "generation": GENERATION}},
+        "devices": {"cpu": {"kind": "cpu", "threads": 1}},
+        "matrix": [{**block, "batch_sizes": [1, 2]}],
+        "quality": [],
+        "measuring": SHORT,
+        "pathvars": {"results": str(results)},
+    }
+    name = f"{Path(results).name}.yaml"
+    (clone / name).write_text(yaml.safe_dump(config | changes))
+    return name
+
+
+SmallDisk = Callable[..., Path]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Mounts disks of some kilobytes, in memory."""
+    mounted: list[Path] = []
+
+    def mount(kilobytes: int, options: str = "rw") -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        what = f"size={kilobytes}k,mode=777,{options}"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", what, "tmpfs", folder], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"mounting is not permitted here: {done.stderr.decode().strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """Fill a disk until only `leave` bytes are free; return the file to remove again."""
+    filler = disk / "filler"
+    free = os.statvfs(disk)
+    filler.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - leave))
+    return filler

@@ -1,0 +1,262 @@
+"""What may go wrong with a case while it is measured: a row with a reason, and no number."""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from draw_images import draw_images
+from sdbench import backends, measurement
+from sdbench.archive import read_pictures
+from sdbench.errors import UserError
+from sdbench.measurement import Loaded, Sweep
+from sdbench.processes import Ended, TimedOut, run_apart
+from sdbench.records import Record, read_indexed
+from sdbench.sweep import run_sweep
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import Measure, is_running, make_case, resident_now, wait_for
+from tests.faults.conftest import SHORT
+from tests.reliability import Tally
+
+NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "picture")
+
+
+def measured(job: Sweep) -> list[Record]:
+    return [record for _, record in read_indexed(job.folder / "index.json")]
+
+
+def assert_no_numbers(record: Record) -> None:
+    assert [record[part] for part in NUMBERS] == [None] * len(NUMBERS)
+
+
+def spoil(model: Path, target: Path, value: float) -> Path:
+    """Copy a model whose VAE ends in a layer of one value."""
+    shutil.copytree(model, target)
+    weights = target / "vae/diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    for name in tensors:
+        if name.startswith("decoder.conv_out"):
+            tensors[name][:] = value
+    save_file(tensors, weights, metadata={"format": "pt"})
+    return target
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (float("nan"), "ValueError: the network drew values that are not numbers"),
+        (0.0, "ValueError: the network drew a picture of one colour"),
+    ],
+    ids=["NaN", "one colour"],
+)
+def test_pictures_that_cannot_be_right_are_an_error_without_numbers(
+    value: float, reason: str, job: Sweep, model: Path, tmp_path: Path, tally: Tally
+) -> None:
+    job = replace(job, model_folder=spoil(model, tmp_path / "spoilt", value))
+    case = make_case()
+    with tally.fault("a model that draws NaN or one colour"):
+        run_sweep([case], job, {})
+        (record,) = measured(job)
+        assert (record["status"], record["reason"]) == ("error", reason)
+        assert_no_numbers(record)
+        assert not list(job.folder.rglob("*.png"))
+    with tally.fault("a model that draws NaN or one colour"):
+        archive = tmp_path / "none.npz"
+        draw_images(case.as_dict(), [1], 2, job.model_folder, None, archive)
+        drawn = read_pictures(archive)
+        assert (str(drawn["status"]), str(drawn["reason"])) == ("error", reason)
+        assert not len(drawn["runs"]) and not len(drawn["trajectory"])
+
+
+def test_weights_of_another_shape_are_an_error_without_numbers(
+    job: Sweep, model: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """A model that was wrong before it was described."""
+    shutil.copytree(model, tmp_path / "reshaped")
+    weights = tmp_path / "reshaped/unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    tensors["conv_in.weight"] = tensors["conv_in.weight"][:, :3].contiguous()
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with tally.fault("weights of another shape than their configuration's"):
+        run_sweep([make_case()], replace(job, model_folder=tmp_path / "reshaped"), {})
+        (record,) = measured(job)
+        assert record["status"] == "error"
+        assert "conv_in.weight" in record["reason"] and "\n" not in record["reason"]
+        assert_no_numbers(record)
+
+
+def test_memory_that_ends_is_out_of_memory(job: Sweep, tally: Tally) -> None:
+    """The budget's limit on the process: the larger batches are not tried."""
+    budget = (resident_now() + 60e6) / 1e9
+    with tally.fault("memory exhausted"):
+        run_sweep([make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)], job, {})
+        records = measured(job)
+        assert [r["status"] for r in records] == ["ok", "oom", "oom"]
+        for record in records[1:]:
+            assert_no_numbers(record)
+
+
+def test_a_limit_that_others_set_is_out_of_memory(job: Sweep, tally: Tally) -> None:
+    """As `ulimit -v` does."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with tally.fault("memory exhausted"):
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + 300 * 2**20, before[1]))
+        try:
+            run_sweep([make_case(1), make_case(4000)], job, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        records = measured(job)
+        assert [r["status"] for r in records] == ["ok", "oom"]
+        assert_no_numbers(records[1])
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def block_in_c() -> None:
+    """Hold Python's lock in a call that never returns, deaf to all signals that can be blocked."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+    ctypes.PyDLL(None).sleep(3600)
+
+
+@pytest.mark.parametrize("hang", [stop, block_in_c])
+def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
+    hang: Callable[[], None],
+    job: Sweep,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tally: Tally,
+) -> None:
+    measure: Measure = measurement._measure
+    children = tmp_path / "children"
+
+    def hang_at_two(loaded: Loaded, case: Any, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            child = subprocess.Popen(["sleep", "3600"])
+            children.write_text(f"{os.getpid()} {child.pid}")
+            hang()
+        return measure(loaded, case, *args)
+
+    monkeypatch.setattr(measurement, "_measure", hang_at_two)
+    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 15})
+    with tally.fault("a backend that hangs"):
+        run_sweep([make_case(1), make_case(2), make_case(3)], limited, {})
+        records = measured(job)
+        assert [r["status"] for r in records] == ["ok", "error", "ok"]
+        assert records[1]["reason"].startswith("timeout: ")
+        assert "measuring.case_time_limit_s" in records[1]["reason"]
+        assert_no_numbers(records[1])
+        pids = [int(pid) for pid in children.read_text().split()]
+        wait_for(lambda: not any(map(is_running, pids)))
+
+
+def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    monkeypatch.setattr(backends, "load", lambda *_: stop())
+    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 3})
+    with tally.fault("a backend that hangs"):
+        run_sweep([make_case(1)], limited, {})
+        (record,) = measured(job)
+        assert (record["status"], record["reason"][:9]) == ("error", "timeout: ")
+        assert_no_numbers(record)
+
+
+def test_the_limit_counts_from_one_case_to_the_next() -> None:
+    def work(send: Callable[[Any], None]) -> None:
+        for number in range(4):
+            time.sleep(1)
+            send(number)
+
+    assert run_apart(work, limit_s=3) == [0, 1, 2, 3]
+
+    def stick(send: Callable[[Any], None]) -> None:
+        send(1)
+        time.sleep(60)
+
+    with pytest.raises(TimedOut) as caught:
+        run_apart(stick, limit_s=2)
+    assert caught.value.args[1] == [1]
+
+
+def test_what_the_user_can_put_right_is_told_from_another_process() -> None:
+    def refuse(send: Callable[[Any], None]) -> None:
+        send(1)
+        raise UserError("x.json: put it right")
+
+    with pytest.raises(UserError, match=r"^x\.json: put it right$"):
+        run_apart(refuse)
+    with pytest.raises(Ended):
+        run_apart(lambda send: os._exit(3))
+
+
+JUMPING = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+import sdbench.sweep
+from sdbench import backends
+from sdbench.backends.engine import Engine
+from sdbench.measurement import Sweep
+from tests.e2e.test_sweep import make_case
+from tests.faults.conftest import SHORT
+
+first, second = time.time(), time.time()
+assert abs(first - second) > 1000, "the clock does not jump"
+draw = Engine.draw
+
+def slow(self, *args, **kwargs):
+    time.sleep(0.2)
+    return draw(self, *args, **kwargs)
+
+Engine.draw = slow
+model, folder = map(Path, sys.argv[1:])
+measuring = SHORT | {"min_samples": 8, "min_samples_capped": 8, "case_time_limit_s": 300}
+job = Sweep(folder, model, None, "seeded", measuring, {"model": "0" * 64})
+sdbench.sweep.run_sweep([make_case(1)], job, {})
+"""
+
+
+def test_no_sample_moves_with_a_clock_that_jumps(
+    job: Sweep, model: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """Every look at the wall clock, by whatever library, finds it set anew by days."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a double of the clock takes a C compiler")
+    clock = tmp_path / "clock.so"
+    source = ROOT / "tests/faults/jumping_clock.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", clock, source, "-ldl"], check=True)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
+    with tally.fault("a clock that jumps"):
+        subprocess.run(
+            [sys.executable, "-c", JUMPING, model, job.folder],
+            env=os.environ | {"LD_PRELOAD": str(clock), "PYTHONPATH": path},
+            check=True,
+            timeout=400,
+            cwd=tmp_path,
+        )
+        (record,) = measured(job)
+        assert record["status"] == "ok", record["reason"]
+        durations = [
+            *record["latency"]["samples_s"],
+            *record["throughput"]["intervals_s"],
+            record["cold_start"]["first_call_s"],
+        ]
+        # On a busy machine a call takes longer, and never days.
+        assert min(durations) >= 0.2 and max(durations) < 30
+        assert np.median(durations) < 2

@@ -1,0 +1,172 @@
+"""Whole runs: two in one folder, cases that fail every time, and what the terminal shows last."""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdbench.failures import failures
+from sdbench.records import read_indexed
+from sdbench.tables import schemas
+from sdbench.tables.schemas import read_table
+from tests.conftest import run_snakemake
+from tests.e2e.test_sweep import GENERATION, wait_for
+from tests.faults.conftest import SHORT, write_config
+from tests.faults.test_measuring import spoil
+from tests.reliability import Tally
+
+LOG = """Select jobs to execute...
+Error in rule measure_sweep:
+    message: None
+    jobid: 4
+    output: r/records/tiny/cpu/pytorch/index.json
+    log: {sweep} (check log file(s) for error details)
+
+Error in rule check_results:
+    jobid: 1
+    log: {checks} (check log file(s) for error details)
+Error in rule draw_images:
+    jobid: 7
+    log: {nothing} (check log file(s) for error details)
+"""
+
+
+def test_the_last_lines_are_what_each_failed_job_said(tmp_path: Path) -> None:
+    logs = {name: tmp_path / f"{name}.log" for name in ("sweep", "checks", "nothing")}
+    logs["sweep"].write_text("Traceback\n  x\nerror: r/a.json: full: make room\n")
+    logs["checks"].write_text("failed: tiny cpu: it broke\nerror: 1 failed: mend it\n")
+    said = tmp_path / "snakemake.log"
+    said.write_text(LOG.format(**logs))
+    assert list(failures(said)) == [
+        "error: r/a.json: full: make room",
+        "failed: tiny cpu: it broke",
+        "error: 1 failed: mend it",
+        f"draw_images: it ended without a word: {logs['nothing']}",
+    ]
+
+
+def last_lines(run: Any) -> list[str]:
+    """Return the last lines of a terminal that shows both streams, as Snakemake writes to one."""
+    return [line for line in run.stdout.splitlines() if line.strip()]
+
+
+def run_on_terminal(clone: Path, *args: str, timeout: float) -> Any:
+    return subprocess.run(
+        ["snakemake", "--cores", "1", *args],
+        cwd=clone,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def test_a_second_snakemake_is_refused_by_the_lock(clone: Path, tally: Tally) -> None:
+    """And what was finished before a failed job, or kept of it, is no hindrance later."""
+    name = write_config(clone, "results/locked")
+    target = "results/locked/tables/cases.csv"
+    command = ["snakemake", "--cores", "1", "--configfile", name, "--", target]
+    with subprocess.Popen(
+        command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as first:
+        locks = clone / ".snakemake/locks"
+        wait_for(lambda: locks.exists() and any(locks.iterdir()), 60)
+        first.send_signal(signal.SIGSTOP)
+        try:
+            with tally.fault("two Snakemakes in one folder"):
+                second = run_snakemake(clone, *command[1:], timeout=300)
+                assert second.returncode != 0
+                assert "LockException" in second.stdout + second.stderr
+                assert not (clone / target).exists()
+        finally:
+            first.send_signal(signal.SIGCONT)
+        first.communicate(timeout=300)
+        assert first.returncode == 0
+    assert len(read_table(clone / target, schemas.CASES)) == 2
+
+
+@pytest.mark.slow
+def test_of_two_snakemakes_without_a_lock_one_writes(clone: Path, tally: Tally) -> None:
+    """The later one takes over; the earlier one writes nothing more, and fails nobody."""
+    measuring = SHORT | {"min_samples": 40, "min_samples_capped": 40, "max_duration_s": 60}
+    block = {"model": "tiny", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    matrix = [{**block, "batch_sizes": [1, 2, 3, 4, 5, 6]}]
+    name = write_config(clone, "results/both", measuring=measuring, matrix=matrix)
+    index = "results/both/records/tiny/cpu/pytorch/index.json"
+    command = ["snakemake", "--cores", "1", "--nolock", "--configfile", name, "--", index]
+    records = (clone / index).parent
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    with tally.fault("two Snakemakes in one folder, --nolock"), start() as first:
+        wait_for(lambda: any(records.rglob("batch-*.json")), 900)
+        with start() as second:
+            said = [run.communicate(timeout=1500)[0] for run in (first, second)]
+            assert (first.returncode, second.returncode) == (0, 0), said
+        assert "another job has taken over these cases" in said[0]
+        read = read_indexed(clone / index)
+        assert [record["status"] for _, record in read] == ["ok"] * 6
+        assert len(list(records.rglob("batch-*.json"))) == 6
+
+
+@pytest.mark.slow
+def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables(
+    clone: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """The whole workflow, figures and page included; the model draws what is no number."""
+    good = write_config(clone, "results/good")
+    made = run_on_terminal(
+        clone, "--configfile", good, "--", "results/good/models/tiny", timeout=300
+    )
+    assert made.returncode == 0, made.stdout[-3000:]
+    broken = spoil(clone / "results/good/models/tiny", tmp_path / "broken", float("nan"))
+    models = {
+        "tiny": {"source": {"seeded": "tiny"}, "generation": GENERATION},
+        "broken": {"source": {"local": str(broken)}, "generation": GENERATION},
+    }
+    block = {"devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    matrix = [{**block, "model": model, "batch_sizes": [1, 2]} for model in models]
+    name = write_config(clone, "results/failing", models=models, matrix=matrix)
+    reason = "ValueError: the network drew values that are not numbers"
+    for _ in range(2):  # every time
+        with tally.fault("a case that fails every time"):
+            run = run_on_terminal(clone, "--configfile", name, timeout=1500)
+            assert run.returncode != 0
+            *_, one, two, last = last_lines(run)
+            assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"
+            assert two == f"failed: broken cpu pytorch fp32 none 2: {reason}"
+            assert last.startswith("error: 2 of the results failed, as said above: mend what")
+            table = read_table(clone / "results/failing/tables/latency.csv", schemas.LATENCY)
+            assert table.groupby("model")["status"].apply(list).to_dict() == {
+                "tiny": ["ok", "ok"],
+                "broken": ["error", "error"],
+            }
+            assert list(table["latency_s"].notna()) == list(table["status"] == "ok")
+            assert (clone / "results/failing/report.html").stat().st_size > 0
+
+
+def test_a_failed_job_is_named_last_and_what_it_leaves_is_made_again(
+    clone: Path, tally: Tally
+) -> None:
+    """With --keep-incomplete too, which has Snakemake leave what it cannot vouch for."""
+    name = write_config(clone, "results/kept")
+    target = "results/kept/tables/published.csv"
+    source = clone / "resources/published.csv"
+    sound = source.read_bytes()
+    args = ("--configfile", name, "--keep-incomplete", "--", target)
+    with tally.fault("a job that fails, with --keep-incomplete"):
+        source.write_bytes(sound[: len(sound) // 2])
+        run = run_on_terminal(clone, *args, timeout=300)
+        source.write_bytes(sound)
+        assert run.returncode != 0
+        last = last_lines(run)[-1]
+        assert last.startswith("error: ") and "published.csv: " in last
+        run = run_on_terminal(clone, *args, timeout=300)
+        assert run.returncode == 0, run.stdout[-3000:]
+        assert len(read_table(clone / target, schemas.PUBLISHED)) > 10

@@ -1,0 +1,78 @@
+"""Tables that no program should write: published results as someone drops them in, damaged."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+WRONG_CELLS = {
+    "batch_size": ["", "0", "-1", "1.5", "many", "1e30", "9" * 30, "nan", "inf", "1,0"],
+    "width": ["0", "7", "x", "1e400"],
+    "steps": ["0", "-5", "true", "2026-01-01"],
+    "guidance": ["", "-1", "high", "[]"],
+    "latency_s": ["-0.1", "fast", "-inf", "inf", "1e400", "nan", "1 s", "0,5"],
+    "images_per_minute": ["-1", "x"],
+    "memory_bytes": ["-1", "8 GB"],
+    "ssim": ["-2", "x"],
+    "n": ["-1", "x", "1.5"],
+    "status": ["", "fine", "OK", "ok "],
+    "device_kind": ["", "gpu", "CPU"],
+    "tf32_convolutions": ["", "maybe", "2"],
+    "contended": ["maybe"],
+    "passes_gate": ["perhaps"],
+    "campaign": [""],
+    "model": [""],
+    "precision": [""],
+    "scheduler": [""],
+}
+"""What stands in a cell of a column in turn: each is refused, and the column named."""
+
+RIGHT_CELLS = {
+    "campaign": ["../../etc", "<script>alert(1)</script>", "=1+1", "a;b", "NA", "null", "é日本"],
+    "device_name": ["</svg><script>alert(1)</script>", "$x^2$ & co", '"quoted, twice"', "x" * 500],
+    "source": ["=HYPERLINK(1)", "+1", "-1", "@x", "`touch canary`", "$(touch canary)"],
+    "latency_s": ["", "0", "1e-300", "1e300", "1"],
+    "batch_size": ["1", "4096", "1.0"],
+    "memory_counter": ["", "<b>", "a counter"],
+}
+"""What stands in a cell and is taken as it is."""
+
+
+def _lines(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    return lambda text: "\n".join(change(text.splitlines()))
+
+
+def _columns(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[str], str]:
+    def changed(text: str) -> str:
+        rows = [line.split(",") for line in text.splitlines()]
+        table = pd.DataFrame(rows[1:], columns=pd.Index(rows[0]))
+        csv: str = change(table).to_csv(index=False)
+        return csv
+
+    return changed
+
+
+WHOLE: dict[str, tuple[Callable[[str], str | bytes], str]] = {
+    "nothing": (lambda text: "", "No columns"),
+    "only line ends": (lambda text: "\n\n\n", "No columns"),
+    "text": (lambda text: "This is no table.\n", "columns missing"),
+    "JSON": (lambda text: '{"a": [1, 2]}', "columns missing"),
+    "HTML": (lambda text: "<html><body>404</body></html>", "columns missing"),
+    "binary": (lambda text: bytes(range(256)), ""),
+    "zeros": (lambda text: bytes(1000), ""),
+    "UTF-16": (lambda text: text.encode("utf-16"), "utf-8"),
+    "an archive": (lambda text: b"PK\x03\x04" + bytes(100), ""),
+    "cut": (lambda text: text[: len(text) // 2].rpartition(",")[0] + ',"open', ""),
+    "no header": (_lines(lambda lines: lines[1:]), "columns missing"),
+    "two headers": (_lines(lambda lines: [lines[0], *lines]), ""),
+    "semicolons": (lambda text: text.replace(",", ";"), "columns missing"),
+    "tabs": (lambda text: text.replace(",", "\t"), "columns missing"),
+    "too many cells": (_lines(lambda lines: [lines[0], lines[1] + ",1,2,3"]), ""),
+    "an open quote": (_lines(lambda lines: [lines[0], '"' + lines[1]]), ""),
+    "a column missing": (_columns(lambda t: t.drop(columns="steps")), "steps"),
+    "a column more": (_columns(lambda t: t.assign(colour="red")), "colour"),
+    "a column twice": (_columns(lambda t: pd.concat([t, t[["steps"]]], axis=1)), "steps"),
+    "columns reversed": (_columns(lambda t: t[t.columns[::-1]]), "order"),
+    "a column unprintable": (_columns(lambda t: t.rename(columns={"n": "n\u202e\x07"})), "n"),
+    "a row twice": (_lines(lambda lines: [lines[0], lines[1], lines[1]]), "a row twice"),
+}
+"""How a whole table is damaged, and what the line says."""

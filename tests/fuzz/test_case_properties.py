@@ -1,0 +1,151 @@
+"""Properties of the case function, on configs that hypothesis makes up."""
+
+import copy
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdbench.cases import (
+    MOST_CELLS,
+    SWITCHES,
+    count_cells,
+    count_jobs,
+    expand_matrix,
+    expand_quality,
+    product,
+)
+from sdbench.config import check_config
+from tests.conftest import DEFAULT, load_schema
+from tests.conftest import ROOT as FOLDER
+
+SCHEMA = load_schema(FOLDER / "config" / "schema.yaml")
+
+names = st.lists(
+    st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,5}", fullmatch=True).filter(
+        lambda name: not name.endswith(".json")
+    ),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
+option_sets = st.lists(st.sampled_from(SWITCHES), unique=True, max_size=3).map(
+    lambda switches: "+".join(switches) or "none"
+)
+
+
+def some(values: Any, most: int = 3) -> Any:
+    return st.lists(values, min_size=1, max_size=most, unique=True)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a config that is valid: several models, devices and entries of the matrix."""
+    models, devices = draw(names), draw(names)
+    generation = st.fixed_dictionaries(
+        {
+            "prompt": st.text(st.characters(codec="utf-8", categories=["L", "P", "Zs"]), max_size=9),
+            "steps": st.integers(1, 1000),
+            "scheduler": st.sampled_from(["ddim", "pndm", "euler", "dpmsolver"]),
+            "guidance": st.floats(0, 100),
+            "height": st.integers(1, 512).map(lambda n: 8 * n),
+            "width": st.integers(1, 512).map(lambda n: 8 * n),
+        }
+    )
+    kinds = st.sampled_from(["cpu", "cuda", "mps", "xpu"])
+    block = st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(models),
+            "devices": some(st.sampled_from(devices)),
+            "backends": some(st.sampled_from(["pytorch", "onnxruntime"])),
+            "precisions": some(st.sampled_from(["fp32", "tf32", "fp16", "bf16"]), 4),
+            "options": some(option_sets),
+            "batch_sizes": some(st.integers(1, 4096)),
+        }
+    )
+    return {
+        "models": {
+            name: {"source": {"seeded": "tiny"}, "generation": draw(generation)} for name in models
+        },
+        "devices": {name: {"kind": draw(kinds)} for name in devices},
+        "matrix": draw(st.lists(block, min_size=1, max_size=3)),
+    }
+
+
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    return check_config(copy.deepcopy(config), SCHEMA, [DEFAULT])
+
+
+@given(configs())
+def test_no_two_cases_share_an_identity(config: dict[str, Any]) -> None:
+    cases, _ = expand_matrix(complete(config))
+    keys = {(case.variant, case.batch_size) for case in cases}
+    assert len({case.id for case in cases}) == len(keys) == len(cases)
+
+
+@given(configs())
+def test_every_cell_is_a_case_or_absent_with_its_reason(config: dict[str, Any]) -> None:
+    checked = complete(config)
+    cases, absent = expand_matrix(checked)
+    found = [(cell.variant, cell.batch_size) for cell in (*cases, *absent)]
+    wanted = {
+        (variant, size)
+        for block in checked["matrix"]
+        for variant in product(block)
+        for size in block["batch_sizes"]
+    }
+    assert len(found) == len(wanted) and set(found) == wanted
+    assert all(cell.reason for cell in absent)
+    assert count_cells(checked) >= len(wanted)
+
+
+@given(configs(), st.randoms(use_true_random=False))
+def test_identity_survives_another_order(config: dict[str, Any], chance: random.Random) -> None:
+    """Of keys, of entries, and of every list: none of them has a meaning but batch sizes rise."""
+
+    def shuffled(value: Any) -> Any:
+        if isinstance(value, dict):
+            pairs = [(key, shuffled(item)) for key, item in value.items()]
+            chance.shuffle(pairs)
+            return dict(pairs)
+        if isinstance(value, list):
+            items = [shuffled(item) for item in value]
+            chance.shuffle(items)
+            return items
+        if isinstance(value, str) and "+" in value and set(value.split("+")) <= {*SWITCHES}:
+            return "+".join(shuffled(value.split("+")))
+        return value
+
+    def identities(config: dict[str, Any]) -> tuple[set[str], set[Any]]:
+        cases, absent = expand_matrix(complete(config))
+        return {case.id for case in cases}, {(c.variant, c.batch_size, c.reason) for c in absent}
+
+    assert identities(shuffled(config)) == identities(config)
+
+
+@given(configs(), st.sampled_from(["prompt", "steps", "guidance", "height", "width", "seed"]))
+def test_a_changed_setting_changes_every_identity_of_its_model(
+    config: dict[str, Any], key: str
+) -> None:
+    other = copy.deepcopy(config)
+    model = config["matrix"][0]["model"]
+    generation = other["models"][model]["generation"]
+    new = {"prompt": "another one, longer", "steps": 7, "guidance": 7.25, "seed": 7}
+    value = new.get(key, 8 * 3)
+    if generation.get(key) == value:
+        return
+    generation[key] = value
+    mine = {case.id for case in expand_matrix(complete(config))[0] if case.variant.model == model}
+    theirs = {case.id for case in expand_matrix(complete(other))[0]}
+    assert not mine & theirs
+
+
+@given(configs())
+def test_jobs_are_counted_without_being_written_out(config: dict[str, Any]) -> None:
+    checked = complete(config)
+    cases, _ = expand_matrix(checked)
+    sweeps = {(c.variant.model, c.variant.device, c.variant.backend) for c in cases}
+    drawn = [variant for pair in expand_quality(checked) for variant in (pair[0], *pair[1])]
+    assert count_jobs(checked) >= len(sweeps) + len(drawn)
+    assert count_cells(checked) <= MOST_CELLS

@@ -1,0 +1,181 @@
+"""A config is taken and right, or refused in one line: hundreds of bad ones, by the library."""
+
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdbench.campaigns import known_campaigns
+from sdbench.cases import Absent, Case, expand_matrix, expand_quality, measured_device
+from sdbench.config import Config, check_campaigns, check_config
+from sdbench.config_files import read_config_file
+from sdbench.errors import UserError
+from sdbench.models.sources import check_sources
+from tests.conftest import DEFAULT, ROOT
+from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed
+from tests.fuzz.refusal import assert_one_line
+from tests.reliability import Tally
+from tests.unit.test_config import overlay
+
+LIMIT_S = 5.0
+
+
+def plan(file: Path, base: Config, schema: dict[str, Any]) -> tuple[Config, list[Any], list[Any]]:
+    """Do with a file of a config what the Snakefile does."""
+    merged = overlay(base, read_config_file(file))
+    complete = check_config(merged, schema, [DEFAULT, file])
+    check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [DEFAULT, file])
+    check_campaigns(complete, known_campaigns(ROOT / "resources/published.csv"), [DEFAULT, file])
+    cases, absent = expand_matrix(complete)
+    expand_quality(complete)
+    return merged, cases, absent
+
+
+def assert_right(config: Config, cases: list[Case], absent: list[Absent]) -> None:
+    """Check cases against what the config says, counted in another way."""
+    wanted = {
+        (block["model"], *cell, size)
+        for block in config["matrix"]
+        for *cell, size in itertools.product(
+            block["devices"],
+            block["backends"],
+            block["precisions"],
+            ["+".join(sorted(o.split("+"))) for o in block.get("options", ["none"])],
+            block["batch_sizes"],
+        )
+    }
+    found = [
+        (
+            *(cell.variant.model, cell.variant.device, cell.variant.backend),
+            *(cell.variant.precision, "+".join(sorted(cell.variant.switches)) or "none"),
+            cell.batch_size,
+        )
+        for cell in (*cases, *absent)
+    ]
+    assert sorted(found) == sorted(wanted)
+    assert len({case.id for case in cases}) == len(cases)
+    for case in cases:
+        generation = config["models"][case.variant.model]["generation"]
+        device = measured_device(config["devices"][case.variant.device])
+        assert {**case.generation, **generation} == case.generation
+        assert {**case.device, **device} == case.device
+
+
+def outcome(file: Path, base: Config, schema: dict[str, Any], *parts: str) -> str:
+    """Return `accepted`, with the cases right, or `refused` in one line that has these parts."""
+    begin = time.process_time()
+    try:
+        config, cases, absent = plan(file, base, schema)
+    except UserError as error:
+        assert_one_line(str(error), file.name, *parts)
+        result = "refused"
+    else:
+        assert_right(config, cases, absent)
+        result = "accepted"
+    assert time.process_time() - begin < LIMIT_S
+    return result
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Check that a refused config leaves nothing behind: not even what it asks a shell for."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert {path.name for path in tmp_path.rglob("*")} <= {"mine.yaml"}
+
+
+@pytest.fixture
+def full(config: Config) -> Config:
+    """A config with a value for every key, one of each kind of source."""
+    generation = config["models"]["shapes"]["generation"]
+    config["models"]["built"] = {"source": {"seeded": "tiny", "seed": 1}, "generation": generation}
+    config["models"]["fetched"] = {
+        "source": {"hub": "a/b", "revision": "0" * 40},
+        "generation": generation,
+    }
+    needs = ("seconds_per_image", "images_per_minute", "memory_gb", "cost_per_1000_images")
+    config["need"] |= dict.fromkeys(needs, 1.0)
+    config["matrix"] = config["matrix"][:1]
+    config["quality"][0]["runs"] = [1, 2]
+    return config
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_a_file_that_is_no_config_is_refused(
+    name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    content, said = REFUSED_FILES[name]
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert outcome(file, raw_config, schema, said) == "refused"
+    tally.tried("files of a config", "refused")
+
+
+@pytest.mark.parametrize("name", ACCEPTED_FILES)
+def test_a_file_that_is_a_config_is_right(
+    name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    content = ACCEPTED_FILES[name]
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert outcome(file, raw_config, schema) == "accepted"
+    tally.tried("files of a config", "accepted")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_in_the_place_of_every_other(
+    name: str, full: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    file = tmp_path / "mine.yaml"
+    for path in paths(full):
+        file.write_text(json.dumps(mutated(full, path, VALUES[name])))
+        key = next(str(part) for part in path if isinstance(part, str))
+        tally.tried("values in a config", outcome(file, {}, schema, key))
+
+
+@pytest.mark.parametrize("section", ["models", "devices"])
+@pytest.mark.parametrize("name", [n for n, value in VALUES.items() if isinstance(value, str)])
+def test_a_value_as_a_name(
+    name: str, section: str, full: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(renamed(full, section, VALUES[name])))
+    plain = name in ("a word", "a number as text")
+    assert outcome(file, {}, schema) == ("accepted" if plain else "refused")
+    tally.tried("names in a config", "accepted" if plain else "refused")
+
+
+def test_a_missing_and_an_unknown_key_in_every_mapping(
+    full: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    file = tmp_path / "mine.yaml"
+    for path in paths(full):
+        *parents, key = path
+        target: Any = full
+        for part in parents:
+            target = target[part]
+        if not isinstance(target, dict):
+            continue
+        without = mutated(full, path, None)
+        inner: Any = without
+        for part in parents:
+            inner = inner[part]
+        del inner[key]
+        file.write_text(json.dumps(without))
+        tally.tried("keys of a config", outcome(file, {}, schema))
+        inner["no such key"] = inner[key] = target[key]
+        file.write_text(json.dumps(without))
+        assert outcome(file, {}, schema, "no such key") == "refused"
+        tally.tried("keys of a config", "refused")
+
+
+def test_a_file_that_is_not_there(
+    raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
+) -> None:
+    (tmp_path / "mine.yaml").mkdir()
+    for file in (tmp_path / "mine.yaml", tmp_path / "none.yaml", tmp_path / ("x" * 300)):
+        assert outcome(file, raw_config, schema) == "refused"
+        tally.tried("files of a config", "refused")

@@ -1,0 +1,229 @@
+"""Records that no measurement wrote: refused in one line, or taken and all rows made of them."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collect_records import collect_records
+from sdbench.cases import digest
+from sdbench.errors import UserError
+from sdbench.files import sealed, sha256, write_json
+from sdbench.records import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
+from sdbench.tables.rows import latency_row, memory_row, noise_row, throughput_rows
+from tests.conftest import ROOT
+from tests.fuzz.configs import VALUES, mutated, paths
+from tests.fuzz.refusal import assert_one_line
+from tests.reliability import Tally
+from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record
+
+CASE = make_case()
+
+
+def write(path: Path, record: Any) -> None:
+    """Write a record as whoever knows how to seal it would: JSON of Python's kind."""
+    if isinstance(record, dict):
+        kept = {key: value for key, value in record.items() if key != "checksum"}
+        record = kept | {"checksum": record.get("checksum") or digest(kept)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def outcome(path: Path, *parts: str) -> str:
+    """Return `accepted`, if rows can be made of a record, or `refused` in one line."""
+    try:
+        record = read_record(path)
+    except UserError as error:
+        assert_one_line(str(error), path.name, *parts)
+        return "refused"
+    latency_row(record)
+    memory_row(record)
+    throughput_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
+    noise_row(record, [1.0], [1.0])
+    return "accepted"
+
+
+TEXTS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
+    "nothing": (lambda text: "", "not a whole record"),
+    "cut in half": (lambda text: text[: len(text) // 2], "not a whole record"),
+    "cut by one": (lambda text: text.strip()[:-1], "not a whole record"),
+    "doubled": (lambda text: text + text, "not a whole record"),
+    "one bit": (lambda text: text.replace('"ok"', '"on"'), ""),
+    "another number": (lambda text: text.replace("0.9", "0.8"), "changed since it was measured"),
+    "not a number": (lambda text: text.replace("0.9", "NaN"), "not a whole record"),
+    "infinity": (lambda text: text.replace("0.9", "-Infinity"), "not a whole record"),
+    "a number beyond all": (lambda text: text.replace("0.9", "1e999"), "not a whole record"),
+    "a number of many digits": (lambda text: text.replace("0.9", "9" * 400), "not a whole record"),
+    "an endless number": (lambda text: text.replace("0.9", "9" * 5000), "not a whole record"),
+    "a list": (lambda text: f"[{text}]", "schema_version: found None"),
+    "a number": (lambda text: "3", "schema_version: found None"),
+    "a text": (lambda text: '"ok"', "schema_version: found None"),
+    "deep": (lambda text: "[" * 100_000, "not a whole record"),
+    "binary": (lambda text: bytes(range(256)), "not a whole record"),
+    "UTF-16": (lambda text: text.encode("utf-16"), "not a whole record"),
+    "YAML": (lambda text: "status: ok\n", "not a whole record"),
+    "HTML": (lambda text: "<html></html>", "not a whole record"),
+    "no checksum": (lambda text: text.replace('"checksum"', '"sum"'), ""),
+}
+"""What becomes of the file, and what the line says."""
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> None:
+    damage, said = TEXTS[name]
+    path = record_path(tmp_path, CASE)
+    write(path, make_record(CASE))
+    content = damage(path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert outcome(path, said) == "refused"
+    tally.tried("records", "refused")
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "an older version": ({"schema_version": 2}, "schema_version: found 2, allowed is 3"),
+    "a later version": ({"schema_version": 4}, "schema_version: found 4, allowed is 3"),
+    "a version as text": ({"schema_version": "3"}, "schema_version"),
+    "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
+    "a foreign field": ({"colour": "red"}, "colour"),
+    "the id of another case": ({"case_id": make_case(2).id}, "case_id: found"),
+    "another case": ({"case": make_case(2).as_dict()}, "case_id: found"),
+    "ok with a reason": ({"reason": "why not"}, "reason"),
+    "ok without samples": ({"latency": {"warmup_s": [], "samples_s": []}}, "latency.samples_s"),
+    "ok without latency": ({"latency": None}, "latency"),
+    "ok without calls": ({"throughput": {"intervals_s": [], "energy": None}}, "intervals_s"),
+    "ok without parts": ({"phases": []}, "phases"),
+    "ok without picture": ({"picture": None}, "picture"),
+    "ok without memory": ({"memory": None}, "memory"),
+    "an error without a reason": ({"status": "error"}, ""),
+    "a negative time": ({"latency": {"warmup_s": [0.1], "samples_s": [-1]}}, "samples_s"),
+    "memory below nothing": ({"memory": {"resident_peak_bytes": -1}}, "resident_peak_bytes"),
+    "a picture elsewhere": ({"picture": {"file": "../x.png", "sha256": "0" * 64}}, "picture.file"),
+    "a picture that is a folder": ({"picture": {"file": "..", "sha256": "0" * 64}}, "picture.file"),
+    "a checksum of another": ({"checksum": "0" * 64}, "changed since it was measured"),
+    "a field that cannot be seen": ({"a\u202eb\n": 1}, "unexpected"),
+}
+"""What is changed in a record, which is then sealed again, and what the line says."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_record_that_cannot_be_is_refused(name: str, tmp_path: Path, tally: Tally) -> None:
+    changes, said = CHANGES[name]
+    path = record_path(tmp_path, CASE)
+    write(path, make_record(CASE) | changes)
+    assert outcome(path, said) == "refused"
+    tally.tried("records", "refused")
+
+
+@pytest.mark.parametrize("name", [n for n, v in VALUES.items() if n != "half a surrogate pair"])
+def test_a_value_in_the_place_of_every_other(name: str, tmp_path: Path, tally: Tally) -> None:
+    record = make_record(CASE)
+    path = record_path(tmp_path, CASE)
+    for place in paths(record):
+        changed = mutated(record, place, VALUES[name])
+        if place[0] == "case":
+            changed["case_id"] = digest(changed["case"])[:16]
+        write(path, changed)
+        tally.tried("records", outcome(path))
+
+
+def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
+    record = make_record(CASE)
+    path = record_path(tmp_path, CASE)
+    for place in paths(record):
+        changed = mutated(record, place, None)
+        target: Any = changed
+        for part in place[:-1]:
+            target = target[part]
+        del target[place[-1]]
+        write(path, changed)
+        tally.tried("records", outcome(path))
+
+
+INDEXES: dict[str, tuple[Any, str]] = {
+    "no records": ({}, "records: found None"),
+    "records as a list": ({"records": ["a.json"]}, "records: found"),
+    "a record elsewhere": ({"records": {"../../secret.json": "0" * 64}}, "outside its folder"),
+    "a record at the root": ({"records": {"/etc/passwd": "0" * 64}}, "outside its folder"),
+    "a record that is gone": ({"records": {"gone.json": "0" * 64}}, "the record is gone"),
+    "a record of another content": (None, "changed since it was measured"),
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_an_index_that_names_others_is_refused(name: str, tmp_path: Path, tally: Tally) -> None:
+    index, said = INDEXES[name]
+    path = record_path(tmp_path, CASE)
+    write(path, make_record(CASE))
+    key = path.relative_to(tmp_path).as_posix()
+    write_json(tmp_path / INDEX, {"records": {key: "0" * 64}} if index is None else index)
+    with pytest.raises(UserError) as caught:
+        read_indexed(tmp_path / INDEX)
+    assert_one_line(str(caught.value), said)
+    tally.tried("records", "refused")
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from collect_records import collect_records
+from sdbench.job import logged
+given = json.loads(sys.argv[2])
+files = {key: Path(value) for key, value in given.items()}
+with logged(sys.argv[1]):
+    collect_records(
+        indexes=[files.pop("index")], device_ceilings=[files.pop("device_ceilings")],
+        model_operations=[files.pop("operations")],
+        prices={"cpu": 0}, currency="USD", gate={"min_ssim": 0.9, "min_psnr_db": 20}, **files)
+"""
+
+
+@pytest.mark.parametrize("name", ["cut in half", "another number", "binary", "not a number"])
+def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
+    path = record_path(tmp_path, CASE)
+    write(path, make_record(CASE))
+    content = TEXTS[name][0](path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    key = path.relative_to(tmp_path).as_posix()
+    write_json(tmp_path / INDEX, {"largest": [], "records": {key: sha256(path)}})
+    write_json(tmp_path / REFERENCE, {"start_s": [1.0], "end_s": [1.0]})
+    write_json(tmp_path / "ceilings.json", make_ceilings({"fp32": 1.0}))
+    write_json(tmp_path / "shapes.json", OPERATIONS)
+    tables = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
+    given = {
+        "index": tmp_path / INDEX,
+        "device_ceilings": tmp_path / "ceilings.json",
+        "operations": tmp_path / "shapes.json",
+        **{table: tmp_path / f"{table}.csv" for table in tables},
+    }
+    log = tmp_path / "collect.log"
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, log, json.dumps({k: str(v) for k, v in given.items()})],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = log.read_text().splitlines()
+    assert line.startswith("error: ")
+    assert_one_line(line, path.name, TEXTS[name][1])
+    assert not list(tmp_path.glob("*.csv"))
+    tally.tried("records", "refused")
+
+
+def test_a_whole_record_is_taken(tmp_path: Path) -> None:
+    """Else all that is refused above would mean nothing."""
+    path = record_path(tmp_path, CASE)
+    write(path, make_record(CASE))
+    assert outcome(path) == "accepted"
+    record: Record = read_record(path)
+    assert record == sealed(make_record(CASE))
+    assert math.isclose(latency_row(record)["latency_s"], 0.2)
+    assert collect_records.__doc__

@@ -1,0 +1,264 @@
+"""Races: which there are, what their records keep, and the numbers that are made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collect_races import collect_races
+from sdbench.cases import Pair, expand_races, thread_families
+from sdbench.config import Config, check_config
+from sdbench.errors import UserError
+from sdbench.files import write_json
+from sdbench.records import (
+    Record,
+    keeps,
+    race_fingerprint,
+    race_path,
+    read_indexed,
+    read_race,
+    write_race,
+    write_race_index,
+)
+from sdbench.tables.races import race_row, ratio_interval
+from sdbench.tables.schemas import RACES, read_table
+from tests.conftest import DEFAULT
+from tests.unit import tables_factory
+from tests.unit.records_factory import (
+    OPERATIONS,
+    make_ceilings,
+    make_failed_race,
+    make_pair,
+    make_race,
+    make_run,
+)
+from tests.unit.tables_factory import failed_race, write_rows
+
+RACE: dict[str, Any] = {
+    "model": "shapes",
+    "device": "cpu",
+    "sizes": [64, 128],
+    "variants": [{}, {"options": "channels-last+attention-vanilla"}, {"backend": "onnxruntime"}],
+}
+
+
+def raced(config: Config, schema: dict[str, Any], *races: dict[str, Any]) -> list[Pair]:
+    return expand_races(check_config({**config, "races": list(races)}, schema, [DEFAULT]))
+
+
+def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[str, Any]) -> None:
+    pairs = raced(raw_config, schema, RACE)
+    assert [(p.case.generation["width"], p.case.variant.key) for p in pairs] == [
+        (64, "fp32/none"),
+        (64, "fp32/attention-vanilla+channels-last"),
+        (64, "fp32/none"),
+        (128, "fp32/none"),
+        (128, "fp32/attention-vanilla+channels-last"),
+        (128, "fp32/none"),
+    ]
+    assert [p.case.variant.backend for p in pairs[:3]] == ["pytorch", "pytorch", "onnxruntime"]
+    for pair in pairs:
+        assert pair.case.generation["height"] == pair.case.generation["width"]
+        assert pair.reference_case.variant.key == "fp32/none"
+        assert pair.reference_case.variant.backend == "pytorch"
+        assert pair.reference_case.generation == pair.case.generation
+        assert (pair.case.batch_size, pair.rounds) == (1, 6)
+        assert Pair.from_dict(pair.as_dict()) == pair
+
+
+def test_nothing_is_raced_by_default(config: Config) -> None:
+    assert expand_races(config) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "x"}, r"races\[0\]\.model: 'x' is not defined"),
+        ({"device": "x"}, r"races\[0\]\.device: 'x' is not defined"),
+        ({"sizes": [65]}, r"races\[0\]\.sizes\[0\]: found 65; allowed is a multiple of 8"),
+        ({"rounds": 0}, r"races\[0\]\.rounds: found 0; allowed is 1 or more"),
+        (
+            {"variants": [{}, {"options": "compile+compile"}]},
+            r"races\[0\]\.variants\[1\]\.options: option repeated",
+        ),
+        (
+            {"variants": [{"precision": "tf32"}]},
+            r"races\[0\]\.variants\[0\]: found a variant that cannot exist: TF32",
+        ),
+        (
+            {"reference": {"precision": "tf32"}},
+            r"races\[0\]\.reference: found a variant that cannot exist: TF32",
+        ),
+        (
+            {"reference": {"backend": "onnxruntime"}},
+            r"races\[0\]\.reference\.backend: found 'onnxruntime'; allowed are `pytorch`",
+        ),
+    ],
+)
+def test_a_wrong_race_is_refused_in_one_line(
+    changes: dict[str, Any], message: str, raw_config: Config, schema: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        raced(raw_config, schema, RACE | changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_variant_is_raced_once_at_a_size(raw_config: Config, schema: dict[str, Any]) -> None:
+    other = RACE | {"sizes": [128], "variants": [{"backend": "onnxruntime"}], "rounds": 3}
+    with pytest.raises(UserError, match=r"races\[1\]\.variants\[0\]: .* raced at 128 px already"):
+        raced(raw_config, schema, RACE, other)
+    assert len(raced(raw_config, schema, RACE, other | {"sizes": [256]})) == 7
+
+
+def test_devices_that_differ_in_threads_alone_are_a_family(
+    raw_config: Config, schema: dict[str, Any]
+) -> None:
+    raw_config["devices"] = {
+        "cpu": {"kind": "cpu"},
+        "one": {"kind": "cpu", "threads": 1, "price_per_hour": 0.1},
+        "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2},
+    }
+    devices = check_config(raw_config, schema, [DEFAULT])["devices"]
+    assert thread_families(devices) == {"cpu": "cpu", "one": "cpu", "small": "small"}
+
+
+def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> None:
+    pair = make_pair()
+    path = race_path(tmp_path, pair)
+    write_race(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
+    assert keeps(path, "0" * 64, read_race)
+    assert not keeps(path, "1" * 64, read_race)
+    path.write_text(path.read_text().replace("2.0", "3.0"))
+    assert not keeps(path, "0" * 64, read_race)
+    write_race(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
+    assert not keeps(path, "0" * 64, read_race)
+    write_race(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
+    assert keeps(path, "0" * 64, read_race)
+
+
+def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
+    pair, measuring, decided = make_pair(), {"warmup_calls": 1}, {"model": "a"}
+    prints = {
+        race_fingerprint(pair, measuring, decided),
+        race_fingerprint(make_pair(rounds=4), measuring, decided),
+        race_fingerprint(make_pair("channels-last"), measuring, decided),
+        race_fingerprint(pair, {"warmup_calls": 2}, decided),
+        race_fingerprint(pair, measuring, {"model": "b"}),
+    }
+    assert len(prints) == 5
+    assert race_fingerprint(make_pair(), dict(measuring), dict(decided)) in prints
+
+
+def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:
+    pairs = [make_pair(), make_pair("channels-last")]
+    for pair in pairs:
+        write_race(tmp_path, pair, make_race(pair, [1.0], [2.0]))
+    write_race_index(tmp_path, pairs)
+    found = read_indexed(tmp_path / "index.json", read_race)
+    assert [record["case"]["variant"]["options"] for _, record in found] == [
+        "attention-vanilla",
+        "channels-last",
+    ]
+    write_race(tmp_path, pairs[0], make_race(pairs[0], [1.5], [2.0]))
+    with pytest.raises(UserError, match="changed since it was measured"):
+        read_indexed(tmp_path / "index.json", read_race)
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    return race_row(record, 0.25)
+
+
+def test_a_row_has_the_ratio_of_medians_and_the_range_of_the_rounds() -> None:
+    row = row_of(make_race(make_pair(), [3.0, 4.0, 9.0], [2.0, 8.0, 6.0]))
+    assert (row["evaluation_s"], row["reference_evaluation_s"]) == (4.0, 6.0)
+    assert row["ratio"] == pytest.approx(4 / 6)
+    assert (row["ratio_min"], row["ratio_max"]) == (0.5, 1.5)
+    assert row["ratio_ci_low"] is row["ratio_ci_high"] is None
+    assert (row["memory_bytes"], row["attention"], row["threads"]) == (2000, "vanilla", 1)
+    assert row["waiting_cores"] == pytest.approx(0.01)
+    assert row["contended"] is False
+
+
+def test_what_slows_both_of_a_round_leaves_the_ratio_as_it_is() -> None:
+    """The reason for taking turns: a machine that becomes slower does not widen the interval."""
+    base = [1.0, 1.1, 1.3, 1.6, 2.0, 2.5]
+    low, high = ratio_interval([0.5 * b for b in base], base)
+    assert [low, high] == pytest.approx([0.5, 0.5])
+    low, high = ratio_interval([0.5 * b for b in reversed(base)], base)
+    assert low is not None and high is not None
+    assert high / low > 1.2
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """By simulation: noise that both of a round share, and less that is each's own."""
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        shared = np.exp(random.normal(0, 0.2, 8))
+        own, base = (shared * np.exp(random.normal(0, 0.03, 8)) for _ in range(2))
+        low, high = ratio_interval(0.7 * own, base)
+        assert low is not None and high is not None
+        hits += low <= 0.7 <= high
+    assert 0.9 <= hits / 200 <= 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=1, max_size=5))
+def test_the_ratio_lies_in_the_range_of_the_rounds(rounds: list[tuple[float, float]]) -> None:
+    own, base = (list(times) for times in zip(*rounds, strict=True))
+    row = row_of(make_race(make_pair(), own, base))
+    assert row["ratio_min"] * 0.999999 <= row["ratio"] <= row["ratio_max"] * 1.000001
+
+
+def test_one_that_spins_while_it_waits_counts_as_contention() -> None:
+    record = make_race(make_pair(), [1.0] * 3, [2.0] * 3)
+    record["reference_run"] = make_run([2.0] * 3, waited_cpu_s=[1.8] * 3)
+    row = row_of(record)
+    assert row["waiting_cores"] == pytest.approx(0.9)
+    assert row["contended"] is True
+
+
+def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) -> None:
+    pairs = [make_pair(), make_pair("channels-last")]
+    folder = tmp_path / "races"
+    write_race(folder, pairs[0], make_race(pairs[0], [3.0], [4.0]))
+    write_race(folder, pairs[1], make_failed_race(pairs[1], "unsupported", "no such thing"))
+    write_race_index(folder, pairs)
+    write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 4.0}))
+    write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
+    theirs = [tables_factory.race_row(0.6, campaign="lab", backend="onnxruntime")]
+
+    def collect(*tables: Path) -> Any:
+        collect_races(
+            [folder / "index.json"],
+            [tmp_path / "cpu.json"],
+            [tmp_path / "shapes/64x64.json"],
+            tables,
+            0.25,
+            tmp_path / "races.csv",
+        )
+        return read_table(tmp_path / "races.csv", RACES)
+
+    lab = write_rows(theirs, tmp_path / "lab.csv", RACES)
+    table = collect(lab)
+    assert list(table["status"]) == ["ok", "unsupported", "ok"]
+    assert list(table["campaign"].fillna("")) == ["", "", "lab"]
+    # One picture with guidance: two evaluations of 2 TFLOP in three seconds.
+    assert table["tflop"][0] == 4.0
+    assert table["tflops"][0] == pytest.approx(4 / 3)
+    assert table["ceiling_share"][0] == pytest.approx(1 / 3)
+    assert table["reason"][1] == "no such thing"
+    assert table[["ratio", "tflop", "ceiling_share", "contended"]].iloc[1].isna().all()
+    copy = tmp_path / "other.csv"
+    copy.write_text(lab.read_text())
+    with pytest.raises(UserError, match=r"other\.csv: campaign: found none, or one of another"):
+        collect(lab, copy)
+    nameless = write_rows([failed_race("oom")], tmp_path / "nameless.csv", RACES)
+    with pytest.raises(UserError, match=r"nameless\.csv: campaign"):
+        collect(nameless)
+
+
+def test_without_races_the_table_is_empty(tmp_path: Path) -> None:
+    collect_races([], [], [], [], 0.25, tmp_path / "races.csv")
+    assert read_table(tmp_path / "races.csv", RACES).empty

@@ -114,7 +114,7 @@ rule collect_records:
 
 
 rule collect_exports:
-    "Make the table of ONNX exports."
+    "Make the table of exported networks."
     input:
         records=list(dict.fromkeys(sum(map(list, SWEEP_GRAPHS.values()), []))),
     output:

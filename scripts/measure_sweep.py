@@ -8,6 +8,7 @@ from sdbench.cases import Case, Variant, digest
 from sdbench.files import read_json, sha256
 from sdbench.machine import identify_machine
 from sdbench.measurement import Graphs, Sweep
+from sdbench.settings import chosen_settings
 from sdbench.sweep import run_sweep
 
 
@@ -22,6 +23,7 @@ def measure_sweep(
     environment_file: Path,
     folder: Path,
     granted_bytes: int | None = None,
+    settings: Path | None = None,
 ) -> None:
     """Leave a record for each case, and an index of them, in `folder`.
 
@@ -36,6 +38,7 @@ def measure_sweep(
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        settings: what the search for settings found; None where no case asks for it.
     """
     model = read_json(manifest)
     sweep = Sweep(
@@ -54,6 +57,7 @@ def measure_sweep(
             "machine": digest(identify_machine(cases[0]["device"])),
         },
         granted_bytes=granted_bytes,
+        tuned=chosen_settings(settings),
     )
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
@@ -80,4 +84,5 @@ if __name__ == "__main__":
             environment_file=Path(snakemake.input.environment_file),
             folder=Path(snakemake.output.index).parent,
             granted_bytes=granted_bytes(snakemake.resources),
+            settings=next(map(Path, snakemake.input.settings), None),
         )

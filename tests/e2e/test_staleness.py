@@ -57,10 +57,10 @@ BESIDE_PUBLISHED = dict.fromkeys(
 ANSWERS = {"write_findings": 1, "rank_choices": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
-DRAWN = {"search_settings": 2, "draw_images": 10}
+DRAWN = {"search_settings": 2, "draw_images": 5}
 """What is done anew where a picture is another one, or another is drawn."""
 AFTER_PICTURES = {
-    "compare_quality": 9,
+    "compare_quality": 4,
     "collect_quality": 1,
     "write_findings": 1,
     **PICTURE_FIGURES,
@@ -211,21 +211,21 @@ def test_a_table_from_another_machine(folder: Path) -> None:
 
 def test_the_steps_of_the_pictures(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
-    assert jobs == {"draw_images": 10, **AFTER_PICTURES}
+    assert jobs == {"draw_images": 5, **AFTER_PICTURES}
 
 
 def test_how_networks_are_exported(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
     made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
-    # Two engines read graphs, and six of the nine series are theirs.
-    read = {"search_settings": 2, "measure_sweep": 2, "draw_images": 6}
-    assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 6}
+    # Two engines read graphs, and three of the four series that are compared are theirs.
+    read = {"search_settings": 2, "measure_sweep": 2, "draw_images": 3}
+    assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 3}
 
 
 def test_the_code_that_converts(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/conversion.py")
     expected = {"convert_openvino": 2, "collect_exports": 1, "search_settings": 1}
-    read = {"measure_sweep": 1, "draw_images": 4, "compare_quality": 4}
+    read = {"measure_sweep": 1, "draw_images": 2, "compare_quality": 2}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
 
 
@@ -277,8 +277,8 @@ def test_the_code_that_counts_operations(folder: Path) -> None:
 
 def test_the_code_of_a_backend(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
-    expected = {"search_settings": 1, "measure_sweep": 1, "draw_images": 2}
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 2}
+    expected = {"search_settings": 1, "measure_sweep": 1, "draw_images": 1}
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
 
 
 def test_the_environment_of_a_backend(folder: Path) -> None:

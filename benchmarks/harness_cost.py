@@ -3,7 +3,7 @@
     PYTHONPATH=scripts python benchmarks/harness_cost.py [--keep FOLDER]
 
 Runs the default workflow with one core in a clone of this folder, and sets the seconds inside timed
-calls and warm-up, as records, ceilings and searches for settings have them, against the wall time of the whole.
+calls and warm-up, as records, ceilings and searches for settings have them, against the wall time.
 Prints where the rest goes, and ends with status 1 where less than 60 % is measuring.
 
 Reads when jobs began and ended from Snakemake's own metadata.

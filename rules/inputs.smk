@@ -171,7 +171,13 @@ CEILING_CODE = [
     "meters/contention.py",
     "meters/latency.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "settings.py", "quality.py", "meters/memory.py", "models/manifest.py"]
+DRAWING_CODE = [
+    *ENGINE_CODE,
+    "settings.py",
+    "quality.py",
+    "meters/memory.py",
+    "models/manifest.py",
+]
 PROFILING_CODE = [
     *ENGINE_CODE,
     "backends/pytorch.py",

@@ -12,7 +12,9 @@ from snakemake.settings.types import DeploymentMethod
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 from sdbench.campaigns import known_campaigns
+from sdbench.capabilities import INT8_GRAPHS
 from sdbench.cases import (
+    TUNED,
     Case,
     Variant,
     expand_matrix,
@@ -21,6 +23,7 @@ from sdbench.cases import (
     expand_searches,
     matrix_rows,
     measured_device,
+    parse_options,
     thread_families,
 )
 from sdbench.config import (

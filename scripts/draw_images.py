@@ -7,11 +7,13 @@ from typing import Any
 from sdbench import backends
 from sdbench.archive import save_pictures
 from sdbench.cases import Case
-from sdbench.measurement import classify, exported_beside, refuse_misfit
+from sdbench.exports import exported_beside
+from sdbench.measurement import classify, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.models.manifest import check_model
 from sdbench.ownership import claim
 from sdbench.quality import draw_runs, draw_trajectory
+from sdbench.settings import chosen_settings
 
 import numpy as np
 
@@ -24,6 +26,7 @@ def draw_images(
     graphs: Path | None,
     output: Path,
     granted_bytes: int | None = None,
+    settings: Path | None = None,
 ) -> None:
     """Draw both series of a variant and leave them in `output`.
 
@@ -38,21 +41,23 @@ def draw_images(
             None where it reads none.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        settings: what the search for settings found; None where the variant is not tuned.
 
     Raises:
         TakenOver: if another job has begun to draw the same.
         UserError: if the exported networks are not those that were exported.
     """
-    graphs_folder = exported_beside(graphs) if graphs else None
-    owner = claim(output.with_name(f".{output.name}.owner"))
     drawn = Case.from_dict(case)
+    graphs_folder = exported_beside(graphs) if graphs else None
+    chosen = chosen_settings(settings).get(drawn.variant.key)
+    owner = claim(output.with_name(f".{output.name}.owner"))
     status, reason = "ok", ""
     side = drawn.generation["height"], drawn.generation["width"]
     runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
             refuse_misfit(drawn, model_folder, granted_bytes)
-            engine = backends.load(drawn, model_folder, graphs_folder)
+            engine = backends.load(drawn, model_folder, graphs_folder, chosen)
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
@@ -82,4 +87,5 @@ if __name__ == "__main__":
             graphs=next(map(Path, snakemake.input.graphs), None),
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
+            settings=next(map(Path, snakemake.input.settings), None),
         )

@@ -17,10 +17,11 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import Case, digest
+from sdbench.cases import TUNED, Case, digest
 from sdbench.devices import describe_device, describe_engine, look_around
-from sdbench.errors import UnsupportedError, UserError, one_line
-from sdbench.files import StorageError, read_json, sha256, sha256_of_all
+from sdbench.errors import UnsupportedError, one_line
+from sdbench.exports import exported_beside, identify
+from sdbench.files import StorageError, read_json, sha256
 from sdbench.machine import describe_machine, identify_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
@@ -43,6 +44,7 @@ from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
+from sdbench.settings import chosen_settings
 
 import torch
 
@@ -71,9 +73,10 @@ class Graphs:
 class Sweep:
     """What is the same for all cases of a job.
 
-    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `decided_by`
-    the digests of what else all its records are made with, beside case and settings;
-    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
+    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `tuned` the
+    settings that a search chose, by `Variant.key`; `decided_by` the digests of what else all its
+    records are made with, beside case and settings of measuring. `granted_bytes` is the memory that
+    a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
@@ -84,6 +87,7 @@ class Sweep:
     decided_by: Mapping[str, str]
     granted_bytes: int | None = None
     claim: Claim | None = None
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def assert_owner(self) -> None:
         """Go on if no other job has begun the same sweep; called before anything is written.
@@ -104,10 +108,19 @@ class Sweep:
         name = case.variant.graphs
         return None if name is None else self.graphs[name]
 
+    def settings_of(self, case: Case) -> Mapping[str, Any]:
+        """Return the settings of the backend that were chosen for the variant of `case`, if any."""
+        return self.tuned[case.variant.key] if TUNED in case.variant.switches else {}
+
     def deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, beside the case."""
+        deciding = dict(self.decided_by)
         graphs = self.read_by(case)
-        return {**self.decided_by, **({"graphs": graphs.digest} if graphs else {})}
+        if graphs is not None:
+            deciding["graphs"] = graphs.digest
+        if TUNED in case.variant.switches:
+            deciding["settings"] = digest(self.settings_of(case))
+        return deciding
 
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
@@ -124,6 +137,7 @@ def make_sweep(
     environment_file: Path,
     folder: Path,
     granted_bytes: int | None,
+    settings: Path | None = None,
 ) -> Sweep:
     """Return what is the same for all that a job measures, from what its rule is given.
 
@@ -137,6 +151,7 @@ def make_sweep(
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        settings: what the search for settings found; None where no case asks for it.
 
     Raises:
         UserError: if the model or its exported networks are not what was described or exported.
@@ -147,7 +162,7 @@ def make_sweep(
         folder=folder,
         model_folder=model_folder,
         graphs={
-            record.parent.name: Graphs(exported_beside(record), _identity(record))
+            record.parent.name: Graphs(exported_beside(record), identify(record))
             for record in graphs
         },
         weights=model["weights"],
@@ -159,29 +174,8 @@ def make_sweep(
             "machine": digest(identify_machine(device)),
         },
         granted_bytes=granted_bytes,
+        tuned=chosen_settings(settings),
     )
-
-
-def exported_beside(record: Path) -> Path:
-    """Return the folder of the exported networks that a record is of.
-
-    Raises:
-        UserError: if they are not those that were exported.
-    """
-    folder = record.with_suffix("")
-    for name, network in read_json(record).items():
-        if sha256_of_all((folder / name).glob("model.onnx*")) != network["sha256"]:
-            raise UserError(
-                f"{folder / name}: damaged or changed since it was exported: delete {record} "
-                "and run again"
-            )
-    return folder
-
-
-def _identity(record: Path) -> str:
-    """Return the identity of exported networks: how long the export took is no part of it."""
-    networks = read_json(record).values()
-    return digest([{k: v for k, v in network.items() if k != "export_s"} for network in networks])
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
@@ -299,7 +293,8 @@ def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
-    engine = backends.load(case, sweep.model_folder, graphs.folder if graphs else None)
+    folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
+    engine = backends.load(case, sweep.model_folder, folder, settings)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}

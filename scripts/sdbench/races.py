@@ -207,7 +207,10 @@ class Racer:
         begin = time.perf_counter()
         graphs = self.sweep.read_by(self.case)
         self.engine = backends.load(
-            self.case, self.sweep.model_folder, graphs.folder if graphs else None
+            self.case,
+            self.sweep.model_folder,
+            graphs.folder if graphs else None,
+            self.sweep.settings_of(self.case),
         )
         self.engine.synchronize()
         load_s = time.perf_counter() - begin

@@ -2,7 +2,6 @@
 measured, drawn with, and refused what it cannot have."""
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
 from sdbench.errors import UnsupportedError
 from sdbench.families import families
+from sdbench.files import read_json
 from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe
@@ -66,6 +66,10 @@ PUBLISHED = {
     ("z-image-turbo", "vae"): 83_819_683,
 }
 """What each network's published weights are, in numbers: the entries say where that stands."""
+
+
+LOSSY = ("autocast", "int8-weights", "nf4-weights", "vae-tiling")
+"""Switches that move the picture."""
 
 
 @pytest.mark.parametrize(("model", "network"), PUBLISHED)
@@ -238,9 +242,8 @@ def test_a_switch_is_in_force_or_refused(
             assert graphs >= 2
             assert counters["stats"]["unique_graphs"] == graphs
     difference = np.abs(pictures - draw(plain, case, 2)).max()
-    assert difference < (0.1 if switch in ("autocast", "int8-weights") else 1e-4)
-    if switch in ("autocast", "int8-weights"):
-        assert difference > 0
+    assert difference < (1.0 if switch in LOSSY else 1e-4)
+    assert (difference > 0) or switch not in LOSSY
 
 
 def _cannot(switch: str, twin: Path) -> bool:
@@ -291,11 +294,13 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
 def test_a_backend_of_graphs_is_refused_and_nothing_is_exported(twin: Path, tmp_path: Path) -> None:
     case = make_case(twin)
     case = replace(case, variant=replace(case.variant, backend="onnxruntime"))
-    with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of "):
-        backends.load(case, twin, tmp_path)
-    export_onnx(twin, tmp_path / "graphs", tmp_path / "record.json", 23, 1e-4)
-    assert json.loads((tmp_path / "record.json").read_text()) == {}
-    assert not any((tmp_path / "graphs").iterdir())
+    graphs, record = tmp_path / "graphs", tmp_path / "record.json"
+    export_onnx(twin, graphs, record, 23, 1e-4)
+    rows = read_json(record)
+    assert {row["status"] for row in rows.values()} == {"unsupported"}
+    assert not list(graphs.rglob("*.onnx"))
+    with pytest.raises(UnsupportedError, match=r"^the networks of Stable Diffusion 1\.x and 2\.x"):
+        backends.load(case, twin, graphs)
 
 
 def test_weights_are_stored_as_the_published_ones(tmp_path: Path) -> None:

@@ -129,25 +129,27 @@ def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
     before = torch.get_num_threads()
     try:
         engine = backends.load(make_pair().case, model, None)
-        inputs = engine.denoiser_inputs(GENERATION, 3)
-        assert inputs["sample"].shape == (6, 4, 8, 8)
-        assert inputs["states"].shape == (6, 77, 32)
+        args, kwargs = engine.denoiser_inputs(GENERATION, 3)
+        sample, timestep = args
+        states = kwargs["encoder_hidden_states"]
+        assert sample.shape == (6, 4, 8, 8)
+        assert states.shape == (6, 77, 32)
         seen: list[Any] = []
         forward = engine.pipeline.unet.forward
 
-        def watched(sample: Any, timestep: Any, encoder_hidden_states: Any, **rest: Any) -> Any:
-            seen.append((sample.clone(), timestep, encoder_hidden_states.clone()))
-            return forward(sample, timestep, encoder_hidden_states, **rest)
+        def watched(*given: Any, **named: Any) -> Any:
+            seen.append((given, named))
+            return forward(*given, **named)
 
         engine.pipeline.unet.forward = watched
         engine.draw(GENERATION, engine.latents(GENERATION, 3))
-        sample, timestep, states = seen[0]
-        assert np.array_equal(inputs["sample"], sample.numpy())
-        assert inputs["timestep"] == timestep
-        assert np.array_equal(inputs["states"], states.numpy())
-        plain = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
-        assert np.array_equal(plain["sample"], inputs["sample"][:3])
-        assert np.array_equal(plain["states"], inputs["states"][3:])
+        drawn_args, drawn_kwargs = seen[0]
+        assert np.array_equal(sample, drawn_args[0].numpy())
+        assert timestep == drawn_args[1]
+        assert np.array_equal(states, drawn_kwargs["encoder_hidden_states"].numpy())
+        plain_args, plain_kwargs = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
+        assert np.array_equal(plain_args[0], sample[:3])
+        assert np.array_equal(plain_kwargs["encoder_hidden_states"], states[3:])
     finally:
         torch.set_num_threads(before)
 

@@ -220,8 +220,10 @@ def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     return tree_map(torch.Tensor.clone, output)
 
 
-def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`. `graphs_folder` is not read."""
+def load(
+    case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
+) -> Engine:
+    """Load a variant; see `sdbench.backends.load`. Neither graphs nor settings are read."""
     family = family_of(model_folder)
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None

@@ -138,6 +138,11 @@ class Expected:
     parameters: int
 
 
+def load_network(network: Network, model_folder: Path) -> Any:
+    """Return a network of PyTorch, of the model in that folder."""
+    return network.load(model_folder / network.folder, use_safetensors=True).eval()
+
+
 def expect(network: Network, loaded: Any) -> Expected:
     """Run a loaded network of PyTorch on the example that every exported one is compared on."""
     inputs = network.example(loaded, 3, 24)

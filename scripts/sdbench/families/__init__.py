@@ -180,6 +180,7 @@ def family_of(model: Path) -> Family:
     if str(name) not in families():
         known = ", ".join(f"`{known}`" for known in families())
         raise UserError(
-            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: name another model"
+            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: name another "
+            "model"
         )
     return families()[name]

@@ -38,7 +38,7 @@ from sdbench.failures import show_failures
 from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
-from sdbench.models.architectures import parts_of
+from sdbench.models.architectures import load_architecture, parts_of
 from sdbench.models.manifest import model_files
 from sdbench.models.sources import check_sources
 

@@ -2,6 +2,7 @@
 
 
 EXPORT_CODE = [
+    *FAMILY_CODE,
     "export.py",
     "exports.py",
     "parity.py",
@@ -84,6 +85,7 @@ rule convert_openvino:
         runtime=growing(60),
     params:
         code=code_of(
+            *FAMILY_CODE,
             "conversion.py",
             "exports.py",
             "openvino_toolkit.py",

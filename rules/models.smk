@@ -16,11 +16,12 @@ rule build_model:
     conda:
         "../envs/pytorch.yaml"
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(30),
+        mem_mb=memory_to_build,
+        runtime=growing(60),
     params:
         code=code_of(
             *FAMILY_CODE,
+            "hugging_face.py",
             "models/architectures.py",
             "models/folders.py",
             "models/manifest.py",

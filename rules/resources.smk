@@ -16,6 +16,12 @@ def growing(amount):
     return grown
 
 
+def memory_to_build(wildcards, attempt):
+    "The largest network of a seeded model, of which one is in memory at a time, and Python."
+    architecture = load_architecture(Path(architecture_file(wildcards)))
+    return attempt * (architecture.largest_bytes * 5 // 4_000_000 + 3000)
+
+
 def device_of(wildcards):
     return config["devices"][wildcards.device]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.errors import UserError
+from sdbench.families import family_of
 from sdbench.files import write_json, write_whole
 from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.folders import written_whole
@@ -190,10 +191,14 @@ def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
 
 
 def export_each(
-    record: Path, folder: Path, work: Callable[..., dict[str, Any]], *args: Any
+    record: Path,
+    folder: Path,
+    work: Callable[..., dict[str, Any]],
+    model_folder: Path,
+    *args: Any,
 ) -> None:
-    """Call `work(name, folder, *args)` for each network, and write what it returns, by name, to
-    `record`.
+    """Call `work(name, folder, model_folder, *args)` for each network, and write what it returns,
+    by name, to `record`: nothing for a family whose networks are not exported.
 
     Each in a process of its own: exporters keep the weights until theirs ends. The folder is given
     its name when all of it is there; `work` gets another.
@@ -202,10 +207,13 @@ def export_each(
         UserError: what `work` raised, or that its process ended early.
     """
     exported = {}
+    refusal = family_of(model_folder).why_not_exported
+    if refusal is not None:
+        print(f"{model_folder}: nothing is exported: {refusal}")
     with written_whole(folder) as part:
-        for name in NETWORKS:
+        for name in NETWORKS if refusal is None else ():
             try:
-                (exported[name],) = run_apart(_send_result, work, name, part, *args)
+                (exported[name],) = run_apart(_send_result, work, name, part, model_folder, *args)
             except Ended as error:
                 reason = error.args[0]
                 raise UserError(f"{folder}: {name}: while it was exported {reason}") from error

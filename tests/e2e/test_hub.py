@@ -15,6 +15,7 @@ import pytest
 
 from sdbench.errors import UserError
 from sdbench.models.hub import Token, explained
+from sdbench.models.manifest import describe
 from tests.e2e.hub_double import HubDouble, Repository
 
 WORKFLOW = Path(__file__).parents[2]
@@ -71,6 +72,51 @@ UNWANTED = (
 )
 
 
+SHARDED = "text_encoder_2/model.safetensors.index.json"
+
+
+def flux() -> dict[str, bytes]:
+    """Return the files of a repository like that of FLUX.1: two text encoders, shards, and the same
+    weights once more in single files."""
+    shards = [f"text_encoder_2/model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    shards += [
+        f"transformer/diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)
+    ]
+    plain = (
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder_2/config.json",
+        SHARDED,
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json",
+        "tokenizer_2/tokenizer.json",
+        "tokenizer_2/tokenizer_config.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors.index.json",
+        "vae/config.json",
+    )
+    return {
+        "model_index.json": b'{"_class_name": "FluxPipeline"}',
+        **dict.fromkeys(plain, b"{}"),
+        **{path: weights(i + 1) for i, path in enumerate(shards)},
+        "text_encoder/model.safetensors": weights(3),
+        "tokenizer_2/spiece.model": b"pieces",
+        "vae/diffusion_pytorch_model.safetensors": weights(4),
+    }
+
+
+UNWANTED_OF_FLUX = (
+    "flux1-schnell.safetensors",
+    "ae.safetensors",
+    "README.md",
+    "text_encoder/flax_model.msgpack",
+    "text_encoder/model.onnx",
+    "text_encoder_2/pytorch_model-00001-of-00002.bin",
+    "transformer/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+    "vae_decoder/model.onnx",
+)
+
+
 @pytest.fixture
 def hub() -> Iterator[HubDouble]:
     pickled = {
@@ -85,6 +131,7 @@ def hub() -> Iterator[HubDouble]:
         "acme/gated": Repository(stable_diffusion(), REVISION, gated=True),
         "acme/pickled": Repository(pickled, REVISION),
         "acme/other": Repository(other, REVISION),
+        "acme/flux": Repository(flux() | dict.fromkeys(UNWANTED_OF_FLUX, b"unwanted"), REVISION),
     }
     with HubDouble(repositories) as double:
         yield double
@@ -152,6 +199,21 @@ def test_only_what_a_pipeline_reads_is_downloaded(hub: HubDouble, fetch: Fetch) 
         assert not hub.downloads(path)
     assert not any(request.authorised for request in hub.requests)
     assert list(fetch.folder.parent.iterdir()) == [fetch.folder]
+
+
+def test_all_text_encoders_and_all_shards_are_downloaded(hub: HubDouble, fetch: Fetch) -> None:
+    done = fetch("acme/flux")
+    assert done.returncode == 0, done.stdout
+    assert files_in(fetch.folder) == set(flux())
+    for path in UNWANTED_OF_FLUX:
+        assert not hub.downloads(path)
+    manifest = describe(fetch.folder, {"hub": "acme/flux", "revision": REVISION}, "flux")
+    assert manifest["parameters"] == {
+        "text_encoder": 3,
+        "text_encoder_2": 1 + 2,
+        "transformer": 3 + 4 + 5,
+        "vae": 4,
+    }
 
 
 @pytest.mark.parametrize("variable", ["ACCESS_TOKEN", "HF_TOKEN"])

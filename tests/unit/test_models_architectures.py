@@ -99,7 +99,7 @@ def test_a_network_may_be_like_one_that_others_have(tmp_path: Path) -> None:
 
 
 def test_unknown_architecture_names_those_that_there_are() -> None:
-    with pytest.raises(UserError, match="no such architecture; there are `sd-v1`, `tiny`: name"):
+    with pytest.raises(UserError, match=r"no such architecture; there are .*`sd-v1`, .*: name one"):
         load_architecture(ARCHITECTURES / "sd-v9.yaml")
 
 

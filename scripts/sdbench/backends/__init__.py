@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import Engine
+from sdbench.backends.engine import Engine, refuse_generation
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
+from sdbench.families import family_of
 
 
 def load(
@@ -28,6 +29,7 @@ def load(
     Raises:
         sdbench.errors.UnsupportedError: if this machine or backend cannot run the variant.
     """
+    refuse_generation(family_of(model_folder), case)
     module = import_backend(case)
     engine: Engine = module.load(case, model_folder, graphs_folder, settings or {})
     return engine

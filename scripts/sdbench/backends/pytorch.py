@@ -15,7 +15,6 @@ from sdbench.backends.engine import (
     Engine,
     load_scheduler,
     refuse_emulation,
-    refuse_generation,
     threads,
     torch_device,
 )
@@ -226,7 +225,6 @@ def load(
 ) -> Engine:
     """Load a variant; see `sdbench.backends.load`. Neither graphs nor settings are read."""
     family = family_of(model_folder)
-    refuse_generation(family, case)
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:

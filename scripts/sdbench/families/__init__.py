@@ -43,6 +43,7 @@ class Family:
     of the config that it can be drawn with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
     beside its components, None for parts that are not needed to draw and `fetch_model` leaves out.
+    `why_not_exported`: why its networks are not made into graphs; None where they are.
     `multiple`: of what height and width are multiples, in pixels. `fp32_latents`: whether the
     pipeline keeps latents in fp32 whatever the precision.
     """
@@ -54,6 +55,9 @@ class Family:
     why_these_schedulers: ClassVar[str] = "it was trained to predict a flow, not noise"
     unsupported: ClassVar[Mapping[str, str]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
+    why_not_exported: ClassVar[str | None] = (
+        "the networks of Stable Diffusion 1.x and 2.x alone are exported so far"
+    )
     multiple: ClassVar[int] = 16
     fp32_latents: ClassVar[bool] = False
 

@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x and 2.x: one text encoder, a UNet."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sdbench.families import DIFFUSION, Configs, Family
 
@@ -23,6 +23,7 @@ class StableDiffusion(Family):
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
+    why_not_exported: ClassVar[str | None] = None
     multiple = 8
 
     def denoiser_inputs(

@@ -11,8 +11,8 @@ from sdbench.families import Family, families
 import yaml
 
 TOKENIZERS = ("clip", "bytes")
-FORMATS = ("fp32", "fp16", "bf16")
-"""What weights may be stored in."""
+FORMATS = {"fp32": 4, "fp16": 2, "bf16": 2}
+"""What weights may be stored in, and the bytes of a number."""
 PARTS = "parts"
 """The folder, beside the descriptions, of networks that several models have."""
 
@@ -49,6 +49,11 @@ class Architecture:
     scheduler: dict[str, Any]
     generation: dict[str, Any] | None = None
     published: dict[str, Any] | None = None
+
+    @property
+    def largest_bytes(self) -> int:
+        """The bytes of the weights of its largest network."""
+        return FORMATS[self.stored] * max(n.parameters for n in self.networks.values())
 
     @property
     def family(self) -> Family:

@@ -12,17 +12,18 @@ from typing import Any
 
 from sdbench.errors import UserError
 from sdbench.families import INDEX
+from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.architectures import Architecture
-from sdbench.models.tokenizer import Vocabulary
+from sdbench.models.tokenizer import CHAT_MARKS, CHAT_TEMPLATE, Vocabulary, made_up_pieces
 
 import accelerate
-import diffusers
 import torch
-import transformers
 from torch import nn
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """What weights are stored in."""
+T5_UNUSED = 128
+"""Embeddings of T5 that are none of its pieces: 100 marks, and 28 of no token."""
 
 
 def build_seeded(
@@ -44,12 +45,15 @@ def build_seeded(
     """
     family = architecture.family
     networks = {name: outline(architecture, name) for name in family.networks}
-    for name in family.tokenizers:
-        build_tokenizer(architecture, name, vocabulary).save_pretrained(folder / name)
+    tokenizers = {n: build_tokenizer(architecture, n, vocabulary) for n in family.tokenizers}
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save_pretrained(folder / name)
     scheduler = build_scheduler(architecture)
     scheduler.save_pretrained(folder / "scheduler")
     for name in family.networks:
-        network = networks.pop(name).to(FORMATS[architecture.stored])
+        network = networks.pop(name)
+        # Not by diffusers' own `to`, which warns of what is not the case.
+        nn.Module.to(network, FORMATS[architecture.stored])
         fill(network, seed, name)
         network.save_pretrained(folder / name)
         # Before the next one is made, not when the name is taken by it.
@@ -60,6 +64,7 @@ def build_seeded(
         "scheduler": ["diffusers", type(scheduler).__name__],
         **{key: [None, None] if v is None else v for key, v in family.settings.items()},
         **{name: list(kind) for name, kind in family.components.items()},
+        **{name: ["transformers", type(t).__name__] for name, t in tokenizers.items()},
     }
     text = json.dumps(index, indent=2, sort_keys=True)
     (folder / INDEX).write_text(text + "\n", encoding="utf-8")
@@ -86,6 +91,7 @@ def outline(architecture: Architecture, name: str) -> Any:
             else:
                 network = getattr(transformers, kind)
                 network = network(network.config_class(**described.config))
+        _tie(network)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{architecture.path}: {name}: {reason}: correct the description") from None
@@ -96,6 +102,12 @@ def outline(architecture: Architecture, name: str) -> Any:
             f"and not {wanted:,} parameters: correct the configuration or the number"
         )
     return network
+
+
+def _tie(network: nn.Module) -> None:
+    """Let layers share again what they share, after it was made anew for each."""
+    if isinstance(network, transformers.PreTrainedModel):
+        network.tie_weights()
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -126,6 +138,7 @@ def fill(network: nn.Module, seed: int, name: str) -> None:
     generator = torch.Generator().manual_seed(number >> 1)
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.to_empty(device="cpu")
+    _tie(network)
     for key, buffer in network.named_buffers():
         buffer.copy_(buffers[key])
     for key, parameter in network.named_parameters():
@@ -139,29 +152,40 @@ def fill(network: nn.Module, seed: int, name: str) -> None:
 def build_tokenizer(architecture: Architecture, name: str, vocabulary: Vocabulary) -> Any:
     """Return the tokenizer of the text encoder of the same number.
 
+    CLIP's is genuine where the vocabulary is. That of T5 has made-up pieces, as many as the real
+    one. In place of Qwen's stands CLIP's with a chat template: English words are mostly one token
+    in both.
+
     Args:
         architecture: the description.
         name: the folder of the tokenizer.
         vocabulary: the tokens of CLIP's tokenizer.
 
     Raises:
-        UserError: if the text encoder has not one embedding for each token.
+        UserError: if a text encoder of CLIP has not one embedding for each token.
     """
     family = architecture.family
     encoder = name.replace("tokenizer", "text_encoder")
-    config = architecture.networks[encoder].config
-    size, tokens = config["vocab_size"], len(vocabulary.tokens)
-    if size != tokens:
+    kind = family.components[name][1]
+    size = architecture.networks[encoder].config["vocab_size"]
+    configs = {network: described.config for network, described in architecture.networks.items()}
+    length = family.text_length(encoder, configs)
+    if kind == "T5Tokenizer":
+        pieces = made_up_pieces(size - T5_UNUSED)
+        return transformers.T5Tokenizer(vocab=pieces, model_max_length=length)
+    tokens = len(vocabulary.tokens)
+    if kind == "CLIPTokenizer" and size != tokens:
         raise UserError(
             f"{architecture.path}: {encoder}.vocab_size: found {size}; the tokenizer "
             f"`{architecture.tokenizer}` has {tokens} tokens: change the size or the tokenizer"
         )
-    configs = {encoder: config}
-    return transformers.CLIPTokenizer(
-        vocab=vocabulary.tokens,
-        merges=vocabulary.merges,
-        model_max_length=family.text_length(encoder, configs),
+    tokenizer = transformers.CLIPTokenizer(
+        vocab=vocabulary.tokens, merges=vocabulary.merges, model_max_length=length
     )
+    if kind == "Qwen2Tokenizer":
+        tokenizer.add_special_tokens({"additional_special_tokens": list(CHAT_MARKS)})
+        tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def build_scheduler(architecture: Architecture) -> Any:

@@ -1,6 +1,8 @@
-"""The vocabularies of CLIP's tokenizer: the genuine one, and one of single bytes."""
+"""Vocabularies of tokenizers: CLIP's own, one of single bytes, and what stands for others."""
 
 import gzip
+import itertools
+import string
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +54,32 @@ def clip_vocabulary(path: Path) -> Vocabulary:
             f"{path}: found {len(merges)} merges; CLIP has {CLIP_MERGES}: restore the file from git"
         )
     return _vocabulary(merges)
+
+
+CHAT_TEMPLATE = """\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""What a prompt stands in for a model that chats; that of Qwen3 for one message of a user."""
+CHAT_MARKS = ("<|im_start|>", "<|im_end|>")
+
+
+def made_up_pieces(size: int) -> list[tuple[str, float]]:
+    """Return the pieces of a SentencePiece tokenizer with their scores: letters, and words that
+    are none.
+
+    T5's own vocabulary cannot be had without a download. This one has as many pieces and numbers
+    them otherwise, which changes nothing in time and memory: a prompt is padded to a fixed length.
+
+    Args:
+        size: how many there are.
+    """
+    marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    characters = [(chr(code), -5.0) for code in range(ord("!"), ord("~") + 1)]
+    letters = itertools.product(string.ascii_lowercase, repeat=4)
+    words = (("▁" + "".join(word), -9.0) for word in letters)
+    return list(itertools.islice(itertools.chain(marks, characters, words), size))
 
 
 def _vocabulary(merges: list[tuple[str, str]]) -> Vocabulary:

@@ -1,0 +1,315 @@
+"""The tiny twin of every family goes the way of the real models: built, described, counted,
+measured, drawn with, and refused what it cannot have."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch._dynamo.utils import counters
+
+from export_onnx import export_onnx
+from sdbench import backends, platforms
+from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
+from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
+from sdbench.errors import UnsupportedError
+from sdbench.families import families
+from sdbench.files import read_json
+from sdbench.measurement import Sweep
+from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import describe
+from sdbench.models.operations import count, count_flop
+from sdbench.models.seeded import build_seeded, outline
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.quality import draw_runs, draw_trajectory
+from sdbench.records import read_indexed
+from sdbench.sweep import run_sweep
+from sdbench.tables.rows import latency_row
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import MEASURING
+
+ARCHITECTURES = ROOT / "resources" / "architectures"
+TWINS = {
+    "sdxl": "tiny-sdxl",
+    "sd3.5-medium": "tiny-sd3",
+    "flux.1-dev": "tiny-flux-dev",
+    "flux.1-schnell": "tiny-flux-schnell",
+    "pixart-sigma": "tiny-pixart-sigma",
+    "z-image-turbo": "tiny-z-image",
+}
+"""Model at full size -> its tiny twin."""
+PUBLISHED = {
+    ("sdxl", "text_encoder"): 123_060_480,
+    ("sdxl", "text_encoder_2"): 694_659_840,
+    ("sdxl", "unet"): 2_567_463_684,
+    ("sdxl", "vae"): 83_653_863,
+    ("sd3.5-medium", "text_encoder"): 123_650_304,
+    ("sd3.5-medium", "text_encoder_2"): 694_659_840,
+    ("sd3.5-medium", "text_encoder_3"): 4_762_310_656,
+    ("sd3.5-medium", "transformer"): 2_469_663_936,
+    ("sd3.5-medium", "vae"): 83_819_683,
+    ("flux.1-dev", "text_encoder"): 123_060_480,
+    ("flux.1-dev", "text_encoder_2"): 4_762_310_656,
+    ("flux.1-dev", "transformer"): 11_901_408_320,
+    ("flux.1-dev", "vae"): 83_819_683,
+    ("flux.1-schnell", "transformer"): 11_891_178_560,
+    ("pixart-sigma", "text_encoder"): 4_762_310_656,
+    ("pixart-sigma", "transformer"): 610_856_096,
+    ("pixart-sigma", "vae"): 83_653_863,
+    ("z-image-turbo", "text_encoder"): 4_022_468_096,
+    ("z-image-turbo", "transformer"): 6_154_908_736,
+    ("z-image-turbo", "vae"): 83_819_683,
+}
+"""What each network's published weights are, in numbers: the entries say where that stands."""
+
+
+@pytest.mark.parametrize(("model", "network"), PUBLISHED)
+def test_a_network_is_as_large_as_the_published_one(model: str, network: str) -> None:
+    architecture = load_architecture(ARCHITECTURES / f"{model}.yaml")
+    outline(architecture, network)  # refuses what is of another size than described
+    assert architecture.networks[network].parameters == PUBLISHED[model, network]
+
+
+@pytest.mark.parametrize("model", TWINS)
+def test_a_model_says_how_it_is_drawn_with_and_where_it_is(model: str) -> None:
+    architecture = load_architecture(ARCHITECTURES / f"{model}.yaml")
+    generation, published = architecture.generation, architecture.published
+    assert generation is not None and published is not None
+    assert generation.keys() == {"steps", "scheduler", "guidance", "height", "width"}
+    assert generation["scheduler"] in architecture.family.schedulers
+    assert SCHEDULERS[generation["scheduler"]].__name__ == architecture.scheduler["class"]
+    assert published.keys() == {"hub", "revision", "licence", "gated"}
+    assert len(published["revision"]) == 40
+
+
+def test_the_campaign_of_all_models_draws_as_their_cards_say() -> None:
+    preset = yaml.safe_load((ROOT / "config/presets/families-cuda.yaml").read_text())
+    for model in TWINS:
+        wanted = load_architecture(ARCHITECTURES / f"{model}.yaml").generation
+        assert wanted is not None
+        drawn = preset["models"][model]["generation"]
+        assert {key: drawn[key] for key in wanted} == wanted, model
+
+
+def test_every_family_has_a_twin() -> None:
+    twins = [load_architecture(path) for path in ARCHITECTURES.glob("tiny*.yaml")]
+    assert {twin.pipeline for twin in twins} == families().keys()
+
+
+@pytest.fixture(scope="module", params=TWINS.values())
+def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / str(request.param)
+    build(str(request.param), folder)
+    return folder
+
+
+def build(name: str, folder: Path, **changes: Any) -> Path:
+    architecture = replace(load_architecture(ARCHITECTURES / f"{name}.yaml"), **changes)
+    folder.mkdir(parents=True)
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+def make_case(
+    twin: Path, options: str = "none", precision: str = "fp32", **generation: Any
+) -> Case:
+    own = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").generation
+    assert own is not None
+    variant = Variant(twin.name, "cpu", "pytorch", precision, options)
+    device = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
+    return Case(variant, 1, {"prompt": "a red circle", "seed": 0, **own, **generation}, device)
+
+
+def load(twin: Path, options: str = "none", **generation: Any) -> Engine:
+    return backends.load(make_case(twin, options, **generation), twin, None)
+
+
+def draw(engine: Engine, case: Case, pictures: int = 1) -> Any:
+    return engine.draw(case.generation, engine.latents(case.generation, pictures))
+
+
+def test_its_manifest_is_what_its_description_says(twin: Path) -> None:
+    manifest = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
+    networks = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").networks
+    assert manifest["parameters"] == {n: network.parameters for n, network in networks.items()}
+
+
+def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
+    """The shapes that a family says its denoiser has are those that the pipeline gives it."""
+    case, engine = make_case(twin), load(twin)
+    denoiser = getattr(engine.pipeline, engine.family.denoiser)
+    evaluations: list[tuple[Any, Any]] = []
+    hook = denoiser.register_forward_pre_hook(
+        lambda _network, args, named: evaluations.append((args, named)), with_kwargs=True
+    )
+    texts: list[int] = []
+    for name in engine.family.text_encoders:
+        encoder = getattr(engine.pipeline, name)
+        encoder.register_forward_pre_hook(
+            lambda network, args, named: texts.append(
+                count(type(network).forward, network, named.get("input_ids", *args[:1]))
+            ),
+            with_kwargs=True,
+        )
+    draw(engine, case)
+    hook.remove()
+    counted = count_flop(twin, case.generation)
+    assert len(evaluations) == case.generation["steps"]
+    args, named = evaluations[-1]
+    assert count(denoiser, *args, **named) == counted["denoiser_flop"]
+    assert sum(texts) == counted["text_encoder_flop"]
+
+
+def test_guidance_by_two_passes_computes_twice(twin: Path) -> None:
+    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
+    generation = make_case(twin).generation
+    one, two = (
+        count_flop(twin, {**generation, "guidance": guidance})["denoiser_flop"]
+        for guidance in (0.0, 4.0)
+    )
+    assert (two > 1.9 * one) == (family.pipeline != "FluxPipeline")
+
+
+def test_every_state_is_decoded_as_the_pipeline_does(twin: Path) -> None:
+    case, engine = make_case(twin), load(twin)
+    states: list[torch.Tensor] = []
+    latents = engine.latents(case.generation, 2)
+    pictures = engine.draw(
+        case.generation, latents, on_step_end=lambda state: states.append(state.clone())
+    )
+    check_images(pictures)
+    assert pictures.shape == (2, case.generation["height"], case.generation["width"], 3)
+    assert np.array_equal(engine.decode(case.generation, states[-1]), pictures)
+    alone = draw(engine, case)
+    assert np.abs(alone - pictures[:1]).max() < 1e-4
+    assert not np.allclose(pictures[0], pictures[1], atol=1e-3)
+
+
+def test_pictures_over_steps_are_drawn(twin: Path) -> None:
+    case, engine = make_case(twin), load(twin)
+    trajectory = draw_trajectory(engine, case, 2)
+    runs = draw_runs(engine, case, [1, 2], trajectory)
+    assert trajectory.shape == runs.shape
+    assert np.array_equal(runs[-1], trajectory[-1])
+    assert np.array_equal(to_8_bits(draw(engine, case))[0], runs[-1])
+
+
+def test_a_case_is_measured_and_gives_rows(twin: Path, tmp_path: Path) -> None:
+    job = Sweep(tmp_path, twin, {}, "seeded", MEASURING, {"model": "0" * 64})
+    run_sweep([make_case(twin)], job, {})
+    ((_, record),) = read_indexed(tmp_path / "index.json")
+    assert record["status"] == "ok", record["reason"]
+    assert {p["denoiser_evaluations"] for p in record["phases"]} == {2}
+    assert all(p["text_encoder_s"] > 0 and p["vae_decoder_s"] > 0 for p in record["phases"])
+    row = latency_row(record)
+    assert row["denoiser_s"] > 0 and row["denoiser_evaluations"] == 2
+
+
+@pytest.mark.parametrize("switch", [s for s in SWITCHES if s != TENSORRT])
+def test_a_switch_is_in_force_or_refused(
+    switch: str, twin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
+    case = make_case(twin, switch)
+    if why_absent(case.variant, "cpu") is not None:
+        pytest.skip("no such case exists on a CPU")
+    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
+    if switch in family.unsupported:
+        with pytest.raises(UnsupportedError, match=f"^{switch}: "):
+            load(twin, switch)
+        assert _cannot(switch, twin)
+        return
+    plain, engine = load(twin), load(twin, switch)
+    eager: Any = contextlib.nullcontext()
+    if switch == "compile":  # by a backend that translates nothing, which takes seconds
+        torch.compiler.reset()
+        counters.clear()
+        eager = torch.compiler.set_stance("default", force_backend="eager")
+    with eager:
+        pictures = draw(engine, case, 2)
+        graphs = counters["stats"]["unique_graphs"]
+        assert np.array_equal(draw(engine, case, 2), pictures)
+        if switch == "compile":
+            assert graphs >= 2
+            assert counters["stats"]["unique_graphs"] == graphs
+    difference = np.abs(pictures - draw(plain, case, 2)).max()
+    assert difference < (0.1 if switch in ("autocast", "int8-weights") else 1e-4)
+    if switch in ("autocast", "int8-weights"):
+        assert difference > 0
+
+
+def _cannot(switch: str, twin: Path) -> bool:
+    """Tell whether diffusers fails at what a family says that it cannot have."""
+    case, engine = make_case(twin), load(twin)
+    denoiser = getattr(engine.pipeline, engine.family.denoiser)
+    try:
+        if switch == "attention-vanilla":
+            denoiser.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
+        elif switch == "attention-sliced":
+            denoiser.set_attention_slice("auto")
+        elif switch == "fused-qkv":
+            denoiser.fuse_qkv_projections()
+        draw(engine, case)
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return True
+    return False
+
+
+def test_fused_projections_are_those_of_the_denoiser(twin: Path) -> None:
+    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
+    if "fused-qkv" in family.unsupported:
+        pytest.skip("it has none")
+    denoiser = getattr(load(twin, "fused-qkv").pipeline, family.denoiser)
+    assert any(getattr(module, "fused_projections", False) for module in denoiser.modules())
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_scheduler_draws_or_is_refused(scheduler: str, twin: Path) -> None:
+    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
+    case = make_case(twin, scheduler=scheduler)
+    if scheduler not in family.schedulers:
+        with pytest.raises(UnsupportedError, match=f"drawn with the scheduler {scheduler}: it was"):
+            load(twin, scheduler=scheduler)
+        return
+    check_images(draw(load(twin, scheduler=scheduler), case))
+
+
+def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
+    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
+    if family.multiple == 8:
+        assert draw(load(twin, width=72), make_case(twin, width=72)).shape == (1, 64, 72, 3)
+        return
+    with pytest.raises(UnsupportedError, match="width is a multiple of 16 pixels; 72 is none"):
+        load(twin, width=72)
+
+
+def test_a_backend_of_graphs_is_refused_and_nothing_is_exported(twin: Path, tmp_path: Path) -> None:
+    case = make_case(twin)
+    case = replace(case, variant=replace(case.variant, backend="onnxruntime"))
+    with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of "):
+        backends.load(case, twin, tmp_path)
+    export_onnx(twin, tmp_path / "graphs", tmp_path / "record.json", 23, 1e-4)
+    assert read_json(tmp_path / "record.json") == {}
+    assert not any((tmp_path / "graphs").iterdir())
+
+
+def test_weights_are_stored_as_the_published_ones(tmp_path: Path) -> None:
+    twin = build("tiny-flux-dev", tmp_path / "tiny-flux-dev", stored="bf16")
+    halved = build("tiny-flux-dev", tmp_path / "fp32" / "tiny-flux-dev")
+    sizes = [(f / "vae/diffusion_pytorch_model.safetensors").stat().st_size for f in (twin, halved)]
+    assert sizes[0] < 0.6 * sizes[1]
+    check_images(draw(load(twin), make_case(twin)))
+
+
+def test_the_table_of_positions_is_computed_and_not_drawn(tmp_path: Path) -> None:
+    """Stable Diffusion 3 has one in the file of its weights."""
+    twin = build("tiny-sd3", tmp_path / "tiny-sd3")
+    architecture = load_architecture(ARCHITECTURES / "tiny-sd3.yaml")
+    fresh = diffusers.SD3Transformer2DModel(**architecture.networks["transformer"].config)
+    read = load(twin).pipeline.transformer
+    assert torch.equal(read.pos_embed.pos_embed, fresh.pos_embed.pos_embed)

@@ -68,6 +68,8 @@ _RC: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "savefig.dpi": 200,
+    # Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
+    "text.parse_math": False,
     # Glyphs as outlines look the same in every viewer, with and without our font.
     "svg.fonttype": "path",
     # Without it every run draws other ids, and the same table gives another file.

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.text import Text
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from sdbench.figures import style
@@ -21,7 +22,7 @@ from tests.reliability import Tally
 from tests.unit.test_figures_bars import SHEETS, SHAPES, ok_row
 
 NAMES = [
-    r"$\frac{1}{",
+    r"$\frac{1}{$",
     "a $50 card for $20",
     "$x_{2}^2$",
     "</svg><script>alert(1)</script>",
@@ -38,6 +39,7 @@ NAMES = [
 def test_a_name_is_drawn_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
     row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
     figure = draw_sheet(SHEETS["speed"]([row], tmp_path, [], {name: "cpu"}))
+    assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
     style.save_pictures(figure, png, svg)
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}

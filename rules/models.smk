@@ -85,7 +85,7 @@ rule count_operations:
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of("hugging_face.py", "models/operations.py"),
+        code=code_of("files.py", "hugging_face.py", "models/operations.py"),
         height=lookup("models/{model}/generation/height", within=config),
         width=lookup("models/{model}/generation/width", within=config),
     script:

@@ -1,6 +1,9 @@
 """ONNX Runtime: that what is bound is where it lies, and which provider runs, without a GPU."""
 
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +58,31 @@ def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, graphs: Path) 
         latents = engine.latents(GENERATION, batch_size)
         expected = torch_engine.draw(GENERATION, latents)
         assert np.abs(engine.draw(GENERATION, latents) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(72, 64), (64, 200)])
+def test_a_side_that_the_graphs_cannot_halve_is_unsupported(
+    height: int, width: int, model: Path, graphs: Path
+) -> None:
+    """PyTorch pads what the UNet halves with a remainder; a graph ends in an error of shapes."""
+    case = on_onnxruntime(threads=1)
+    odd = replace(case, generation={**case.generation, "height": height, "width": width})
+    with pytest.raises(UnsupportedError, match="is a multiple of 16"):
+        backends.load(odd, model, graphs)
+    even = {**case.generation, "height": 80, "width": 48}
+    expected = backends.load(make_case(), model, None)
+    engine = backends.load(replace(case, generation=even), model, graphs)
+    latents = engine.latents(even, 1)
+    assert np.abs(engine.draw(even, latents) - expected.draw(even, latents)).max() < 1e-4
+
+
+def test_nothing_is_kept_of_its_use(tmp_path: Path) -> None:
+    """By itself it opens a database of what it tells of its use, in the user's cache."""
+    home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
+    home.pop("XDG_CACHE_HOME", None)
+    home.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", "import sdbench.ort"], env=home, check=True, timeout=120)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 class Binding:

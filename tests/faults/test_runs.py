@@ -105,9 +105,9 @@ def test_of_two_snakemakes_without_a_lock_one_writes(clone: Path, tally: Tally) 
         )
 
     with tally.fault("two Snakemakes in one folder, --nolock"), start() as first:
-        wait_for(lambda: any(records.rglob("batch-*.json")), 300)
+        wait_for(lambda: any(records.rglob("batch-*.json")), 900)
         with start() as second:
-            said = [run.communicate(timeout=500)[0] for run in (first, second)]
+            said = [run.communicate(timeout=1500)[0] for run in (first, second)]
             assert (first.returncode, second.returncode) == (0, 0), said
         assert "another job has taken over these cases" in said[0]
         read = read_indexed(clone / index)
@@ -136,21 +136,18 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
     reason = "ValueError: the network drew values that are not numbers"
     for _ in range(2):  # every time
         with tally.fault("a case that fails every time"):
-            run = run_on_terminal(clone, "--configfile", name, timeout=570)
+            run = run_on_terminal(clone, "--configfile", name, timeout=1500)
             assert run.returncode != 0
             *_, one, two, last = last_lines(run)
             assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"
             assert two == f"failed: broken cpu pytorch fp32 none 2: {reason}"
             assert last.startswith("error: 2 of the results failed, as said above: mend what")
             table = read_table(clone / "results/failing/tables/latency.csv", schemas.LATENCY)
-            found = {(row.model, row.batch_size): row for row in table.itertuples()}
-            assert {key: row.status for key, row in found.items()} == {
-                ("tiny", 1): "ok",
-                ("tiny", 2): "ok",
-                ("broken", 1): "error",
-                ("broken", 2): "error",
+            assert table.groupby("model")["status"].apply(list).to_dict() == {
+                "tiny": ["ok", "ok"],
+                "broken": ["error", "error"],
             }
-            assert found["tiny", 1].latency_s > 0
+            assert list(table["latency_s"].notna()) == list(table["status"] == "ok")
             assert (clone / "results/failing/report.html").stat().st_size > 0
 
 

@@ -49,3 +49,9 @@ def test_every_caption_is_used() -> None:
 def test_the_version_is_the_one_to_cite() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cited["version"] == sdbench.__version__
+
+
+def test_onnx_runtime_is_imported_in_one_place_that_silences_it() -> None:
+    for file in (ROOT / "scripts").rglob("*.py"):
+        if file.name != "ort.py":
+            assert not re.search(r"^\s*(import|from) onnxruntime", file.read_text(), re.M), file

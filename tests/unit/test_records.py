@@ -8,6 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from sdbench.cases import Case
 from sdbench.errors import UserError
 from sdbench.records import (
     SCHEMA_VERSION,
@@ -100,19 +101,22 @@ def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
         read_indexed(tmp_path / "index.json")
 
 
+def draw(folder: Path, case: Case) -> dict[str, str]:
+    return write_picture(folder, case, np.zeros((8, 8, 3), np.uint8))
+
+
 def test_only_a_record_with_the_wanted_fingerprint_is_kept(tmp_path: Path) -> None:
     case = make_case()
     path = record_path(tmp_path, case)
     assert not keeps(path, "0" * 64)
-    write_record(tmp_path, case, make_record(case, picture=None))
+    write_record(tmp_path, case, make_record(case, picture=draw(tmp_path, case)))
     assert keeps(path, "0" * 64)
     assert not keeps(path, "1" * 64)
 
 
 def test_a_record_without_the_picture_that_was_drawn_is_not_kept(tmp_path: Path) -> None:
     case = make_case()
-    drawn = write_picture(tmp_path, case, np.zeros((8, 8, 3), np.uint8))
-    write_record(tmp_path, case, make_record(case, picture=drawn))
+    write_record(tmp_path, case, make_record(case, picture=draw(tmp_path, case)))
     path = record_path(tmp_path, case)
     assert keeps(path, "0" * 64)
     path.with_suffix(".png").unlink()
@@ -157,7 +161,9 @@ def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> 
     record = make_failure(case, "oom", "out of memory") | {"contention": watched}
     write_record(tmp_path, case, record)
     assert not keeps(record_path(tmp_path, case), "0" * 64)
-    write_record(tmp_path, case, make_record(case, contention=watched, picture=None))
+    write_record(
+        tmp_path, case, make_record(case, contention=watched, picture=draw(tmp_path, case))
+    )
     assert keeps(record_path(tmp_path, case), "0" * 64)
 
 

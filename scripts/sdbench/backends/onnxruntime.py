@@ -151,6 +151,23 @@ def _set_tf32_of_tensorrt(allowed: bool) -> None:
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
+def refuse_uneven(generation: Mapping[str, Any], unet: Any, vae: Any) -> None:
+    """Refuse a picture that a level of the exported UNet cannot halve and double again.
+
+    PyTorch pads where that leaves a remainder; the graph was traced without one.
+
+    Raises:
+        UnsupportedError: if height or width is not a multiple of all that halves it.
+    """
+    halved = 2 ** (len(vae.block_out_channels) + len(unet.block_out_channels) - 2)
+    for side in ("height", "width"):
+        if generation[side] % halved:
+            raise UnsupportedError(
+                f"the exported networks draw pictures whose {side} is a multiple of {halved}; it "
+                f"is {generation[side]} (generation.{side} in the config)"
+            )
+
+
 def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     """Load a variant; see `sdbench.backends.load`.
 
@@ -162,6 +179,13 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
     providers = choose_providers(case, device)
     if TENSORRT in case.variant.switches:
         _set_tf32_of_tensorrt(case.variant.precision == "tf32")
+
+    def config(part: str, kind: Any) -> Any:
+        return diffusers.configuration_utils.FrozenDict(kind.load_config(model_folder / part))
+
+    unet = config("unet", diffusers.UNet2DConditionModel)
+    vae = config("vae", diffusers.AutoencoderKL)
+    refuse_uneven(case.generation, unet, vae)
     # The loop around the networks is PyTorch's; both engines get the same number of threads.
     torch.set_num_threads(threads(case))
     options = onnxruntime.SessionOptions()
@@ -184,18 +208,15 @@ def load(case: Case, model_folder: Path, onnx_folder: Path | None) -> Engine:
             )
         return kind(config, session, device)
 
-    def config(part: str, kind: Any) -> Any:
-        return diffusers.configuration_utils.FrozenDict(kind.load_config(model_folder / part))
-
     pipeline = diffusers.StableDiffusionPipeline(
-        vae=network(_VaeDecoder, "vae_decoder", config("vae", diffusers.AutoencoderKL)),
+        vae=network(_VaeDecoder, "vae_decoder", vae),
         text_encoder=network(
             _TextEncoder,
             "text_encoder",
             transformers.CLIPTextConfig.from_pretrained(model_folder / "text_encoder"),
         ),
         tokenizer=transformers.CLIPTokenizer.from_pretrained(model_folder / "tokenizer"),
-        unet=network(_UNet, "unet", config("unet", diffusers.UNet2DConditionModel)),
+        unet=network(_UNet, "unet", unet),
         scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
         safety_checker=None,
         feature_extractor=None,

@@ -9,6 +9,8 @@ from sdbench.published import FP32_TF32
 import matplotlib
 
 matplotlib.use("Agg")
+# Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
+matplotlib.rcParams["text.parse_math"] = False
 
 import pandas as pd
 from matplotlib import colors, rc_context
@@ -68,8 +70,6 @@ _RC: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "savefig.dpi": 200,
-    # Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
-    "text.parse_math": False,
     # Glyphs as outlines look the same in every viewer, with and without our font.
     "svg.fonttype": "path",
     # Without it every run draws other ids, and the same table gives another file.

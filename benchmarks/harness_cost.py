@@ -3,7 +3,7 @@
     PYTHONPATH=scripts python benchmarks/harness_cost.py [--keep FOLDER]
 
 Runs the default workflow with one core in a clone of this folder, and sets the seconds inside timed
-calls and warm-up, as the records and the ceilings have them, against the wall time of the whole.
+calls and warm-up, as records, ceilings and searches for settings have them, against the wall time.
 Prints where the rest goes, and ends with status 1 where less than 60 % is measuring.
 
 Reads when jobs began and ended from Snakemake's own metadata.
@@ -21,6 +21,7 @@ from typing import Any
 
 from sdbench.files import read_json
 from sdbench.records import read_indexed
+from sdbench.settings import BLOCK_S
 
 ROOT = Path(__file__).parent.parent
 LEAST = 0.6
@@ -42,6 +43,18 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
         spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
     spent["first call"] = sum(first_calls)
     return spent
+
+
+def search_seconds(found: Iterable[dict[str, Any]]) -> float:
+    """Return the seconds inside the samples of all searches for settings together, at the least:
+    short calls are repeated until they fill `BLOCK_S`."""
+    return sum(
+        max(BLOCK_S, mean)
+        for settings in found
+        for search in settings["searches"].values()
+        for duel in (*search["candidates"], *search["confirmed"])
+        for mean in (*duel.get("default_s", ()), *duel.get("candidate_s", ()))
+    )
 
 
 def ceiling_seconds(measured: Iterable[dict[str, Any]]) -> float:
@@ -85,6 +98,8 @@ def main() -> int:
         timed = timed_seconds(record for index in indexes for _, record in read_indexed(index))
         ceilings = sorted((clone / "results" / "ceilings").glob("*.json"))
         timed["ceilings"] = ceiling_seconds(map(read_json, ceilings))
+        searches = sorted((clone / "results" / "settings").rglob("*.json"))
+        timed["settings"] = search_seconds(map(read_json, searches))
         rules = rule_seconds(clone / ".snakemake" / "metadata")
     print(f"{'wall time of the default workflow':40} {wall:7.1f} s")
     for name, seconds in timed.items():
@@ -92,8 +107,9 @@ def main() -> int:
     measuring = sum(timed.values())
     print(f"{'inside timed calls and warm-up':40} {measuring:7.1f} s  {measuring / wall:6.1%}")
     within = {
-        "measure_sweep": measuring - timed["ceilings"],
+        "measure_sweep": measuring - timed["ceilings"] - timed["settings"],
         "measure_ceilings": timed["ceilings"],
+        "search_settings": timed["settings"],
     }
     for rule, (jobs, seconds) in rules.items():
         rest = seconds - within.get(rule, 0.0)

@@ -13,7 +13,9 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).pare
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from sdbench.campaigns import known_campaigns
+from sdbench.capabilities import INT8_GRAPHS
 from sdbench.cases import (
+    TUNED,
     Case,
     Variant,
     expand_matrix,
@@ -22,6 +24,7 @@ from sdbench.cases import (
     expand_searches,
     matrix_rows,
     measured_device,
+    parse_options,
     thread_families,
 )
 from sdbench.config import (

@@ -1,6 +1,9 @@
 # The networks of a model as ONNX graphs, for the backends that run those.
 
 
+EXPORT_CODE = ["export.py", "parity.py", "hugging_face.py", "processes.py"]
+
+
 rule export_onnx:
     "Export the networks of a model to ONNX and compare each with PyTorch."
     input:
@@ -19,8 +22,68 @@ rule export_onnx:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        code=code_of("export.py", "hugging_face.py", "processes.py"),
+        code=code_of(*EXPORT_CODE),
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],
     script:
         "../scripts/export_onnx.py"
+
+
+rule quantize_onnx:
+    "Quantize the weights of exported networks for ONNX Runtime, and compare each with PyTorch."
+    input:
+        record="<results>/onnx/{model}.json",
+        graphs=ancient("<results>/onnx/{model}"),
+        model=ancient(model_folder),
+    output:
+        graphs=directory("<results>/onnx-int8/{model}"),
+        record="<results>/onnx-int8/{model}.json",
+    log:
+        "<logs>/quantize_onnx/{model}.log",
+    benchmark:
+        "<benchmarks>/quantize_onnx/{model}.tsv"
+    conda:
+        "../envs/onnx.yaml"
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(60),
+    params:
+        code=code_of(*EXPORT_CODE),
+        opset=config["export"]["opset"],
+        tolerance=config["export"]["tolerance"],
+    script:
+        "../scripts/quantize_onnx.py"
+
+
+rule convert_openvino:
+    "Convert exported networks to OpenVINO's format, and compare each with PyTorch."
+    input:
+        record="<results>/onnx/{model}.json",
+        graphs=ancient("<results>/onnx/{model}"),
+        model=ancient(model_folder),
+    output:
+        graphs=directory("<results>/openvino{weights}/{model}"),
+        record="<results>/openvino{weights}/{model}.json",
+    log:
+        "<logs>/convert_openvino{weights}/{model}.log",
+    benchmark:
+        "<benchmarks>/convert_openvino{weights}/{model}.tsv"
+    wildcard_constraints:
+        weights="(-int8)?",
+    conda:
+        "../envs/openvino.yaml"
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(60),
+    params:
+        code=code_of(
+            "conversion.py",
+            "openvino_toolkit.py",
+            "parity.py",
+            "hugging_face.py",
+            "processes.py",
+        ),
+        int8=has_int8_weights,
+        tolerance=config["export"]["tolerance"],
+    script:
+        "../scripts/convert_openvino.py"

@@ -14,6 +14,10 @@ def sweep_of(variant):
     return variant.model, variant.device, variant.backend
 
 
+def is_tuned(options):
+    return TUNED in parse_options(options)
+
+
 def graphs_of(variant):
     "Return the record of the exported networks that a variant reads, if it reads any."
     graphs = variant.graphs
@@ -27,6 +31,11 @@ SWEEP_GRAPHS = defaultdict(dict)
 for case in CASES:
     SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
     SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
+# Pictures of a tuned variant may be drawn that the matrix does not have.
+SWEEP_TUNED = defaultdict(list)
+for variant in sorted(VARIANTS):
+    if is_tuned(variant.options):
+        SWEEP_TUNED[sweep_of(variant)].append(variant)
 for variant, cap in expand_searches(config).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 SWEEP_INDEXES = [
@@ -87,6 +96,10 @@ def local_files(wildcards):
     return [folder / file for file in model_files(folder)] if local else []
 
 
+def has_int8_weights(wildcards):
+    return wildcards.weights == INT8_GRAPHS
+
+
 def measured_graphs(wildcards):
     return list(SWEEP_GRAPHS[sweep_of(wildcards)])
 
@@ -101,6 +114,37 @@ def raced_pairs(wildcards):
 
 def drawn_graphs(wildcards):
     return graphs_of(Variant(**wildcards))
+
+
+def settings_of(sweep):
+    "Return what the search for settings found, if a variant of the sweep asks for it."
+    model, device, backend = sweep
+    found = f"<results>/settings/{model}/{device}/{backend}.json"
+    return [found] if sweep in SWEEP_TUNED else []
+
+
+def measured_settings(wildcards):
+    tuned = {case["variant"]["options"] for case in sweep_cases(wildcards)}
+    return settings_of(sweep_of(wildcards)) if any(map(is_tuned, tuned)) else []
+
+
+def raced_settings(wildcards):
+    tuned = {pair["case"]["variant"]["options"] for pair in raced_pairs(wildcards)}
+    return settings_of(sweep_of(wildcards)) if any(map(is_tuned, tuned)) else []
+
+
+def drawn_settings(wildcards):
+    return settings_of(sweep_of(wildcards)) if is_tuned(wildcards.options) else []
+
+
+def tuned_cases(wildcards):
+    "Return the cases, of one picture, whose settings are searched."
+    return [case_of(v).as_dict() for v in SWEEP_TUNED[sweep_of(wildcards)]]
+
+
+def tuned_graphs(wildcards):
+    read = [graphs_of(variant) for variant in SWEEP_TUNED[sweep_of(wildcards)]]
+    return list(dict.fromkeys(sum(read, [])))
 
 
 def sweep_cases(wildcards):
@@ -127,6 +171,7 @@ ENGINE_CODE = [
 ]
 METER_CODE = [
     *ENGINE_CODE,
+    "settings.py",
     "sweep.py",
     "measurement.py",
     "search.py",
@@ -147,6 +192,7 @@ METER_CODE = [
 ]
 RACE_CODE = [
     *ENGINE_CODE,
+    "settings.py",
     "measurement.py",
     "races.py",
     "processes.py",
@@ -160,6 +206,7 @@ RACE_CODE = [
     "meters/memory.py",
     "meters/resident.py",
 ]
+SEARCH_CODE = [*ENGINE_CODE, "processes.py", "settings.py"]
 CEILING_CODE = [
     *ENGINE_CODE,
     "limits.py",
@@ -170,7 +217,13 @@ CEILING_CODE = [
     "meters/contention.py",
     "meters/latency.py",
 ]
-DRAWING_CODE = [*ENGINE_CODE, "quality.py", "meters/memory.py", "models/manifest.py"]
+DRAWING_CODE = [
+    *ENGINE_CODE,
+    "settings.py",
+    "quality.py",
+    "meters/memory.py",
+    "models/manifest.py",
+]
 PROFILING_CODE = [
     *ENGINE_CODE,
     "backends/pytorch.py",
@@ -179,17 +232,28 @@ PROFILING_CODE = [
 ]
 
 
+OWN_CODE = {"openvino": ["openvino_toolkit.py", "meters/compiling.py"]}
+"Modules that a backend has beside the one of its name."
+
+
+def backend_code(backend):
+    return [f"backends/{backend}.py", *OWN_CODE.get(backend, [])]
+
+
 def meter_code(wildcards):
-    return code_of(*METER_CODE, f"backends/{wildcards.backend}.py")
+    return code_of(*METER_CODE, *backend_code(wildcards.backend))
 
 
 def race_code(wildcards):
-    own = f"backends/{wildcards.backend}.py"
-    return code_of(*dict.fromkeys([*RACE_CODE, own]))
+    return code_of(*dict.fromkeys([*RACE_CODE, *backend_code(wildcards.backend)]))
 
 
 def drawing_code(wildcards):
-    return code_of(*DRAWING_CODE, f"backends/{wildcards.backend}.py")
+    return code_of(*DRAWING_CODE, *backend_code(wildcards.backend))
+
+
+def search_code(wildcards):
+    return code_of(*SEARCH_CODE, *backend_code(wildcards.backend))
 
 
 def measured_entry(wildcards):
@@ -205,12 +269,16 @@ def quality_entry(model):
     return next(entry for entry in config["quality"] if entry["model"] == model)
 
 
-def drawn_case(wildcards):
-    "Return the case, of one picture, that the pictures of a variant are drawn as."
-    variant = Variant(**wildcards)
+def case_of(variant):
+    "Return the case of one picture of a variant, which the matrix need not have."
     generation = config["models"][variant.model]["generation"]
     device = measured_device(config["devices"][variant.device])
-    return Case(variant, 1, generation, device).as_dict()
+    return Case(variant, 1, generation, device)
+
+
+def drawn_case(wildcards):
+    "Return the case that the pictures of a variant are drawn as."
+    return case_of(Variant(**wildcards)).as_dict()
 
 
 def profiled_case(wildcards):

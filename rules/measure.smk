@@ -11,6 +11,7 @@ rule measure_sweep:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
         graphs=measured_graphs,
+        settings=measured_settings,
         environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
@@ -40,12 +41,42 @@ rule measure_sweep:
         "../scripts/measure_sweep.py"
 
 
+rule search_settings:
+    "Search for the best settings of an engine, for the variants that ask for them (`tuned`)."
+    input:
+        model=ancient(model_folder),
+        graphs=tuned_graphs,
+        environment_file=environment_file,
+    output:
+        "<results>/settings/{model}/{device}/{backend}.json",
+    log:
+        "<logs>/search_settings/{model}/{device}/{backend}.log",
+    conda:
+        "../envs/{backend}.yaml"
+    # As in measure_sweep: nothing else may run beside it.
+    threads: cores_of_device
+    resources:
+        gpu=gpus_of_device,
+        gpu_model=gpu_model_of_device,
+        constraint=constraint_of_device,
+        cpus_per_task=cpus_of_device,
+        slurm_extra=exclusive_node,
+        mem_mb=memory_for_device,
+        runtime=growing(120),
+    params:
+        code=search_code,
+        cases=tuned_cases,
+    script:
+        "../scripts/search_settings.py"
+
+
 rule race_denoisers:
     "Race the denoisers of one model on one device with one backend against the reference's."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
         graphs=raced_graphs,
+        settings=raced_settings,
         environment_file=environment_file,
     output:
         # The records lie beside it, as those of a sweep do.

@@ -7,6 +7,7 @@ rule draw_images:
         manifest="<results>/models/{model}.json",
         model=ancient(model_folder),
         graphs=drawn_graphs,
+        settings=drawn_settings,
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:

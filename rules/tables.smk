@@ -148,7 +148,7 @@ rule collect_races:
 
 
 rule collect_exports:
-    "Make the table of ONNX exports."
+    "Make the table of exported networks."
     input:
         records=list(
             dict.fromkeys(

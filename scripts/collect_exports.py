@@ -1,4 +1,4 @@
-"""Make the table of ONNX exports."""
+"""Make the table of exported networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,11 @@ import pandas as pd
 
 
 def collect_exports(records: Sequence[Path], table: Path) -> None:
-    """Write a row for each network in each record of an export, <model>.json, to `table`."""
+    """Write a row for each network in each record, <graphs>/<model>.json, to `table`."""
     rows = [
-        export_row(path.stem, network) for path in records for network in read_json(path).values()
+        export_row(path.name.removesuffix(".json"), path.parent.name, network)
+        for path in records
+        for network in read_json(path).values()
     ]
     write_table(pd.DataFrame(rows), table, EXPORTS)
 

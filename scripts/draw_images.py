@@ -10,6 +10,7 @@ from sdbench.measurement import classify, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.ownership import claim
 from sdbench.quality import draw_runs, draw_trajectory, save_pictures
+from sdbench.settings import chosen_settings
 
 import numpy as np
 
@@ -22,6 +23,7 @@ def draw_images(
     graphs: Path | None,
     output: Path,
     granted_bytes: int | None = None,
+    settings: Path | None = None,
 ) -> None:
     """Draw both series of a variant and leave them in `output`.
 
@@ -36,6 +38,7 @@ def draw_images(
             None where it reads none.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        settings: what the search for settings found; None where the variant is not tuned.
 
     Raises:
         TakenOver: if another job has begun to draw the same.
@@ -48,7 +51,12 @@ def draw_images(
     try:
         with memory_limit(budget_bytes(drawn.device, granted_bytes)):
             refuse_misfit(drawn, model_folder)
-            engine = backends.load(drawn, model_folder, graphs and graphs.with_suffix(""))
+            engine = backends.load(
+                drawn,
+                model_folder,
+                graphs and graphs.with_suffix(""),
+                chosen_settings(settings).get(drawn.variant.key),
+            )
             states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
             runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
     except Exception as error:
@@ -77,4 +85,5 @@ if __name__ == "__main__":
             graphs=next(map(Path, snakemake.input.graphs), None),
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
+            settings=next(map(Path, snakemake.input.settings), None),
         )

@@ -1,13 +1,9 @@
 """Export the networks of a model to ONNX."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from sdbench.errors import UserError
-from sdbench.export import NETWORKS, export_network
-from sdbench.files import write_json
-from sdbench.processes import Ended, run_apart
+from sdbench.export import export_network
+from sdbench.parity import export_each
 
 
 def export_onnx(
@@ -19,25 +15,7 @@ def export_onnx(
     Raises:
         UserError: if one differs from PyTorch by more than `tolerance`, or its export ended early.
     """
-    exported = {}
-    for network in NETWORKS:
-        file = graphs / network / "model.onnx"
-        try:
-            # In a process of its own: the exporter keeps the weights until its process ends.
-            (found,) = run_apart(_export, network, model_folder, file, opset, tolerance)
-        except Ended as error:
-            raise UserError(f"{file}: while it was exported {error.args[0]}") from error
-        if isinstance(found, UserError):
-            raise found
-        exported[network] = found
-    write_json(record, exported)
-
-
-def _export(send: Callable[[Any], None], *args: Any) -> None:
-    try:
-        send(export_network(*args))
-    except UserError as error:
-        send(error)
+    export_each(record, export_network, model_folder, graphs, opset, tolerance)
 
 
 if __name__ == "__main__":

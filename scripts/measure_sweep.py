@@ -40,5 +40,6 @@ if __name__ == "__main__":
                 environment_file=Path(snakemake.input.environment_file),
                 folder=Path(snakemake.output.index).parent,
                 granted_bytes=granted_bytes(snakemake.resources),
+                settings=next(map(Path, snakemake.input.settings), None),
             ),
         )

@@ -10,7 +10,7 @@ from sdbench.figures.sheets import calls_note, panel_title, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
 
-MARKERS = {"pytorch": "o", "onnxruntime": "s"}
+MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 
 
 def plot_batch_throughput(

@@ -6,6 +6,12 @@ library lacks is found by the backend's own module when it loads a variant.
 
 from dataclasses import dataclass
 
+INT8_GRAPHS = "-int8"
+"""What the folder of exported networks with int8 weights ends with."""
+
+UNSUPPORTED = "unsupported.txt"
+"""In the place of an exported network: why an engine cannot run it."""
+
 
 @dataclass(frozen=True)
 class Capability:
@@ -15,6 +21,8 @@ class Capability:
     and `no_kind` why on no other. `precisions`: those that it has, and `no_precision` why no other.
     `switches`: the options that it knows. `graphs`: the folder of the results with the exported
     networks that it reads; None where it reads the model itself.
+
+    Exported networks with int8 weights lie in a folder of their own (`INT8_GRAPHS`).
     """
 
     library: str
@@ -48,9 +56,21 @@ BACKENDS = {
         kinds=("cpu", "cuda"),
         no_kind="its providers here run on CPUs and CUDA GPUs",
         precisions=("fp32", "tf32"),
-        no_precision="the ONNX graphs are exported in fp32",
-        switches=("tensorrt",),
+        no_precision=(
+            "the ONNX graphs are exported in fp32, and its CPU provider has no kernels for "
+            "products in bf16 and computes fp16 with casts to fp32"
+        ),
+        switches=("int8-weights", "tensorrt", "tuned"),
         graphs="onnx",
+    ),
+    "openvino": Capability(
+        library="openvino",
+        kinds=("cpu",),
+        no_kind="it runs on CPUs here, and its drivers for Intel's GPUs were not at hand",
+        precisions=("fp32", "fp16", "bf16"),
+        no_precision="it has no such mode on a CPU",
+        switches=("int8-weights", "tuned"),
+        graphs="openvino",
     ),
 }
 """Every backend, by its name in the config, which is that of its module and its environment."""

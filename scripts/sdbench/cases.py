@@ -11,18 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
+from sdbench.capabilities import BACKENDS, INT8_GRAPHS
 from sdbench.kinds import KINDS
 
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
 """Switches that choose an attention implementation, and what tables call it."""
 FUSED_QKV = "fused-qkv"
-QUANTIZED = {"int8-weights": "int8", "fp8-weights": "fp8"}
+INT8 = "int8-weights"
+QUANTIZED = {INT8: "int8", "fp8-weights": "fp8"}
 """Switches that keep the weights of linear layers in eight bits, and the format of those."""
 COMPILE = "compile"
 TENSORRT = "tensorrt"
 """Switch of ONNX Runtime: its TensorRT provider in place of its CUDA one."""
+TUNED = "tuned"
+"""Switch of an engine: the settings of its own that a search found best (`sdbench.settings`)."""
 SWITCHES = (
     AUTOCAST,
     *ATTENTION,
@@ -32,11 +35,14 @@ SWITCHES = (
     *QUANTIZED,
     COMPILE,
     TENSORRT,
+    TUNED,
 )
 """Every switch, in the order in which a set of them is written."""
 EXCLUSIVE = (
     ((*ATTENTION, FUSED_QKV), "each has an attention of its own, which in fused-qkv is SDPA"),
     (tuple(QUANTIZED), "a weight has one format"),
+    ((INT8, TENSORRT), "the graphs with int8 weights hold operators of ONNX Runtime's own"),
+    ((TUNED, TENSORRT), "no settings of TensorRT are searched"),
 )
 """Switches of which one at most can be in force, and why."""
 ON_CUDA = {
@@ -44,6 +50,11 @@ ON_CUDA = {
     TENSORRT: "TensorRT runs on CUDA GPUs alone",
 }
 """Switches that exist on no other kind of device, and why."""
+ON_CPU = {
+    INT8: "what is quantized are operators that its CPU engine has",
+    TUNED: "the settings that are searched are those of its CPU engine",
+}
+"""Switches that, of a backend that reads exported networks, exist on no other kind of device."""
 NONE = "none"
 
 
@@ -84,7 +95,7 @@ class Variant:
 
     @property
     def attention(self) -> str:
-        """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an ONNX graph."""
+        """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an exported one."""
         if self.graphs is not None:
             return "fused"
         return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
@@ -92,7 +103,8 @@ class Variant:
     @property
     def graphs(self) -> str | None:
         """The folder of the results with the exported networks that it reads; None without."""
-        return BACKENDS[self.backend].graphs
+        graphs = BACKENDS[self.backend].graphs
+        return graphs and graphs + (INT8_GRAPHS if INT8 in self.switches else "")
 
     def as_dict(self) -> dict[str, str]:
         """Return the variant as built-in types, some ten times as fast as `dataclasses.asdict`."""
@@ -202,14 +214,24 @@ def why_absent(variant: Variant, kind: str) -> str | None:
         return KINDS[kind].no_tf32
     if variant.precision not in backend.precisions:
         return f"{variant.backend} has no {variant.precision}: {backend.no_precision}"
-    for switch in variant.switches:
-        if switch not in backend.switches:
-            others = [name for name, other in BACKENDS.items() if switch in other.switches]
-            return f"{switch} is a switch of {' and '.join(others)}, not of {variant.backend}"
-        if switch in ON_CUDA and kind != "cuda":
-            return ON_CUDA[switch]
     if AUTOCAST in variant.switches and variant.precision == "tf32":
         return "autocast runs matrix products in half precision, which leaves TF32 nothing to do"
+    reasons = (_why_not(switch, variant.backend, kind) for switch in variant.switches)
+    return next(filter(None, reasons), None)
+
+
+def _why_not(switch: str, name: str, kind: str) -> str | None:
+    """Say why a backend has no such switch on a device of this kind; None if it has."""
+    backend = BACKENDS[name]
+    if switch not in backend.switches:
+        if switch == TUNED:
+            return f"no settings of {name} are searched: those it has are options of their own"
+        others = [other for other, has in BACKENDS.items() if switch in has.switches]
+        return f"{switch} is a switch of {' and '.join(others)}, not of {name}"
+    if switch in ON_CUDA and kind != "cuda":
+        return ON_CUDA[switch]
+    if backend.graphs and switch in ON_CPU and kind != "cpu":
+        return f"{switch} of {name} is for CPUs here: {ON_CPU[switch]}"
     return None
 
 

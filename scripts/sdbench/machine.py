@@ -22,6 +22,7 @@ LIBRARIES = {
     "triton": "triton",
     "onnxruntime": "onnxruntime",
     "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
     "tensorrt": "tensorrt",
     "numpy": "numpy",
     "snakemake": "snakemake",

@@ -18,7 +18,7 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import Case, digest
+from sdbench.cases import TUNED, Case, digest
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.files import read_json, sha256
@@ -42,6 +42,7 @@ from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
 from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
+from sdbench.settings import chosen_settings
 
 import torch
 
@@ -70,9 +71,10 @@ class Graphs:
 class Sweep:
     """What is the same for all cases of a job.
 
-    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `decided_by`
-    the digests of what else all its records are made with, beside case and settings;
-    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
+    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `tuned` the
+    settings that a search chose, by `Variant.key`; `decided_by` the digests of what else all its
+    records are made with, beside case and settings of measuring. `granted_bytes` is the memory that
+    a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class Sweep:
     decided_by: Mapping[str, str]
     granted_bytes: int | None = None
     claim: Claim | None = None
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def assert_owner(self) -> None:
         """Go on if no other job has begun the same sweep; called before anything is written.
@@ -98,10 +101,19 @@ class Sweep:
         name = case.variant.graphs
         return None if name is None else self.graphs[name]
 
+    def settings_of(self, case: Case) -> Mapping[str, Any]:
+        """Return the settings of the backend that were chosen for the variant of `case`, if any."""
+        return self.tuned[case.variant.key] if TUNED in case.variant.switches else {}
+
     def deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, beside the case."""
+        deciding = dict(self.decided_by)
         graphs = self.read_by(case)
-        return {**self.decided_by, **({"graphs": graphs.digest} if graphs else {})}
+        if graphs is not None:
+            deciding["graphs"] = graphs.digest
+        if TUNED in case.variant.switches:
+            deciding["settings"] = digest(self.settings_of(case))
+        return deciding
 
     def fingerprint(self, case: Case) -> str:
         """Return the fingerprint of the record that this sweep makes of `case`."""
@@ -118,6 +130,7 @@ def make_sweep(
     environment_file: Path,
     folder: Path,
     granted_bytes: int | None,
+    settings: Path | None,
 ) -> Sweep:
     """Return what is the same for all that a job measures, from what its rule is given.
 
@@ -131,6 +144,7 @@ def make_sweep(
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+        settings: what the search for settings found; None where no case asks for it.
     """
     model = read_json(manifest)
     return Sweep(
@@ -149,6 +163,7 @@ def make_sweep(
             "machine": digest(identify_machine(device)),
         },
         granted_bytes=granted_bytes,
+        tuned=chosen_settings(settings),
     )
 
 
@@ -258,7 +273,8 @@ def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
-    engine = backends.load(case, sweep.model_folder, graphs and graphs.folder)
+    folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
+    engine = backends.load(case, sweep.model_folder, folder, settings)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}

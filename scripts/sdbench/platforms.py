@@ -117,12 +117,12 @@ class Cpu(Platform):
         return torch.device("cpu")
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what PyTorch would emulate: correct, and several times slower."""
+        """Refuse what would be emulated: correct, and several times slower."""
         if arithmetic not in ("fp16", "bf16") or computes_natively(arithmetic):
             return None
         return (
-            f"this processor has no instructions for {arithmetic}: PyTorch would emulate it, "
-            "several times slower than fp32"
+            f"this processor has no instructions for {arithmetic}: it would be emulated, several "
+            "times slower than fp32"
         )
 
     def name(self, device: torch.device) -> str:

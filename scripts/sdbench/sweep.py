@@ -5,6 +5,7 @@ of its own, forked from there: its memory is its own, and its crash does not tak
 A record is written as soon as its case is measured, and kept if nothing that decides it changed.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,7 +38,8 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
         searches: by variant, the cap of the search for its largest batch, which becomes a case too.
     """
     sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
-    backends.import_backend(cases[0])  # once, before the forks
+    with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
+        backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not _is_kept(case, sweep)]
     print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)

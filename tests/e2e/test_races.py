@@ -128,7 +128,7 @@ def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
 ) -> None:
     before = torch.get_num_threads()
     try:
-        engine = backends.load(make_pair().case, model, None)
+        engine = backends.load(make_pair().case, model, None, {})
         inputs = engine.denoiser_inputs(GENERATION, 3)
         assert inputs["sample"].shape == (6, 4, 8, 8)
         assert inputs["states"].shape == (6, 77, 32)

@@ -60,8 +60,10 @@ LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) el
 ANSWERS = {"write_findings": 1, "rank_choices": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
+DRAWN = {"search_settings": 2, "draw_images": 5}
+"""What is done anew where a picture is another one, or another is drawn."""
 AFTER_PICTURES = {
-    "compare_quality": 2,
+    "compare_quality": 4,
     "collect_quality": 1,
     "write_findings": 1,
     **PICTURE_FIGURES,
@@ -164,7 +166,7 @@ def test_races_of_another_machine(folder: Path) -> None:
 def test_the_threads_of_a_device(folder: Path) -> None:
     """A new case, and a new ceiling to hold it against."""
     jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=1))
-    expected = {"measure_sweep": 2, "measure_ceilings": 1, "collect_cases": 1, "draw_images": 3}
+    expected = {"measure_sweep": 3, "measure_ceilings": 1, "collect_cases": 1, **DRAWN}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
@@ -176,7 +178,7 @@ def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
         config["models"]["shapes"]["generation"][key] = value
 
     # No export: a graph does not depend on what is drawn with it, nor do operations and ceilings.
-    expected = {"measure_sweep": 2, "collect_cases": 1, "draw_images": 3}
+    expected = {"measure_sweep": 3, "collect_cases": 1, **DRAWN}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
@@ -185,18 +187,18 @@ def test_how_large_it_is_drawn(folder: Path, key: str) -> None:
     def change(config: dict[str, Any]) -> None:
         config["models"]["shapes"]["generation"][key] = 128
 
-    expected = {"measure_sweep": 2, "collect_cases": 1, "draw_images": 3, "count_operations": 1}
+    expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **DRAWN}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["measuring"].update(contention="wait"))
-    assert jobs == {"measure_sweep": 2, "measure_ceilings": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 3, "measure_ceilings": 1, **AFTER_RECORDS}
 
 
 def test_how_is_measured(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["measuring"].update(min_samples=9))
-    assert jobs == {"measure_sweep": 2, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
 
 
 def test_a_price(folder: Path) -> None:
@@ -230,14 +232,27 @@ def test_a_table_from_another_machine(folder: Path) -> None:
 
 def test_the_steps_of_the_pictures(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
-    assert jobs == {"draw_images": 3, **AFTER_PICTURES}
+    assert jobs == {"draw_images": 5, **AFTER_PICTURES}
 
 
 def test_how_networks_are_exported(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
-    expected = {"export_onnx": 1, "collect_exports": 1, "measure_sweep": 1, "draw_images": 1}
-    # Of the two series one is drawn anew, and one comparison made.
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
+    made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
+    # Two engines read graphs, and three of the four series that are compared are theirs.
+    read = {"search_settings": 2, "measure_sweep": 2, "draw_images": 3}
+    assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 3}
+
+
+def test_the_code_that_converts(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/sdbench/conversion.py")
+    expected = {"convert_openvino": 2, "collect_exports": 1, "search_settings": 1}
+    read = {"measure_sweep": 1, "draw_images": 2, "compare_quality": 2}
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
+
+
+def test_the_code_that_searches_settings(folder: Path) -> None:
+    jobs = after_file(folder, "scripts/search_settings.py")
+    assert jobs == {"search_settings": 2, "measure_sweep": 2, **AFTER_RECORDS}
 
 
 def test_a_caption(folder: Path) -> None:
@@ -268,7 +283,7 @@ def test_what_only_the_page_has(folder: Path, name: str) -> None:
 
 def test_the_code_of_a_meter(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/meters/throughput.py")
-    assert jobs == {"measure_sweep": 2, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
 
 
 def test_the_code_that_ceilings_are_measured_with(folder: Path) -> None:
@@ -283,7 +298,7 @@ def test_the_code_that_counts_operations(folder: Path) -> None:
 
 def test_the_code_of_a_backend(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
-    expected = {"measure_sweep": 1, "draw_images": 1}
+    expected = {"search_settings": 1, "measure_sweep": 1, "draw_images": 1}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
 
 

@@ -41,7 +41,7 @@ blocks = st.fixed_dictionaries(
     {
         "model": st.sampled_from(["a", "b"]),
         "devices": st.lists(st.sampled_from(["cpu", "gpu"]), min_size=1, unique=True),
-        "backends": st.lists(st.sampled_from(["pytorch", "onnxruntime"]), min_size=1, unique=True),
+        "backends": st.lists(st.sampled_from(list(BACKENDS)), min_size=1, unique=True),
         "precisions": st.lists(
             st.sampled_from(["fp32", "tf32", "fp16", "bf16"]), min_size=1, unique=True
         ),
@@ -160,7 +160,22 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "fp16", "fp8-weights", "cuda", None),
         ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),
-        ("onnxruntime", "bf16", "none", "cpu", "exported in fp32"),
+        ("onnxruntime", "bf16", "none", "cpu", "no kernels for products in bf16"),
+        ("onnxruntime", "fp16", "none", "cpu", "casts to fp32"),
+        ("onnxruntime", "fp32", "int8-weights+tuned", "cpu", None),
+        ("onnxruntime", "fp32", "int8-weights", "cuda", "int8-weights of onnxruntime is for CPUs"),
+        ("onnxruntime", "fp32", "tuned", "cuda", "tuned of onnxruntime is for CPUs"),
+        ("onnxruntime", "fp32", "int8-weights+tensorrt", "cuda", "operators of ONNX Runtime's own"),
+        ("onnxruntime", "fp32", "tensorrt+tuned", "cuda", "no settings of TensorRT"),
+        ("openvino", "fp32", "none", "cpu", None),
+        ("openvino", "bf16", "int8-weights+tuned", "cpu", None),
+        ("openvino", "fp16", "none", "cpu", None),
+        ("openvino", "tf32", "none", "cpu", "TF32 is a mode of CUDA"),
+        ("openvino", "fp32", "none", "cuda", "openvino does not run on kind cuda"),
+        ("openvino", "fp32", "none", "xpu", "drivers for Intel's GPUs"),
+        ("openvino", "fp32", "compile", "cpu", "switch of pytorch, not of openvino"),
+        ("openvino", "fp32", "tensorrt", "cpu", "switch of onnxruntime, not of openvino"),
+        ("pytorch", "fp32", "tuned", "cpu", "options of their own"),
         ("onnxruntime", "fp32", "autocast", "cpu", "switch of pytorch, not of onnxruntime"),
         ("onnxruntime", "fp32", "tensorrt", "cuda", None),
         ("onnxruntime", "tf32", "tensorrt", "cuda", None),
@@ -242,10 +257,28 @@ def test_what_can_exist_is_searched_up_to_its_highest_cap(
         assert cap == max(caps) > 0
 
 
+@pytest.mark.parametrize(
+    ("backend", "options", "graphs"),
+    [
+        ("pytorch", "int8-weights", None),
+        ("onnxruntime", "none", "onnx"),
+        ("onnxruntime", "int8-weights+tuned", "onnx-int8"),
+        ("openvino", "tuned", "openvino"),
+        ("openvino", "int8-weights", "openvino-int8"),
+    ],
+)
+def test_the_graphs_that_a_variant_reads(backend: str, options: str, graphs: str | None) -> None:
+    variant = Variant("m", "d", backend, "fp32", options)
+    assert variant.graphs == graphs
+    assert variant.attention == ("sdpa" if graphs is None else "fused")
+
+
 def test_the_reference_is_not_compared_with_itself(config: Config) -> None:
     ((reference, others),) = expand_quality(config)
     assert reference == Variant("shapes", "cpu", "pytorch", "fp32", "none")
     assert [(o.backend, o.precision) for o in others] == [
         ("pytorch", "bf16"),
         ("onnxruntime", "fp32"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
     ]

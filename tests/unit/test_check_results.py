@@ -32,6 +32,7 @@ from tests.unit.tables_factory import failed_race
 
 EXPORT = {
     "network": "unet",
+    "status": "ok",
     "opset": 23,
     "parameters": 10,
     "max_abs_error": 1e-6,
@@ -49,7 +50,7 @@ class Results:
         self.folder = folder
         self.cases = [make_case(1), make_case(2)]
         self.records: list[Record] = [make_record(case) for case in self.cases]
-        self.export = dict(EXPORT)
+        self.export: dict[str, object] = dict(EXPORT)
         self.largest: list[dict[str, object]] = []
         self.ceilings = make_ceilings({"fp32": 100.0})
         self.races: list[dict[str, object]] = []
@@ -92,7 +93,7 @@ class Results:
             ceilings=write("ceilings", ceiling_rows(self.ceilings)),
             noise=write("noise", []),
             races=write("races", self.races),
-            exports=write("exports", [export_row("shapes", self.export)]),
+            exports=write("exports", [export_row("shapes", "onnx", self.export)]),
             quality=write("quality", []),
             pictures=[pictures],
             report=report,
@@ -146,7 +147,19 @@ def test_a_failed_case_is_named_with_its_reason(results: Results) -> None:
 
 def test_an_export_beyond_its_tolerance_is_found(results: Results) -> None:
     results.export["max_rel_error"] = 0.5
-    assert "unet of shapes differs from PyTorch by 0.5" in refused(results)
+    assert "unet of shapes (onnx) differs from PyTorch by 0.5" in refused(results)
+
+
+def test_quantized_weights_have_no_tolerance_but_must_be_numbers(results: Results) -> None:
+    results.export |= {"tolerance": None, "max_rel_error": 0.5}
+    assert results.check()
+    results.export["max_rel_error"] = float("nan")
+    assert "unet of shapes (onnx) differs" in refused(results)
+
+
+def test_a_network_that_an_engine_cannot_run_is_no_fault(results: Results) -> None:
+    results.export = {"network": "unet", "status": "unsupported", "reason": "no such operator"}
+    assert results.check()
 
 
 def test_a_picture_of_one_colour_is_found(results: Results) -> None:

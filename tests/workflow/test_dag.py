@@ -22,11 +22,12 @@ def write_config(folder: Path, config: object) -> str:
 
 def test_the_default_runs_every_stage(folder: Path) -> None:
     jobs = planned(folder)
-    assert jobs["measure_sweep"] == 2
-    assert jobs["export_onnx"] == 1
+    assert jobs["measure_sweep"] == 3
+    assert jobs["export_onnx"] == jobs["quantize_onnx"] == 1
+    assert jobs["convert_openvino"] == jobs["search_settings"] == 2
     assert jobs["measure_ceilings"] == jobs["count_operations"] == 1
-    assert jobs["draw_images"] == 3
-    assert jobs["compare_quality"] == 2
+    assert jobs["draw_images"] == 5
+    assert jobs["compare_quality"] == 4
     for rule in (
         "collect_cases",
         "collect_records",
@@ -48,6 +49,9 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
     assert set(jobs) == {
         "describe_model",
         "export_onnx",
+        "quantize_onnx",
+        "convert_openvino",
+        "search_settings",
         "measure_sweep",
         "measure_ceilings",
         "count_operations",
@@ -108,7 +112,7 @@ def test_a_quality_figure_measures_nothing(folder: Path) -> None:
 def test_another_config_names_its_own_results(folder: Path) -> None:
     name = write_config(folder, {"pathvars": {"results": "elsewhere"}})
     jobs = planned(folder, "--configfile", name, "--", "elsewhere/tables/latency.csv")
-    assert jobs["measure_sweep"] == 2
+    assert jobs["measure_sweep"] == 3
 
 
 def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
@@ -124,6 +128,54 @@ def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
     assert "export_onnx" not in jobs
     assert "draw_images" not in jobs
     assert jobs["check_results"] == 1
+
+
+def one_block(**changes: object) -> dict[str, object]:
+    block = {
+        "model": "shapes",
+        "devices": ["cpu"],
+        "backends": ["openvino"],
+        "precisions": ["fp32"],
+        "batch_sizes": [1],
+    }
+    return {"matrix": [block | changes], "quality": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (["none"], {"export_onnx": 1, "convert_openvino": 1}),
+        (["int8-weights"], {"export_onnx": 1, "convert_openvino": 1}),
+        (["none", "int8-weights"], {"export_onnx": 1, "convert_openvino": 2}),
+        (["tuned"], {"export_onnx": 1, "convert_openvino": 1, "search_settings": 1}),
+        (["tuned", "int8-weights+tuned"], {"convert_openvino": 2, "search_settings": 1}),
+    ],
+)
+def test_what_is_made_for_an_engine_is_what_its_options_ask_for(
+    folder: Path, options: list[str], needed: dict[str, int]
+) -> None:
+    name = write_config(folder, one_block(options=options))
+    jobs = planned(folder, "--configfile", name, "--", "results/tables/latency.csv")
+    made = ("export_onnx", "quantize_onnx", "convert_openvino", "search_settings")
+    assert {rule: jobs[rule] for rule in made if rule in jobs} == {"export_onnx": 1} | needed
+
+
+def test_pictures_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
+    folder: Path,
+) -> None:
+    entry = {
+        "model": "shapes",
+        "reference": {"device": "cpu"},
+        "devices": ["cpu"],
+        "backends": ["openvino"],
+        "precisions": ["fp32"],
+        "options": ["none", "tuned"],
+    }
+    name = write_config(folder, one_block() | {"quality": [entry]})
+    jobs = planned(folder, "--configfile", name)
+    assert (jobs["search_settings"], jobs["convert_openvino"], jobs["draw_images"]) == (1, 1, 3)
+    target = "results/quality/shapes/cpu/openvino/fp32/none.npz"
+    assert "search_settings" not in planned(folder, "--configfile", name, "--", target)
 
 
 def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> None:

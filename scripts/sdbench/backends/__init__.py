@@ -1,14 +1,21 @@
 """What executes the networks. One module each; `load` picks it by its name in the config."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case
+from sdbench.errors import UnsupportedError
 
 
-def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
+def load(
+    case: Case,
+    model_folder: Path,
+    graphs_folder: Path | None,
+    settings: Mapping[str, Any] | None = None,
+) -> Engine:
     """Load the networks of a case's variant on its device, ready to draw.
 
     Args:
@@ -16,14 +23,24 @@ def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that the variant reads (`Variant.graphs`); None for a
             backend that reads the model itself.
+        settings: of the backend, beside its default ones: what a search chose for the variant.
 
     Raises:
         sdbench.errors.UnsupportedError: if this machine or backend cannot run the variant.
     """
-    engine: Engine = import_backend(case).load(case, model_folder, graphs_folder)
+    module = import_backend(case)
+    engine: Engine = module.load(case, model_folder, graphs_folder, settings or {})
     return engine
 
 
 def import_backend(case: Case) -> Any:
-    """Return the module of a case's backend, imported now so that loading does not include it."""
-    return importlib.import_module(f"sdbench.backends.{case.variant.backend}")
+    """Return the module of a case's backend, imported now so that loading does not include it.
+
+    Raises:
+        sdbench.errors.UnsupportedError: if a library that it needs is not installed.
+    """
+    name = case.variant.backend
+    try:
+        return importlib.import_module(f"sdbench.backends.{name}")
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(f"{name} needs {error.name}, which is not installed") from error

@@ -5,11 +5,15 @@ every such backend. No torch weights are read: only tokenizer, configurations an
 from the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from sdbench.backends.engine import load_scheduler
+from sdbench.backends.engine import Engine, load_scheduler
+from sdbench.capabilities import UNSUPPORTED
+from sdbench.cases import Case
+from sdbench.errors import UnsupportedError
 from sdbench.hugging_face import diffusers, transformers
 
 import torch
@@ -25,6 +29,31 @@ class Graph(Protocol):
             shape: what the output will have.
             inputs: by the graph's names of them, contiguous and on the device of the network.
         """
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An engine of graphs, set up for a case on `device`; nothing of the networks is read yet.
+
+    `open_graph` reads a network, by its key in `sdbench.parity.NETWORKS`. `compile_mode` says that
+    the graphs are compiled anew for each batch size, and how; None where they are not. `switches`
+    is what else it set that moves time or pixels, for the record.
+    """
+
+    device: torch.device
+    open_graph: Callable[[str], Graph]
+    compile_mode: str | None = None
+    switches: Mapping[str, Any] = field(default_factory=dict)
+
+
+def refuse_unreadable(graphs_folder: Path) -> None:
+    """Refuse networks that could not be exported for an engine.
+
+    Raises:
+        UnsupportedError: if there is one; it says why.
+    """
+    for reason in sorted(graphs_folder.glob(f"*/{UNSUPPORTED}")):
+        raise UnsupportedError(reason.read_text(encoding="utf-8"))
 
 
 class _Network(torch.nn.Module):
@@ -82,34 +111,36 @@ class VaeDecoder(_Network):
         return (self.run(shape, latents=latents),)
 
 
-def assemble(
-    model_folder: Path,
-    scheduler: str,
-    device: torch.device,
-    open_graph: Callable[[str], Graph],
-) -> diffusers.StableDiffusionPipeline:
-    """Put exported networks into diffusers' pipeline.
+def open_unet(runtime: Runtime, model_folder: Path) -> UNet:
+    """Return the UNet alone, as the pipeline of `load_graphs` has it."""
+    config = _config(model_folder / "unet", diffusers.UNet2DConditionModel)
+    return UNet(config, runtime.open_graph("unet"), runtime.device)
+
+
+def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
+    """Put the exported networks of a case into diffusers' pipeline.
 
     Args:
+        runtime: the engine that runs them.
+        case: says which scheduler.
         model_folder: the model in the diffusers layout.
-        scheduler: its name in the config.
-        device: where the graphs run; what diffusers makes, it makes there.
-        open_graph: returns the graph of a network, by its key in `sdbench.export.NETWORKS`.
     """
-
-    def config(part: str, kind: Any) -> Any:
-        return diffusers.configuration_utils.FrozenDict(kind.load_config(model_folder / part))
-
     text = transformers.CLIPTextConfig.from_pretrained(model_folder / "text_encoder")
-    unet = config("unet", diffusers.UNet2DConditionModel)
-    vae = config("vae", diffusers.AutoencoderKL)
-    return diffusers.StableDiffusionPipeline(
+    vae = _config(model_folder / "vae", diffusers.AutoencoderKL)
+    device, open_graph = runtime.device, runtime.open_graph
+    pipeline = diffusers.StableDiffusionPipeline(
         vae=VaeDecoder(vae, open_graph("vae_decoder"), device),
         text_encoder=TextEncoder(text, open_graph("text_encoder"), device),
         tokenizer=transformers.CLIPTokenizer.from_pretrained(model_folder / "tokenizer"),
-        unet=UNet(unet, open_graph("unet"), device),
-        scheduler=load_scheduler(model_folder, scheduler),
+        unet=open_unet(runtime, model_folder),
+        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    mode, switches = runtime.compile_mode, runtime.switches
+    return Engine(pipeline, device, torch.float32, compile_mode=mode, switches=switches)
+
+
+def _config(folder: Path, kind: Any) -> Any:
+    return diffusers.configuration_utils.FrozenDict(kind.load_config(folder))

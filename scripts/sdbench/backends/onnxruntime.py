@@ -15,14 +15,15 @@ from sdbench.backends.engine import (
     threads,
     torch_device,
 )
-from sdbench.backends.exported import assemble
-from sdbench.cases import TENSORRT, Case
-from sdbench.errors import UnsupportedError
+from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
+from sdbench.cases import INT8, TENSORRT, Case
+from sdbench.errors import UnsupportedError, one_line
 from sdbench.kinds import KINDS
 
 import numpy as np
 import onnxruntime
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 
 ELEMENTS = {torch.float32: np.float32, torch.int64: np.int64}
 """Types of the graphs' inputs and outputs, as PyTorch and as ONNX Runtime's Python calls them."""
@@ -120,28 +121,73 @@ def _set_tf32_of_tensorrt(allowed: bool) -> None:
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
-def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`."""
-    assert graphs_folder is not None, "the rule gives this backend exported networks"
+CANDIDATES: Mapping[str, Mapping[str, Any]] = {
+    "extended graph optimizations": {"graph_optimization_level": "ORT_ENABLE_EXTENDED"},
+    "basic graph optimizations": {"graph_optimization_level": "ORT_ENABLE_BASIC"},
+    "no spinning": {"session.intra_op.allow_spinning": "0"},
+    "dynamic block base 4": {"session.dynamic_block_base": "4"},
+    "no memory pattern": {"enable_mem_pattern": False},
+    "no memory arena": {"enable_cpu_mem_arena": False},
+    "no prepacking": {"session.disable_prepacking": "1"},
+    "denormals as zero": {"session.set_denormal_as_zero": "1"},
+}
+"""Settings that a search tries against the default ones, which are ONNX Runtime's own. None changes
+what is computed. Names with `session.` are entries of its session configuration. Sources:
+https://onnxruntime.ai/docs/performance/tune-performance/ and its header
+onnxruntime_session_options_config_keys.h.
+"""
+
+
+def _session_options(case: Case, settings: Mapping[str, Any]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads(case)
+    options.inter_op_num_threads = 1
+    for name, value in settings.items():
+        if name.startswith("session."):
+            options.add_session_config_entry(name, value)
+        elif name == "graph_optimization_level":
+            options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, value)
+        else:
+            setattr(options, name, value)
+    return options
+
+
+def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runtime:
+    """Set ONNX Runtime up for a case.
+
+    Args:
+        case: the variant to load.
+        graphs_folder: the networks as ONNX graphs, a folder each.
+        settings: of sessions, beside the default ones; see `CANDIDATES`.
+
+    Raises:
+        UnsupportedError: if this machine or the installed onnxruntime cannot run it.
+    """
     device = torch_device(case)
     refuse_emulation(case.variant.precision, device)
     providers = choose_providers(case, device)
+    refuse_unreadable(graphs_folder)
     if TENSORRT in case.variant.switches:
         _set_tf32_of_tensorrt(case.variant.precision == "tf32")
     # The loop around the networks is PyTorch's; both engines get the same number of threads.
     torch.set_num_threads(threads(case))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads(case)
-    options.inter_op_num_threads = 1
+    options = _session_options(case, settings)
+    quantized = INT8 in case.variant.switches
 
     def open_graph(name: str) -> Session:
-        # Without the fallback: it would go on with another provider, and say so in the log alone.
-        session = onnxruntime.InferenceSession(
-            graphs_folder / name / "model.onnx",
-            sess_options=options,
-            providers=providers,
-            enable_fallback=0,
-        )
+        try:
+            # Without the fallback: it would go on with another provider, and say so in the log
+            # alone.
+            session = onnxruntime.InferenceSession(
+                graphs_folder / name / "model.onnx",
+                sess_options=options,
+                providers=providers,
+                enable_fallback=0,
+            )
+        except NotImplemented as error:
+            raise UnsupportedError(
+                f"onnxruntime {onnxruntime.__version__} cannot run the {name}: {one_line(error)}"
+            ) from error
         wanted, running = providers[0][0], session.get_providers()
         if wanted not in running:
             raise UnsupportedError(
@@ -150,6 +196,19 @@ def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
             )
         return Session(session, device)
 
-    pipeline = assemble(model_folder, case.generation["scheduler"], device, open_graph)
-    switches = {"provider": providers[0][0], "providers": dict(providers)}
-    return Engine(pipeline, device, torch.float32, switches=switches)
+    switches = {
+        "provider": providers[0][0],
+        "providers": dict(providers),
+        "settings": dict(settings),
+        "quantized_weights": "int8" if quantized else None,
+        "quantized_activations": "int8" if quantized else None,
+    }
+    return Runtime(device, open_graph, switches=switches)
+
+
+def load(
+    case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
+) -> Engine:
+    """Load a variant; see `sdbench.backends.load`."""
+    assert graphs_folder is not None, "the rule gives this backend exported networks"
+    return load_graphs(set_up(case, graphs_folder, settings), case, model_folder)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -152,8 +152,10 @@ def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     return tuple(tensor.clone() for tensor in output)
 
 
-def load(case: Case, model_folder: Path, graphs_folder: Path | None) -> Engine:
-    """Load a variant; see `sdbench.backends.load`. `graphs_folder` is not read."""
+def load(
+    case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
+) -> Engine:
+    """Load a variant; see `sdbench.backends.load`. Neither graphs nor settings are read."""
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:

@@ -13,6 +13,18 @@ import scipy.stats
 Record = Mapping[str, Any]
 Row = dict[str, Any]
 
+EXPORTED = (
+    "reason",
+    "opset",
+    "parameters",
+    "max_abs_error",
+    "max_rel_error",
+    "tolerance",
+    "file_bytes",
+    "export_s",
+)
+"""What a network that an engine cannot run has no value of."""
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 FEWEST = 6
@@ -206,9 +218,9 @@ def _variant(row: Row) -> tuple[Any, ...]:
     return tuple(row[key] for key in ("model", "device", "backend", "precision", "options"))
 
 
-def export_row(model: str, record: Mapping[str, Any]) -> Row:
-    """Return the row of the table `exports`."""
-    return {"model": model, "status": "ok", **record}
+def export_row(model: str, graphs: str, record: Mapping[str, Any]) -> Row:
+    """Return the row of the table `exports` for one network of a model, of these graphs."""
+    return {**dict.fromkeys(EXPORTED), "model": model, "graphs": graphs, **record}
 
 
 def quality_rows(

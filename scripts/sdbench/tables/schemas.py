@@ -294,6 +294,7 @@ measured here."""
 EXPORTS = _table(
     {
         "model": _text(),
+        "graphs": _text(),
         "network": _text(),
         **STATUS,
         "opset": _count(),
@@ -304,10 +305,14 @@ EXPORTS = _table(
         "file_bytes": _number(),
         "export_s": _number(),
     },
-    ["model", "network"],
+    ["model", "graphs", "network"],
 )
-"""Each network exported to ONNX, against PyTorch: the largest absolute difference of outputs, and
-that as a share of the largest absolute output (which `tolerance` bounds)."""
+"""Each exported network, against PyTorch: the largest absolute difference of outputs, and that as a
+share of the largest absolute output, which `tolerance` bounds; where that is empty, weights are
+quantized, and the quality of the pictures judges them. `graphs`: the folder of the results that has
+it, by its format and, at the end, that of its weights if not fp32. `export_s`: seconds to make it
+from PyTorch (`onnx`) or from the ONNX graph (the others). `unsupported`: its engine cannot run the
+network."""
 
 QUALITY = _table(
     {

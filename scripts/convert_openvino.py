@@ -1,0 +1,49 @@
+"""Convert exported networks to OpenVINO's format."""
+
+from pathlib import Path
+from typing import Any
+
+from sdbench.parity import export_each, refuse_network
+
+
+def convert_openvino(
+    model_folder: Path, graphs: Path, converted: Path, record: Path, int8: bool, tolerance: float
+) -> None:
+    """Make of the ONNX graphs in `graphs` OpenVINO's in `converted`; say in `record`, by network,
+    how it compares with PyTorch, or why OpenVINO cannot run it.
+
+    Args:
+        model_folder: the model in the diffusers layout.
+        graphs: what `export_onnx` made of it.
+        converted: where a folder for each network goes.
+        record: the JSON to write.
+        int8: whether the weights of the UNet's matrix products are kept in 8 bits.
+        tolerance: the largest absolute difference allowed, as a share of the largest output.
+
+    Raises:
+        UserError: if one differs from PyTorch by more than `tolerance`.
+    """
+    export_each(record, _convert, model_folder, graphs, converted, int8, tolerance)
+
+
+def _convert(name: str, model_folder: Path, graphs: Path, converted: Path, *args: Any) -> Any:
+    try:
+        from sdbench.conversion import convert_network
+    except ModuleNotFoundError as error:
+        reason = f"OpenVINO's conversion needs {error.name}, which is not installed"
+        return refuse_network(name, converted, reason)
+    return convert_network(name, model_folder, graphs, converted, *args)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        convert_openvino(
+            model_folder=Path(snakemake.input.model),
+            graphs=Path(snakemake.input.graphs),
+            converted=Path(snakemake.output.graphs),
+            record=Path(snakemake.output.record),
+            int8=snakemake.params.int8,
+            tolerance=snakemake.params.tolerance,
+        )

@@ -1,0 +1,32 @@
+"""Quantize the weights of exported networks, for ONNX Runtime."""
+
+from pathlib import Path
+
+from sdbench.export import quantize_network
+from sdbench.parity import export_each
+
+
+def quantize_onnx(
+    model_folder: Path, graphs: Path, quantized: Path, record: Path, opset: int, tolerance: float
+) -> None:
+    """Make of the networks in `graphs` those in `quantized`, with 8-bit weights in the UNet; say in
+    `record`, by network, how it compares with PyTorch.
+
+    Raises:
+        UserError: if one of the others differs from PyTorch by more than `tolerance`.
+    """
+    export_each(record, quantize_network, model_folder, graphs, quantized, opset, tolerance)
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        quantize_onnx(
+            model_folder=Path(snakemake.input.model),
+            graphs=Path(snakemake.input.graphs),
+            quantized=Path(snakemake.output.graphs),
+            record=Path(snakemake.output.record),
+            opset=snakemake.params.opset,
+            tolerance=snakemake.params.tolerance,
+        )

@@ -1,0 +1,219 @@
+"""The networks of a Stable Diffusion as they are exported, and how far an exported one is from
+PyTorch."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbench.capabilities import UNSUPPORTED
+from sdbench.errors import UserError
+from sdbench.files import sha256_of_all, write_json, write_whole
+from sdbench.hugging_face import diffusers, transformers
+from sdbench.processes import Ended, run_apart
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class _TextEncoder(torch.nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.network(input_ids)[0]
+        return states
+
+
+class _UNet(torch.nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        out: torch.Tensor = self.network(
+            sample, timestep, encoder_hidden_states, return_dict=False
+        )[0]
+        return out
+
+
+class _VaeDecoder(torch.nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = self.network.decode(latents, return_dict=False)[0]
+        return pixels
+
+
+Example = Callable[[Any, int, int], dict[str, torch.Tensor]]
+"""Makes inputs for a network: (network, batch size, latent height and width) to named tensors."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary."""
+
+    folder: str
+    load: Callable[[Path], Any]
+    wrap: Callable[[Any], torch.nn.Module]
+    example: Example
+    dynamic: Mapping[str, Mapping[int, str]]
+    output: str
+
+
+def _noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+    config = network.config
+    shape = (batch, config.max_position_embeddings)
+    generator = torch.Generator().manual_seed(0)
+    return {"input_ids": torch.randint(0, config.vocab_size, shape, generator=generator)}
+
+
+def _unet_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+    config = network.config
+    return {
+        "sample": _noise(batch, config.in_channels, side, side),
+        "timestep": torch.tensor([501]),
+        "encoder_hidden_states": _noise(batch, 77, config.cross_attention_dim),
+    }
+
+
+def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+    return {"latents": _noise(batch, network.config.latent_channels, side, side)}
+
+
+_IMAGE = {0: "batch", 2: "height", 3: "width"}
+
+NETWORKS = {
+    "text_encoder": Network(
+        folder="text_encoder",
+        load=transformers.CLIPTextModel.from_pretrained,
+        wrap=_TextEncoder,
+        example=_text_inputs,
+        dynamic={"input_ids": {0: "batch"}},
+        output="last_hidden_state",
+    ),
+    "unet": Network(
+        folder="unet",
+        load=diffusers.UNet2DConditionModel.from_pretrained,
+        wrap=_UNet,
+        example=_unet_inputs,
+        dynamic={
+            "sample": _IMAGE,
+            "timestep": {},
+            "encoder_hidden_states": {0: "batch", 1: "tokens"},
+        },
+        output="out_sample",
+    ),
+    "vae_decoder": Network(
+        folder="vae",
+        load=diffusers.AutoencoderKL.from_pretrained,
+        wrap=_VaeDecoder,
+        example=_vae_inputs,
+        dynamic={"latents": _IMAGE},
+        output="pixels",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What PyTorch makes of a network's example on another size than it is traced on.
+
+    `inputs` by name, and `output`; `parameters` is the number of the network's.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    output: NDArray[np.float32]
+    parameters: int
+
+
+def expect(network: Network, loaded: Any) -> Expected:
+    """Run a loaded network of PyTorch on the example that every exported one is compared on."""
+    inputs = network.example(loaded, 3, 24)
+    with torch.inference_mode():
+        output = network.wrap(loaded).eval()(*inputs.values()).numpy()
+    return Expected(
+        {name: value.numpy() for name, value in inputs.items()},
+        output,
+        sum(p.numel() for p in loaded.parameters()),
+    )
+
+
+def compare(
+    found: NDArray[np.float32], expected: Expected, tolerance: float | None
+) -> dict[str, float | None]:
+    """Say how far an exported network's output is from PyTorch's.
+
+    Args:
+        found: what it made of `expected.inputs`.
+        expected: what PyTorch made of them.
+        tolerance: the largest absolute difference allowed, as a share of the largest output; None
+            where there is none, as of quantized weights: the picture's quality judges those.
+
+    Returns:
+        `max_abs_error`, `max_rel_error` (the same as a share of the largest output), `tolerance`.
+
+    Raises:
+        UserError: if it differs by more than `tolerance`.
+    """
+    max_abs = float(np.abs(found - expected.output).max())
+    max_rel = max_abs / float(np.abs(expected.output).max())
+    if tolerance is not None and not max_rel <= tolerance:  # NaN must fail too
+        raise UserError(
+            f"differs from PyTorch by {max_rel:.2g} of the largest output; allowed is "
+            f"{tolerance:g} (export.tolerance in the config): try another export.opset"
+        )
+    return {"max_abs_error": max_abs, "max_rel_error": max_rel, "tolerance": tolerance}
+
+
+def describe_files(files: Iterable[Path]) -> dict[str, Any]:
+    """Return the identity of an exported network's files: `sha256` of all, and `file_bytes`."""
+    parts = sorted(files)
+    return {
+        "sha256": sha256_of_all(parts),
+        "file_bytes": sum(part.stat().st_size for part in parts),
+    }
+
+
+def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
+    """Leave the reason why an engine cannot run a network in the place of its files, for a case to
+    be `unsupported` by before anything is loaded; return what the record says of it."""
+    write_whole(folder / name / UNSUPPORTED, reason.encode())
+    return {"network": name, "status": "unsupported", "reason": reason}
+
+
+def export_each(record: Path, work: Callable[..., dict[str, Any]], *args: Any) -> None:
+    """Call `work(name, *args)` for each network, and write what it returns, by name, to `record`.
+
+    Each in a process of its own: exporters keep the weights until theirs ends.
+
+    Raises:
+        UserError: what `work` raised, or that its process ended early.
+    """
+    exported = {}
+    for name in NETWORKS:
+        try:
+            (found,) = run_apart(_send_result, work, name, *args)
+        except Ended as error:
+            raise UserError(f"{record}: {name}: while it was exported {error.args[0]}") from error
+        if isinstance(found, UserError):
+            raise found
+        exported[name] = found
+    write_json(record, exported)
+
+
+def _send_result(send: Callable[[Any], None], work: Callable[..., Any], *args: Any) -> None:
+    try:
+        send(work(*args))
+    except UserError as error:
+        send(error)

@@ -1,0 +1,43 @@
+"""Search for the best settings of an engine, for each variant that asks for them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases import Case
+from sdbench.files import write_json
+from sdbench.machine import describe_machine
+from sdbench.settings import search_settings as search
+
+
+def search_settings(
+    cases: Sequence[Mapping[str, Any]], model_folder: Path, graphs: Sequence[Path], output: Path
+) -> None:
+    """Write what the search found to `output`: `searches`, by `Variant.key`, and the `machine`.
+
+    Args:
+        cases: a case, of one picture, of each variant of a model, device and backend that is tuned.
+        model_folder: the model in the diffusers layout.
+        graphs: the records of the exported networks that the cases read, which lie beside them.
+        output: the JSON file.
+    """
+    folders = {record.parent.name: record.with_suffix("") for record in graphs}
+    searches = {}
+    for case in map(Case.from_dict, cases):
+        print(f"{case.variant.key}: searching", flush=True)
+        name = case.variant.graphs
+        assert name is not None, "only backends that read exported networks are tuned"
+        searches[case.variant.key] = search(case, model_folder, folders[name])
+    write_json(output, {"searches": searches, "machine": describe_machine(cases[0]["device"])})
+
+
+if __name__ == "__main__":
+    from sdbench.job import logged
+
+    with logged(snakemake.log[0]):
+        search_settings(
+            cases=snakemake.params.cases,
+            model_folder=Path(snakemake.input.model),
+            graphs=[Path(path) for path in snakemake.input.graphs],
+            output=Path(snakemake.output[0]),
+        )

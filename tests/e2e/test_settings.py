@@ -1,0 +1,196 @@
+"""The search for settings: what counts as better, and that a case is measured with the result."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+
+from export_onnx import export_onnx
+from measure_sweep import measure_sweep
+from quantize_onnx import quantize_onnx
+from sdbench import backends, processes, settings
+from sdbench.backends import onnxruntime as backend
+from sdbench.cases import Case, Variant
+from sdbench.files import read_json, write_json
+from sdbench.measurement import make_sweep
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.processes import Ended
+from sdbench.records import read_indexed
+from sdbench.settings import DEFAULT, compare, is_better
+from search_settings import search_settings
+from tests.conftest import ROOT
+from tests.e2e.test_sweep import GENERATION, MEASURING, make_case
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of the exported networks, which lie beside it; those with int8 weights as well."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        # The exporter refuses the switches that a test before this one may have set in PyTorch.
+        patch.setattr(processes, "START", "spawn")
+        graphs, int8 = folder / "onnx" / "tiny", folder / "onnx-int8" / "tiny"
+        export_onnx(model, graphs, graphs.with_suffix(".json"), opset=23, tolerance=1e-4)
+        quantize_onnx(model, graphs, int8, int8.with_suffix(".json"), opset=23, tolerance=1e-4)
+    return graphs.with_suffix(".json")
+
+
+def tuned(options: str = "tuned") -> Case:
+    case = make_case()
+    variant = Variant("tiny", "cpu", "onnxruntime", "fp32", options)
+    return Case(variant, 1, case.generation, case.device)
+
+
+@pytest.mark.parametrize("rounds", [6, 15])
+def test_the_interval_is_of_order_statistics(rounds: int) -> None:
+    candidate = [1 + i / 100 for i in range(rounds)]
+    found = compare([1.0] * rounds, candidate)
+    assert found["ratio"] == pytest.approx(1 + (rounds - 1) / 200)
+    # Of six the whole range; of fifteen from the fourth to the twelfth (tables of the sign test).
+    low, high = {6: (0, 5), 15: (3, 11)}[rounds]
+    assert (found["low"], found["high"]) == (candidate[low], candidate[high])
+
+
+def test_too_few_rounds_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        compare([1.0] * 5, [0.5] * 5)
+
+
+@pytest.mark.parametrize(("ratio", "better"), [(0.9, True), (1.0, False), (1.1, False)])
+def test_better_means_beyond_the_noise(ratio: float, better: bool) -> None:
+    assert is_better(compare([1.0] * 15, [ratio] * 15)) is better
+    noisy = [ratio] * 10 + [1.3] * 5
+    assert not is_better(compare([1.0] * 15, noisy))
+    assert not is_better({"reason": "it broke"})
+
+
+class Duels:
+    """In the place of processes: each candidate's ratios to the default, duel by duel."""
+
+    def __init__(self, ratios: dict[str, list[float]]) -> None:
+        self.ratios = {name: iter(found) for name, found in ratios.items()}
+
+    def __call__(self, _work: Any, *args: Any) -> list[Any]:
+        ratio = next(self.ratios[args[-1]["name"]])
+        if ratio < 0:
+            raise Ended("the process ended with signal 9", [])
+        return [{"default_s": [1.0] * 15, "candidate_s": [ratio] * 15}]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "chosen", "confirmed"),
+    [
+        ({"a": [1.0], "b": [1.2]}, DEFAULT, []),
+        ({"a": [0.9, 0.95], "b": [0.8, 0.85]}, "b", ["b"]),
+        ({"a": [0.9, 0.95], "b": [0.8, 1.0]}, "a", ["b", "a"]),
+        ({"a": [0.9, 1.1], "b": [0.8, 1.0]}, DEFAULT, ["b", "a"]),
+        ({"a": [-1], "b": [0.8, 0.9]}, "b", ["b"]),
+    ],
+)
+def test_the_best_is_chosen_if_it_is_better_twice(
+    ratios: dict[str, list[float]],
+    chosen: str,
+    confirmed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "run_apart", Duels(ratios))
+    monkeypatch.setattr(backend, "CANDIDATES", {name: {"name": name} for name in ratios})
+    found = settings.search_settings(tuned(), Path("model"), Path("graphs"))
+    assert found["chosen"] == chosen
+    assert found["settings"] == ({} if chosen == DEFAULT else {"name": chosen})
+    assert [entry["name"] for entry in found["confirmed"]] == confirmed
+    assert [entry["name"] for entry in found["candidates"]] == list(ratios)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(settings, "BLOCK_S", 0.001)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_search_keeps_all_that_it_timed(
+    model: Path, exported: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = {
+        "slow": {"graph_optimization_level": "ORT_DISABLE_ALL", "session.disable_prepacking": "1"},
+        "unknown": {"graph_optimization_level": "ORT_NO_SUCH_LEVEL"},
+    }
+    monkeypatch.setattr(backend, "CANDIDATES", candidates)
+    cases = [tuned().as_dict(), tuned("int8-weights+tuned").as_dict()]
+    int8 = exported.parents[1] / "onnx-int8" / "tiny.json"
+    search_settings(cases, model, [exported, int8], tmp_path / "settings.json")
+    searches = read_json(tmp_path / "settings.json")["searches"]
+    assert set(searches) == {"fp32/tuned", "fp32/int8-weights+tuned"}
+    for search in searches.values():
+        slow, unknown = search["candidates"]
+        assert len(slow["default_s"]) == len(slow["candidate_s"]) == settings.ROUNDS
+        assert min(slow["default_s"] + slow["candidate_s"]) > 0
+        assert slow["low"] <= slow["ratio"] <= slow["high"]
+        assert "ORT_NO_SUCH_LEVEL" in unknown["reason"]
+
+
+def test_every_candidate_of_onnxruntime_is_taken_and_computes_the_same(
+    model: Path, exported: Path
+) -> None:
+    """A misspelt entry of the session configuration would be taken as well: those are in the
+    library's own list of names."""
+    library = Path(onnxruntime.__file__).parent / "capi"
+    known = b"".join(file.read_bytes() for file in library.glob("onnxruntime_pybind11_state*.so"))
+    expected = None
+    for chosen in ({}, *backend.CANDIDATES.values()):
+        for name in chosen:
+            assert not name.startswith("session.") or name.encode() in known, name
+        engine = backends.load(tuned(), model, exported.with_suffix(""), chosen)
+        assert engine.switches["settings"] == chosen
+        picture = engine.draw(GENERATION, engine.latents(GENERATION, 1))
+        expected = picture if expected is None else expected
+        assert abs(picture - expected).max() < 1e-5
+
+
+def test_a_tuned_case_is_measured_with_what_was_found(
+    model: Path, exported: Path, tmp_path: Path
+) -> None:
+    chosen = {"enable_mem_pattern": False}
+    found, manifest = tmp_path / "settings.json", tmp_path / "tiny.json"
+    write_json(manifest, {"weights": "seeded", "digest": "0" * 64})
+
+    def measure(settings: dict[str, Any]) -> list[dict[str, Any]]:
+        write_json(found, {"searches": {"fp32/tuned": {"settings": settings}}})
+        sweep = make_sweep(
+            device=tuned().device,
+            measuring=MEASURING,
+            manifest=manifest,
+            model_folder=model,
+            graphs=[exported],
+            code="0" * 64,
+            environment_file=manifest,
+            folder=tmp_path / "records",
+            granted_bytes=None,
+            settings=found,
+        )
+        measure_sweep([tuned("none").as_dict(), tuned().as_dict()], [], sweep)
+        return [record for _, record in read_indexed(tmp_path / "records" / "index.json")]
+
+    plain, best = measure(chosen)
+    assert [r["status"] for r in (plain, best)] == ["ok", "ok"], best["reason"]
+    assert plain["environment"]["switches"]["settings"] == {}
+    assert best["environment"]["switches"]["settings"] == chosen
+    # Another outcome of the search measures the tuned case again, and no other.
+    again, other = measure({"enable_cpu_mem_arena": False})
+    assert again == plain
+    assert other["environment"]["switches"]["settings"] == {"enable_cpu_mem_arena": False}

@@ -37,7 +37,9 @@ def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
             _cells,
             shared=True,
         ),
-        footnote=source_note(shown, "load, compile and first call once for each process, warm: medians"),
+        footnote=source_note(
+            shown, "load, compile and first call once for each process, warm: medians"
+        ),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

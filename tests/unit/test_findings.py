@@ -301,6 +301,26 @@ def test_growing_runs(shift: int, verdict: str) -> None:
     assert "1 to 3 of 5 steps" in finding.subject
 
 
+def test_every_finding_names_the_model_that_it_is_of() -> None:
+    models = ("shapes", "sdxl", "sd-v1-4")
+    settings: tuple[dict[str, Any], ...] = ({}, HALF, CAST, VANILLA, SLICED, ONNX)
+    made = [SHAPES | {"model": model} | setting for model in models for setting in settings]
+    latency = rows(*(latency_row(base, 1.0 + 0.1 * i) for i, base in enumerate(made)))
+    throughput = rows(
+        *(
+            throughput_row(SHAPES | {"model": model, "batch_size": n}, 10.0 * n)
+            for model in models
+            for n in (2, 4)
+        )
+    )
+    for claim in CLAIMS:
+        findings = list(claim.find(Tables(latency, (), throughput, kinds=KINDS)))
+        named = [next((m for m in models if m in f.subject), None) for f in findings]
+        assert None not in named, claim.key
+        if findings:
+            assert set(named) == set(models), claim.key
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
 def test_empty_tables_say_nothing(claim: Claim) -> None:
     (finding,) = claim.findings(Tables())

@@ -48,13 +48,14 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
 def search_seconds(found: Iterable[dict[str, Any]]) -> float:
     """Return the seconds inside the samples of all searches for settings together, at the least:
     short calls are repeated until they fill `BLOCK_S`."""
-    return sum(
-        max(BLOCK_S, mean)
+    means: list[float] = [
+        mean
         for settings in found
         for search in settings["searches"].values()
         for duel in (*search["candidates"], *search["confirmed"])
         for mean in (*duel.get("default_s", ()), *duel.get("candidate_s", ()))
-    )
+    ]
+    return sum(max(BLOCK_S, mean) for mean in means)
 
 
 def ceiling_seconds(measured: Iterable[dict[str, Any]]) -> float:

@@ -5,6 +5,7 @@ PAGE_FIGURES = [
 ]
 PAGE_CODE = [
     *PICTURE_CODE,
+    "choices.py",
     "figures/results.py",
     *(
         f"page/{file}"

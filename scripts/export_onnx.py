@@ -11,7 +11,9 @@ def export_onnx(
     model_folder: Path, graphs: Path, record: Path, opset: int, tolerance: float
 ) -> None:
     """Export every network of the model to `graphs`, a folder each, whole or not at all; say in
-    `record`, by network, how it compares with PyTorch, or that its family is not exported.
+    `record`, by network, how it compares with PyTorch.
+
+    Of a family whose networks are not exported there are none: its cases say so (`unsupported`).
 
     Raises:
         UserError: if one differs from PyTorch by more than `tolerance`, or its export ended early.

@@ -1,4 +1,4 @@
-"""Draw what the first image costs: loading, the first call, and a call after that."""
+"""Draw what the first image costs: loading, compiling, the first call, and a call after that."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from sdbench.tables.schemas import LATENCY, read_table
 
 
 def plot_cold_start(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
-    """Draw seconds of loading, of the first call and of a warm one, for one image.
+    """Draw seconds of loading, of compiling, of the first call and of a warm one, for one image.
 
     Args:
         latency: table of schema LATENCY.
@@ -28,13 +28,18 @@ def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
     shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
     return Sheet(
         title="What the first image costs",
-        subtitle="Seconds to load the weights, of the first call, and of a call after warm-up, one "
-        "prompt each. The libraries are imported before. All columns have one scale. Grey: the "
-        "ratio to the warm call.",
+        subtitle="Seconds to load the weights, to compile where that is done, of the first call, "
+        "and of a call after warm-up, one prompt each. The libraries are imported before. All "
+        "columns have one scale. Grey: the ratio to the warm call.",
         panels=make_panels(
-            shown, lambda _: ("load (s)", "first call (s)", "warm call (s)"), _cells, shared=True
+            shown,
+            lambda _: ("load (s)", "compile (s)", "first call (s)", "warm call (s)"),
+            _cells,
+            shared=True,
         ),
-        footnote=source_note(shown, "load and first call once for each process, warm: medians"),
+        footnote=source_note(
+            shown, "load, compile and first call once for each process, warm: medians"
+        ),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )
@@ -42,13 +47,18 @@ def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
 
 def _cells(result: Result) -> tuple[Cell, ...]:
     if not result.ok:
-        return missing_cell(result), NOTHING, NOTHING
-    warm = latency_cell(result)
-    load, first = (
-        Cell(value, number(value), f"{value / result.numbers['latency_s']:.2f} {TIMES}")
-        for value in (result.numbers[column] for column in ("load_s", "first_call_s"))
+        return missing_cell(result), NOTHING, NOTHING, NOTHING
+    load, compiling, first = (
+        _once(result, column) for column in ("load_s", "compile_s", "first_call_s")
     )
-    return load, first, warm
+    return load, compiling, first, latency_cell(result)
+
+
+def _once(result: Result, column: str) -> Cell:
+    value = result.numbers.get(column)
+    if value is None:
+        return NOTHING
+    return Cell(value, number(value), f"{value / result.numbers['latency_s']:.2f} {TIMES}")
 
 
 if __name__ == "__main__":

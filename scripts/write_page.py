@@ -9,7 +9,7 @@ import sdbench
 from sdbench.figures.labels import STATUSES, listing, number, plural
 from sdbench.figures.style import colour
 from sdbench.files import write_whole
-from sdbench.page.answer import Stat, best_by_condition, headlines
+from sdbench.page.answer import Stat, Subject, best_by_condition, subjects
 from sdbench.page.charts import MARKS, charts
 from sdbench.page.document import read_svg, render_page
 from sdbench.page.machine import read_machines
@@ -115,7 +115,6 @@ def write_page(
         UserError: if an input is not what it should be; it names the file.
     """
     rows = case_rows(latency, memory, throughput, published, kinds)
-    condition, cards = headlines(rows)
     noises = _noises(read_table(noise, NOISE))
     machines, dates = read_machines(indexes)
     absent = _absent(read_table(cases, CASES))
@@ -125,9 +124,8 @@ def write_page(
         "version": sdbench.__version__,
         "sections": SECTIONS,
         "summary": _summary(rows, dates),
+        "subjects": [_subject(subject, rows, noises) for subject in subjects(rows)],
         "nothing": _nothing(rows),
-        "condition": condition,
-        "cards": cards and [*cards, *_noise_card(noises)],
         "choices": read_choices(choices),
         "groups": best_by_condition(rows),
         "claims": claims,
@@ -182,6 +180,15 @@ def _nothing(rows: Sequence[CaseRow]) -> str:
     if not own:
         return "Nothing was measured here: the tables have no rows of this machine."
     return f"No case ran: {_statuses(own)}. The table of all cases has the reasons."
+
+
+def _subject(
+    subject: Subject, rows: Sequence[CaseRow], noises: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what the answer says of a model, in words where there are no numbers."""
+    cards = subject.cards and [*subject.cards, *_noise_card(noises)]
+    words = _nothing([row for row in rows if row.family == subject.family])
+    return {**vars(subject), "cards": cards, "nothing": words}
 
 
 def _noises(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from sdbench.errors import UserError, one_line
 from sdbench.exports import describe_files
 from sdbench.openvino_toolkit import openvino
-from sdbench.parity import NETWORKS, compare, expect, refuse_network
+from sdbench.parity import NETWORKS, compare, expect, load_network, refuse_network
 
 import nncf
 
@@ -58,7 +58,7 @@ def convert_network(
         compiled = core.compile_model(file, "CPU", EXACT)
     except RuntimeError as error:
         return refuse_network(name, converted, f"OpenVINO cannot run the {name}: {one_line(error)}")
-    expected = expect(network, network.load(model_folder / network.folder, use_safetensors=True).eval())
+    expected = expect(network, load_network(network, model_folder))
     found = compiled(dict(expected.inputs))[0]
     try:
         parity = compare(found, expected, None if quantized else tolerance)

@@ -8,7 +8,7 @@ from typing import Any
 from sdbench.errors import UserError
 from sdbench.exports import describe_files
 from sdbench.ort import onnxruntime
-from sdbench.parity import NETWORKS, Expected, compare, expect
+from sdbench.parity import NETWORKS, Expected, compare, expect, load_network
 
 import numpy as np
 import onnx
@@ -39,7 +39,7 @@ def export_network(
         UserError: if the exported network differs by more than `tolerance`.
     """
     network, file = NETWORKS[name], graphs / name / FILE
-    loaded = network.load(model_folder / network.folder, use_safetensors=True).eval()
+    loaded = load_network(network, model_folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     traced = network.example(loaded, 2, 16)
@@ -95,7 +95,7 @@ def quantize_network(
     else:
         shutil.copytree(graphs / name, file.parent, dirs_exist_ok=True)
     export_s = time.perf_counter() - begin
-    expected = expect(network, network.load(model_folder / network.folder, use_safetensors=True).eval())
+    expected = expect(network, load_network(network, model_folder))
     bound = None if name == "unet" else tolerance
     return _described(name, file, opset, expected, bound, export_s)
 

@@ -36,9 +36,9 @@ def exported_beside(record: Path) -> Path:
     for name, network in read_json(record).items():
         if network["status"] != "ok":
             continue
-        if not (folder / name).is_dir() or describe_files(folder / name)["sha256"] != network["sha256"]:
+        files = folder / name
+        if not files.is_dir() or describe_files(files)["sha256"] != network["sha256"]:
             raise UserError(
-                f"{folder / name}: damaged or changed since it was exported: delete {record} "
-                "and run again"
+                f"{files}: damaged or changed since it was exported: delete {record} and run again"
             )
     return folder

@@ -139,6 +139,11 @@ class Expected:
     parameters: int
 
 
+def load_network(network: Network, model_folder: Path) -> Any:
+    """Return a network of PyTorch, of the model in that folder."""
+    return network.load(model_folder / network.folder, use_safetensors=True).eval()
+
+
 def expect(network: Network, loaded: Any) -> Expected:
     """Run a loaded network of PyTorch on the example that every exported one is compared on."""
     inputs = network.example(loaded, 3, 24)
@@ -186,10 +191,14 @@ def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
 
 
 def export_each(
-    record: Path, folder: Path, work: Callable[..., dict[str, Any]], model_folder: Path, *args: Any
+    record: Path,
+    folder: Path,
+    work: Callable[..., dict[str, Any]],
+    model_folder: Path,
+    *args: Any,
 ) -> None:
     """Call `work(name, folder, model_folder, *args)` for each network, and write what it returns,
-    by name, to `record`. Networks of a family that is not exported are refused instead.
+    by name, to `record`: nothing for a family whose networks are not exported.
 
     Each in a process of its own: exporters keep the weights until theirs ends. The folder is given
     its name when all of it is there; `work` gets another.
@@ -198,13 +207,11 @@ def export_each(
         UserError: what `work` raised, or that its process ended early.
     """
     exported = {}
-    family = family_of(model_folder)
-    refusal = family.why_not_exported
+    refusal = family_of(model_folder).why_not_exported
+    if refusal is not None:
+        print(f"{model_folder}: nothing is exported: {refusal}")
     with written_whole(folder) as part:
-        for name in NETWORKS if refusal is None else family.networks:
-            if refusal is not None:
-                exported[name] = refuse_network(name, part, refusal)
-                continue
+        for name in NETWORKS if refusal is None else ():
             try:
                 (exported[name],) = run_apart(_send_result, work, name, part, model_folder, *args)
             except Ended as error:

@@ -18,6 +18,10 @@ FP32_TF32 = "fp32 (TF32 conv.)"
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
 
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet takes for a formula."""
+
+
 def read_published(path: Path, remedy: str) -> pd.DataFrame:
     """Read a table of schema PUBLISHED.
 
@@ -35,6 +39,15 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
         if name != "psnr_db" and table[name].isin([math.inf]).any():
             row = table[name].isin([math.inf]).argmax() + 1
             raise UserError(f"{path}: {name}: row {row}: found inf; allowed is a number: {remedy}")
+    for name in table.select_dtypes("str"):
+        texts = table[name].fillna("")
+        wrong = texts.str.startswith(_FORMULA) | ~texts.map(str.isprintable)
+        if wrong.any():
+            raise UserError(
+                f"{path}: {name}: row {wrong.argmax() + 1}: found "
+                f"{plain(texts[wrong].iloc[0])!r}; allowed is text that no spreadsheet runs, not "
+                f"beginning with = + - or @, without control characters: {remedy}"
+            )
     if key.duplicated().any():
         row = plain(" ".join(map(str, key[key.duplicated()].iloc[0])), 200)
         raise UserError(f"{path}: a row twice: {row}: {remedy}")

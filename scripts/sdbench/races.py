@@ -17,6 +17,7 @@ from sdbench import backends
 from sdbench.backends.engine import DenoiserInputs, Engine, torch_device
 from sdbench.cases import Case, Pair
 from sdbench.devices import describe_device, describe_engine, look_around
+from sdbench.errors import UnsupportedError
 from sdbench.machine import describe_machine
 from sdbench.measurement import Sweep, classify, now, refuse_misfit, settled_bytes
 from sdbench.meters.compiling import compile_anew
@@ -60,8 +61,9 @@ def run_races(pairs: list[Pair], sweep: Sweep) -> None:
         sweep: what is the same for all of them.
     """
     sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
-    for pair in pairs:  # once, before the forks
-        backends.import_backend(pair.case)
+    for pair in pairs:
+        with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
+            backends.import_backend(pair.case)  # once, before the forks
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not _is_kept(pair, sweep)]
     print(f"{len(pairs)} races, {len(pairs) - len(pending)} of them run before", flush=True)

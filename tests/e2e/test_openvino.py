@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from convert_openvino import convert_openvino
 from export_onnx import export_onnx
-from sdbench import backends, platforms, processes
+from sdbench import backends, parity, platforms, processes
 from sdbench.backends import openvino as backend
 from sdbench.backends.engine import Engine
 from sdbench.capabilities import UNSUPPORTED
@@ -46,10 +47,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def onnx_graphs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        # Threads that a test before this one has started do not survive a fork.
+        # The exporter refuses the switches that a test before this one may have set in PyTorch.
         patch.setattr(processes, "START", "spawn")
         export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
     return folder
+
+
+def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
+    """In the place of `run_apart`: threads that OpenVINO has started do not survive a fork."""
+    sent: list[Any] = []
+    work(sent.append, *args)
+    return sent
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,7 @@ def graphs(model: Path, onnx_graphs: Path, tmp_path_factory: pytest.TempPathFact
     """Folders `fp32` and `int8`, and a record beside each."""
     folder = tmp_path_factory.mktemp("openvino")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "START", "spawn")
+        patch.setattr(parity, "run_apart", run_here)
         for name in ("fp32", "int8"):
             record = folder / f"{name}.json"
             convert_openvino(model, onnx_graphs, folder / name, record, name == "int8", 1e-4)
@@ -210,7 +218,7 @@ def test_an_operator_that_openvino_lacks_is_unsupported(
             (strange / name / file.name).symlink_to(file)
     (strange / "unet" / "model.onnx").unlink()
     onnx.save(onnx.helper.make_model(graph, opset_imports=domains), strange / "unet" / "model.onnx")
-    monkeypatch.setattr(processes, "START", "spawn")
+    monkeypatch.setattr(parity, "run_apart", run_here)
     record = tmp_path / "converted.json"
     convert_openvino(model, strange, tmp_path / "converted", record, False, 1e-4)
     unet = read_json(record)["unet"]
@@ -228,6 +236,7 @@ def test_without_openvino_every_case_is_unsupported(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr(backends, "openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(parity, "run_apart", run_here)
     record = tmp_path / "tiny.json"
     convert_openvino(model, onnx_graphs, tmp_path / "tiny", record, False, 1e-4)
     assert "needs openvino" in read_json(record)["unet"]["reason"]

@@ -231,20 +231,14 @@ def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU whose memory is the machine's: what moves weights runs, and moves them nowhere."""
 
-    class Double(platforms.Gpu):
+    class Double(platforms.Platform):
         kind = "cuda"
 
         def device(self, index: int) -> torch.device:
             return CPU
 
-        def why_missing(self, index: int) -> None:
-            return None
-
         def name(self, device: torch.device) -> str:
             return "NVIDIA X"
-
-        def synchronize(self, device: torch.device) -> None:
-            pass
 
     monkeypatch.setitem(platforms.PLATFORMS, "cuda", Double())
     monkeypatch.setitem(platforms.PLATFORMS, "cpu", Double())
@@ -277,6 +271,26 @@ def test_offloaded_weights_are_moved_in_for_each_call_and_out_again(
     assert phases["unet_evaluations"] == 4
     assert phases["vae_decoder_s"] > 0
     assert np.array_equal(engine.draw(GENERATION, latents), wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "switch", "value"),
+    [
+        ("vae-tiling", "vae_tile_px", 8),
+        ("nf4-weights", "quantized_weights", "nf4"),
+        ("model-offload", "offload", "model-offload"),
+        ("group-offload", "offload", "group-offload"),
+    ],
+)
+def test_an_option_is_a_row_that_says_what_was_set(
+    options: str, switch: str, value: Any, model: Path, tmp_path: Path, gpu: None
+) -> None:
+    case = make_case(options)
+    case = replace(case, device={**case.device, "kind": "cuda"})
+    (record,) = sweep(model, tmp_path, case)
+    assert record["status"] == "ok", record["reason"]
+    assert record["environment"]["switches"][switch] == value
+    assert record["phases"][0]["unet_evaluations"] == 4
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])

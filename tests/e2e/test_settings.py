@@ -15,6 +15,7 @@ from sdbench import backends, processes, settings
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases import Case, Variant
 from sdbench.files import read_json, write_json
+from sdbench.measurement import make_sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary

@@ -19,7 +19,9 @@ WRONG_CELLS = {
     "tf32_convolutions": ["", "maybe", "2"],
     "contended": ["maybe"],
     "passes_gate": ["perhaps"],
-    "campaign": [""],
+    "campaign": ["", "=1+1", "-x", "a\u202eb", "a\x07b"],
+    "source": ["=HYPERLINK(1)", "+1", "-1", "@x", "=cmd|' /C calc'!A0"],
+    "device_name": ["=1", "two\nlines"],
     "model": [""],
     "precision": [""],
     "scheduler": [""],
@@ -27,9 +29,9 @@ WRONG_CELLS = {
 """What stands in a cell of a column in turn: each is refused, and the column named."""
 
 RIGHT_CELLS = {
-    "campaign": ["../../etc", "<script>alert(1)</script>", "=1+1", "a;b", "NA", "null", "é日本"],
+    "campaign": ["../../etc", "<script>alert(1)</script>", "a;b", "NA", "null", "é日本"],
     "device_name": ["</svg><script>alert(1)</script>", "$x^2$ & co", '"quoted, twice"', "x" * 500],
-    "source": ["=HYPERLINK(1)", "+1", "-1", "@x", "`touch canary`", "$(touch canary)"],
+    "source": ["`touch canary`", "$(touch canary)", "a=b", "1-1"],
     "latency_s": ["", "0", "1e-300", "1e300", "1"],
     "batch_size": ["1", "4096", "1.0"],
     "memory_counter": ["", "<b>", "a counter"],

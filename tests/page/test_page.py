@@ -56,7 +56,7 @@ def gated(folder: Path) -> Path:
     return made.make_page(folder, rows=(latency, throughput, memory))
 
 
-MAKERS = (small, empty, one_row, all_failed, many, made.hostile_page)
+MAKERS = (small, empty, one_row, all_failed, many, made.page_of_models, made.hostile_page)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,78 @@ def test_what_was_drawn_can_be_chosen(page: Browser) -> None:
     boxes = page.all("fieldset[data-name=device] label")
     assert "RTX 3090" in [box.text for box in boxes if box.is_displayed()]
     assert "AMD EPYC 7B13 (cpu)" not in [box.text for box in boxes if box.is_displayed()]
+
+
+@pytest.fixture
+def models(browser: Browser, pages: Callable[[Any], Path]) -> Browser:
+    """The page of several models, open and whole."""
+    browser.open_whole(pages(made.page_of_models))
+    return browser
+
+
+def seen(page: Browser, selector: str) -> list[str]:
+    return [found.text for found in page.all(selector) if found.is_displayed()]
+
+
+def test_one_model_is_no_question(page: Browser) -> None:
+    assert page.all("#question") == []
+    assert len(seen(page, "#answer .cards")) == 1
+
+
+def test_the_model_is_asked_for_first(models: Browser) -> None:
+    first = models.find("#answer").find_element(By.CSS_SELECTOR, "input, select, button, summary")
+    assert first.get_attribute("id") == "model"
+    assert first.accessible_name.startswith("Which model?")
+    options = [option.text for option in models.all("#model option")]
+    assert options == ["shapes", "sdxl", "sd-v1 and sd-v1-4", "flux.1-dev"]
+    assert first.get_attribute("value") == "shapes"
+
+
+def test_the_answer_the_charts_and_the_rows_follow_the_model(models: Browser) -> None:
+    numbers = {}
+    # By key, as one that cannot point does.
+    for model, count in (("shapes", 9), ("sdxl", 9), ("Stable Diffusion v1", 18)):
+        choice = models.find("#model")
+        assert choice.get_attribute("value") == model
+        models.wait(f"return document.getElementById('count').textContent.startsWith('{count} of')")
+        (numbers[model],) = seen(models, "#answer .cards")
+        groups = seen(models, "#answer summary")
+        assert groups and all(model in group for group in groups)
+        marks = "return document.querySelectorAll('#chart-time .mark-symbol path').length"
+        models.wait(f"{marks} === {count // 3}")
+        cells = models.script(
+            "return [...document.querySelectorAll('#table tbody tr')].map((r) => r.textContent)"
+        )
+        assert len(cells) == count
+        conditions = [o.text for o in models.all("#filters select option") if o.is_enabled()]
+        assert all(model in text for text in conditions[1:])
+        choice.send_keys(Keys.ARROW_DOWN)
+    assert len(set(numbers.values())) == 3
+    # Of the last one nothing ran, and that is said.
+    assert seen(models, "#answer .cards") == []
+    words = seen(models, "#answer .words")
+    assert any("No case ran" in text for text in words)
+    assert "No setting of flux.1-dev is in the table of choices." in words
+    assert models.errors() == []
+
+
+def test_published_rows_follow_their_family(models: Browser) -> None:
+    models.find("#model").send_keys("sd-v1")
+    models.wait("return document.getElementById('count').textContent.startsWith('18 of 76')")
+    assert "no pictures" in " ".join(seen(models, "#pictures .words")).lower()
+    models.find("#model").send_keys("shapes")
+    models.wait("return document.getElementById('count').textContent.startsWith('9 of 9 ')")
+    assert stage(models)
+
+
+def test_a_reset_keeps_the_model(models: Browser) -> None:
+    models.find("#model").send_keys("sdxl")
+    models.wait("return document.getElementById('model').value === 'sdxl'")
+    models.find("fieldset[data-name=precision] input[value=bf16]").send_keys(Keys.SPACE)
+    models.wait("return document.getElementById('count').textContent.startsWith('6 of 9 ')")
+    models.find("#filters button[type=reset]").send_keys(Keys.ENTER)
+    models.wait("return document.getElementById('count').textContent.startsWith('9 of 9 ')")
+    assert models.find("#model").get_attribute("value") == "sdxl"
 
 
 def test_filters_that_leave_nothing_say_so(page: Browser) -> None:

@@ -1,10 +1,10 @@
 """Made-up inputs of the page: tables, pictures, records and figures, as few or as many as asked."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
+from sdbench.files import write_json
 from sdbench.tables import schemas
 from tests.unit import tables_factory as factory
 from tests.unit.records_factory import make_case, make_record
@@ -75,6 +75,30 @@ def failed_rows() -> tuple[Rows, Rows, Rows]:
     return rows, rows, rows
 
 
+MODELS = ("shapes", "sdxl", "sd-v1", "sd-v1-4", "flux.1-dev")
+"""Models of four kinds of networks, the last of which did not run."""
+
+
+def rows_of_models() -> tuple[Rows, Rows, Rows]:
+    """Rows of a run of several models, each slower than the one before."""
+    tables: tuple[Rows, Rows, Rows] = ([], [], [])
+    for place, model in enumerate(MODELS[:-1], start=1):
+        for table, rows in zip(tables, default_rows(), strict=True):
+            for row in rows:
+                seconds = {"latency_s": row["latency_s"] * place} if "latency_s" in row else {}
+                table.append(row | {"model": model} | seconds)
+    failed = factory.failed_row(factory.SHAPES, "unsupported", model=MODELS[-1])
+    for table in tables:
+        table.append(failed)
+    return tables
+
+
+def page_of_models(folder: Path) -> Path:
+    """Make a page of several models, of which all but one have choices."""
+    choices = [CHOICE | {"model": model} for model in MODELS[:-1]]
+    return make_page(folder, rows=rows_of_models(), choices=choices, campaigns=("lambda-2022-10",))
+
+
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'"&'
 """A name that is HTML, and ends every quote and script that it may stand in."""
 
@@ -131,9 +155,9 @@ def write_records(folder: Path, **environment: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     record = make_record(make_case())
     record["environment"] |= environment
-    (folder / "batch-1.json").write_text(json.dumps(record))
+    write_json(folder / "batch-1.json", record)
     index = folder / "index.json"
-    index.write_text(json.dumps({"records": {"batch-1.json": "0" * 64}, "largest": []}))
+    write_json(index, {"records": {"batch-1.json": "0" * 64}, "largest": []})
     return index
 
 

@@ -34,6 +34,17 @@ def test_shipped_presets_are_valid_and_have_cases(
     assert cases
 
 
+def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
+    """Two files, since no search fits into half an hour; they must not drift apart."""
+    ladder, tuned = (
+        yaml.safe_load((ROOT / f"config/presets/{name}.yaml").read_text())
+        for name in ("cpu-ladder", "cpu-ladder-tuned")
+    )
+    added = tuned["races"].pop()
+    assert tuned == ladder
+    assert {variant["options"] for variant in added["variants"]} == {"tuned"}
+
+
 def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["pathvars"] == {"results": "results"}
     assert config["devices"]["cpu"]["threads"] == 0

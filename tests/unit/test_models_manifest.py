@@ -78,6 +78,32 @@ def test_a_manifest_says_what_a_pipeline_is_loaded_from(model: Path) -> None:
     assert manifest["digest"] == digest_files(manifest["files"])
 
 
+def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
+    """Whatever the components are called, and however many files one has."""
+    painter = {
+        "unet/config.json": b'{"_class_name": "SomeTransformer2DModel"}',
+        "unet/diffusion_pytorch_model.safetensors.index.json": b"{}",
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors": safetensors(
+            {"a.weight": ("F16", [4, 8], 64), "a.bias": ("F16", [4], 8)}
+        ),
+        "unet/diffusion_pytorch_model-00002-of-00002.safetensors": safetensors(
+            {"b.weight": ("F16", [4, 8], 64), "c.weight": ("F16", [2, 3, 3, 3], 108)}
+        ),
+        "vae/config.json": b'{"_class_name": "AutoencoderKL"}',
+    }
+    (model / "unet/diffusion_pytorch_model.safetensors").unlink()
+    components = describe(write(model, painter), {"local": "model"}, "mine")["components"]
+    assert components["unet"] == {
+        "parameters": 122,
+        "largest": 54,
+        "matrices": [[4, 8, 2]],
+        "denoiser": True,
+    }
+    assert [components[name]["denoiser"] for name in ("text_encoder", "vae")] == [False, False]
+    assert components["text_encoder"]["parameters"] == 6, "whole numbers are no weights"
+    assert components["vae"]["largest"] == 1
+
+
 @pytest.mark.parametrize(
     ("source", "weights"),
     [({"seeded": "tiny", "seed": 0}, "seeded"), ({"hub": "a/b", "revision": "0" * 40}, "trained")],

@@ -305,3 +305,23 @@ def test_headings_of_a_document_go_below_those_of_the_page(tmp_path: Path) -> No
     assert "<h3>One</h3>" in rendered and "<h4>Two</h4>" in rendered
     assert "&lt;b&gt;raw" in rendered
     assert "<td>1</td>" in rendered
+
+
+def test_models_of_the_same_networks_are_asked_about_together_and_named(tmp_path: Path) -> None:
+    page = Page(made.page_of_models(tmp_path))
+    asked = [attrs.get("value") for tag, attrs in page.elements if tag == "option"][:4]
+    assert asked == ["shapes", "sdxl", "Stable Diffusion v1", "flux.1-dev"]
+    parts = {attrs["data-family"] for _, attrs in page.elements if "data-family" in attrs}
+    assert parts == set(asked)
+    # Two models stand in one table: each number says which it is of.
+    assert "AMD EPYC 7B13 (cpu): sd-v1, PyTorch, bf16" in page.text
+    assert "sd-v1-4, PyTorch, bf16, batch size 4" in page.text
+    assert "sdxl, PyTorch" not in page.text
+    families = page.data["columns"]["names"].index("family")
+    assert {row[families] for row in page.data["columns"]["rows"]} == set(asked)
+
+
+def test_one_model_and_published_ones_are_no_question(tmp_path: Path) -> None:
+    page = Page(made.make_page(tmp_path, campaigns=("lambda-2022-10",)))
+    assert "Which model?" not in page.text
+    assert page.text.count("The best that was measured here") == 1

@@ -131,8 +131,14 @@ def refuse_generation(family: Family, case: Case) -> None:
     """Refuse what no model of a family can be drawn with, before anything of it is loaded.
 
     Raises:
-        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw.
+        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw,
+            or if the backend reads exported networks and there are none.
     """
+    if case.variant.graphs is not None and family.why_not_exported is not None:
+        raise UnsupportedError(
+            f"{case.variant.backend} has no networks of {family.pipeline} to run: "
+            f"{family.why_not_exported}"
+        )
     for switch in case.variant.switches:
         if switch in family.unsupported:
             raise UnsupportedError(f"{switch}: {family.unsupported[switch]}")

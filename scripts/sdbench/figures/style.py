@@ -9,6 +9,8 @@ from sdbench.published import FP32_TF32
 import matplotlib
 
 matplotlib.use("Agg")
+# Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
+matplotlib.rcParams["text.parse_math"] = False
 
 import pandas as pd
 from matplotlib import colors, rc_context

@@ -263,7 +263,7 @@ def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[st
     return {
         name: {
             "parameters": sum(map(math.prod, own)),
-            "largest": max(map(math.prod, own)),
+            "largest": max(map(math.prod, own), default=0),
             "matrices": [
                 [*shape, count]
                 for shape, count in sorted(Counter(tuple(s) for s in own if len(s) == 2).items())

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sdbench.figures.labels import STATUSES, number, published_number
+from sdbench.figures.labels import STATUSES, listing, number, published_number, shorten
 from sdbench.page.rows import CaseRow
 
 
@@ -15,6 +16,13 @@ class Stat:
     unit: str
     label: str
     how: str
+
+
+class Named(NamedTuple):
+    """What is named beside a number, since others stand there too."""
+
+    device: bool = False
+    model: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,38 @@ class Group:
     """The devices that did the same work, the fastest first."""
 
     condition: str
+    family: str
     measured: bool
     devices: list[Best]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the reader may ask about: a model, or those of the same networks (`family`).
+
+    `condition` and `cards` are what `headlines` returns of its rows.
+    """
+
+    family: str
+    label: str
+    measured: bool
+    condition: str
+    cards: list[Stat]
+
+
+def subjects(rows: Sequence[CaseRow]) -> list[Subject]:
+    """Return what the reader may ask about, those with measured rows first.
+
+    Where one model was measured there is no question: it is the only one.
+    """
+    found = []
+    for family in dict.fromkeys(row.family for row in rows):
+        same = [row for row in rows if row.family == family]
+        models = dict.fromkeys(row.model for row in same if not row.published)
+        label = listing(models) if models else f"{shorten(family)} (published)"
+        found.append(Subject(family, label, bool(models), *headlines(same)))
+    found.sort(key=lambda subject: not subject.measured)
+    return found if sum(subject.measured for subject in found) > 1 else found[:1]
 
 
 def best_by_condition(rows: Sequence[CaseRow]) -> list[Group]:
@@ -56,7 +94,8 @@ def headlines(rows: Sequence[CaseRow]) -> tuple[str, list[Stat]]:
     if not ran:
         return "", []
     same = [row for row in ran if row.condition == ran[0].condition]
-    stats = [_picture(same, True), _rate(same, True), _memory(same, True)]
+    named = Named(device=True, model=len({row.model for row in own}) > 1)
+    stats = [_picture(same, named), _rate(same, named), _memory(same, named)]
     return ran[0].condition, [stat for stat in stats if stat]
 
 
@@ -72,7 +111,8 @@ def _group(condition: str, rows: Sequence[CaseRow]) -> Group:
 
     ordered = sorted(devices, key=seconds)
     measured = any(not row.published for row in rows)
-    return Group(condition, measured, [_best(devices[key]) for key in ordered])
+    best = [_best(devices[key]) for key in ordered]
+    return Group(condition, rows[0].family, measured, best)
 
 
 def _best(rows: Sequence[CaseRow]) -> Best:
@@ -82,34 +122,34 @@ def _best(rows: Sequence[CaseRow]) -> Best:
     if not ran:
         reason = f": {first.reason}" if first.reason else ""
         words = f"No numbers: {STATUSES.get(first.status, first.status)}{reason}"
-    return Best(
-        first.device, first.origin, first.published, _picture(ran), _rate(ran), _memory(ran), words
-    )
+    named = Named(model=len({row.model for row in rows if not row.published}) > 1)
+    numbers = _picture(ran, named), _rate(ran, named), _memory(ran, named)
+    return Best(first.device, first.origin, first.published, *numbers, words)
 
 
-def _picture(rows: Iterable[CaseRow], name_device: bool = False) -> Stat | None:
+def _picture(rows: Iterable[CaseRow], named: Named) -> Stat | None:
     row = _least(rows, lambda r: r.latency_s, batch=1)
     if row is None or row.latency_s is None:
         return None
-    return Stat(_text(row, row.latency_s), "s", "for one picture", _how(row, name_device))
+    return Stat(_text(row, row.latency_s), "s", "for one picture", _how(row, named))
 
 
-def _rate(rows: Iterable[CaseRow], name_device: bool = False) -> Stat | None:
+def _rate(rows: Iterable[CaseRow], named: Named) -> Stat | None:
     def slowness(row: CaseRow) -> float | None:
         return None if row.images_per_minute is None else -row.images_per_minute
 
     row = _least(rows, slowness)
     if row is None or row.images_per_minute is None:
         return None
-    how = f"{_how(row, name_device)}, batch size {row.batch_size}"
+    how = f"{_how(row, named)}, batch size {row.batch_size}"
     return Stat(_text(row, row.images_per_minute), "images", "per minute", how)
 
 
-def _memory(rows: Iterable[CaseRow], name_device: bool = False) -> Stat | None:
+def _memory(rows: Iterable[CaseRow], named: Named) -> Stat | None:
     row = _least(rows, lambda r: r.memory_gb, batch=1)
     if row is None or row.memory_gb is None:
         return None
-    how = f"{_how(row, name_device)} ({row.memory_counter})"
+    how = f"{_how(row, named)} ({row.memory_counter})"
     return Stat(_text(row, row.memory_gb), "GB", "for one picture", how)
 
 
@@ -123,7 +163,7 @@ def _least(
     return min(held, key=lambda row: (row.gate == "misses", value(row)), default=None)
 
 
-def _how(row: CaseRow, name_device: bool) -> str:
+def _how(row: CaseRow, named: Named) -> str:
     parts = [row.backend, row.precision]
     if row.options != "none":
         parts.append(row.options.replace("+", ", "))
@@ -131,8 +171,10 @@ def _how(row: CaseRow, name_device: bool) -> str:
         parts.append("its picture misses the quality gate")
     if row.contended:
         parts.append("something else used the device")
+    if named.model:
+        parts.insert(0, row.model)
     text = ", ".join(parts)
-    return f"{row.device}: {text}" if name_device else text
+    return f"{row.device}: {text}" if named.device else text
 
 
 def _text(row: CaseRow, value: float) -> str:

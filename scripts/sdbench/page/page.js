@@ -1,4 +1,4 @@
-// What answers to the reader: filters over charts and table, and the wipe over the pictures.
+// What answers to the reader: the model, filters over charts and table, the wipe over the pictures.
 const { columns, charts, headers, series, sheets } = JSON.parse(
   document.getElementById("data").textContent,
 );
@@ -25,6 +25,30 @@ function drawn(shown) {
 }
 
 const filters = document.getElementById("filters");
+const model = document.getElementById("model");
+
+/** Whether something belongs to the model that is asked about; all does where nothing is asked. */
+function asked(family) {
+  return !model || family === model.value;
+}
+
+/** Chooses the first option of the model that is asked about; returns whether there is one. */
+function chooseFirst(select) {
+  const first = [...select.options].find(({ dataset }) => dataset.family && asked(dataset.family));
+  if (first) select.value = first.value;
+  return Boolean(first);
+}
+
+/** Shows what belongs to the model that is asked about. */
+function ask() {
+  for (const part of document.querySelectorAll("[data-family]")) {
+    part.hidden = !asked(part.dataset.family);
+    // Some browsers show hidden options.
+    if (part instanceof HTMLOptionElement) part.disabled = part.hidden;
+  }
+  const choice = filters?.elements.condition;
+  if (model && choice && !chooseFirst(choice)) choice.value = "";
+}
 
 /** The test that the filters make of a row. */
 function wanted() {
@@ -35,15 +59,16 @@ function wanted() {
   ]);
   const gated = filters.elements.gate.checked;
   return (row) =>
+    asked(row.family) &&
     (!condition || row.condition === condition) &&
     groups.every(([name, values]) => values.has(row[name])) &&
     !(gated && row.gate === "misses");
 }
 
-/** Hides the boxes of values that nothing under the chosen condition has. */
+/** Hides the boxes of values that nothing of the model under the chosen condition has. */
 function offer() {
   const condition = filters.elements.condition.value;
-  const same = rows.filter((row) => !condition || row.condition === condition);
+  const same = rows.filter((row) => asked(row.family) && (!condition || row.condition === condition));
   for (const group of filters.querySelectorAll("fieldset[data-name]")) {
     const values = new Set(same.map((row) => row[group.dataset.name]));
     for (const box of group.querySelectorAll("input")) box.parentElement.hidden = !values.has(box.value);
@@ -94,9 +119,11 @@ function showCases() {
   );
   table.search.fixed("filters", (_, row) => passes(row));
 
+  const held = () => rows.filter((row) => asked(row.family)).length;
+
   function say() {
     document.getElementById("count").textContent =
-      `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows pass the filters`;
+      `${shown.length.toLocaleString("en")} of ${held().toLocaleString("en")} rows pass the filters`;
     for (const [place, view] of views) {
       const empty = view.data("data_0").length === 0;
       place.hidden = empty;
@@ -132,7 +159,12 @@ function showCases() {
   filters.addEventListener("change", refresh);
   filters.addEventListener("submit", (event) => event.preventDefault());
   // The boxes change only after the event.
-  filters.addEventListener("reset", () => setTimeout(refresh));
+  const restart = () => {
+    if (model) ask();
+    return refresh();
+  };
+  filters.addEventListener("reset", () => setTimeout(restart));
+  model?.addEventListener("change", restart);
   table.draw();
   say();
 }
@@ -185,6 +217,13 @@ function showPictures() {
     show();
   }
 
+  function choose() {
+    const found = chooseFirst(elements.series);
+    document.querySelector(".viewer").hidden = !found;
+    document.getElementById("no-pictures").hidden = found;
+    if (found) start();
+  }
+
   // By pointer on the picture itself as well.
   const drag = (event) => {
     if (event.type === "pointermove" && event.buttons !== 1) return;
@@ -195,10 +234,14 @@ function showPictures() {
   stage.addEventListener("pointerdown", drag);
   stage.addEventListener("pointermove", drag);
   elements.series.addEventListener("change", start);
+  model?.addEventListener("change", choose);
   for (const name of ["left", "right", "step", "wipe"]) elements[name].addEventListener("input", show);
-  start();
+  if (model) choose();
+  else start();
 }
 
+if (model) ask();
+model?.form.addEventListener("submit", (event) => event.preventDefault());
 if (series.length) showPictures();
 if (rows.length) showCases();
 performance.mark("ready");

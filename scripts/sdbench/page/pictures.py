@@ -20,6 +20,7 @@ from sdbench.figures.pictures import (
     score_text,
     shrink,
 )
+from sdbench.published import model_family
 
 import matplotlib
 import numpy as np
@@ -112,6 +113,7 @@ def _series(
     }
     return {
         "name": f"{comparison.model}: {comparison.label}, {MODES[mode]}",
+        "family": model_family(comparison.model),
         "labels": {
             "reference": f"reference ({comparison.reference_label})",
             "other": comparison.label,

@@ -19,12 +19,14 @@ class CaseRow:
     """One case. Names are those of the tables, and so are the units; None where there is no number.
 
     `origin` is `HERE` or the name of the campaign that published it; only rows of one `condition`
-    are comparable. `gate`: `keeps` or `misses` the config's quality gate, empty where it is not
-    known. `memory_gb` counts what `memory_counter` says, in 10^9 bytes.
+    are comparable. `family` is the name that models of the same networks share. `gate`: `keeps` or
+    `misses` the config's quality gate, empty where it is not known. `memory_gb` counts what
+    `memory_counter` says, in 10^9 bytes.
     """
 
     origin: str
     condition: str
+    family: str
     model: str
     device: str
     backend: str
@@ -94,6 +96,7 @@ def _row(result: Result) -> dict[str, Any]:
     return {
         "origin": result.campaign or HERE,
         "condition": condition_label(result.condition),
+        "family": result.condition.family,
         "model": shorten(result.model),
         "device": result.device,
         "backend": backend_label(result.backend),

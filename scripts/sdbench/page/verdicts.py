@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdbench.choices import MEASURED
 from sdbench.figures.labels import (
     backend_label,
     condition_label,
@@ -14,7 +15,7 @@ from sdbench.figures.labels import (
     plural,
     shorten,
 )
-from sdbench.published import condition
+from sdbench.published import Condition, condition
 from sdbench.tables.schemas import CHOICES, FINDINGS, read_rows
 
 MOST_CHOICES = 5
@@ -69,6 +70,7 @@ class Choices:
     """The first choices among what was drawn alike, and in words how many there are."""
 
     condition: str
+    family: str
     measured: bool
     words: str
     rows: list[Choice]
@@ -94,10 +96,10 @@ def count_verdicts(claims: list[Claim]) -> str:
 def read_choices(path: Path) -> list[Choices]:
     """Read a table of schema CHOICES: for each condition the best first; conditions with measured
     rows first."""
-    groups: dict[str, list[Choice]] = {}
+    groups: dict[Condition, list[Mapping[str, Any]]] = {}
     for row in read_rows(path, CHOICES):
-        groups.setdefault(condition_label(condition(row)), []).append(_choice(row))
-    choices = [_choices(label, rows) for label, rows in groups.items()]
+        groups.setdefault(condition(row), []).append(row)
+    choices = [_choices(drawn, rows) for drawn, rows in groups.items()]
     return sorted(choices, key=lambda group: not group.measured)
 
 
@@ -106,7 +108,9 @@ def figure_anchor(name: str) -> str:
     return f"figure-{Path(name).stem}"
 
 
-def _choices(label: str, rows: list[Choice]) -> Choices:
+def _choices(drawn: Condition, table: list[Mapping[str, Any]]) -> Choices:
+    several = len({row["model"] for row in table if row["origin"] == MEASURED}) > 1
+    rows = [_choice(row, several) for row in table]
     meeting = sum(row.meets for row in rows)
     words = (
         f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
@@ -115,7 +119,8 @@ def _choices(label: str, rows: list[Choice]) -> Choices:
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
-    return Choices(label, any(not row.origin for row in rows), words, rows[:MOST_CHOICES])
+    measured = any(not row.origin for row in rows)
+    return Choices(condition_label(drawn), drawn.family, measured, words, rows[:MOST_CHOICES])
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:
@@ -141,8 +146,9 @@ def _with_interval(row: Mapping[str, Any]) -> str:
     return f"{text} ({number(row['low'])} to {number(row['high'])})"
 
 
-def _choice(row: Mapping[str, Any]) -> Choice:
-    how = [backend_label(str(row["backend"])), str(row["precision"])]
+def _choice(row: Mapping[str, Any], name_model: bool) -> Choice:
+    how = [shorten(str(row["model"]))] if name_model else []
+    how += [backend_label(str(row["backend"])), str(row["precision"])]
     if row["options"] not in (None, "none"):
         how.append(str(row["options"]).replace("+", ", "))
     how.append(f"batch size {row['batch_size']}")
@@ -150,7 +156,7 @@ def _choice(row: Mapping[str, Any]) -> Choice:
     cost = _number(row["cost_per_1000_images"])
     return Choice(
         rank=int(row["rank"]),
-        origin="" if row["origin"] == "measured" else str(row["origin"]),
+        origin="" if row["origin"] == MEASURED else str(row["origin"]),
         device=_device(row),
         how=", ".join(how),
         latency=_number(row["latency_s"]),

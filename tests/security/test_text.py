@@ -1,0 +1,104 @@
+"""Text of configs, models and others' tables stays text: in figures, shells and file names.
+
+What it is on the page, tests/unit/test_page.py and tests/page/test_page.py look at.
+"""
+
+import shlex
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.text import Text
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+
+from sdbench.figures import style
+from sdbench.figures.panels import draw_sheet
+from sdbench.page.document import read_svg
+from tests.conftest import ROOT
+from tests.reliability import Tally
+from tests.unit.test_figures_bars import SHEETS, SHAPES, ok_row
+
+NAMES = [
+    r"$\frac{1}{$",
+    "a $50 card for $20",
+    "$x_{2}^2$",
+    "</svg><script>alert(1)</script>",
+    "--><script>alert(1)</script><!--",
+    "]]><x>",
+    "a & b &lt; c",
+    "{device} %s %(x)s",
+    "\u202egpj",
+    "日本 😀",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_drawn_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
+    row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
+    figure = draw_sheet(SHEETS["speed"]([row], tmp_path, [], {name: "cpu"}))
+    assert not any(text.get_parse_math() for text in figure.findobj(Text))
+    png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
+    style.save_pictures(figure, png, svg)
+    tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}
+    assert "script" not in tags and "x" not in tags
+    assert read_svg(svg).source.startswith("data:image/svg+xml;base64,")
+    tally.tried("text that is code elsewhere", "accepted")
+
+
+SHELL = [
+    "a100; touch canary",
+    "$(touch canary)",
+    "`touch canary`",
+    "a'; touch canary; '",
+    '" ; touch canary ; "',
+    "a\ntouch canary",
+    "| touch canary",
+    "--wrap=touch canary",
+]
+
+
+class Resources(dict[str, Any]):
+    """Resources of a job as the plugin asks for them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.get(name)
+
+
+@pytest.mark.parametrize("constraint", SHELL)
+def test_a_constraint_is_one_argument_of_sbatch(
+    constraint: str, tmp_path: Path, tally: Tally
+) -> None:
+    """SLURM's plugin quotes it, on which this project relies."""
+    job = SimpleNamespace(
+        resources=Resources(constraint=constraint, runtime=1, mem_mb=1000), threads=1, name="r"
+    )
+    params = {
+        "run_uuid": "r",
+        "slurm_logfile": "l",
+        "comment_str": "c",
+        "account": "",
+        "partition": "",
+        "workdir": ".",
+    }
+    command = get_submit_command(job, params)
+    words = shlex.split(command)
+    assert words[words.index("-C") + 1] == constraint
+    stand_in = tmp_path / "sbatch"
+    stand_in.write_text("#!/bin/sh\n")
+    stand_in.chmod(0o755)
+    subprocess.run(
+        command, shell=True, cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["sbatch"]
+    tally.tried("text that is code elsewhere", "accepted")
+
+
+def test_no_rule_gives_text_to_a_shell() -> None:
+    """Every rule runs a script of Python, which takes its parameters as they are."""
+    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        text = file.read_text()
+        for word in ("shell:", "shell(", "run:", "os.system", "subprocess", "eval(", "exec("):
+            assert word not in text, f"{file.name}: {word}"

@@ -21,8 +21,6 @@ try:  # the same language, read by a library in C where PyYAML was built with it
 except ImportError:
     from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
 
-Config = dict[str, Any]
-
 LARGEST = 1_000_000
 """Bytes of a file."""
 DEEPEST = 30
@@ -33,7 +31,7 @@ TEMPLATE = "__use_yte__"
 """The key with which Snakemake runs what a YAML file holds as Python."""
 
 
-def read_config_file(path: Path) -> Config:
+def read_config_file(path: Path) -> dict[str, Any]:
     """Return what a file of the config holds, JSON or YAML, as Snakemake would read it.
 
     Raises:
@@ -70,7 +68,7 @@ def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def _read(path: Path, _changed: int) -> Config:
+def _read(path: Path, _changed: int) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -122,7 +120,7 @@ def _parse(text: str) -> Any:
 
 
 def _parse_yaml(text: str) -> Any:
-    # By events first: libyaml falls over a tree that is too deep, and needs minutes to find its end.
+    # By events first: libyaml falls over a tree that is too deep, and takes minutes to find its end.
     depth = 0
     for event in yaml.parse(text, FastLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -173,7 +171,7 @@ def _members(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _mapping(pairs: Sequence[tuple[str, Any]]) -> Config:
+def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise _RefusedError(f"{_first_repeated(keys)}: found twice: keep one of them")

@@ -98,7 +98,8 @@ def read_record(path: Path) -> Record:
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: schema_version: found {plain(version)}, allowed is {SCHEMA_VERSION}: {_REMEDY}"
+            f"{path}: schema_version: found {plain(version)}, allowed is {SCHEMA_VERSION}: "
+            f"{_REMEDY}"
         )
     fault = best_match(record_validator().iter_errors(record))
     if fault is not None:
@@ -170,7 +171,8 @@ def read_indexed(index: Path) -> list[tuple[Path, Record]]:
         path = index.parent / name
         if not path.resolve().is_relative_to(index.parent.resolve()):
             raise UserError(
-                f"{index}: records: found {plain(name)}, outside its folder: delete it and run again"
+                f"{index}: records: found {plain(name)}, outside its folder: delete it and run "
+                "again"
             )
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")

@@ -15,7 +15,6 @@ sys.path.insert(
 
 from sdbench.config_files import refuse_unreadable
 
-
 own_config = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(True)
 
 

@@ -120,7 +120,7 @@ def _parse(text: str) -> Any:
 
 
 def _parse_yaml(text: str) -> Any:
-    # By events first: libyaml falls over a tree that is too deep, and takes minutes to find its end.
+    # By events first: libyaml falls over a tree that is too deep, and takes minutes to read it.
     depth = 0
     for event in yaml.parse(text, FastLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)

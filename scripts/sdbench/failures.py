@@ -5,18 +5,26 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_FAILED = re.compile(r"^Error in rule (\w+):\n(?:    .*\n)*?    log: (\S+)", re.M)
-"""How Snakemake's own log tells of a failed job: its rule, and further down the job's log."""
+_FAILED = re.compile(
+    r"^Error in rule (\w+):\n(?:    .*\n)*?    jobid: (\d+)\n(?:    .*\n)*?    log: ([^\s,]+)", re.M
+)
+"""How Snakemake's own log tells of a failed job: its rule, its number, and the job's own log."""
+_FINISHED = re.compile(r"^Finished jobid: (\d+)", re.M)
 
 
 def failures(snakemake_log: Path) -> Iterator[str]:
     """Yield what each failed job says of its end, a line for each thing that failed.
 
+    A job that failed and went well when it was tried again is left out.
+
     Args:
         snakemake_log: what Snakemake wrote of the run.
     """
     told = snakemake_log.read_text(encoding="utf-8", errors="replace")
-    for rule, log in dict.fromkeys(_FAILED.findall(told)):
+    finished = set(_FINISHED.findall(told))
+    for rule, number, log in dict.fromkeys(_FAILED.findall(told)):
+        if number in finished:
+            continue
         yield from _reasons(Path(log)) or [f"{rule}: it ended without a word: {log}"]
 
 

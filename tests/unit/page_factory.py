@@ -1,10 +1,10 @@
 """Made-up inputs of the page: tables, pictures, records and figures, as few or as many as asked."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
+from sdbench.files import write_json
 from sdbench.tables import schemas
 from tests.unit import tables_factory as factory
 from tests.unit.records_factory import make_case, make_record
@@ -131,9 +131,9 @@ def write_records(folder: Path, **environment: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     record = make_record(make_case())
     record["environment"] |= environment
-    (folder / "batch-1.json").write_text(json.dumps(record))
+    write_json(folder / "batch-1.json", record)
     index = folder / "index.json"
-    index.write_text(json.dumps({"records": {"batch-1.json": "0" * 64}, "largest": []}))
+    write_json(index, {"records": {"batch-1.json": "0" * 64}, "largest": []})
     return index
 
 

@@ -292,7 +292,8 @@ def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str
 def _meant(error: ValidationError) -> ValidationError:
     """Return what is wrong with a mapping in the one of several forms whose keys it has."""
     if error.validator == "oneOf" and isinstance(error.instance, dict):
-        for number, choice in enumerate(error.validator_value):
+        choices: Any = error.validator_value
+        for number, choice in enumerate(choices):
             if error.instance.keys() >= {*choice.get("required", ("",))}:
                 within = [e for e in error.context or () if e.relative_schema_path[0] == number]
                 return best_match(within) or error

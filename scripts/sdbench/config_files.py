@@ -21,6 +21,14 @@ try:  # the same language, read by a library in C where PyYAML was built with it
 except ImportError:
     from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
 
+__all__ = [
+    "FastLoader",
+    "locate",
+    "read_config_file",
+    "refuse_unreadable",
+    "refuse_unreadable_arguments",
+]
+
 LARGEST = 1_000_000
 """Bytes of a file."""
 DEEPEST = 30
@@ -75,8 +83,8 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
         raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
     try:
         data = _parse(text)
-    except _RefusedError as reason:
-        raise UserError(f"{path}: {reason}") from None
+    except _RefusedError as refusal:
+        raise UserError(f"{path}: {refusal}") from None
     except RecursionError:  # of JSON; YAML is looked at first
         raise UserError(f"{path}: {_TOO_DEEP}") from None
     except yaml.MarkedYAMLError as error:

@@ -23,7 +23,7 @@ from sdbench.cases import (
     race_variant,
     why_absent,
 )
-from sdbench.config_files import Config, FastLoader, locate, read_config_file
+from sdbench.config_files import FastLoader, locate, read_config_file
 from sdbench.errors import UserError, one_line
 from sdbench.kinds import KINDS
 
@@ -31,6 +31,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
+Config = dict[str, Any]
 KeyPath = list[str | int]
 
 
@@ -323,19 +324,26 @@ def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str
                 yield ["races", i, key], race[key], names
 
 
+def _meant(error: ValidationError) -> ValidationError:
+    """Return what is wrong with a mapping in the one of several forms whose keys it has."""
+    if error.validator == "oneOf" and isinstance(error.instance, dict):
+        choices: Any = error.validator_value
+        for number, choice in enumerate(choices):
+            if error.instance.keys() >= {*choice.get("required", ("",))}:
+                within = [e for e in error.context or () if e.relative_schema_path[0] == number]
+                return best_match(within) or error
+    return error
+
+
 def _explain(error: ValidationError, files: Sequence[Path]) -> str:
     """Say in one line where, what was found, what is allowed and what to do."""
+    error = _meant(error)
     path: KeyPath = list(error.absolute_path)
     schema: Any = error.schema
     rule: Any = error.validator
     limit: Any = error.validator_value
     found: Any = error.instance
     where = locate(path, files)
-    if rule == "oneOf" and isinstance(found, dict):  # the one that is meant
-        for number, choice in enumerate(limit):
-            if found.keys() >= {*choice.get("required", ("",))}:
-                within = [e for e in error.context or () if e.relative_schema_path[0] == number]
-                return _explain(best_match(within), files)
     if rule == "additionalProperties":
         keys = sorted(schema.get("properties", {}))
         unknown = next(key for key in found if key not in keys)

@@ -21,7 +21,13 @@ try:  # the same language, read by a library in C where PyYAML was built with it
 except ImportError:
     from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
 
-Config = dict[str, Any]
+__all__ = [
+    "FastLoader",
+    "locate",
+    "read_config_file",
+    "refuse_unreadable",
+    "refuse_unreadable_arguments",
+]
 
 LARGEST = 1_000_000
 """Bytes of a file."""
@@ -33,7 +39,7 @@ TEMPLATE = "__use_yte__"
 """The key with which Snakemake runs what a YAML file holds as Python."""
 
 
-def read_config_file(path: Path) -> Config:
+def read_config_file(path: Path) -> dict[str, Any]:
     """Return what a file of the config holds, JSON or YAML, as Snakemake would read it.
 
     Raises:
@@ -70,15 +76,15 @@ def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def _read(path: Path, _changed: int) -> Config:
+def _read(path: Path, _changed: int) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
     try:
         data = _parse(text)
-    except _RefusedError as reason:
-        raise UserError(f"{path}: {reason}") from None
+    except _RefusedError as refusal:
+        raise UserError(f"{path}: {refusal}") from None
     except RecursionError:  # of JSON; YAML is looked at first
         raise UserError(f"{path}: {_TOO_DEEP}") from None
     except yaml.MarkedYAMLError as error:
@@ -122,7 +128,7 @@ def _parse(text: str) -> Any:
 
 
 def _parse_yaml(text: str) -> Any:
-    # By events first: libyaml falls over a tree that is too deep, and needs minutes to find its end.
+    # By events first: libyaml falls over a tree that is too deep, and takes minutes to read it.
     depth = 0
     for event in yaml.parse(text, FastLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -173,7 +179,7 @@ def _members(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _mapping(pairs: Sequence[tuple[str, Any]]) -> Config:
+def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise _RefusedError(f"{_first_repeated(keys)}: found twice: keep one of them")

@@ -31,20 +31,24 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
     """
     table = read_table(path, PUBLISHED, remedy)
     key = table[PUBLISHED_KEY]
-    for name in PUBLISHED_KEY:
-        if name != "attention" and key[name].isna().any():
-            row = key[name].isna().argmax() + 1
-            raise UserError(f"{path}: {name}: row {row}: found nothing: {remedy}")
-    for name in table.select_dtypes("number"):
-        if name != "psnr_db" and table[name].isin([math.inf]).any():
-            row = table[name].isin([math.inf]).argmax() + 1
-            raise UserError(f"{path}: {name}: row {row}: found inf; allowed is a number: {remedy}")
-    for name in table.select_dtypes("str"):
-        texts = table[name].fillna("")
+    for column in PUBLISHED_KEY:
+        empty = key[column].isna()
+        if column != "attention" and empty.any():
+            place = int(empty.argmax()) + 1
+            raise UserError(f"{path}: {column}: row {place}: found nothing: {remedy}")
+    for label, cells in table.select_dtypes("number").items():
+        endless = cells.isin([math.inf])
+        if label != "psnr_db" and endless.any():
+            place = int(endless.argmax()) + 1
+            raise UserError(
+                f"{path}: {label}: row {place}: found inf; allowed is a number: {remedy}"
+            )
+    for label, cells in table.select_dtypes("str").items():
+        texts = cells.fillna("")
         wrong = texts.str.startswith(_FORMULA) | ~texts.map(str.isprintable)
         if wrong.any():
             raise UserError(
-                f"{path}: {name}: row {wrong.argmax() + 1}: found "
+                f"{path}: {label}: row {int(wrong.argmax()) + 1}: found "
                 f"{plain(texts[wrong].iloc[0])!r}; allowed is text that no spreadsheet runs, not "
                 f"beginning with = + - or @, without control characters: {remedy}"
             )

@@ -220,7 +220,8 @@ def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Reco
         path = index.parent / name
         if not path.resolve().is_relative_to(index.parent.resolve()):
             raise UserError(
-                f"{index}: records: found {plain(name)}, outside its folder: delete it and run again"
+                f"{index}: records: found {plain(name)}, outside its folder: delete it and run "
+                "again"
             )
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")

@@ -30,7 +30,8 @@ def with_batches(count: int) -> str:
     sizes = ", ".join(map(str, range(1, count + 1)))
     return (
         f"devices: {{{devices}}}\nmatrix:\n- {{model: shapes, devices: [{names}], "
-        f"backends: [pytorch, onnxruntime], precisions: [fp32], options: [{options}], batch_sizes: [{sizes}]}}\n"
+        f"backends: [pytorch, onnxruntime], precisions: [fp32], options: [{options}], "
+        f"batch_sizes: [{sizes}]}}\n"
     )
 
 

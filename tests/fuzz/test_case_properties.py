@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from sdbench.cases import (
     MOST_CELLS,
     SWITCHES,
+    Absent,
+    Case,
     count_cells,
     count_jobs,
     expand_matrix,
     expand_quality,
     product,
 )
-from sdbench.config import check_config
-from tests.conftest import DEFAULT, load_schema
-from tests.conftest import ROOT as FOLDER
+from sdbench.config import check_config, load_schema
+from tests.conftest import DEFAULT, ROOT
 
-SCHEMA = load_schema(FOLDER / "config" / "schema.yaml")
+SCHEMA = load_schema(ROOT / "config" / "schema.yaml")
 
 names = st.lists(
     st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,5}", fullmatch=True).filter(
@@ -45,7 +46,9 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     models, devices = draw(names), draw(names)
     generation = st.fixed_dictionaries(
         {
-            "prompt": st.text(st.characters(codec="utf-8", categories=["L", "P", "Zs"]), max_size=9),
+            "prompt": st.text(
+                st.characters(codec="utf-8", categories=["L", "P", "Zs"]), max_size=9
+            ),
             "steps": st.integers(1, 1000),
             "scheduler": st.sampled_from(["ddim", "pndm", "euler", "dpmsolver"]),
             "guidance": st.floats(0, 100),
@@ -88,7 +91,8 @@ def test_no_two_cases_share_an_identity(config: dict[str, Any]) -> None:
 def test_every_cell_is_a_case_or_absent_with_its_reason(config: dict[str, Any]) -> None:
     checked = complete(config)
     cases, absent = expand_matrix(checked)
-    found = [(cell.variant, cell.batch_size) for cell in (*cases, *absent)]
+    cells: list[Case | Absent] = [*cases, *absent]
+    found = [(cell.variant, cell.batch_size) for cell in cells]
     wanted = {
         (variant, size)
         for block in checked["matrix"]

@@ -47,13 +47,14 @@ def assert_right(config: Config, cases: list[Case], absent: list[Absent]) -> Non
             block["batch_sizes"],
         )
     }
+    cells: list[Case | Absent] = [*cases, *absent]
     found = [
         (
             *(cell.variant.model, cell.variant.device, cell.variant.backend),
             *(cell.variant.precision, "+".join(sorted(cell.variant.switches)) or "none"),
             cell.batch_size,
         )
-        for cell in (*cases, *absent)
+        for cell in cells
     ]
     assert sorted(found) == sorted(wanted)
     assert len({case.id for case in cases}) == len(cases)

@@ -115,9 +115,9 @@ def test_a_graph_reads_no_file_outside_its_folder(tmp_path: Path, tally: Tally) 
     (tmp_path / "graph").mkdir()
     (tmp_path / "graph" / "model.onnx").write_bytes(model.SerializeToString())
     file = str(tmp_path / "graph" / "model.onnx")
-    with pytest.raises(Exception, match="(?i)external data path|escape|outside"):
+    with pytest.raises(Exception, match=r"(?i)external data path|escape|outside"):
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    with pytest.raises(Exception, match="(?i)external data|outside|\\.\\."):
+    with pytest.raises(Exception, match=r"(?i)external data|outside|\.\."):
         onnx.load(file)
     tally.tried("models that would run code", "refused")
 

@@ -1,13 +1,15 @@
 """What the audit of the packages says: a vulnerability fails it, a missing network does not."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from tests.audit import judge
 
 
-def report(*packages: dict[str, object]) -> str:
+def report(*packages: Mapping[str, Any]) -> str:
     return json.dumps({"dependencies": packages, "fixes": []})
 
 

@@ -9,14 +9,15 @@ from sdbench.published import FP32_TF32
 import matplotlib
 
 matplotlib.use("Agg")
-# Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
-matplotlib.rcParams["text.parse_math"] = False
 
 import pandas as pd
 from matplotlib import colors, rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+
+# Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
+matplotlib.rcParams["text.parse_math"] = False
 
 WIDTH = 8.6
 """Width of every figure in inches."""

@@ -477,7 +477,7 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
             table = pd.read_csv(
                 path, dtype=str, keep_default_na=False, na_values=[""], index_col=False
             )
-        _check_columns(list(table), list(schema.columns))
+        _check_columns([str(name) for name in table], list(schema.columns))
         for name, column in schema.columns.items():
             table[name] = _converted(table[name], str(column.dtype))
         return _validate(table, schema)
@@ -514,7 +514,8 @@ _FLAGS = {"True": True, "False": False}
 def _converted(cells: pd.Series, kind: str) -> pd.Series:
     """Return the cells of a column, given as text, as what its schema says that they are."""
     if kind in ("bool", "boolean"):
-        values, allowed = cells.map(_FLAGS).astype("boolean"), "True or False"
+        values: Any = cells.map(_FLAGS).astype("boolean")
+        allowed = "True or False"
     elif kind in ("float64", "Int64"):
         values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
         if kind == "Int64":
@@ -528,7 +529,8 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
             f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
             f"is {allowed}"
         )
-    return values
+    converted: pd.Series = values
+    return converted
 
 
 def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ _DARK = style.PRECISIONS["tf32"]
 _REFUSED = style.lighter(style.ALARM, 0.86)
 _LARGE = 64
 """Batches of this size and larger have the darkest colour."""
+MANY = 999
+"""A larger batch is only said to be so: a line through small ones promises no such digits."""
 
 
 def plot_fits(fits: Path, files: Files) -> None:
@@ -191,6 +193,8 @@ def cell_text(cell: Row) -> str:
     """Return what a cell says: the largest batch, `~` before one that is derived; `no`, or `?`."""
     if cell["fits"] != YES:
         return {NO: "no", UNKNOWN: "?"}[cell["fits"]]
+    if cell["largest_batch"] > MANY:
+        return f">{MANY}"
     before = "\u2265" if cell["at_least"] else "~" if cell["basis"] == DERIVED else ""
     return f"{before}{cell['largest_batch']}"
 

@@ -224,6 +224,22 @@ def test_the_figure_says_what_the_table_says(
     assert set(data["fits"]) == {YES, NO, UNKNOWN}
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"largest_batch": 12}, "12"),
+        ({"largest_batch": 12, "basis": "derived"}, "~12"),
+        ({"largest_batch": 12, "at_least": True}, "≥12"),
+        ({"largest_batch": 12345, "basis": "derived"}, ">999"),
+        ({"fits": NO}, "no"),
+        ({"fits": UNKNOWN}, "?"),
+    ],
+)
+def test_a_cell_says_how_much_is_known(changes: dict[str, Any], text: str) -> None:
+    cell = {"fits": YES, "largest_batch": None, "at_least": False, "basis": "measured"}
+    assert cell_text(cell | changes) == text
+
+
 def test_ways_of_which_nothing_is_known_are_in_the_table_alone(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

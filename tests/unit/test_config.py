@@ -108,8 +108,9 @@ BAD = [
     (put("models.shapes.generation.steps", 2.0), "generation.steps: found 2.0", "whole number"),
     (put("models.shapes.generation.guidance", float("nan")), "guidance: found nan", "finite"),
     (put("measuring.max_duration_s", float("inf")), "max_duration_s: found inf", "finite"),
-    (put("models.shapes.generation.seed", 2**64), "generation.seed: found", "or less"),
-    (put("models.shapes.generation.prompt", "\ud800"), "generation.prompt: found", "UTF-8"),
+    (put("models.shapes.generation.seed", 2**64), "generation.seed: found", "64 bits"),
+    (put("models.shapes.generation.seed", 2**63 - 1), "generation.seed: found", "or less"),
+    (put("models.shapes.generation.prompt", "a\x07b"), "generation.prompt: found", "UTF-8"),
     (put("pathvars", {"results": "res\n"}), "pathvars.results: found", "letters"),
     (
         put("quality.0.reference", {"device": "cpu", "precision": "tf32"}),

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 from export_onnx import export_onnx
-from sdbench import backends, processes
+from quantize_onnx import quantize_onnx
+from sdbench import backends, parity, processes
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
+from sdbench.files import read_json
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
@@ -208,3 +211,46 @@ def test_a_provider_that_does_not_start_is_unsupported_and_not_replaced(
     with pytest.raises(UnsupportedError, match="could not start its CUDAExecutionProvider"):
         loaded(model, "fp32", "none")
     assert len(Session.made) == 1
+
+
+def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
+    """The CPU provider has none for a sigmoid in bf16, as for much else in it."""
+    value, bf16 = onnx.helper.make_tensor_value_info, onnx.TensorProto.BFLOAT16
+    node = onnx.helper.make_node("Sigmoid", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [value("x", bf16, [1])], [value("y", bf16, [1])])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    (tmp_path / "unet").mkdir()
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    onnx.save(model, tmp_path / "unet" / "model.onnx")
+    runtime = backend.set_up(on_onnxruntime(threads=1), tmp_path, {})
+    with pytest.raises(UnsupportedError, match=r"cannot run the unet: .*Sigmoid"):
+        runtime.open_graph("unet")
+
+
+def test_weights_in_8_bits_nearly_keep_the_picture(
+    model: Path, graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_here(work: Any, *args: Any) -> list[Any]:
+        sent: list[Any] = []
+        work(sent.append, *args)
+        return sent
+
+    monkeypatch.setattr(parity, "run_apart", run_here)
+    quantized = tmp_path / "int8"
+    quantize_onnx(model, graphs, quantized, tmp_path / "int8.json", opset=23, tolerance=1e-4)
+    record = read_json(tmp_path / "int8.json")
+    assert record["unet"]["tolerance"] is None
+    assert 1e-4 < record["unet"]["max_rel_error"] < 0.1
+    assert record["vae_decoder"]["max_rel_error"] < record["vae_decoder"]["tolerance"]
+    nodes = onnx.load(quantized / "unet" / "model.onnx", load_external_data=False).graph.node
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("MatMulInteger") > 5
+    assert "Conv" in kinds and "ConvInteger" not in kinds
+    plain = backends.load(on_onnxruntime(threads=1), model, graphs)
+    engine = backends.load(on_onnxruntime(options="int8-weights", threads=1), model, quantized)
+    assert (
+        engine.switches["quantized_weights"] == engine.switches["quantized_activations"] == "int8"
+    )
+    latents = plain.latents(GENERATION, 1)
+    difference = np.abs(engine.draw(GENERATION, latents) - plain.draw(GENERATION, latents)).max()
+    assert 0 < difference < 0.1

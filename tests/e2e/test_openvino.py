@@ -1,6 +1,7 @@
 """OpenVINO: what it computes, what it says of itself, and what it refuses before any work."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -212,11 +213,7 @@ def test_an_operator_that_openvino_lacks_is_unsupported(
     graph = onnx.helper.make_graph([node], "unet", [value("x", 1, [1])], [value("y", 1, [1])])
     domains = [onnx.helper.make_opsetid(name, 1) for name in ("", "elsewhere")]
     strange = tmp_path / "onnx"
-    for name in NETWORKS:
-        (strange / name).mkdir(parents=True)
-        for file in (onnx_graphs / name).iterdir():
-            (strange / name / file.name).symlink_to(file)
-    (strange / "unet" / "model.onnx").unlink()
+    shutil.copytree(onnx_graphs, strange)
     onnx.save(onnx.helper.make_model(graph, opset_imports=domains), strange / "unet" / "model.onnx")
     monkeypatch.setattr(parity, "run_apart", run_here)
     record = tmp_path / "converted.json"
@@ -251,7 +248,8 @@ def test_without_openvino_every_case_is_unsupported(
 
 REPORTS_NOTHING = """
 import sys
-import sdbench.conversion, openvino.tools.ovc, nncf
+from sdbench.openvino_toolkit import openvino
+import nncf, openvino.tools.ovc
 from nncf.telemetry import telemetry
 openvino.convert_model
 print(sys.modules["openvino_telemetry"], type(telemetry).__name__)
@@ -267,7 +265,7 @@ def test_it_reports_nothing(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.stdout.split() == ["None", "MagicMock"], done.stderr
     assert not [path for path in tmp_path.rglob("*") if "intel" in str(path).lower()]

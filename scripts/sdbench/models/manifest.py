@@ -143,7 +143,12 @@ def check_index(folder: Path) -> Family:
 def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
     """Check what an index names for a part: a library beside the model would be run as code."""
     library, name = named if isinstance(named, list) and len(named) == 2 else (named, "")
-    loaded = {"scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"), **family.components}
+    loaded = {
+        "scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"),
+        **family.components,
+        # Any of transformers' will do: a seeded model may have another than the published one.
+        **dict.fromkeys(family.tokenizers, ("transformers", "[A-Za-z0-9]+Tokenizer")),
+    }
     if part in loaded:
         known, classes = loaded[part]
         # transformers names a tokenizer with and without its ending.

@@ -1,6 +1,5 @@
 """What fits: never a smaller batch in more memory, or with fewer bytes; and its figure."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 import plot_fits as figure_of_fits
 from plot_fits import cell_text, plot_fits
 from predict_fits import predict_fits
+from sdbench.files import write_json
 from sdbench.fits import GB, NO, UNKNOWN, YES, Way, find_ways, fit_rows, judge, judge_weights
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
 from sdbench.tables.schemas import FITS, LARGEST, MEMORY, read_rows
@@ -184,7 +184,7 @@ def table(tmp_path: Path) -> Path:
     for model, scale in (("sd-v1-4", 1), ("a-" + "very-" * 20 + "large-one", 40)):
         components = make_components(scale)
         manifests.append(tmp_path / f"{model}.json")
-        manifests[-1].write_text(json.dumps({"components": components}))
+        write_json(manifests[-1], {"components": components})
         if scale == 1:
             memory += memory_rows(5e9, 1e9, model=model)
             memory += memory_rows(2.6e9, 5e8, (1,), model=model, precision="fp16")

@@ -82,7 +82,7 @@ def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
     """Whatever the components are called, and however many files one has."""
     painter = {
         "unet/config.json": b'{"_class_name": "SomeTransformer2DModel"}',
-        "unet/diffusion_pytorch_model.safetensors.index.json": b"{}",
+        "unet/diffusion_pytorch_model.safetensors.index.json": b'{"weight_map": {}}',
         "unet/diffusion_pytorch_model-00001-of-00002.safetensors": safetensors(
             {"a.weight": ("F16", [4, 8], 64), "a.bias": ("F16", [4], 8)}
         ),

@@ -72,33 +72,33 @@ UNWANTED = (
 )
 
 
-SHARDED = "text_encoder_2/model.safetensors.index.json"
+def sharded(stem: str, count: int) -> dict[str, bytes]:
+    """Return shards of 1, 2, ... numbers, and the index that says what is in each."""
+    shards = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
+    names = {f"layer{i}": shard.rpartition("/")[2] for i, shard in enumerate(shards)}
+    index = json.dumps({"weight_map": names}).encode()
+    files = {shard: weights(i + 1) for i, shard in enumerate(shards)}
+    return files | {f"{stem}.safetensors.index.json": index}
 
 
 def flux() -> dict[str, bytes]:
-    """Return the files of a repository like that of FLUX.1: two text encoders, shards, and the same
-    weights once more in single files."""
-    shards = [f"text_encoder_2/model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    shards += [
-        f"transformer/diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)
-    ]
+    """Return the files of a repository like that of FLUX.1: two text encoders, and shards."""
     plain = (
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",
         "text_encoder_2/config.json",
-        SHARDED,
         "tokenizer/tokenizer_config.json",
         "tokenizer/vocab.json",
         "tokenizer_2/tokenizer.json",
         "tokenizer_2/tokenizer_config.json",
         "transformer/config.json",
-        "transformer/diffusion_pytorch_model.safetensors.index.json",
         "vae/config.json",
     )
     return {
         "model_index.json": b'{"_class_name": "FluxPipeline"}',
         **dict.fromkeys(plain, b"{}"),
-        **{path: weights(i + 1) for i, path in enumerate(shards)},
+        **sharded("text_encoder_2/model", 2),
+        **sharded("transformer/diffusion_pytorch_model", 3),
         "text_encoder/model.safetensors": weights(3),
         "tokenizer_2/spiece.model": b"pieces",
         "vae/diffusion_pytorch_model.safetensors": weights(4),
@@ -211,7 +211,7 @@ def test_all_text_encoders_and_all_shards_are_downloaded(hub: HubDouble, fetch: 
     assert manifest["parameters"] == {
         "text_encoder": 3,
         "text_encoder_2": 1 + 2,
-        "transformer": 3 + 4 + 5,
+        "transformer": 1 + 2 + 3,
         "vae": 4,
     }
 

@@ -33,7 +33,7 @@ for case in CASES:
     SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
 # Pictures of a tuned variant may be drawn, and it may be raced, where the matrix does not have it.
 SWEEP_TUNED = defaultdict(list)
-for variant in sorted(VARIANTS.union(race.case.variant for race in RACES)):
+for variant in sorted(VARIANTS):
     if is_tuned(variant.options):
         SWEEP_TUNED[sweep_of(variant)].append(variant)
 for variant, cap in expand_searches(config).items():

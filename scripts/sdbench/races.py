@@ -30,6 +30,7 @@ from sdbench.meters.memory import (
     read_memory,
     refuse_above,
 )
+from sdbench.meters.resident import resident_bytes
 from sdbench.ownership import OWNER, claim
 from sdbench.processes import Ended, Partner, TimedOut
 from sdbench.records import (
@@ -202,7 +203,13 @@ class Racer:
             return classify(error)
 
     def load(self) -> tuple[dict[str, Any], dict[str, float]]:
-        """Load the variant; return its environment, and `load_s`."""
+        """Load the variant; return its environment, and `load_s`.
+
+        Raises:
+            OverBudgetError: if this process is above the budget before it has loaded anything.
+        """
+        # With nothing left, libraries in C may crash where they would else say so.
+        refuse_above(self.budget, {"resident_peak_bytes": resident_bytes()})
         device = torch_device(self.case)
         environment = describe_machine(self.case.device) | describe_device(device)
         refuse_misfit(self.case, self.sweep.model_folder, self.sweep.granted_bytes)

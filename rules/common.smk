@@ -77,9 +77,9 @@ try:
             "or leave the option out; `make run` needs no conda"
         )
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
-    # As a module, the workflow has a part of a config whose files are another workflow's.
-    own_files = [] if workflow.modifier.skip_configfile else workflow.configfiles
-    config_files = sorted(map(Path, own_files), key=lambda f: str(f) in overriding)
+    config_files = sorted(
+        map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
+    )
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
     check_sources(

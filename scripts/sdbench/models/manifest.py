@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sdbench.errors import UserError, plain
-from sdbench.families import INDEX, Family, family_of
+from sdbench.families import INDEX, Family, families, family_of
 from sdbench.files import read_json, sha256
 
 SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
@@ -146,13 +146,13 @@ def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
     loaded = {
         "scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"),
         **family.components,
-        # Any of transformers' will do: a seeded model may have another than the published one.
-        **dict.fromkeys(family.tokenizers, ("transformers", "[A-Za-z0-9]+Tokenizer")),
+        # That of another family will do: a seeded model may not have the published one.
+        **dict.fromkeys(family.tokenizers, ("transformers", _tokenizer_classes())),
     }
     if part in loaded:
         known, classes = loaded[part]
         # transformers names a tokenizer with and without its ending.
-        right = library == known and bool(re.fullmatch(f"{classes}(Fast)?", str(name)))
+        right = library == known and bool(re.fullmatch(f"({classes})(Fast)?", str(name)))
         allowed = f"`{classes}` of {known}"
     else:
         right = library is None or (isinstance(library, str) and library in LIBRARIES)
@@ -162,6 +162,19 @@ def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
             f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "
             f"{allowed}: name another model"
         )
+
+
+def _tokenizer_classes() -> str:
+    """Return a pattern of the classes of tokenizers that there are, none of which runs others."""
+    return "|".join(
+        sorted(
+            {
+                known.components[name][1]
+                for known in families().values()
+                for name in known.tokenizers
+            }
+        )
+    )
 
 
 def choose_files(paths: Collection[str], family: Family, where: str) -> list[str]:

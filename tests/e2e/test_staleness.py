@@ -178,8 +178,8 @@ def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
     def change(config: dict[str, Any]) -> None:
         config["models"]["shapes"]["generation"][key] = value
 
-    # No export: a graph does not depend on what is drawn with it, nor do ceilings. There are families
-    # that read no more of a prompt than it has.
+    # No export: a graph does not depend on what is drawn with it, nor do ceilings. There are
+    # families that read no more of a prompt than it has.
     counted = {"count_operations": 1} if key == "prompt" else {}
     expected = {"measure_sweep": 3, "collect_cases": 1, **counted, **DRAWN}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES

@@ -24,11 +24,10 @@ from sdbench.backends import pytorch
 from sdbench.backends.engine import WEIGHTS, Engine
 from sdbench.cases import Case, Variant, parse_options
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import Sweep
+from sdbench.measurement import Sweep, settled_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
-from sdbench.meters.resident import resident_bytes
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import build_seeded, count_parameters
@@ -198,28 +197,29 @@ def test_a_layer_that_fills_no_blocks_of_nf4_is_left_as_it_is() -> None:
 
 
 def test_tiles_take_less_memory_than_the_whole_picture(model: Path) -> None:
-    large = GENERATION | {"height": 512, "width": 512}
+    large = GENERATION | {"height": 256, "width": 256}
     peaks = {}
     for options in ("none", "vae-tiling"):
         engine = backends.load(replace(make_case(options), generation=large), model, None)
         latents = engine.latents(large, 1)
         engine.decode(large, latents)
-        held = resident_bytes()
+        held = settled_bytes()
         counted = measure_memory(partial(engine.decode, large, latents), CPU, held)
         peaks[options] = counted["resident_above_load_bytes"]
     assert peaks["none"] is not None and peaks["vae-tiling"] is not None
     assert peaks["vae-tiling"] < peaks["none"] / 2
 
 
-@pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 32)])
+@pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 36)])
 def test_a_tile_is_half_a_picture_and_no_larger_than_the_vae_knows(
     side: int, tile: int, model: Path
 ) -> None:
-    generation = GENERATION | {"height": side, "width": side // 2}
+    width = max(8, side // 16 * 8)
+    generation = GENERATION | {"height": side, "width": width}
     engine = backends.load(replace(make_case("vae-tiling"), generation=generation), model, None)
     assert engine.switches["vae_tile_px"] == tile
     picture = engine.decode(generation, engine.latents(generation, 1))
-    assert picture.shape == (1, side, side // 2, 3)
+    assert picture.shape == (1, side, width, 3)
 
 
 def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
@@ -265,12 +265,13 @@ def test_offloaded_weights_are_moved_in_for_each_call_and_out_again(
     monkeypatch.setattr(torch.nn.Module, "to", noted)
     for _ in range(2):  # the hooks of a call are set anew after it
         moved.clear()
-        assert np.array_equal(engine.draw(GENERATION, latents), wanted)
+        # Weights that lie elsewhere in memory may be summed up in another order.
+        assert np.allclose(engine.draw(GENERATION, latents), wanted, rtol=0, atol=1e-5)
         assert len(moved) > 3
     phases = time_phases(engine, GENERATION, latents)
-    assert phases["unet_evaluations"] == 4
+    assert phases["denoiser_evaluations"] == 4
     assert phases["vae_decoder_s"] > 0
-    assert np.array_equal(engine.draw(GENERATION, latents), wanted)
+    assert np.allclose(engine.draw(GENERATION, latents), wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_an_option_is_a_row_that_says_what_was_set(
     (record,) = sweep(model, tmp_path, case)
     assert record["status"] == "ok", record["reason"]
     assert record["environment"]["switches"][switch] == value
-    assert record["phases"][0]["unet_evaluations"] == 4
+    assert record["phases"][0]["denoiser_evaluations"] == 4
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])

@@ -89,7 +89,7 @@ def records(tmp_path: Path) -> Path:
     write_json(folder / "reference.json", {"start_s": [0.1] * 3, "end_s": [0.1] * 3})
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 100.0}))
-    write_json(tmp_path / "shapes.json", OPERATIONS)
+    write_json(tmp_path / "shapes" / "64x64.json", OPERATIONS)
     return folder
 
 
@@ -99,7 +99,7 @@ def collect(folder: Path) -> None:
     collect_records(
         indexes=[folder / "index.json"],
         device_ceilings=[above / "cpu.json"],
-        model_operations=[above / "shapes.json"],
+        model_operations=[above / "shapes" / "64x64.json"],
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},
@@ -116,7 +116,7 @@ def test_every_file_that_tables_are_made_of_is_refused_when_damaged(
         "the index": records / "index.json",
         "the machine's noise": records / "reference.json",
         "the ceilings": records.parents[2] / "cpu.json",
-        "the operations": records.parents[2] / "shapes.json",
+        "the operations": records.parents[2] / "shapes" / "64x64.json",
     }
     for what, path in files.items():
         refused(tally, what, path, EDITED, lambda: collect(records))

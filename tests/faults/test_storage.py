@@ -52,7 +52,7 @@ def test_a_full_disk_leaves_no_half_table_and_no_half_archive(
 ) -> None:
     disk = small_disk(128)
     filler = fill(disk, 8 * 1024)
-    row = {"model": "m" * 9000, "network": "unet", "status": "ok"}
+    row = {"model": "m" * 9000, "graphs": "onnx", "network": "unet", "status": "ok"}
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     steps = np.arange(1, 3)
     series = {"runs": pictures, "runs_steps": steps, "trajectory": pictures}

@@ -211,11 +211,11 @@ def test_the_answer_the_charts_and_the_rows_follow_the_model(models: Browser) ->
 
 
 def test_published_rows_follow_their_family(models: Browser) -> None:
-    Select(models.find("#model")).select_by_value("sd-v1")
+    Select(models.find("#model")).select_by_visible_text("sd-v1 and sd-v1-4")
     models.wait("return document.getElementById('count').textContent.startsWith('18 of 76')")
     assert "no pictures" in " ".join(seen(models, "#pictures .words")).lower()
     # By hand a word must be typed within a second of its beginning.
-    Select(models.find("#model")).select_by_value("shapes")
+    Select(models.find("#model")).select_by_visible_text("shapes")
     models.wait("return document.getElementById('count').textContent.startsWith('9 of 9 ')")
     assert stage(models)
 

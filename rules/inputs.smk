@@ -240,6 +240,7 @@ DRAWING_CODE = [
     *ENGINE_CODE,
     "archive.py",
     "settings.py",
+    "processes.py",
     "quality.py",
     "meters/memory.py",
     "models/manifest.py",

@@ -209,7 +209,12 @@ rule collect_quality:
             {
                 "variant": vars(other),
                 "reference": vars(reference),
-                "generation": config["models"][other.model]["generation"],
+                # And not the prompt, which is anybody's text: Snakemake's report has parameters in
+                # a script, as they are.
+                "settings": {
+                    key: config["models"][other.model]["generation"][key]
+                    for key in ("width", "height", "scheduler", "guidance")
+                },
             }
             for reference, other in COMPARED
         ],

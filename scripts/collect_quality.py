@@ -22,7 +22,7 @@ def collect_quality(
 
     Args:
         comparisons: what `compare_quality` wrote for each compared variant.
-        pairs: for each of them its `variant`, its `reference` and its `generation` settings.
+        pairs: for each of them its `variant`, its `reference`, and its `settings`, columns of the table.
         manifests: by model, what the model stage knows of it.
         table: CSV to write.
     """

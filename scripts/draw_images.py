@@ -1,6 +1,6 @@
 """Draw the pictures of one variant over the number of steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sdbench.measurement import classify, refuse_misfit
 from sdbench.meters.memory import budget_bytes, memory_limit
 from sdbench.models.manifest import check_model
 from sdbench.ownership import claim
+from sdbench.processes import Ended, run_apart
 from sdbench.quality import draw_runs, draw_trajectory
 from sdbench.settings import chosen_settings
 
@@ -27,6 +28,7 @@ def draw_images(
     output: Path,
     granted_bytes: int | None = None,
     settings: Path | None = None,
+    limit_s: float | None = None,
 ) -> None:
     """Draw both series of a variant and leave them in `output`.
 
@@ -42,6 +44,7 @@ def draw_images(
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where the variant is not tuned.
+        limit_s: the seconds that the trajectory, or a run, may take; None for any number.
 
     Raises:
         TakenOver: if another job has begun to draw the same.
@@ -51,17 +54,15 @@ def draw_images(
     graphs_folder = exported_beside(graphs) if graphs else None
     chosen = chosen_settings(settings).get(drawn.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
-    status, reason = "ok", ""
-    side = drawn.generation["height"], drawn.generation["width"]
-    runs_drawn = states_drawn = np.empty((0, *side, 3), np.uint8)
+    how = (drawn, runs, trajectory_steps, model_folder, graphs_folder, granted_bytes, chosen)
     try:
-        with memory_limit(budget_bytes(drawn.device, granted_bytes)):
-            refuse_misfit(drawn, model_folder, granted_bytes)
-            engine = backends.load(drawn, model_folder, graphs_folder, chosen)
-            states_drawn = draw_trajectory(engine, drawn, trajectory_steps)
-            runs_drawn = draw_runs(engine, drawn, runs, states_drawn)
-    except Exception as error:
-        status, reason = classify(error)
+        *pictures, (status, reason) = run_apart(_draw, *how, limit_s=limit_s)
+    except Ended as error:
+        status, reason, pictures = "error", error.reason("it drew"), error.args[1]
+    side = drawn.generation["height"], drawn.generation["width"]
+    nothing = np.empty((0, *side, 3), np.uint8)
+    states_drawn = pictures[0] if pictures else nothing
+    runs_drawn = np.stack(pictures[1:]) if pictures[1:] else nothing
     owner.assert_held()
     save_pictures(
         output,
@@ -74,8 +75,33 @@ def draw_images(
     )
 
 
+def _draw(
+    send: Callable[[Any], None],
+    case: Case,
+    runs: Sequence[int],
+    trajectory_steps: int,
+    model_folder: Path,
+    graphs_folder: Path | None,
+    granted_bytes: int | None,
+    settings: Mapping[str, Any] | None,
+) -> None:
+    """Send the pictures of the trajectory, then that of each run, then a status and a reason."""
+    status, reason = "ok", ""
+    try:
+        with memory_limit(budget_bytes(case.device, granted_bytes)):
+            refuse_misfit(case, model_folder, granted_bytes)
+            engine = backends.load(case, model_folder, graphs_folder, settings)
+            states = draw_trajectory(engine, case, trajectory_steps)
+            send(states)
+            for picture in draw_runs(engine, case, runs, states):
+                send(picture)
+    except Exception as error:
+        status, reason = classify(error)
+    send((status, reason))
+
+
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged
+    from sdbench.job import granted_bytes, logged, time_limit_s
 
     with logged(snakemake.log[0], snakemake.output):
         check_model(Path(snakemake.input.model), Path(snakemake.input.manifest))
@@ -88,4 +114,5 @@ if __name__ == "__main__":
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
             settings=next(map(Path, snakemake.input.settings), None),
+            limit_s=time_limit_s(snakemake.config),
         )

@@ -22,7 +22,11 @@ Row = dict[str, Any]
 
 
 def measure_ceilings(
-    name: str, device: Mapping[str, Any], contention: Mapping[str, Any], ceilings: Path
+    name: str,
+    device: Mapping[str, Any],
+    contention: Mapping[str, Any],
+    ceilings: Path,
+    limit_s: float | None = None,
 ) -> None:
     """Write the ceilings of a device as JSON. What cannot be measured has a status and a reason.
 
@@ -34,6 +38,7 @@ def measure_ceilings(
             `environment`, the machine, with `device_name` and `threads` (None where the device is
             not there); and `ceilings`, for each an `operation`, `precision`, `status`, `reason`,
             and what `sdbench.meters.ceilings` returns.
+        limit_s: the seconds that one ceiling may take; None for any number.
     """
     # Every precision that a case of this device may have; the model plays no part.
     cases = [
@@ -43,12 +48,12 @@ def measure_ceilings(
     ]
     ended = ""
     try:
-        sent = run_apart(_measure, cases, contention)
+        sent = run_apart(_measure, cases, contention, limit_s=limit_s)
     except Ended as error:
-        ended, sent = error.args
+        ended, sent = error.reason("it was measured"), error.args[1]
     facts, *rows = sent or [{}]
     left = [*((PRODUCT, case.variant.precision) for case in cases), (COPY, None)][len(rows) :]
-    rows += [_row(*which, "error", f"while it was measured {ended}") for which in left]
+    rows += [_row(*which, "error", ended) for which in left]
     write_json(
         ceilings,
         {
@@ -101,7 +106,7 @@ def _row(operation: str, precision: str | None, status: str, reason: str | None)
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import logged, time_limit_s
 
     with logged(snakemake.log[0]):
         measure_ceilings(
@@ -109,4 +114,5 @@ if __name__ == "__main__":
             snakemake.params.device,
             snakemake.params.contention,
             Path(snakemake.output[0]),
+            time_limit_s(snakemake.config),
         )

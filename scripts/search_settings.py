@@ -11,7 +11,11 @@ from sdbench.settings import search_settings as search
 
 
 def search_settings(
-    cases: Sequence[Mapping[str, Any]], model_folder: Path, graphs: Sequence[Path], output: Path
+    cases: Sequence[Mapping[str, Any]],
+    model_folder: Path,
+    graphs: Sequence[Path],
+    output: Path,
+    limit_s: float | None = None,
 ) -> None:
     """Write what the search found to `output`: `searches`, by `Variant.key`, and the `machine`.
 
@@ -20,6 +24,7 @@ def search_settings(
         model_folder: the model in the diffusers layout.
         graphs: the records of the exported networks that the cases read, which lie beside them.
         output: the JSON file.
+        limit_s: the seconds that one candidate may take; None for any number.
     """
     folders = {record.parent.name: record.with_suffix("") for record in graphs}
     searches = {}
@@ -27,12 +32,12 @@ def search_settings(
         print(f"{case.variant.key}: searching", flush=True)
         name = case.variant.graphs
         assert name is not None, "only backends that read exported networks are tuned"
-        searches[case.variant.key] = search(case, model_folder, folders[name])
+        searches[case.variant.key] = search(case, model_folder, folders[name], limit_s)
     write_json(output, {"searches": searches, "machine": describe_machine(cases[0]["device"])})
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import logged, time_limit_s
 
     with logged(snakemake.log[0]):
         search_settings(
@@ -40,4 +45,5 @@ if __name__ == "__main__":
             model_folder=Path(snakemake.input.model),
             graphs=[Path(path) for path in snakemake.input.graphs],
             output=Path(snakemake.output[0]),
+            limit_s=time_limit_s(snakemake.config),
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -88,3 +88,12 @@ def granted_bytes(resources: Any) -> int | None:
     """Return the memory that a cluster gives the job, by its rule's resources; None on one machine,
     where nothing is asked for."""
     return int(resources.mem_mb) * 10**6 or None
+
+
+def time_limit_s(config: Mapping[str, Any]) -> float | None:
+    """Return the seconds that one piece of work of a job may take; None for any number.
+
+    It is read from the whole config, and is no parameter of a rule: another limit makes nothing
+    that was finished stale.
+    """
+    return config["measuring"]["case_time_limit_s"] or None

@@ -45,8 +45,11 @@ def ceiling_tflops(record: Mapping[str, Any], measured: Mapping[str, Any]) -> fl
 
     Returns:
         None where there is none: it could not be measured, or was on another machine or with
-        another number of threads, such as a record may have kept from before.
+        another number of threads, such as a record may have kept from before; or the case
+        multiplies in 8 bits, in which no ceiling is measured.
     """
+    if record["environment"]["switches"].get("quantized_activations"):
+        return None
     there, here = measured["environment"], record["environment"]
     if any(there[key] != here[key] for key in ("device_name", "threads")):
         return None

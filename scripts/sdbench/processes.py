@@ -22,9 +22,17 @@ START = "spawn" if sys.platform == "darwin" else "fork"
 class Ended(Exception):  # noqa: N818 - it is an event before it is an error
     """The process ended before its work was done; the message says how."""
 
+    def reason(self, doing: str) -> str:
+        """Return what a record says of it, `doing` being what was done: `it was measured`."""
+        return f"while {doing} {self.args[0]}"
+
 
 class TimedOut(Ended):
     """The process was killed, since nothing had come of it for longer than it may take."""
+
+    def reason(self, doing: str) -> str:
+        """Return the same, and where the limit stands."""
+        return f"timeout: {super().reason(doing)} (measuring.case_time_limit_s in the config)"
 
 
 class UnfitError(Exception):

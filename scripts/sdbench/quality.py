@@ -5,7 +5,7 @@ of one long run, each decoded. With the same prompt and latents an N-step run is
 of a longer one: its timesteps differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
 from sdbench.cases import Case
@@ -14,22 +14,22 @@ import numpy as np
 import torch
 
 
-def draw_runs(engine: Engine, case: Case, steps: Sequence[int], trajectory: Pictures) -> Pictures:
-    """Draw the picture of a full N-step run for each N in `steps`.
+def draw_runs(
+    engine: Engine, case: Case, steps: Sequence[int], trajectory: Pictures
+) -> Iterator[Pictures]:
+    """Draw the picture of a full N-step run for each N in `steps`, of shape (height, width, 3).
 
     The run that is as long as the trajectory has been made: its picture is the last state's.
     """
-    pictures = []
     for count in steps:
         if count == len(trajectory):
-            pictures.append(trajectory[-1])
+            yield trajectory[-1]
             continue
         latents = engine.latents(case.generation, 1)
         images = engine.draw(case.generation, latents, steps=count)
         check_images(images)
-        pictures.append(to_8_bits(images)[0])
+        yield to_8_bits(images)[0]
         print(f"run of {count} steps drawn", flush=True)
-    return np.stack(pictures)
 
 
 def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:

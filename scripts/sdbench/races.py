@@ -32,7 +32,7 @@ from sdbench.meters.memory import (
 )
 from sdbench.meters.resident import resident_bytes
 from sdbench.ownership import OWNER, claim
-from sdbench.processes import Ended, Partner, TimedOut
+from sdbench.processes import Ended, Partner
 from sdbench.records import (
     RACE_VERSION,
     keeps,
@@ -89,10 +89,8 @@ class _Failed(Exception):  # noqa: N818 - it is a result before it is an error
 def _ask(racer: Partner, task: str, *args: Any) -> Any:
     try:
         status, answer = racer.ask(task, *args)
-    except TimedOut as error:
-        raise _Failed(racer, "error", f"timeout: while it raced {error.args[0]}") from None
     except Ended as error:
-        raise _Failed(racer, "error", f"while it raced {error.args[0]}") from None
+        raise _Failed(racer, "error", error.reason("it raced")) from None
     if status != "ok":
         raise _Failed(racer, status, answer)
     return answer

@@ -31,7 +31,9 @@ BLOCK_S = 0.05
 """A sample is the mean of as many calls as fill this."""
 
 
-def search_settings(case: Case, model_folder: Path, graphs_folder: Path) -> dict[str, Any]:
+def search_settings(
+    case: Case, model_folder: Path, graphs_folder: Path, limit_s: float | None = None
+) -> dict[str, Any]:
     """Return the best settings of a backend for a variant, and all that was timed.
 
     Each candidate and the default settings are loaded side by side, in a process of their own, and
@@ -43,6 +45,7 @@ def search_settings(case: Case, model_folder: Path, graphs_folder: Path) -> dict
         case: the variant, `tuned`; its batch size is that of the pictures.
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that it reads.
+        limit_s: the seconds that one candidate may take; None for any number.
 
     Returns:
         `chosen`, the name of a candidate or `DEFAULT`; its `settings`; lists of `candidates` and of
@@ -54,9 +57,11 @@ def search_settings(case: Case, model_folder: Path, graphs_folder: Path) -> dict
     def duel(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         entry = {"name": name, "settings": dict(settings)}
         try:
-            (timed,) = run_apart(_duel, case, model_folder, graphs_folder, settings)
+            (timed,) = run_apart(
+                _duel, case, model_folder, graphs_folder, settings, limit_s=limit_s
+            )
         except Ended as error:
-            timed = {"reason": error.args[0]}
+            timed = {"reason": error.reason("it was timed")}
         entry |= compare(**timed) if "default_s" in timed else timed
         print(f"{name}: {entry.get('ratio', entry.get('reason'))}", flush=True)
         return entry

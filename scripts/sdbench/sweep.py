@@ -20,7 +20,7 @@ from sdbench.machine import describe_machine
 from sdbench.measurement import Attempt, Sweep, measure_variant, name
 from sdbench.meters.reference import time_reference
 from sdbench.ownership import OWNER, claim
-from sdbench.processes import Ended, TimedOut, run_apart
+from sdbench.processes import Ended, run_apart
 from sdbench.records import REFERENCE, keeps, read_record, record_path, write_index
 from sdbench.search import search_largest
 
@@ -95,10 +95,7 @@ def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
         try:
             done = len(run_apart(measure_variant, cases, sweep, limit_s=sweep.limit_s))
         except Ended as error:
-            how, sent = error.args
-            reason = f"while it was measured {how}"
-            if isinstance(error, TimedOut):
-                reason = f"timeout: {reason} (measuring.case_time_limit_s in the config)"
+            reason, sent = error.reason("it was measured"), error.args[1]
             if len(sent) < len(cases):
                 attempt = Attempt(cases[len(sent)], sweep, describe_machine(cases[0].device))
                 attempt.write("error", reason)

@@ -1,4 +1,7 @@
-"""One finished run of the default workflow, which several tests look at."""
+"""What tests share that is slow to make: the tiny model, its exported networks, a finished run.
+
+Whoever changes one of them works on a copy.
+"""
 
 import shutil
 from pathlib import Path
@@ -6,7 +9,32 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import copy_workflow, run_snakemake
+from export_onnx import export_onnx
+from sdbench import processes
+from sdbench.models.architectures import load_architecture
+from sdbench.models.seeded import build_seeded
+from sdbench.models.tokenizer import byte_vocabulary
+from tests.conftest import ROOT, copy_workflow, run_snakemake
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in the diffusers layout."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's networks as ONNX graphs; their record lies beside the folder."""
+    folder = tmp_path_factory.mktemp("results") / "onnx" / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        # The exporter refuses the switches that a test before this one may have set in PyTorch.
+        patch.setattr(processes, "START", "spawn")
+        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -209,6 +209,17 @@ def test_a_crash_is_a_row_and_what_was_measured_is_kept(
     assert found["ceilings"][3]["reason"] == "while it was measured the process ended with SIGKILL"
 
 
+def test_what_hangs_is_a_timeout_and_what_was_measured_is_kept(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, "copy_ceiling", lambda _: os.kill(os.getpid(), signal.SIGSTOP))
+    rule.measure_ceilings("mine", CPU, WATCHING, tmp_path / "mine.json", limit_s=10)
+    found = json.loads((tmp_path / "mine.json").read_text())
+    assert statuses(found)[0] == ("fp32", "ok")
+    assert statuses(found)[3] == (None, "error")
+    assert found["ceilings"][3]["reason"].startswith("timeout: while it was measured")
+
+
 def test_a_missing_device_has_no_ceilings_and_a_reason(tmp_path: Path) -> None:
     found = measured(tmp_path, kind="cuda", index=99)
     precisions = ["fp32", "tf32", "fp16", "bf16", None]

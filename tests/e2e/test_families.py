@@ -197,7 +197,7 @@ def test_every_state_is_decoded_as_the_pipeline_does(twin: Path) -> None:
 def test_pictures_over_steps_are_drawn(twin: Path) -> None:
     case, engine = make_case(twin), load(twin)
     trajectory = draw_trajectory(engine, case, 2)
-    runs = draw_runs(engine, case, [1, 2], trajectory)
+    runs = np.stack(list(draw_runs(engine, case, [1, 2], trajectory)))
     assert trajectory.shape == runs.shape
     assert np.array_equal(runs[-1], trajectory[-1])
     assert np.array_equal(to_8_bits(draw(engine, case))[0], runs[-1])

@@ -12,39 +12,17 @@ import onnx
 import pytest
 import torch
 
-from export_onnx import export_onnx
 from quantize_onnx import quantize_onnx
-from sdbench import backends, parity, processes
+from sdbench import backends, parity
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
 from sdbench.files import read_json
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.ort import onnxruntime
 from sdbench.platforms import Cuda
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, make_case
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def graphs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        # The exporter refuses the switches that a test before this one may have set in PyTorch.
-        patch.setattr(processes, "START", "spawn")
-        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
-    return folder
 
 
 def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any) -> Case:
@@ -53,10 +31,10 @@ def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any
     return Case(variant, 1, case.generation, case.device)
 
 
-def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, graphs: Path) -> None:
+def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, exported: Path) -> None:
     """The same binding as on a GPU, for real: only the addresses are of another memory."""
     torch_engine = backends.load(make_case(), model, None)
-    engine = backends.load(on_onnxruntime(threads=1), model, graphs)
+    engine = backends.load(on_onnxruntime(threads=1), model, exported)
     for batch_size in (1, 3, 1):
         latents = engine.latents(GENERATION, batch_size)
         expected = torch_engine.draw(GENERATION, latents)
@@ -65,16 +43,16 @@ def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, graphs: Path) 
 
 @pytest.mark.parametrize(("height", "width"), [(72, 64), (64, 200)])
 def test_a_side_that_the_graphs_cannot_halve_is_unsupported(
-    height: int, width: int, model: Path, graphs: Path
+    height: int, width: int, model: Path, exported: Path
 ) -> None:
     """PyTorch pads what the UNet halves with a remainder; a graph ends in an error of shapes."""
     case = on_onnxruntime(threads=1)
     odd = replace(case, generation={**case.generation, "height": height, "width": width})
     with pytest.raises(UnsupportedError, match="is a multiple of 16"):
-        backends.load(odd, model, graphs)
+        backends.load(odd, model, exported)
     even = {**case.generation, "height": 80, "width": 48}
     expected = backends.load(make_case(), model, None)
-    engine = backends.load(replace(case, generation=even), model, graphs)
+    engine = backends.load(replace(case, generation=even), model, exported)
     latents = engine.latents(even, 1)
     assert np.abs(engine.draw(even, latents) - expected.draw(even, latents)).max() < 1e-4
 
@@ -256,7 +234,7 @@ def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
 
 
 def test_weights_in_8_bits_nearly_keep_the_picture(
-    model: Path, graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_here(work: Any, *args: Any) -> list[Any]:
         sent: list[Any] = []
@@ -265,7 +243,7 @@ def test_weights_in_8_bits_nearly_keep_the_picture(
 
     monkeypatch.setattr(parity, "run_apart", run_here)
     quantized = tmp_path / "int8"
-    quantize_onnx(model, graphs, quantized, tmp_path / "int8.json", opset=23, tolerance=1e-4)
+    quantize_onnx(model, exported, quantized, tmp_path / "int8.json", opset=23, tolerance=1e-4)
     record = read_json(tmp_path / "int8.json")
     assert record["unet"]["tolerance"] is None
     assert 1e-4 < record["unet"]["max_rel_error"] < 0.1
@@ -274,7 +252,7 @@ def test_weights_in_8_bits_nearly_keep_the_picture(
     kinds = [node.op_type for node in nodes]
     assert kinds.count("MatMulInteger") > 5
     assert "Conv" in kinds and "ConvInteger" not in kinds
-    plain = backends.load(on_onnxruntime(threads=1), model, graphs)
+    plain = backends.load(on_onnxruntime(threads=1), model, exported)
     engine = backends.load(on_onnxruntime(options="int8-weights", threads=1), model, quantized)
     assert (
         engine.switches["quantized_weights"] == engine.switches["quantized_activations"] == "int8"

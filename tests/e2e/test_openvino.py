@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from convert_openvino import convert_openvino
-from export_onnx import export_onnx
-from sdbench import backends, parity, platforms, processes
+from sdbench import backends, parity, platforms
 from sdbench.backends import openvino as backend
 from sdbench.backends.engine import Engine
 from sdbench.capabilities import UNSUPPORTED
@@ -25,33 +24,12 @@ from sdbench.errors import UnsupportedError
 from sdbench.files import read_json
 from sdbench.measurement import Graphs, Sweep
 from sdbench.meters.compiling import compile_anew
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, MEASURING, make_case
 
 NETWORKS = ["text_encoder", "unet", "vae_decoder"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def onnx_graphs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        # The exporter refuses the switches that a test before this one may have set in PyTorch.
-        patch.setattr(processes, "START", "spawn")
-        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
-    return folder
 
 
 def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
@@ -62,14 +40,14 @@ def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def graphs(model: Path, onnx_graphs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graphs(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `fp32` and `int8`, and a record beside each."""
     folder = tmp_path_factory.mktemp("openvino")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "run_apart", run_here)
         for name in ("fp32", "int8"):
             record = folder / f"{name}.json"
-            convert_openvino(model, onnx_graphs, folder / name, record, name == "int8", 1e-4)
+            convert_openvino(model, exported, folder / name, record, name == "int8", 1e-4)
     return folder
 
 
@@ -206,14 +184,14 @@ def test_a_precision_that_openvino_does_not_take_is_unsupported(
 
 
 def test_an_operator_that_openvino_lacks_is_unsupported(
-    model: Path, onnx_graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value = onnx.helper.make_tensor_value_info
     node = onnx.helper.make_node("NoSuchOperator", ["x"], ["y"], domain="elsewhere")
     graph = onnx.helper.make_graph([node], "unet", [value("x", 1, [1])], [value("y", 1, [1])])
     domains = [onnx.helper.make_opsetid(name, 1) for name in ("", "elsewhere")]
     strange = tmp_path / "onnx"
-    shutil.copytree(onnx_graphs, strange)
+    shutil.copytree(exported, strange)
     onnx.save(onnx.helper.make_model(graph, opset_imports=domains), strange / "unet" / "model.onnx")
     monkeypatch.setattr(parity, "run_apart", run_here)
     record = tmp_path / "converted.json"
@@ -227,7 +205,7 @@ def test_an_operator_that_openvino_lacks_is_unsupported(
 
 
 def test_without_openvino_every_case_is_unsupported(
-    model: Path, onnx_graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("sdbench.backends.openvino", "sdbench.openvino_toolkit", "sdbench.conversion"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -235,7 +213,7 @@ def test_without_openvino_every_case_is_unsupported(
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(parity, "run_apart", run_here)
     record = tmp_path / "tiny.json"
-    convert_openvino(model, onnx_graphs, tmp_path / "tiny", record, False, 1e-4)
+    convert_openvino(model, exported, tmp_path / "tiny", record, False, 1e-4)
     assert "needs openvino" in read_json(record)["unet"]["reason"]
     assert (tmp_path / "tiny" / "unet" / UNSUPPORTED).exists()
     exported = {"openvino": Graphs(tmp_path / "tiny", "0" * 64)}

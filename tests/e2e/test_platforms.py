@@ -17,13 +17,9 @@ from sdbench.errors import UnsupportedError
 from sdbench.kinds import KINDS
 from sdbench.measurement import Sweep
 from sdbench.meters.memory import COUNTERS
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.records import Record
 from sdbench.sweep import run_sweep
-from tests.conftest import ROOT
 from tests.e2e.test_sweep import MEASURING, indexed, make_case
 
 GPU = torch.device("cuda", 1)
@@ -33,14 +29,6 @@ CPU = torch.device("cpu")
 def double(monkeypatch: pytest.MonkeyPatch, module: Any, **functions: Any) -> None:
     for name, value in functions.items():
         monkeypatch.setattr(module, name, lambda *_, value=value: value)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
 
 
 @pytest.fixture

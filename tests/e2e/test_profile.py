@@ -15,10 +15,6 @@ from profile_case import profile_case
 from sdbench.cases import Case, Variant
 from sdbench.errors import UserError
 from sdbench.meters.kernels import kernel_rows
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
-from tests.conftest import ROOT
 
 CASE = Case(
     Variant("tiny", "cpu", "pytorch", "fp32", "none"),
@@ -34,14 +30,6 @@ CASE = Case(
     },
     {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""},
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
 
 
 def test_a_profile_has_a_table_and_a_trace(model: Path, tmp_path: Path) -> None:

@@ -15,13 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from export_onnx import export_onnx
 from sdbench import backends, platforms, processes
 from sdbench.cases import Case, Pair, Variant
 from sdbench.measurement import Graphs, Sweep
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.processes import Ended, Partner
 from sdbench.races import Racer, divergence, run_races
 from sdbench.records import Record, race_path, read_indexed, read_race
@@ -31,14 +27,6 @@ from tests.e2e.test_sweep import GENERATION, MEASURING, is_running, wait_for
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
 
 
 @pytest.fixture
@@ -56,8 +44,12 @@ def race(job: Sweep, *pairs: Pair) -> list[Record]:
     return [record for _, record in read_indexed(job.folder / "index.json", read_race)]
 
 
-def test_denoisers_take_turns_and_the_one_that_waits_sleeps(job: Sweep) -> None:
+def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not in a loop: neither OpenMP's threads nor ONNX Runtime's use a processor meanwhile."""
+    # A fork has no threads, and OpenMP would count on those of the tests before this one.
+    monkeypatch.setattr(processes, "START", "spawn")
     threads = dict(DEVICE, threads=2)
     pairs = [make_pair(rounds=6), make_pair("attention-vanilla", rounds=5)]
     records = race(job, *(replace(p, case=replace(p.case, device=threads)) for p in pairs))
@@ -78,15 +70,8 @@ def test_denoisers_take_turns_and_the_one_that_waits_sleeps(job: Sweep) -> None:
     assert itself["reference_run"]["load_s"] == vanilla["reference_run"]["load_s"]
 
 
-def test_onnxruntime_races_from_the_same_inputs(
-    job: Sweep, model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("onnx") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        # The exporter refuses the switches that a test before this one may have set in PyTorch.
-        patch.setattr(processes, "START", "spawn")
-        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
-    own = replace(job, graphs={"onnx": Graphs(folder, "1" * 64)})
+def test_onnxruntime_races_from_the_same_inputs(job: Sweep, exported: Path) -> None:
+    own = replace(job, graphs={"onnx": Graphs(exported, "1" * 64)})
     (record,) = race(own, make_pair(backend="onnxruntime", rounds=4))
     assert record["status"] == "ok"
     assert 0 < record["divergence"] < 1e-5

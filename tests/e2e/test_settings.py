@@ -8,7 +8,6 @@ import onnxruntime
 import pytest
 import torch
 
-from export_onnx import export_onnx
 from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
 from sdbench import backends, processes, settings
@@ -16,36 +15,21 @@ from sdbench.backends import onnxruntime as backend
 from sdbench.cases import Case, Variant
 from sdbench.files import read_json, write_json
 from sdbench.measurement import make_sweep
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.processes import Ended
 from sdbench.records import read_indexed
 from sdbench.settings import DEFAULT, compare, is_better
 from search_settings import search_settings
-from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, MEASURING, make_case
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of the exported networks, which lie beside it; those with int8 weights as well."""
-    folder = tmp_path_factory.mktemp("results")
+def int8(model: Path, exported: Path) -> Path:
+    """The exported networks with int8 weights, beside those without."""
+    folder = exported.parents[1] / "onnx-int8" / exported.name
     with pytest.MonkeyPatch.context() as patch:
-        # The exporter refuses the switches that a test before this one may have set in PyTorch.
-        patch.setattr(processes, "START", "spawn")
-        graphs, int8 = folder / "onnx" / "tiny", folder / "onnx-int8" / "tiny"
-        export_onnx(model, graphs, graphs.with_suffix(".json"), opset=23, tolerance=1e-4)
-        quantize_onnx(model, graphs, int8, int8.with_suffix(".json"), opset=23, tolerance=1e-4)
-    return graphs.with_suffix(".json")
+        patch.setattr(processes, "START", "spawn")  # see `exported`
+        quantize_onnx(model, exported, folder, folder.with_suffix(".json"), 23, 1e-4)
+    return folder
 
 
 def tuned(options: str = "tuned") -> Case:
@@ -83,7 +67,7 @@ class Duels:
     def __init__(self, ratios: dict[str, list[float]]) -> None:
         self.ratios = {name: iter(found) for name, found in ratios.items()}
 
-    def __call__(self, _work: Any, *args: Any) -> list[Any]:
+    def __call__(self, _work: Any, *args: Any, limit_s: float | None) -> list[Any]:
         ratio = next(self.ratios[args[-1]["name"]])
         if ratio < 0:
             raise Ended("the process ended with signal 9", [])
@@ -124,7 +108,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_search_keeps_all_that_it_timed(
-    model: Path, exported: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+    model: Path,
+    exported: Path,
+    int8: Path,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     candidates = {
         "slow": {"graph_optimization_level": "ORT_DISABLE_ALL", "session.disable_prepacking": "1"},
@@ -132,8 +121,8 @@ def test_a_search_keeps_all_that_it_timed(
     }
     monkeypatch.setattr(backend, "CANDIDATES", candidates)
     cases = [tuned().as_dict(), tuned("int8-weights+tuned").as_dict()]
-    int8 = exported.parents[1] / "onnx-int8" / "tiny.json"
-    search_settings(cases, model, [exported, int8], tmp_path / "settings.json")
+    records = [folder.with_suffix(".json") for folder in (exported, int8)]
+    search_settings(cases, model, records, tmp_path / "settings.json")
     searches = read_json(tmp_path / "settings.json")["searches"]
     assert set(searches) == {"fp32/tuned", "fp32/int8-weights+tuned"}
     for search in searches.values():
@@ -155,7 +144,7 @@ def test_every_candidate_of_onnxruntime_is_taken_and_computes_the_same(
     for chosen in ({}, *backend.CANDIDATES.values()):
         for name in chosen:
             assert not name.startswith("session.") or name.encode() in known, name
-        engine = backends.load(tuned(), model, exported.with_suffix(""), chosen)
+        engine = backends.load(tuned(), model, exported, chosen)
         assert engine.switches["settings"] == chosen
         picture = engine.draw(GENERATION, engine.latents(GENERATION, 1))
         expected = picture if expected is None else expected
@@ -177,7 +166,7 @@ def test_a_tuned_case_is_measured_with_what_was_found(
             measuring=MEASURING,
             manifest=manifest,
             model_folder=model,
-            graphs=[exported],
+            graphs=[exported.with_suffix(".json")],
             code="0" * 64,
             environment_file=manifest,
             folder=tmp_path / "records",

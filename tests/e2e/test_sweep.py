@@ -23,10 +23,7 @@ from sdbench.measurement import Loaded, Sweep, refuse_misfit
 from sdbench.meters import memory, resident
 from sdbench.meters.memory import TooSmallError
 from sdbench.meters.phases import time_phases
-from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import count_parameters, describe_components, model_files
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import weight_bytes
 from sdbench.ownership import OWNER, TakenOver, claim
 from sdbench.processes import run_apart
@@ -59,14 +56,6 @@ MEASURING = {
 
 
 Measure = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
 
 
 def make_case(

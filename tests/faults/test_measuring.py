@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from draw_images import draw_images
 from sdbench import backends, measurement
 from sdbench.archive import read_pictures
+from sdbench.backends.engine import Engine
 from sdbench.errors import UserError
 from sdbench.measurement import Loaded, Sweep
 from sdbench.processes import Ended, TimedOut, run_apart
@@ -174,6 +175,36 @@ def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
         (record,) = measured(job)
         assert (record["status"], record["reason"][:9]) == ("error", "timeout: ")
         assert_no_numbers(record)
+
+
+def test_drawing_that_hangs_is_a_timeout_and_what_was_drawn_is_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    draw = Engine.draw
+
+    def hang_in_a_run(self: Engine, *args: Any, **kwargs: Any) -> Any:
+        if kwargs["steps"] == 1:
+            stop()
+        return draw(self, *args, **kwargs)
+
+    monkeypatch.setattr(Engine, "draw", hang_in_a_run)
+    archive = tmp_path / "pictures.npz"
+    with tally.fault("a backend that hangs"):
+        draw_images(make_case().as_dict(), [2, 1], 2, model, None, archive, limit_s=15)
+        drawn = read_pictures(archive)
+        assert str(drawn["status"]) == "error"
+        assert str(drawn["reason"]).startswith("timeout: while it drew the process did nothing")
+        assert (len(drawn["trajectory"]), len(drawn["runs"])) == (2, 1)
+
+
+def test_a_crash_while_drawing_is_an_error(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    draw_images(make_case().as_dict(), [1], 2, model, None, tmp_path / "none.npz")
+    drawn = read_pictures(tmp_path / "none.npz")
+    assert str(drawn["reason"]) == "while it drew the process ended with SIGKILL"
+    assert not len(drawn["trajectory"]) and not len(drawn["runs"])
 
 
 def test_the_limit_counts_from_one_case_to_the_next() -> None:

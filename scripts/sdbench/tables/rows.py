@@ -227,11 +227,10 @@ def quality_rows(
     comparison: pd.DataFrame,
     variant: Mapping[str, Any],
     reference: Mapping[str, Any],
-    generation: Mapping[str, Any],
+    settings: Mapping[str, Any],
     weights: str,
 ) -> list[Row]:
-    """Return the rows of the table `quality` for one compared variant."""
-    settings = {key: generation[key] for key in ("width", "height", "scheduler", "guidance")}
+    """Return the rows of the table `quality` for one compared variant; `settings` are columns."""
     names = ("device", "backend", "precision", "options")
     common = {
         **variant,

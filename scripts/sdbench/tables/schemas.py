@@ -74,7 +74,8 @@ LIMITS = {
 """`tflop_per_image`: 10^12 floating-point operations of one picture, of all networks together;
 `tflops`: those done in a second; `ceiling_tflops`: what the fastest matrix product reached on the
 same device in the same precision (that of autocast, under autocast), as in the table of ceilings;
-`ceiling_share`: the second by the third. The last two are empty where no ceiling was measured."""
+`ceiling_share`: the second by the third. The last two are empty where no ceiling was measured, as
+none is of products in 8 bits."""
 
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),

@@ -207,7 +207,7 @@ def test_every_figure_is_there_in_all_its_forms(folder: Path) -> None:
     pngs = {path.stem for path in figures.glob("*.png")}
     for kind in ("svg", "csv"):
         assert pngs == {path.stem for path in figures.glob(f"*.{kind}")}
-    assert len(pngs) == 18
+    assert len(pngs) == 19
     assert (figures / "quality_animation.gif").stat().st_size > 10_000
 
 

@@ -8,20 +8,26 @@ from tests.conftest import copy_workflow, run_snakemake
 from tests.page.conftest import Browser
 from tests.unit.page_factory import HOSTILE
 
-TABLE = "results/tables/quality.csv"
+TABLES = ("cases", "latency", "races", "quality", "findings", "choices", "fits")
+FIGURES = ("speed.png", "cost.png", "threads.png", "quality_panel.png")
 
 
-def test_a_prompt_is_text_in_snakemakes_report(browser: Browser, tmp_path: Path) -> None:
+def test_a_config_is_text_in_snakemakes_report(browser: Browser, tmp_path: Path) -> None:
     """Snakemake writes the parameters of what made a result into a script, as they are."""
     folder = copy_workflow(tmp_path / "clone")
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
     config["models"]["shapes"]["generation"]["prompt"] = HOSTILE
+    config["devices"]["cpu"]["constraint"] = HOSTILE
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
-    (folder / TABLE).parent.mkdir(parents=True)
-    (folder / TABLE).write_text(f'name\n"{HOSTILE}"\n')
-    run = run_snakemake(folder, "--report", "report.html", TABLE)
+    results = [f"results/tables/{name}.csv" for name in TABLES]
+    results += [f"results/figures/{name}" for name in FIGURES]
+    for name in results:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(HOSTILE)
+    run = run_snakemake(folder, "--report", "report.html", *results)
     assert run.returncode == 0, run.stdout + run.stderr
     browser.driver.get((folder / "report.html").as_uri())
-    browser.wait("return document.querySelector('#app').textContent.includes('General')")
+    browser.wait("return document.querySelector('#app').textContent.includes('Results')")
+    assert set(results) <= set(browser.script("return Object.keys(results)"))
     assert browser.script("return window.hacked") is None
     assert browser.errors() == []

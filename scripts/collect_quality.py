@@ -22,7 +22,8 @@ def collect_quality(
 
     Args:
         comparisons: what `compare_quality` wrote for each compared variant.
-        pairs: for each of them its `variant`, its `reference`, and its `settings`, columns of the table.
+        pairs: for each of them its `variant`, its `reference`, and its `settings`, which are
+            columns of the table.
         manifests: by model, what the model stage knows of it.
         table: CSV to write.
     """

@@ -216,8 +216,8 @@ def test_without_openvino_every_case_is_unsupported(
     convert_openvino(model, exported, tmp_path / "tiny", record, False, 1e-4)
     assert "needs openvino" in read_json(record)["unet"]["reason"]
     assert (tmp_path / "tiny" / "unet" / UNSUPPORTED).exists()
-    exported = {"openvino": Graphs(tmp_path / "tiny", "0" * 64)}
-    job = Sweep(tmp_path / "records", model, exported, "seeded", MEASURING, {"model": "0" * 64})
+    graphs = {"openvino": Graphs(tmp_path / "tiny", "0" * 64)}
+    job = Sweep(tmp_path / "records", model, graphs, "seeded", MEASURING, {"model": "0" * 64})
     run_sweep([on_openvino()], job, {})
     ((_, found),) = read_indexed(tmp_path / "records" / "index.json")
     assert found["status"] == "unsupported"

@@ -8,8 +8,11 @@ from tests.conftest import copy_workflow, run_snakemake
 from tests.page.conftest import Browser
 from tests.unit.page_factory import HOSTILE
 
-TABLES = ("cases", "latency", "races", "quality", "findings", "choices", "fits")
-FIGURES = ("speed.png", "cost.png", "threads.png", "quality_panel.png")
+TABLES = (
+    *("cases", "latency", "memory", "throughput", "largest", "ceilings", "noise", "races"),
+    *("exports", "quality", "published", "findings", "choices", "fits"),
+)
+FIGURES = ("speed", "cost", "threads", "quality_panel")
 
 
 def test_a_config_is_text_in_snakemakes_report(browser: Browser, tmp_path: Path) -> None:
@@ -20,7 +23,8 @@ def test_a_config_is_text_in_snakemakes_report(browser: Browser, tmp_path: Path)
     config["devices"]["cpu"]["constraint"] = HOSTILE
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     results = [f"results/tables/{name}.csv" for name in TABLES]
-    results += [f"results/figures/{name}" for name in FIGURES]
+    results += [f"results/figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")]
+    results += ["results/findings.md"]
     for name in results:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(HOSTILE)
@@ -28,6 +32,7 @@ def test_a_config_is_text_in_snakemakes_report(browser: Browser, tmp_path: Path)
     assert run.returncode == 0, run.stdout + run.stderr
     browser.driver.get((folder / "report.html").as_uri())
     browser.wait("return document.querySelector('#app').textContent.includes('Results')")
-    assert set(results) <= set(browser.script("return Object.keys(results)"))
+    shown = {name for name in results if not name.endswith(".svg")}
+    assert shown <= set(browser.script("return Object.keys(results)"))
     assert browser.script("return window.hacked") is None
     assert browser.errors() == []

@@ -6,6 +6,8 @@ EXPORT_CODE = [
     "export.py",
     "exports.py",
     "parity.py",
+    "models/configs.py",
+    "models/examples.py",
     "hugging_face.py",
     "ort.py",
     "processes.py",

@@ -183,6 +183,7 @@ ENGINE_CODE = [
     "nvml.py",
     "ort.py",
     "platforms.py",
+    "models/configs.py",
     "models/weights.py",
     "backends/__init__.py",
     "backends/engine.py",
@@ -225,7 +226,7 @@ RACE_CODE = [
     "meters/memory.py",
     "meters/resident.py",
 ]
-SEARCH_CODE = [*ENGINE_CODE, "processes.py", "settings.py"]
+SEARCH_CODE = [*ENGINE_CODE, "processes.py", "settings.py", "models/examples.py"]
 CEILING_CODE = [
     *ENGINE_CODE,
     "limits.py",

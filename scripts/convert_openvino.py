@@ -17,7 +17,7 @@ def convert_openvino(
         graphs: what `export_onnx` made of it.
         converted: where a folder for each network goes.
         record: the JSON to write.
-        int8: whether the weights of the UNet's matrix products are kept in 8 bits.
+        int8: whether the weights of the denoiser's matrix products are kept in 8 bits.
         tolerance: the largest absolute difference allowed, as a share of the largest output.
 
     Raises:

@@ -9,8 +9,8 @@ from sdbench.parity import export_each
 def quantize_onnx(
     model_folder: Path, graphs: Path, quantized: Path, record: Path, opset: int, tolerance: float
 ) -> None:
-    """Make of the networks in `graphs` those in `quantized`, with 8-bit weights in the UNet; say in
-    `record`, by network, how it compares with PyTorch.
+    """Make of the networks in `graphs` those in `quantized`, the denoiser's weights in 8 bits; say
+    in `record`, by network, how it compares with PyTorch.
 
     Raises:
         UserError: if one of the others differs from PyTorch by more than `tolerance`.

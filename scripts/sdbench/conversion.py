@@ -7,8 +7,9 @@ from typing import Any
 
 from sdbench.errors import UserError, one_line
 from sdbench.exports import describe_files
+from sdbench.families import family_of
 from sdbench.openvino_toolkit import openvino
-from sdbench.parity import NETWORKS, compare, expect, load_network, refuse_network
+from sdbench.parity import compare, expect, load_network, networks_of, refuse_network
 
 import nncf
 
@@ -24,12 +25,12 @@ def convert_network(
     """Convert one network, and compare it with PyTorch on another size than it was traced on.
 
     Args:
-        name: a key of `sdbench.parity.NETWORKS`.
+        name: a key of `sdbench.parity.networks_of`.
         converted: where a folder of it goes.
         model_folder: the model in the diffusers layout.
         graphs: the networks exported to ONNX, a folder each.
-        int8: whether the weights of the UNet's matrix products are kept in 8 bits, scaled row by
-            row (NNCF). The UNet then has no tolerance: the quality of its pictures judges it.
+        int8: whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row
+            by row (NNCF). It then has no tolerance: the quality of its pictures judges it.
         tolerance: the largest absolute difference allowed, as a share of the largest output.
 
     Returns:
@@ -39,12 +40,12 @@ def convert_network(
     Raises:
         UserError: if the converted network differs by more than `tolerance`.
     """
-    network, file = NETWORKS[name], converted / name / FILE
+    network, file = networks_of(model_folder)[name], converted / name / FILE
     shutil.rmtree(file.parent, ignore_errors=True)
     file.parent.mkdir(parents=True)
     begin = time.perf_counter()
     core = openvino.Core()
-    quantized = int8 and name == "unet"
+    quantized = int8 and name == family_of(model_folder).denoiser
     try:
         model = core.read_model(graphs / name / "model.onnx")
         if quantized:

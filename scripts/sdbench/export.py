@@ -1,4 +1,4 @@
-"""Export the networks of a Stable Diffusion to ONNX, and quantize them there."""
+"""Export the networks of a model to ONNX, and quantize them there."""
 
 import shutil
 import time
@@ -7,8 +7,9 @@ from typing import Any
 
 from sdbench.errors import UserError
 from sdbench.exports import describe_files
+from sdbench.families import family_of
 from sdbench.ort import onnxruntime
-from sdbench.parity import NETWORKS, Expected, compare, expect, load_network
+from sdbench.parity import Expected, compare, expect, load_network, networks_of
 
 import numpy as np
 import onnx
@@ -25,7 +26,7 @@ def export_network(
     """Export one network, and compare it with PyTorch on another size than it was traced on.
 
     Args:
-        name: a key of `NETWORKS`.
+        name: a key of `networks_of`.
         graphs: where its folder goes, with the graph and beside it large weights.
         model_folder: the model in the diffusers layout.
         opset: ONNX operator set.
@@ -38,7 +39,7 @@ def export_network(
     Raises:
         UserError: if the exported network differs by more than `tolerance`.
     """
-    network, file = NETWORKS[name], graphs / name / FILE
+    network, file = networks_of(model_folder)[name], graphs / name / FILE
     loaded = load_network(network, model_folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
@@ -50,7 +51,7 @@ def export_network(
             file,
             input_names=list(traced),
             output_names=[network.output],
-            dynamic_shapes=tuple(dict(axes) for axes in network.dynamic.values()),
+            dynamic_shapes=(tuple(dict(axes) for axes in network.dynamic.values()),),
             dynamo=True,
             opset_version=opset,
             verbose=False,
@@ -62,7 +63,7 @@ def export_network(
 def quantize_network(
     name: str, quantized: Path, model_folder: Path, graphs: Path, opset: int, tolerance: float
 ) -> dict[str, Any]:
-    """Keep the weights of the UNet's matrix products in 8 bits, by ONNX Runtime's own quantizer.
+    """Keep the weights of the denoiser's matrix products in 8 bits, by ONNX Runtime's quantizer.
 
     Dynamic quantization: what a weight is multiplied with is rounded to 8 bits too, anew in each
     call. Weights of 7 bits (`reduce_range`): without VNNI the sums of larger ones would saturate.
@@ -70,12 +71,13 @@ def quantize_network(
     slower than fp32. The other networks are copied.
 
     Args and returns: as of `export_network`; `graphs` has the exported networks, and `quantized` is
-    where these go. The UNet has no tolerance: the quality of its pictures judges it.
+    where these go. The denoiser has no tolerance: the quality of its pictures judges it.
     """
-    network, file = NETWORKS[name], quantized / name / FILE
+    network, file = networks_of(model_folder)[name], quantized / name / FILE
+    is_denoiser = name == family_of(model_folder).denoiser
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    if name == "unet":
+    if is_denoiser:
         model = onnx.load(graphs / name / FILE)
         # The exporter's shapes of inner values do not survive the quantizer, which infers its own.
         del model.graph.value_info[:]
@@ -96,7 +98,7 @@ def quantize_network(
         shutil.copytree(graphs / name, file.parent, dirs_exist_ok=True)
     export_s = time.perf_counter() - begin
     expected = expect(network, load_network(network, model_folder))
-    bound = None if name == "unet" else tolerance
+    bound = None if is_denoiser else tolerance
     return _described(name, file, opset, expected, bound, export_s)
 
 

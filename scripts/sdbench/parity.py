@@ -1,5 +1,4 @@
-"""The networks of a Stable Diffusion as they are exported, and how far an exported one is from
-PyTorch."""
+"""The networks of a model as they are exported, and how far an exported one is from PyTorch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,15 +7,18 @@ from typing import Any
 
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.errors import UserError
-from sdbench.families import family_of
+from sdbench.families import Family, by_name, family_of, plain
 from sdbench.files import write_json, write_whole
 from sdbench.hugging_face import diffusers, transformers
+from sdbench.models.configs import network_configs
+from sdbench.models.examples import denoiser_shapes, noise, random_inputs
 from sdbench.models.folders import written_whole
 from sdbench.processes import Ended, run_apart
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._pytree import tree_map
 
 
 class _TextEncoder(torch.nn.Module):
@@ -24,22 +26,27 @@ class _TextEncoder(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        states: torch.Tensor = self.network(input_ids)[0]
+    def forward(self, *input_ids: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.network(*input_ids)[0]
         return states
 
 
-class _UNet(torch.nn.Module):
-    def __init__(self, network: Any) -> None:
+class _Denoiser(torch.nn.Module):
+    """`shapes`: the arguments that it is called with, as `Family.denoiser_inputs` has them."""
+
+    def __init__(self, network: Any, shapes: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
+        self.shapes = shapes
 
-    def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
-    ) -> torch.Tensor:
-        out: torch.Tensor = self.network(
-            sample, timestep, encoder_hidden_states, return_dict=False
-        )[0]
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        rest = iter(tensors)
+        arguments = tree_map(
+            lambda shape: None if shape is None else next(rest),
+            dict(self.shapes),
+            is_leaf=lambda value: isinstance(value, tuple),
+        )
+        out: torch.Tensor = self.network(**arguments, return_dict=False)[0]
         return out
 
 
@@ -48,8 +55,8 @@ class _VaeDecoder(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        pixels: torch.Tensor = self.network.decode(latents, return_dict=False)[0]
+    def forward(self, *latents: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = self.network.decode(*latents, return_dict=False)[0]
         return pixels
 
 
@@ -59,18 +66,15 @@ Example = Callable[[Any, int, int], dict[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Network:
-    """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary."""
+    """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary, by input.
+    What is wrapped takes the inputs in their order, whatever they are called."""
 
     folder: str
     load: Callable[..., Any]
     wrap: Callable[[Any], torch.nn.Module]
     example: Example
-    dynamic: Mapping[str, Mapping[int, str]]
+    dynamic: Mapping[str, Mapping[int, Any]]
     output: str
-
-
-def _noise(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
@@ -80,51 +84,67 @@ def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]
     return {"input_ids": torch.randint(0, config.vocab_size, shape, generator=generator)}
 
 
-def _unet_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
-    config = network.config
-    return {
-        "sample": _noise(batch, config.in_channels, side, side),
-        "timestep": torch.tensor([501]),
-        "encoder_hidden_states": _noise(batch, 77, config.cross_attention_dim),
-    }
-
-
 def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
-    return {"latents": _noise(batch, network.config.latent_channels, side, side)}
+    return {"latents": noise(batch, network.config.latent_channels, side, side)}
 
 
-_IMAGE = {0: "batch", 2: "height", 3: "width"}
+TEXT_ENCODER = Network(
+    folder="text_encoder",
+    load=transformers.CLIPTextModel.from_pretrained,
+    wrap=_TextEncoder,
+    example=_text_inputs,
+    dynamic={"input_ids": {0: "batch"}},
+    output="last_hidden_state",
+)
+VAE_DECODER = Network(
+    folder="vae",
+    load=diffusers.AutoencoderKL.from_pretrained,
+    wrap=_VaeDecoder,
+    example=_vae_inputs,
+    dynamic={"latents": {0: "batch", 2: "height", 3: "width"}},
+    output="pixels",
+)
 
-NETWORKS = {
-    "text_encoder": Network(
-        folder="text_encoder",
-        load=transformers.CLIPTextModel.from_pretrained,
-        wrap=_TextEncoder,
-        example=_text_inputs,
-        dynamic={"input_ids": {0: "batch"}},
-        output="last_hidden_state",
-    ),
-    "unet": Network(
-        folder="unet",
-        load=diffusers.UNet2DConditionModel.from_pretrained,
-        wrap=_UNet,
-        example=_unet_inputs,
+
+def networks_of(model_folder: Path) -> dict[str, Network]:
+    """Return the networks of a model that are exported, by name: none for a family of which none
+    can be."""
+    family = family_of(model_folder)
+    if family.why_not_exported is not None:
+        return {}
+    text = {"text_encoder": TEXT_ENCODER} if family.exports_text_encoders else {}
+    return {**text, family.denoiser: _denoiser_of(family, model_folder), "vae_decoder": VAE_DECODER}
+
+
+def _denoiser_of(family: Family, model_folder: Path) -> Network:
+    configs = {n: plain(c) for n, c in network_configs(family, model_folder).items()}
+    shrinks = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+
+    def shapes(batch: int, side: int) -> dict[str, Any]:
+        return denoiser_shapes(family, configs, side * shrinks, side * shrinks, batch)
+
+    def example(_network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+        return random_inputs(family, shapes(batch, side))
+
+    def wrap(network: Any) -> torch.nn.Module:
+        return _Denoiser(network, shapes(2, 16))
+
+    traced, other = by_name(shapes(2, 16)), by_name(shapes(3, 24))
+    return Network(
+        folder=family.denoiser,
+        load=getattr(diffusers, family.components[family.denoiser][1]).from_pretrained,
+        wrap=wrap,
+        example=example,
         dynamic={
-            "sample": _IMAGE,
-            "timestep": {},
-            "encoder_hidden_states": {0: "batch", 1: "tokens"},
+            name: {
+                axis: torch.export.Dim.DYNAMIC
+                for axis, (one, two) in enumerate(zip(shape, other[name], strict=True))
+                if one != two
+            }
+            for name, shape in traced.items()
         },
         output="out_sample",
-    ),
-    "vae_decoder": Network(
-        folder="vae",
-        load=diffusers.AutoencoderKL.from_pretrained,
-        wrap=_VaeDecoder,
-        example=_vae_inputs,
-        dynamic={"latents": _IMAGE},
-        output="pixels",
-    ),
-}
+    )
 
 
 @dataclass(frozen=True)
@@ -211,7 +231,7 @@ def export_each(
     if refusal is not None:
         print(f"{model_folder}: nothing is exported: {refusal}")
     with written_whole(folder) as part:
-        for name in NETWORKS if refusal is None else ():
+        for name in networks_of(model_folder):
             try:
                 (exported[name],) = run_apart(_send_result, work, name, part, model_folder, *args)
             except Ended as error:

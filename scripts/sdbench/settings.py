@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import backends
-from sdbench.backends.exported import open_unet
+from sdbench.backends.exported import open_denoiser
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, one_line
+from sdbench.families import family_of, plain
 from sdbench.files import read_json
-from sdbench.hugging_face import diffusers, transformers
+from sdbench.models.configs import network_configs
+from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.processes import Ended, run_apart
 
 import torch
@@ -127,14 +129,14 @@ def _duel(
     graphs_folder: Path,
     settings: Mapping[str, Any],
 ) -> None:
-    """Time the UNet with the default and with other settings in turns; send the seconds of both, or
+    """Time the denoiser with the default and other settings in turns; send the seconds of both, or
     the reason why one of them cannot run."""
     module = backends.import_backend(case)
     try:
         calls = []
         for chosen in ({}, settings):
-            unet = open_unet(module.set_up(case, graphs_folder, chosen), model_folder)
-            calls.append(_evaluation(unet, case, model_folder))
+            denoiser = open_denoiser(module.set_up(case, graphs_folder, chosen), model_folder)
+            calls.append(_evaluation(denoiser, case, model_folder))
         with torch.inference_mode():
             default_s, candidate_s = take_turns(*calls)
         send({"default_s": default_s, "candidate_s": candidate_s})
@@ -144,20 +146,15 @@ def _duel(
         send({"reason": f"{type(error).__name__}: {one_line(error)}"})
 
 
-def _evaluation(unet: Any, case: Case, model_folder: Path) -> Callable[[], object]:
-    """Return an evaluation of the UNet with the sizes that it has in a call of the pipeline."""
-    generation, config = case.generation, unet.config
-    vae = diffusers.AutoencoderKL.load_config(model_folder / "vae")
-    shrinks = 2 ** (len(vae["block_out_channels"]) - 1)
-    text = transformers.CLIPTextConfig.from_pretrained(model_folder / "text_encoder")
-    batch = case.batch_size * (2 if generation["guidance"] > 1 else 1)
-    generator = torch.Generator().manual_seed(0)
-    size = generation["height"] // shrinks, generation["width"] // shrinks
-    latents = torch.randn(batch, config.in_channels, *size, generator=generator)
-    states = torch.randn(
-        batch, text.max_position_embeddings, config.cross_attention_dim, generator=generator
-    )
-    return lambda: unet(latents, torch.tensor(501), states)
+def _evaluation(denoiser: Any, case: Case, model_folder: Path) -> Callable[[], object]:
+    """Return an evaluation of the denoiser with the sizes that it has in a call of the pipeline."""
+    family, generation = family_of(model_folder), case.generation
+    found = network_configs(family, model_folder)
+    configs = {name: plain(config) for name, config in found.items()}
+    prompts = case.batch_size * family.passes(configs, generation["guidance"])
+    size = generation["height"], generation["width"]
+    inputs = random_inputs(family, denoiser_shapes(family, configs, *size, prompts))
+    return lambda: denoiser(**inputs)
 
 
 def take_turns(*calls: Callable[[], object]) -> list[list[float]]:

@@ -1,5 +1,5 @@
-"""The tiny twin of every family goes the way of the real models: built, described, counted,
-measured, drawn with, and refused what it cannot have."""
+"""The tiny twin of every family goes the way of the real models: built, described, counted, drawn
+with, exported, and refused what it cannot have. test_families_workflow.py sees it measured."""
 
 import contextlib
 from dataclasses import replace
@@ -13,25 +13,23 @@ import torch
 import yaml
 from torch._dynamo.utils import counters
 
+from convert_openvino import convert_openvino
 from export_onnx import export_onnx
-from sdbench import backends, platforms
+from sdbench import backends, platforms, processes
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
 from sdbench.errors import UnsupportedError
-from sdbench.families import families
+from sdbench.families import by_name, families, family_of, plain
 from sdbench.files import read_json
-from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
+from sdbench.models.configs import network_configs
+from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.manifest import describe
 from sdbench.models.operations import count, count_flop
 from sdbench.models.seeded import build_seeded, outline
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.quality import draw_runs, draw_trajectory
-from sdbench.records import read_indexed
-from sdbench.sweep import run_sweep
-from sdbench.tables.rows import latency_row
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import MEASURING
 
 ARCHITECTURES = ROOT / "resources" / "architectures"
 TWINS = {
@@ -203,17 +201,6 @@ def test_pictures_over_steps_are_drawn(twin: Path) -> None:
     assert np.array_equal(to_8_bits(draw(engine, case))[0], runs[-1])
 
 
-def test_a_case_is_measured_and_gives_rows(twin: Path, tmp_path: Path) -> None:
-    job = Sweep(tmp_path, twin, {}, "seeded", MEASURING, {"model": "0" * 64})
-    run_sweep([make_case(twin)], job, {})
-    ((_, record),) = read_indexed(tmp_path / "index.json")
-    assert record["status"] == "ok", record["reason"]
-    assert {p["denoiser_evaluations"] for p in record["phases"]} == {2}
-    assert all(p["text_encoder_s"] > 0 and p["vae_decoder_s"] > 0 for p in record["phases"])
-    row = latency_row(record)
-    assert row["denoiser_s"] > 0 and row["denoiser_evaluations"] == 2
-
-
 @pytest.mark.parametrize("switch", [s for s in SWITCHES if s != TENSORRT])
 def test_a_switch_is_in_force_or_refused(
     switch: str, twin: Path, monkeypatch: pytest.MonkeyPatch
@@ -291,14 +278,61 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
         load(twin, width=72)
 
 
-def test_a_backend_of_graphs_is_refused_and_nothing_is_exported(twin: Path, tmp_path: Path) -> None:
-    case = make_case(twin)
-    case = replace(case, variant=replace(case.variant, backend="onnxruntime"))
-    with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of "):
-        backends.load(case, twin, tmp_path)
-    export_onnx(twin, tmp_path / "graphs", tmp_path / "record.json", 23, 1e-4)
-    assert read_json(tmp_path / "record.json") == {}
-    assert not any((tmp_path / "graphs").iterdir())
+@pytest.fixture(scope="module")
+def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders `onnx` and `openvino` of a family's exported networks, a record beside each."""
+    folder = tmp_path_factory.mktemp("graphs")
+    onnx, openvino = folder / "onnx", folder / "openvino"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "START", "spawn")  # see `exported` in conftest.py
+        export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
+        convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
+    return folder
+
+
+def test_exported_networks_draw_the_pictures_of_pytorch(
+    twin: Path, request: pytest.FixtureRequest
+) -> None:
+    if twin.name == "tiny-flux-schnell":
+        pytest.skip("its networks are those of tiny-flux-dev, but for the number for guidance")
+    graphs: Path = request.getfixturevalue("graphs")
+    case, family = make_case(twin), family_of(twin)
+    if family.why_not_exported is not None:
+        for engine in ("onnx", "openvino"):
+            assert read_json(graphs / f"{engine}.json") == {}
+            assert not any((graphs / engine).iterdir())
+        case = replace(case, variant=replace(case.variant, backend="onnxruntime"))
+        with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of .*exported:"):
+            backends.load(case, twin, graphs / "onnx")
+        return
+    expected = draw(load(twin), case, 2)
+    for backend, folder in (("onnxruntime", "onnx"), ("openvino", "openvino")):
+        record = read_json(graphs / f"{folder}.json")
+        assert list(record)[-2:] == [family.denoiser, "vae_decoder"]
+        assert all(network["status"] == "ok" for network in record.values())
+        own = replace(case, variant=replace(case.variant, backend=backend))
+        found = draw(backends.load(own, twin, graphs / folder), own, 2)
+        assert 0 < np.abs(found - expected).max() < 1e-4
+
+
+def test_noise_for_a_graph_is_shaped_as_what_the_pipeline_gives(twin: Path) -> None:
+    """By names, too, which are those of the graph's inputs."""
+    family, engine = family_of(twin), load(twin)
+    if family.why_not_exported is not None:
+        pytest.skip("no graph is made of it")
+    generation = make_case(twin).generation
+    configs = {n: plain(c) for n, c in network_configs(family, twin).items()}
+    for name in (family.denoiser, "vae"):
+        whole = {k: v for k, v in engine.configs[name].items() if not k.startswith("_")}
+        assert {k: configs[name][k] for k in whole} == whole
+    size = generation["height"], generation["width"]
+    shapes = denoiser_shapes(family, configs, *size, family.passes(configs, generation["guidance"]))
+    inputs = random_inputs(family, shapes)
+    args, kwargs = engine.denoiser_inputs(generation, 1)
+    given = by_name(dict(zip(shapes, args, strict=False)) | {n: kwargs.get(n) for n in kwargs})
+    for name, value in inputs.items():
+        assert value.dtype == torch.float32
+        assert tuple(value.shape) == (given[name].shape or (1,)), name
 
 
 def test_weights_are_stored_as_the_published_ones(tmp_path: Path) -> None:

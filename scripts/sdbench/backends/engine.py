@@ -136,8 +136,8 @@ def refuse_generation(family: Family, case: Case) -> None:
     """
     if case.variant.graphs is not None and family.why_not_exported is not None:
         raise UnsupportedError(
-            f"{case.variant.backend} has no networks of {family.pipeline} to run: "
-            f"{family.why_not_exported}"
+            f"{case.variant.backend} has no networks of {family.pipeline} to run, which cannot be "
+            f"exported: {family.why_not_exported}"
         )
     for switch in case.variant.switches:
         if switch in family.unsupported:

@@ -1,10 +1,11 @@
 """Exported networks in the places of torch modules, in diffusers' own pipeline.
 
 A backend that runs graphs says how one graph is run (`Graph`); all else is here, and the same for
-every such backend. No torch weights are read: only tokenizer, configurations and scheduler come
-from the model.
+every such backend. Of the model come tokenizers, configurations and the scheduler; and those text
+encoders that are not exported for its family, which PyTorch runs once for each prompt.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
+from sdbench.families import Configs, Family, by_name, family_of, plain
 from sdbench.hugging_face import diffusers, transformers
+from sdbench.models.configs import network_configs
 
 import torch
 
@@ -35,9 +38,9 @@ class Graph(Protocol):
 class Runtime:
     """An engine of graphs, set up for a case on `device`; nothing of the networks is read yet.
 
-    `open_graph` reads a network, by its key in `sdbench.parity.NETWORKS`. `compile_mode` says that
-    the graphs are compiled anew for each batch size, and how; None where they are not. `switches`
-    is what else it set that moves time or pixels, for the record.
+    `open_graph` reads a network, by its key in `sdbench.parity.networks_of`. `compile_mode` says
+    that the graphs are compiled anew for each batch size, and how; None where they are not.
+    `switches` is what else it set that moves time or pixels, for the record.
     """
 
     device: torch.device
@@ -81,23 +84,33 @@ class TextEncoder(_Network):
         return (self.run(shape, input_ids=input_ids),)
 
 
-class UNet(_Network):
-    """Latents of shape (batch, channels, height, width) to noise of the same height and width."""
+class Denoiser(_Network):
+    """The UNet or transformer; its output is as large as what it denoises, its first input."""
 
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        **_: Any,
-    ) -> tuple[torch.Tensor]:
-        """Return what the pipeline asks a UNet for."""
-        # Schedulers give a scalar, of whole numbers or not; the graph takes one whole number.
-        moment = timestep.reshape(1).to(torch.int64)
-        batch, _channels, height, width = sample.shape
-        shape = (batch, self.config.out_channels, height, width)
-        states = encoder_hidden_states
-        return (self.run(shape, sample=sample, timestep=moment, encoder_hidden_states=states),)
+    def __init__(
+        self, family: Family, configs: Configs, config: Any, graph: Graph, device: torch.device
+    ) -> None:
+        super().__init__(config, graph, device)
+        self.arguments = family.denoiser_inputs(configs, 64, 64, 1, 1)
+        self.shapes = by_name(self.arguments)
+        for name, value in family.attributes(configs).items():
+            setattr(self, name, value)
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
+        """Return what the pipeline asks a denoiser for."""
+        given = dict(zip(self.arguments, args, strict=False)) | kwargs
+        found = by_name({name: given[name] for name in self.arguments})
+        inputs = {
+            # Of some samplers the timestep is a scalar, where the graph has one for all prompts.
+            name: found[name].reshape(1) if found[name].ndim < len(shape) else found[name]
+            for name, shape in self.shapes.items()
+        }
+        first = next(iter(inputs.values()))
+        return (self.run(tuple(first.shape), **{n: v.float() for n, v in inputs.items()}),)
+
+    def cache_context(self, _name: str) -> contextlib.AbstractContextManager[None]:
+        """Nothing is cached between the evaluations of a step."""
+        return contextlib.nullcontext()
 
 
 class VaeDecoder(_Network):
@@ -111,15 +124,21 @@ class VaeDecoder(_Network):
         return (self.run(shape, latents=latents),)
 
 
-def refuse_uneven(generation: Mapping[str, Any], unet: Any, vae: Any) -> None:
-    """Refuse a picture that a level of the exported UNet cannot halve and double again.
+def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> None:
+    """Refuse a picture that a level of the exported networks cannot halve and double again.
 
     PyTorch pads where that leaves a remainder; the graph was traced without one.
+
+    Args:
+        generation: `height` and `width` in pixels.
+        denoiser: the configuration of a UNet, or of a transformer, which has no levels.
+        vae: that of the autoencoder.
 
     Raises:
         UnsupportedError: if height or width is not a multiple of all that halves it.
     """
-    halved = 2 ** (len(vae.block_out_channels) + len(unet.block_out_channels) - 2)
+    levels = len(denoiser.get("block_out_channels") or [0])
+    halved = 2 ** (len(vae.block_out_channels) + levels - 2)
     for side in ("height", "width"):
         if generation[side] % halved:
             raise UnsupportedError(
@@ -128,10 +147,13 @@ def refuse_uneven(generation: Mapping[str, Any], unet: Any, vae: Any) -> None:
             )
 
 
-def open_unet(runtime: Runtime, model_folder: Path) -> UNet:
-    """Return the UNet alone, as the pipeline of `load_graphs` has it."""
-    config = _config(model_folder / "unet", diffusers.UNet2DConditionModel)
-    return UNet(config, runtime.open_graph("unet"), runtime.device)
+def open_denoiser(runtime: Runtime, model_folder: Path) -> Denoiser:
+    """Return the denoiser alone, as the pipeline of `load_graphs` has it."""
+    family = family_of(model_folder)
+    found = network_configs(family, model_folder)
+    configs = {name: plain(config) for name, config in found.items()}
+    graph = runtime.open_graph(family.denoiser)
+    return Denoiser(family, configs, found[family.denoiser], graph, runtime.device)
 
 
 def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
@@ -145,24 +167,34 @@ def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
     Raises:
         UnsupportedError: if the graphs cannot draw pictures of that size.
     """
-    text = transformers.CLIPTextConfig.from_pretrained(model_folder / "text_encoder")
-    vae = _config(model_folder / "vae", diffusers.AutoencoderKL)
-    unet = _config(model_folder / "unet", diffusers.UNet2DConditionModel)
-    refuse_uneven(case.generation, unet, vae)
+    family = family_of(model_folder)
+    configs = network_configs(family, model_folder)
+    refuse_uneven(case.generation, configs[family.denoiser], configs["vae"])
     device, open_graph = runtime.device, runtime.open_graph
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=VaeDecoder(vae, open_graph("vae_decoder"), device),
-        text_encoder=TextEncoder(text, open_graph("text_encoder"), device),
-        tokenizer=transformers.CLIPTokenizer.from_pretrained(model_folder / "tokenizer"),
-        unet=open_unet(runtime, model_folder),
+    networks: dict[str, Any] = {
+        name: getattr(transformers, family.components[name][1]).from_pretrained(
+            model_folder / name, use_safetensors=True, dtype=torch.float32
+        )
+        for name in family.text_encoders
+        if not family.exports_text_encoders
+    }
+    if family.exports_text_encoders:
+        graph = open_graph("text_encoder")
+        networks["text_encoder"] = TextEncoder(configs["text_encoder"], graph, device)
+    networks[family.denoiser] = open_denoiser(runtime, model_folder)
+    networks["vae"] = VaeDecoder(configs["vae"], open_graph("vae_decoder"), device)
+    pipeline = getattr(diffusers, family.pipeline)(
+        **networks,
+        **{
+            name: getattr(transformers, family.components[name][1]).from_pretrained(
+                model_folder / name
+            )
+            for name in family.tokenizers
+        },
         scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **family.settings,
     )
+    for name in family.text_encoders if not family.exports_text_encoders else ():
+        networks[name].to(device)
     mode, switches = runtime.compile_mode, runtime.switches
     return Engine(pipeline, device, torch.float32, compile_mode=mode, switches=switches)
-
-
-def _config(folder: Path, kind: Any) -> Any:
-    return diffusers.configuration_utils.FrozenDict(kind.load_config(folder))

@@ -43,7 +43,9 @@ class Family:
     of the config that it can be drawn with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
     beside its components, None for parts that are not needed to draw and `fetch_model` leaves out.
-    `why_not_exported`: why its networks are not made into graphs; None where they are.
+    `why_not_exported`: why its networks are not made into graphs; None where they are: denoiser and
+    autoencoder, and with `exports_text_encoders` what reads the prompt, which else PyTorch runs.
+    `numbers`: inputs of the denoiser that are one number for a prompt, and one that they may have.
     `multiple`: of what height and width are multiples, in pixels. `fp32_latents`: whether the
     pipeline keeps latents in fp32 whatever the precision.
     """
@@ -55,9 +57,9 @@ class Family:
     why_these_schedulers: ClassVar[str] = "it was trained to predict a flow, not noise"
     unsupported: ClassVar[Mapping[str, str]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
-    why_not_exported: ClassVar[str | None] = (
-        "the networks of Stable Diffusion 1.x and 2.x alone are exported so far"
-    )
+    why_not_exported: ClassVar[str | None] = None
+    exports_text_encoders: ClassVar[bool] = False
+    numbers: ClassVar[Mapping[str, float]] = {"timestep": 501.0}
     multiple: ClassVar[int] = 16
     fp32_latents: ClassVar[bool] = False
 
@@ -134,6 +136,11 @@ class Family:
         """
         raise NotImplementedError
 
+    def attributes(self, configs: Configs) -> dict[str, Any]:
+        """Return what the pipeline asks of its denoiser beside its configuration, for a graph that
+        stands in its place."""
+        return {}
+
     def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
         """Return what the pipeline is called with, beside prompts, latents and callback."""
         return {
@@ -151,6 +158,18 @@ class Family:
             return tensors
 
         return {"callback_on_step_end": callback}
+
+
+def by_name(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a denoiser by their own names: those in a mapping stand beside the
+    others, and what is None is left out."""
+    found: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Mapping):
+            found |= by_name(value)
+        elif value is not None:
+            found[name] = value
+    return found
 
 
 @functools.cache

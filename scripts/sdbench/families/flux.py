@@ -19,6 +19,7 @@ class Flux(Family):
         "vae": ("diffusers", "AutoencoderKL"),
     }
     settings = {"image_encoder": None, "feature_extractor": None}
+    numbers = {"timestep": 0.501, "guidance": 3.5}
     unsupported = {"attention-vanilla": SDPA_ALONE, "attention-sliced": SDPA_ALONE}
 
     def pack(self, latents: Any) -> Any:

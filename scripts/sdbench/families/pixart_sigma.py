@@ -21,6 +21,10 @@ class PixArtSigma(Family):
         "it was trained to predict noise, and its pipeline tells of the end of steps alone, of "
         "which pndm evaluates one more than it counts"
     )
+    why_not_exported = (
+        "its transformer computes the places of pixels outside of what the exporter follows, for "
+        "one size at a time"
+    )
     unsupported = {"attention-sliced": "diffusers has no sliced attention for its transformer"}
 
     def text_length(self, encoder: str, configs: Configs) -> int:

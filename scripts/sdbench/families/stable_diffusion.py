@@ -23,7 +23,7 @@ class StableDiffusion(Family):
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
-    why_not_exported: ClassVar[str | None] = None
+    exports_text_encoders: ClassVar[bool] = True
     multiple = 8
 
     def denoiser_inputs(

@@ -1,8 +1,9 @@
 """Stable Diffusion XL: two CLIP text encoders, a larger UNet that is told the picture's size."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from sdbench.families import Configs, Family, Generation
+from sdbench.families import Configs, Generation
 from sdbench.families.stable_diffusion import StableDiffusion
 
 
@@ -18,7 +19,7 @@ class StableDiffusionXL(StableDiffusion):
         "unet": ("diffusers", "UNet2DConditionModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
-    why_not_exported = Family.why_not_exported
+    exports_text_encoders = False
     settings = {
         "image_encoder": None,
         "feature_extractor": None,
@@ -43,6 +44,11 @@ class StableDiffusionXL(StableDiffusion):
         return super().denoiser_inputs(configs, height, width, prompts, tokens) | {
             "added_cond_kwargs": {"text_embeds": (prompts, pooled), "time_ids": (prompts, 6)}
         }
+
+    def attributes(self, configs: Configs) -> dict[str, Any]:
+        """How much the UNet reads of pooled states, size and place."""
+        size = configs["unet"]["projection_class_embeddings_input_dim"]
+        return {"add_embedding": SimpleNamespace(linear_1=SimpleNamespace(in_features=size))}
 
     def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
         """As the pipeline does: a VAE in fp16 would overflow, and is decoded with in fp32."""

@@ -22,6 +22,9 @@ class ZImage(Family):
         "attention-sliced": SDPA_ALONE,
         "fused-qkv": "diffusers cannot fuse the projections of its transformer",
     }
+    why_not_exported = (
+        "its transformer takes a list of pictures, and a graph would be of one number of them"
+    )
     fp32_latents = True
 
     def passes(self, configs: Configs, guidance: float) -> int:

@@ -127,6 +127,10 @@ def test_every_case_that_ran_is_held_against_its_ceiling(
         table = table[table["status"] == "ok"]
         assert len(table) == len(measured)
         assert (table["tflop_per_image"] == table["tflop_per_image"].iloc[0]).all()
+        # ONNX Runtime multiplies quantized weights in 8 bits, of which no ceiling is measured.
+        eights = (table["backend"] == "onnxruntime") & (table["options"] == "int8-weights")
+        assert eights.sum() == 1 and table["ceiling_share"][eights].isna().all()
+        table = table[~eights]
         halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
         own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)
         assert (table["ceiling_tflops"] == own).all()

@@ -174,5 +174,5 @@ def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) 
 
 def test_every_figure_came_back(workflow: Workflow) -> None:
     assert (workflow.folder / "results/checks.txt").exists()
-    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 18
+    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 19
     assert (workflow.folder / "results/report.html").exists()

@@ -60,7 +60,6 @@ rule quantize_onnx:
     params:
         code=code_of(*EXPORT_CODE),
         opset=config["export"]["opset"],
-        tolerance=config["export"]["tolerance"],
     script:
         "../scripts/quantize_onnx.py"
 

@@ -7,15 +7,11 @@ from sdbench.parity import export_each
 
 
 def quantize_onnx(
-    model_folder: Path, graphs: Path, quantized: Path, record: Path, opset: int, tolerance: float
+    model_folder: Path, graphs: Path, quantized: Path, record: Path, opset: int
 ) -> None:
     """Make of the networks in `graphs` those in `quantized`, the denoiser's weights in 8 bits; say
-    in `record`, by network, how it compares with PyTorch.
-
-    Raises:
-        UserError: if one of the others differs from PyTorch by more than `tolerance`.
-    """
-    export_each(record, quantized, quantize_network, model_folder, graphs, opset, tolerance)
+    in `record`, by network, how it compares with PyTorch."""
+    export_each(record, quantized, quantize_network, model_folder, graphs, opset)
 
 
 if __name__ == "__main__":
@@ -28,5 +24,4 @@ if __name__ == "__main__":
             quantized=Path(snakemake.output.graphs),
             record=Path(snakemake.output.record),
             opset=snakemake.params.opset,
-            tolerance=snakemake.params.tolerance,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from sdbench.errors import UserError
 from sdbench.exports import describe_files
 from sdbench.families import family_of
+from sdbench.files import read_json
 from sdbench.ort import onnxruntime
 from sdbench.parity import Expected, compare, expect, load_network, networks_of
 
@@ -61,45 +62,45 @@ def export_network(
 
 
 def quantize_network(
-    name: str, quantized: Path, model_folder: Path, graphs: Path, opset: int, tolerance: float
+    name: str, quantized: Path, model_folder: Path, graphs: Path, opset: int
 ) -> dict[str, Any]:
     """Keep the weights of the denoiser's matrix products in 8 bits, by ONNX Runtime's quantizer.
 
     Dynamic quantization: what a weight is multiplied with is rounded to 8 bits too, anew in each
     call. Weights of 7 bits (`reduce_range`): without VNNI the sums of larger ones would saturate.
     Its weight-only product (MatMulNBits) is not used: where it was tried (docs/method.md) it was
-    slower than fp32. The other networks are copied.
+    slower than fp32. The other networks are copied, and what is known of them.
 
-    Args and returns: as of `export_network`; `graphs` has the exported networks, and `quantized` is
-    where these go. The denoiser has no tolerance: the quality of its pictures judges it.
+    Args and returns: as of `export_network`; `graphs` has the exported networks, their record lies
+    beside it, and `quantized` is where these go. The denoiser has no tolerance: the quality of its
+    pictures judges it.
     """
+    if name != family_of(model_folder).denoiser:
+        shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)
+        known: dict[str, Any] = read_json(graphs.with_suffix(".json"))[name]
+        return known
     network, file = networks_of(model_folder)[name], quantized / name / FILE
-    is_denoiser = name == family_of(model_folder).denoiser
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    if is_denoiser:
-        model = onnx.load(graphs / name / FILE)
-        # The exporter's shapes of inner values do not survive the quantizer, which infers its own.
-        del model.graph.value_info[:]
-        quantize_dynamic(
-            model,
-            file,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-            extra_options={
-                "MatMulConstBOnly": True,
-                "DefaultTensorType": onnx.TensorProto.FLOAT,
-            },
-        )
-    else:
-        shutil.copytree(graphs / name, file.parent, dirs_exist_ok=True)
+    model = onnx.load(graphs / name / FILE)
+    # The exporter's shapes of inner values do not survive the quantizer, which infers its own.
+    del model.graph.value_info[:]
+    quantize_dynamic(
+        model,
+        file,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=True,
+        extra_options={
+            "MatMulConstBOnly": True,
+            "DefaultTensorType": onnx.TensorProto.FLOAT,
+        },
+    )
     export_s = time.perf_counter() - begin
     expected = expect(network, load_network(network, model_folder))
-    bound = None if is_denoiser else tolerance
-    return _described(name, file, opset, expected, bound, export_s)
+    return _described(name, file, opset, expected, None, export_s)
 
 
 def _described(

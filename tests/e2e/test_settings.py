@@ -28,7 +28,7 @@ def int8(model: Path, exported: Path) -> Path:
     folder = exported.parents[1] / "onnx-int8" / exported.name
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "START", "spawn")  # see `exported`
-        quantize_onnx(model, exported, folder, folder.with_suffix(".json"), 23, 1e-4)
+        quantize_onnx(model, exported, folder, folder.with_suffix(".json"), 23)
     return folder
 
 

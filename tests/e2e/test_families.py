@@ -329,7 +329,7 @@ def test_noise_for_a_graph_is_shaped_as_what_the_pipeline_gives(twin: Path) -> N
     shapes = denoiser_shapes(family, configs, *size, family.passes(configs, generation["guidance"]))
     inputs = random_inputs(family, shapes)
     args, kwargs = engine.denoiser_inputs(generation, 1)
-    given = by_name(dict(zip(shapes, args, strict=False)) | {n: kwargs.get(n) for n in kwargs})
+    given = by_name(dict(zip(shapes, args, strict=False)) | kwargs)
     for name, value in inputs.items():
         assert value.dtype == torch.float32
         assert tuple(value.shape) == (given[name].shape or (1,)), name

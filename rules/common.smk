@@ -38,9 +38,16 @@ from sdbench.failures import show_failures
 from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
-from sdbench.models.architectures import load_architecture, parts_of
+from sdbench.models.architectures import (
+    find_architecture,
+    load_architecture,
+    parts_of,
+)
 from sdbench.models.manifest import model_files
+from sdbench.models.room import without_room
 from sdbench.models.sources import check_sources
+
+ARCHITECTURES = WORKFLOW / "resources/architectures"
 
 # What the name of a file of the workflow begins with: nothing, where it is run from its own folder.
 PREFIX = "" if Path.cwd() == WORKFLOW else f"{WORKFLOW}/"
@@ -49,6 +56,11 @@ PREFIX = "" if Path.cwd() == WORKFLOW else f"{WORKFLOW}/"
 def in_workflow(path):
     "Return a file of the workflow. A path that is absolute stays as it is."
     return path if path.startswith("/") else PREFIX + path
+
+
+def is_submitted():
+    "Tell whether jobs go to a cluster; true within such a job as well."
+    return workflow.non_local_exec or workflow.remote_exec
 
 
 def resource(name):
@@ -82,9 +94,7 @@ try:
     )
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
-    check_sources(
-        config["models"], WORKFLOW, WORKFLOW / "resources/architectures", config_files
-    )
+    check_sources(config["models"], WORKFLOW, ARCHITECTURES, config_files)
     CASES, ABSENT = expand_matrix(config)
     PAIRS = expand_quality(config)
     RACES = expand_races(config)
@@ -92,6 +102,8 @@ try:
         *([r, *others] for r, others in PAIRS),
         (race.case.variant for race in RACES),
     )
+    # Neither built nor downloaded: all that is asked of them is `unsupported`.
+    UNMADE = without_room(config, VARIANTS, ARCHITECTURES, is_submitted())
     check_campaigns(
         config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
     )

@@ -20,7 +20,7 @@ def is_tuned(options):
 
 def graphs_of(variant):
     "Return the record of the exported networks that a variant reads, if it reads any."
-    graphs = variant.graphs
+    graphs = None if variant.model in UNMADE else variant.graphs
     return [] if graphs is None else [f"<results>/{graphs}/{variant.model}.json"]
 
 
@@ -74,18 +74,27 @@ def model_folder(wildcards):
     )
 
 
+def model_with_room(wildcards):
+    "Return the folder of a model, or none where no device has room for it."
+    return [] if wildcards.model in UNMADE else model_folder(wildcards)
+
+
+def one_of(models):
+    "Return a pattern that matches these names of models."
+    return "|".join(map(re.escape, models)) or "(?!)"
+
+
 def models_from(source):
     "Return a pattern that matches the names of the models with this kind of source."
-    names = [
-        name for name, model in config["models"].items() if source in model["source"]
-    ]
-    return "|".join(re.escape(name) for name in names) or "(?!)"
+    models = config["models"].items()
+    return one_of(name for name, model in models if source in model["source"])
 
 
 def architecture_file(wildcards):
-    "The description of a seeded model's networks."
-    name = lookup(f"models/{wildcards.model}/source/seeded", within=config)
-    return resource(f"architectures/{name}.yaml")
+    "The description of the networks of a seeded model, or of one of a hub that is known."
+    source = config["models"][wildcards.model]["source"]
+    name = find_architecture(source, ARCHITECTURES).path.name
+    return resource(f"architectures/{name}")
 
 
 def architecture_parts(wildcards):
@@ -124,7 +133,7 @@ def settings_of(sweep):
     "Return what the search for settings found, if a variant of the sweep asks for it."
     model, device, backend = sweep
     found = f"<results>/settings/{model}/{device}/{backend}.json"
-    return [found] if sweep in SWEEP_TUNED else []
+    return [found] if sweep in SWEEP_TUNED and model not in UNMADE else []
 
 
 def measured_settings(wildcards):

@@ -9,7 +9,7 @@ rule measure_sweep:
     "Measure every case of one model on one device with one backend."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_folder),
+        model=ancient(model_with_room),
         graphs=measured_graphs,
         settings=measured_settings,
         environment_file=environment_file,
@@ -74,7 +74,7 @@ rule race_denoisers:
     "Race the denoisers of one model on one device with one backend against the reference's."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_folder),
+        model=ancient(model_with_room),
         graphs=raced_graphs,
         settings=raced_settings,
         environment_file=environment_file,

@@ -55,6 +55,33 @@ rule fetch_model:
         "../scripts/fetch_model.py"
 
 
+rule outline_model:
+    "Say what a model would be that no device has room for, by its description alone."
+    input:
+        architecture=architecture_file,
+        parts=architecture_parts,
+    output:
+        "<results>/models/{model}.json",
+    log:
+        "<logs>/outline_model/{model}.log",
+    wildcard_constraints:
+        model=one_of(UNMADE),
+    localrule: True
+    conda:
+        "../envs/pytorch.yaml"
+    params:
+        code=code_of(
+            *FAMILY_CODE,
+            "hugging_face.py",
+            "models/architectures.py",
+            "models/manifest.py",
+            "models/seeded.py",
+        ),
+        source=lookup("models/{model}/source", within=config),
+    script:
+        "../scripts/outline_model.py"
+
+
 rule describe_model:
     "Say what a model is: its files with their hashes, and its parameters."
     input:
@@ -64,6 +91,8 @@ rule describe_model:
         "<results>/models/{model}.json",
     log:
         "<logs>/describe_model/{model}.log",
+    wildcard_constraints:
+        model=one_of(model for model in config["models"] if model not in UNMADE),
     localrule: True
     conda:
         "../envs/hub.yaml"

@@ -5,7 +5,7 @@ rule draw_images:
     "Draw the pictures of one variant over the number of steps."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_folder),
+        model=ancient(model_with_room),
         graphs=drawn_graphs,
         settings=drawn_settings,
     output:

@@ -67,6 +67,7 @@ rule collect_records:
         operations=[
             operations_of(model, config["models"][model]["generation"])
             for model in dict.fromkeys(model for model, _, _ in SWEEP_CASES)
+            if model not in UNMADE
         ],
     output:
         latency=report(
@@ -134,6 +135,7 @@ rule collect_races:
             dict.fromkeys(
                 operations_of(race.case.variant.model, race.case.generation)
                 for race in RACES
+                if race.case.variant.model not in UNMADE
             )
         ),
         dropped_in=RACES_DROPPED_IN,

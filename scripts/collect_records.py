@@ -79,9 +79,9 @@ def collect_records(
 
     def limits(record: Record, images_per_s: float | None) -> Row:
         variant = record["case"]["variant"]
-        return limit_columns(
-            record, images_per_s, operations[variant["model"]], measured[variant["device"]]
-        )
+        # Those of a model that was not made were not counted, and nothing of it ran.
+        counted = operations.get(variant["model"], {})
+        return limit_columns(record, images_per_s, counted, measured[variant["device"]])
 
     rows = [latency_row(record) for _, record in records]
     for row, (_, record) in zip(rows, records, strict=True):

@@ -8,9 +8,12 @@ from sdbench import backends
 from sdbench.archive import save_pictures
 from sdbench.cases import Case
 from sdbench.exports import exported_beside
-from sdbench.measurement import classify, refuse_misfit
-from sdbench.meters.memory import budget_bytes, memory_limit
+from sdbench.files import read_json
+from sdbench.machine import budget_bytes
+from sdbench.measurement import classify, made, refuse_misfit
+from sdbench.meters.memory import memory_limit
 from sdbench.models.manifest import check_model
+from sdbench.models.weights import Components
 from sdbench.ownership import claim
 from sdbench.processes import Ended, run_apart
 from sdbench.quality import draw_runs, draw_trajectory
@@ -23,7 +26,8 @@ def draw_images(
     case: Mapping[str, Any],
     runs: Sequence[int],
     trajectory_steps: int,
-    model_folder: Path,
+    components: Components,
+    model_folder: Path | None,
     graphs: Path | None,
     output: Path,
     granted_bytes: int | None = None,
@@ -38,7 +42,8 @@ def draw_images(
         case: the variant and its settings, as `Case.as_dict` gives them.
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
-        model_folder: the model in the diffusers layout.
+        components: the model's, as its manifest has them.
+        model_folder: the model in the diffusers layout; None where it has room nowhere.
         graphs: the record of the exported networks that the variant reads, which lie beside it;
             None where it reads none.
         output: the .npz file to write.
@@ -54,9 +59,11 @@ def draw_images(
     graphs_folder = exported_beside(graphs) if graphs else None
     chosen = chosen_settings(settings).get(drawn.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
-    how = (drawn, runs, trajectory_steps, model_folder, graphs_folder, granted_bytes, chosen)
+    loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen)
     try:
-        *pictures, (status, reason) = run_apart(_draw, *how, limit_s=limit_s)
+        *pictures, (status, reason) = run_apart(
+            _draw, drawn, runs, trajectory_steps, *loaded_from, limit_s=limit_s
+        )
     except Ended as error:
         status, reason, pictures = "error", error.reason("it drew"), error.args[1]
     side = drawn.generation["height"], drawn.generation["width"]
@@ -80,7 +87,8 @@ def _draw(
     case: Case,
     runs: Sequence[int],
     trajectory_steps: int,
-    model_folder: Path,
+    components: Components,
+    model_folder: Path | None,
     graphs_folder: Path | None,
     granted_bytes: int | None,
     settings: Mapping[str, Any] | None,
@@ -89,8 +97,8 @@ def _draw(
     status, reason = "ok", ""
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):
-            refuse_misfit(case, model_folder, granted_bytes)
-            engine = backends.load(case, model_folder, graphs_folder, settings)
+            refuse_misfit(case, components, granted_bytes)
+            engine = backends.load(case, made(model_folder), graphs_folder, settings)
             states = draw_trajectory(engine, case, trajectory_steps)
             send(states)
             for picture in draw_runs(engine, case, runs, states):
@@ -101,18 +109,22 @@ def _draw(
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged, time_limit_s
+    from sdbench.job import granted_bytes, logged, optional, time_limit_s
 
     with logged(snakemake.log[0], snakemake.output):
-        check_model(Path(snakemake.input.model), Path(snakemake.input.manifest))
+        manifest = Path(snakemake.input.manifest)
+        model_folder = optional(snakemake.input.model)
+        if model_folder is not None:
+            check_model(model_folder, manifest)
         draw_images(
             case=snakemake.params.case,
             runs=snakemake.params.runs,
             trajectory_steps=snakemake.params.trajectory_steps,
-            model_folder=Path(snakemake.input.model),
-            graphs=next(map(Path, snakemake.input.graphs), None),
+            components=read_json(manifest)["components"],
+            model_folder=model_folder,
+            graphs=optional(snakemake.input.graphs),
             output=Path(snakemake.output[0]),
             granted_bytes=granted_bytes(snakemake.resources),
-            settings=next(map(Path, snakemake.input.settings), None),
+            settings=optional(snakemake.input.settings),
             limit_s=time_limit_s(snakemake.config),
         )

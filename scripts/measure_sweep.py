@@ -24,7 +24,7 @@ def measure_sweep(
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged
+    from sdbench.job import granted_bytes, logged, optional
 
     with logged(snakemake.log[0], snakemake.output):
         measure_sweep(
@@ -34,12 +34,12 @@ if __name__ == "__main__":
                 device=snakemake.params.cases[0]["device"],
                 measuring=snakemake.params.measuring,
                 manifest=Path(snakemake.input.manifest),
-                model_folder=Path(snakemake.input.model),
+                model_folder=optional(snakemake.input.model),
                 graphs=[Path(path) for path in snakemake.input.graphs],
                 code=snakemake.params.code,
                 environment_file=Path(snakemake.input.environment_file),
                 folder=Path(snakemake.output.index).parent,
                 granted_bytes=granted_bytes(snakemake.resources),
-                settings=next(map(Path, snakemake.input.settings), None),
+                settings=optional(snakemake.input.settings),
             ),
         )

@@ -10,10 +10,11 @@ from sdbench import backends
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, UserError
 from sdbench.files import write_whole
+from sdbench.machine import budget_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.kernels import kernel_rows, profile_call
 from sdbench.meters.latency import time_call
-from sdbench.meters.memory import budget_bytes, is_out_of_memory, memory_limit
+from sdbench.meters.memory import is_out_of_memory, memory_limit
 
 
 def profile_case(

@@ -20,7 +20,7 @@ def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: Sweep) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged
+    from sdbench.job import granted_bytes, logged, optional
 
     with logged(snakemake.log[0], snakemake.output):
         race_denoisers(
@@ -29,12 +29,12 @@ if __name__ == "__main__":
                 device=snakemake.params.pairs[0]["case"]["device"],
                 measuring=snakemake.params.measuring,
                 manifest=Path(snakemake.input.manifest),
-                model_folder=Path(snakemake.input.model),
+                model_folder=optional(snakemake.input.model),
                 graphs=[Path(path) for path in snakemake.input.graphs],
                 code=snakemake.params.code,
                 environment_file=Path(snakemake.input.environment_file),
                 folder=Path(snakemake.output.index).parent,
                 granted_bytes=granted_bytes(snakemake.resources),
-                settings=next(map(Path, snakemake.input.settings), None),
+                settings=optional(snakemake.input.settings),
             ),
         )

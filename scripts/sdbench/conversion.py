@@ -56,6 +56,8 @@ def convert_network(
             )
         openvino.save_model(model, file, compress_to_fp16=False)
         export_s = time.perf_counter() - begin
+        # Its weights would stay in memory beside those of the file.
+        del model
         compiled = core.compile_model(file, "CPU", EXACT)
     except RuntimeError as error:
         return refuse_network(name, converted, f"OpenVINO cannot run the {name}: {one_line(error)}")

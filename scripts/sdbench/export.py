@@ -16,7 +16,9 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+from onnxruntime.quantization.quant_utils import QuantizationMode, add_infer_metadata
 
 FILE = "model.onnx"
 
@@ -82,23 +84,36 @@ def quantize_network(
     network, file = networks_of(model_folder)[name], quantized / name / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    model = onnx.load(graphs / name / FILE)
-    # The exporter's shapes of inner values do not survive the quantizer, which infers its own.
+    model = onnx.load(graphs / name / FILE, load_external_data=False)
+    # The exporter's shapes of inner values do not survive the quantizer.
     del model.graph.value_info[:]
-    quantize_dynamic(
+    model = onnx.shape_inference.infer_shapes(model)
+    add_infer_metadata(model)
+    onnx.load_external_data_for_model(model, str(graphs / name))
+    # What `quantize_dynamic` does, which would first infer these shapes on two more copies of all
+    # weights.
+    quantizer = ONNXQuantizer(
         model,
-        file,
-        op_types_to_quantize=["MatMul"],
         per_channel=True,
         reduce_range=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=True,
+        mode=QuantizationMode.IntegerOps,
+        static=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=None,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=["MatMul"],
         extra_options={
             "MatMulConstBOnly": True,
             "DefaultTensorType": onnx.TensorProto.FLOAT,
         },
     )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(file, use_external_data_format=True)
     export_s = time.perf_counter() - begin
+    # Before PyTorch's weights and those of the session are in memory.
+    del model, quantizer
     expected = expect(network, load_network(network, model_folder))
     return _described(name, file, opset, expected, None, export_s)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,12 @@ def _wait_for(files: Iterable[str]) -> None:
         if all(Path(file).exists() for file in files):
             return
         time.sleep(1)
+
+
+def optional(files: str | Sequence[str]) -> Path | None:
+    """Return the one file of an input of the job's rule, or None where the rule found none."""
+    listed = [files] if isinstance(files, str) else files
+    return next(map(Path, listed), None)
 
 
 def granted_bytes(resources: Any) -> int | None:

@@ -25,7 +25,8 @@ class Kind:
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
     there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
     than the device's; None where they can. `memory_counter`: the counter that tells rows apart
-    best, a column of the table `memory` and what figures call it.
+    best, a column of the table `memory` and what figures call it. `gpu_bytes`: the memory of each
+    GPU that the system tells it of, in any order; None where PyTorch has to be asked.
     """
 
     label: str
@@ -34,17 +35,31 @@ class Kind:
     memory_counter: tuple[str, str]
     no_offload: str | None = None
     is_gpu: bool = True
+    gpu_bytes: Callable[[], list[int] | None] = lambda: None
+
+
+def _ask_nvidia(*question: str) -> list[str]:
+    """Return the lines that the NVIDIA driver's own tool answers; none without a driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = subprocess.run([tool, *question], capture_output=True, text=True, check=False)
+    return asked.stdout.splitlines()
 
 
 def nvidia_gpus() -> list[str]:
     """Return the model of each GPU that the NVIDIA driver reports; none without a driver."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False).stdout
     # GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)
-    gpus = [line for line in listed.splitlines() if line.startswith("GPU ")]
+    gpus = [line for line in _ask_nvidia("-L") if line.startswith("GPU ")]
     return [line.partition(": ")[2].partition(" (UUID")[0] for line in gpus]
+
+
+def nvidia_bytes() -> list[int] | None:
+    """Return the memory of each GPU that the NVIDIA driver tells it of; None if of none."""
+    # In MiB; `[N/A]` where a GPU shares the machine's.
+    told = _ask_nvidia("--query-gpu=memory.total", "--format=csv,noheader,nounits")
+    known = told and all(line.strip().isdecimal() for line in told)
+    return [int(line) * 2**20 for line in told] if known else None
 
 
 def drm_gpus(vendor: str, drm: Path = DRM) -> list[str]:
@@ -89,6 +104,7 @@ KINDS = {
     "cuda": Kind(
         label="GPU",
         gpus=cuda_gpus,
+        gpu_bytes=nvidia_bytes,
         no_tf32=None,
         memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
     ),

@@ -136,6 +136,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def machine_bytes() -> int:
+    """Return the bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int | None:
+    """Return the bytes that a process may hold resident on a device of the config.
+
+    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
+    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
+    """
+    if KINDS[device["kind"]].is_gpu:
+        return None
+    machine = machine_bytes()
+    return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2
+
+
 def describe_machine(device: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of this machine before a device of it is in use.
 
@@ -161,7 +178,7 @@ def describe_machine(device: Mapping[str, Any]) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "cores_usable": usable_cores(),
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "memory_bytes": machine_bytes(),
         },
         "system": platform.platform(),
         "container": Path("/.dockerenv").exists() or "container" in os.environ,

@@ -22,12 +22,11 @@ from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.exports import exported_beside, identify
 from sdbench.files import StorageError, read_json, sha256
-from sdbench.machine import describe_machine, identify_machine
+from sdbench.machine import budget_bytes, describe_machine, identify_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
 from sdbench.meters.memory import (
-    budget_bytes,
     is_out_of_memory,
     measure_memory,
     memory_limit,
@@ -38,8 +37,8 @@ from sdbench.meters.memory import (
 from sdbench.meters.phases import time_phases
 from sdbench.meters.resident import resident_bytes, trim_heap
 from sdbench.meters.throughput import measure_throughput
-from sdbench.models.manifest import check_model, describe_components, model_files
-from sdbench.models.weights import device_bytes, host_bytes, weight_bytes
+from sdbench.models.manifest import check_model
+from sdbench.models.weights import Components, device_bytes, host_bytes, weight_bytes
 from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
@@ -73,14 +72,16 @@ class Graphs:
 class Sweep:
     """What is the same for all cases of a job.
 
-    `graphs` holds the exported networks that its variants read, by `Variant.graphs`; `tuned` the
-    settings that a search chose, by `Variant.key`; `decided_by` the digests of what else all its
-    records are made with, beside case and settings of measuring. `granted_bytes` is the memory that
-    a cluster gives the job, None on a machine of one's own.
+    `model_folder` is None where the model has room nowhere and was not made; `components` are its
+    own all the same. `graphs` holds the exported networks that its variants read, by
+    `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `decided_by` the
+    digests of what else all its records are made with, beside case and settings of measuring.
+    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path
-    model_folder: Path
+    model_folder: Path | None
+    components: Components
     graphs: Mapping[str, Graphs]
     weights: str
     measuring: Mapping[str, Any]
@@ -106,11 +107,12 @@ class Sweep:
     def read_by(self, case: Case) -> Graphs | None:
         """Return the exported networks that the variant of `case` reads; None if it reads none."""
         name = case.variant.graphs
-        return None if name is None else self.graphs[name]
+        return None if name is None or self.model_folder is None else self.graphs[name]
 
     def settings_of(self, case: Case) -> Mapping[str, Any]:
         """Return the settings of the backend that were chosen for the variant of `case`, if any."""
-        return self.tuned[case.variant.key] if TUNED in case.variant.switches else {}
+        is_tuned = TUNED in case.variant.switches and self.model_folder is not None
+        return self.tuned[case.variant.key] if is_tuned else {}
 
     def deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, beside the case."""
@@ -131,7 +133,7 @@ def make_sweep(
     device: Mapping[str, Any],
     measuring: Mapping[str, Any],
     manifest: Path,
-    model_folder: Path,
+    model_folder: Path | None,
     graphs: Sequence[Path],
     code: str,
     environment_file: Path,
@@ -145,7 +147,7 @@ def make_sweep(
         device: its entry in the config.
         measuring: what the job needs of the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: the model in the diffusers layout.
+        model_folder: the model in the diffusers layout; None where it has room nowhere.
         graphs: the records of the exported networks that the cases read, which lie beside them.
         code: digest of the modules that decide the numbers.
         environment_file: the conda environment of the rule.
@@ -157,10 +159,12 @@ def make_sweep(
         UserError: if the model or its exported networks are not what was described or exported.
     """
     model = read_json(manifest)
-    check_model(model_folder, manifest)
+    if model_folder is not None:
+        check_model(model_folder, manifest)
     return Sweep(
         folder=folder,
         model_folder=model_folder,
+        components=model["components"],
         graphs={
             record.parent.name: Graphs(exported_beside(record), identify(record))
             for record in graphs
@@ -195,7 +199,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            refuse_misfit(cases[0], sweep.model_folder, sweep.granted_bytes)
+            refuse_misfit(cases[0], sweep.components, sweep.granted_bytes)
             loaded = load(cases[0], sweep)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
@@ -225,19 +229,18 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 raise UnfitError
 
 
-def refuse_misfit(case: Case, model_folder: Path, granted_bytes: int | None = None) -> None:
-    """Refuse a model whose weights cannot fit where `case` has them; only their shapes are read.
+def refuse_misfit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
 
     Args:
         case: its precision and options say how large they are, and which are on the device.
-        model_folder: the model in the diffusers layout.
+        components: the model's, as its manifest has them.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
     Raises:
         TooSmallError: if the device, or the machine where weights wait in it, has less memory.
         ContentionError: if the device has enough, of which others hold too much.
     """
-    components = describe_components(model_folder, model_files(model_folder))
     how = (components, case.variant.precision, case.variant.switches)
     refuse_offload(host_bytes(*how), granted_bytes)
     refuse_too_large(
@@ -246,6 +249,17 @@ def refuse_misfit(case: Case, model_folder: Path, granted_bytes: int | None = No
         torch_device(case),
         budget_bytes(case.device, granted_bytes),
     )
+
+
+def made(model_folder: Path | None) -> Path:
+    """Return the folder of a model to load.
+
+    Raises:
+        UnsupportedError: if there is none, since it was found to have room nowhere.
+    """
+    if model_folder is None:
+        raise UnsupportedError("it was not made, since it had room on no device of the config")
+    return model_folder
 
 
 @dataclass
@@ -294,7 +308,7 @@ def load(case: Case, sweep: Sweep) -> Loaded:
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
     folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
-    engine = backends.load(case, sweep.model_folder, folder, settings)
+    engine = backends.load(case, made(sweep.model_folder), folder, settings)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}

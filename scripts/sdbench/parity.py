@@ -7,10 +7,10 @@ from typing import Any
 
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.errors import UserError
-from sdbench.families import Family, by_name, family_of, plain
+from sdbench.families import Family, by_name, family_of
 from sdbench.files import write_json, write_whole
 from sdbench.hugging_face import diffusers, transformers
-from sdbench.models.configs import network_configs
+from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, noise, random_inputs
 from sdbench.models.folders import written_whole
 from sdbench.processes import Ended, run_apart
@@ -117,7 +117,7 @@ def networks_of(model_folder: Path) -> dict[str, Network]:
 
 
 def _denoiser_of(family: Family, model_folder: Path) -> Network:
-    configs = {n: plain(c) for n, c in network_configs(family, model_folder).items()}
+    configs = plain_configs(family, model_folder)
     shrinks = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
 
     def shapes(batch: int, side: int) -> dict[str, Any]:

@@ -18,13 +18,12 @@ from sdbench.backends.engine import DenoiserInputs, Engine, torch_device
 from sdbench.cases import Case, Pair
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError
-from sdbench.machine import describe_machine
-from sdbench.measurement import Sweep, classify, now, refuse_misfit, settled_bytes
+from sdbench.machine import budget_bytes, describe_machine
+from sdbench.measurement import Sweep, classify, made, now, refuse_misfit, settled_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import time_call
 from sdbench.meters.memory import (
-    budget_bytes,
     measure_memory,
     memory_limit,
     read_memory,
@@ -210,12 +209,12 @@ class Racer:
         refuse_above(self.budget, {"resident_peak_bytes": resident_bytes()})
         device = torch_device(self.case)
         environment = describe_machine(self.case.device) | describe_device(device)
-        refuse_misfit(self.case, self.sweep.model_folder, self.sweep.granted_bytes)
+        refuse_misfit(self.case, self.sweep.components, self.sweep.granted_bytes)
         begin = time.perf_counter()
         graphs = self.sweep.read_by(self.case)
         self.engine = backends.load(
             self.case,
-            self.sweep.model_folder,
+            made(self.sweep.model_folder),
             graphs.folder if graphs else None,
             self.sweep.settings_of(self.case),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from sdbench.cases import Case, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
+from sdbench.machine import budget_bytes
 from sdbench.measurement import Sweep, load, name
 from sdbench.meters.largest_batch import (
     beyond_allocator,
@@ -16,7 +17,6 @@ from sdbench.meters.largest_batch import (
     predict_largest,
 )
 from sdbench.meters.memory import (
-    budget_bytes,
     is_out_of_memory,
     measure_memory,
     memory_limit,

@@ -15,9 +15,9 @@ from sdbench import backends
 from sdbench.backends.exported import open_denoiser
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, one_line
-from sdbench.families import family_of, plain
+from sdbench.families import family_of
 from sdbench.files import read_json
-from sdbench.models.configs import network_configs
+from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.processes import Ended, run_apart
 
@@ -149,8 +149,7 @@ def _duel(
 def _evaluation(denoiser: Any, case: Case, model_folder: Path) -> Callable[[], object]:
     """Return an evaluation of the denoiser with the sizes that it has in a call of the pipeline."""
     family, generation = family_of(model_folder), case.generation
-    found = network_configs(family, model_folder)
-    configs = {name: plain(config) for name, config in found.items()}
+    configs = plain_configs(family, model_folder)
     prompts = case.batch_size * family.passes(configs, generation["guidance"])
     size = generation["height"], generation["width"]
     inputs = random_inputs(family, denoiser_shapes(family, configs, *size, prompts))

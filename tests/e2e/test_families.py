@@ -19,14 +19,19 @@ from sdbench import backends, platforms, processes
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
 from sdbench.errors import UnsupportedError
-from sdbench.families import by_name, families, family_of, plain
+from sdbench.families import by_name, families, family_of
 from sdbench.files import read_json
 from sdbench.models.architectures import load_architecture
-from sdbench.models.configs import network_configs
+from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
-from sdbench.models.manifest import describe
+from sdbench.models.manifest import (
+    describe,
+    describe_components,
+    describe_unmade,
+    model_files,
+)
 from sdbench.models.operations import count, count_flop
-from sdbench.models.seeded import build_seeded, outline
+from sdbench.models.seeded import build_seeded, outline, outline_components
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.quality import draw_runs, draw_trajectory
 from tests.conftest import ROOT
@@ -75,6 +80,17 @@ def test_a_network_is_as_large_as_the_published_one(model: str, network: str) ->
     architecture = load_architecture(ARCHITECTURES / f"{model}.yaml")
     outline(architecture, network)  # refuses what is of another size than described
     assert architecture.networks[network].parameters == PUBLISHED[model, network]
+
+
+def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
+    """So that what is said of a model that was not made is what would be said of it."""
+    outlined = outline_components(load_architecture(ARCHITECTURES / f"{twin.name}.yaml"))
+    assert outlined == describe_components(twin, model_files(twin))
+    manifest = describe_unmade(outlined, {"seeded": twin.name, "seed": 0}, twin.name)
+    described = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
+    assert manifest.keys() == described.keys()
+    same = manifest.keys() - {"files", "digest"}
+    assert {key: manifest[key] for key in same} == {key: described[key] for key in same}
 
 
 @pytest.mark.parametrize("model", TWINS)
@@ -321,7 +337,7 @@ def test_noise_for_a_graph_is_shaped_as_what_the_pipeline_gives(twin: Path) -> N
     if family.why_not_exported is not None:
         pytest.skip("no graph is made of it")
     generation = make_case(twin).generation
-    configs = {n: plain(c) for n, c in network_configs(family, twin).items()}
+    configs = plain_configs(family, twin)
     for name in (family.denoiser, "vae"):
         whole = {k: v for k, v in engine.configs[name].items() if not k.startswith("_")}
         assert {k: configs[name][k] for k in whole} == whole

@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdbench.tables.schemas import EXPORTS, FITS, LATENCY, read_table
+from sdbench.config import Config
+from sdbench.tables.schemas import (
+    EXPORTS,
+    FITS,
+    LATENCY,
+    MEMORY,
+    QUALITY,
+    RACES,
+    THROUGHPUT,
+    read_table,
+)
 from tests.conftest import ROOT, copy_workflow, run_snakemake
 
 PRESET = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
@@ -14,22 +24,57 @@ GRAPHS = [
     {**PRESET["matrix"][0], "model": model, "backends": ["onnxruntime"]}
     for model in (EXPORTED, NOT_EXPORTED)
 ]
+TOO_LARGE = "flux.1-dev"
+ONE_OF_ALL = [
+    {**PRESET["matrix"][0], "model": TOO_LARGE, "devices": ["small"], **asked}
+    for asked in (
+        {},
+        {"backends": ["onnxruntime"], "options": ["none", "tuned"]},
+        {"options": ["int8-weights"]},
+    )
+]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the preset, with rows that ask for the exported networks of two families."""
+def config() -> Config:
+    """The preset, with rows that ask for the exported networks of two families; and a model at full
+    size, of which all that there is is asked for, on a device that has no room for it."""
+    generation = PRESET["models"]["tiny-flux-dev"]["generation"]
+    race = {"model": TOO_LARGE, "device": "small", "sizes": [64], "variants": [{"options": "none"}]}
+    return {
+        **PRESET,
+        "models": PRESET["models"]
+        | {TOO_LARGE: {"source": {"seeded": TOO_LARGE}, "generation": generation}},
+        "devices": {"cpu": {"kind": "cpu"}, "small": {"kind": "cpu", "memory_budget_gb": 8}},
+        "matrix": [*PRESET["matrix"], *GRAPHS, *ONE_OF_ALL],
+        "quality": [
+            {
+                "model": TOO_LARGE,
+                "device": "small",
+                "backends": ["pytorch", "onnxruntime"],
+                "trajectory_steps": 2,
+                "runs": [1, 2],
+                "panel_step": 2,
+            }
+        ],
+        "races": [race],
+    }
+
+
+@pytest.fixture(scope="module")
+def results(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the config."""
     folder = copy_workflow(tmp_path_factory.mktemp("clone"))
-    config = folder / "twins.yaml"
-    config.write_text(yaml.safe_dump({**PRESET, "matrix": [*PRESET["matrix"], *GRAPHS]}))
-    run = run_snakemake(folder, "--cores", "2", "--configfile", str(config), timeout=1500)
+    file = folder / "twins.yaml"
+    file.write_text(yaml.safe_dump(config))
+    run = run_snakemake(folder, "--cores", "2", "--configfile", str(file), timeout=1500)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
     return folder / "results/families-tiny"
 
 
 def test_every_family_is_measured(results: Path) -> None:
     latency = read_table(results / "tables/latency.csv", LATENCY)
-    rows = latency[latency["backend"] == "pytorch"]
+    rows = latency[(latency["backend"] == "pytorch") & (latency["model"] != TOO_LARGE)]
     assert set(rows["model"]) == set(PRESET["models"])
     assert len(rows) == 2 * len(PRESET["models"])
     assert (rows["status"] == "ok").all(), rows["reason"].tolist()
@@ -39,7 +84,7 @@ def test_every_family_is_measured(results: Path) -> None:
 
 def test_what_is_exported_is_measured_and_what_is_not_says_why(results: Path) -> None:
     latency = read_table(results / "tables/latency.csv", LATENCY)
-    rows = latency[latency["backend"] == "onnxruntime"]
+    rows = latency[(latency["backend"] == "onnxruntime") & (latency["model"] != TOO_LARGE)]
     exported, not_exported = (rows[rows["model"] == model] for model in (EXPORTED, NOT_EXPORTED))
     assert list(exported["status"]) == ["ok"] * 2, exported["reason"].tolist()
     assert list(not_exported["status"]) == ["unsupported"] * 2
@@ -53,7 +98,30 @@ def test_what_is_exported_is_measured_and_what_is_not_says_why(results: Path) ->
 
 def test_what_fits_is_said_of_every_family(results: Path) -> None:
     fits = read_table(results / "tables/fits.csv", FITS)
-    assert set(fits["model"]) == set(PRESET["models"])
+    assert set(fits["model"]) == {*PRESET["models"], TOO_LARGE}
+    # By its weights alone, nothing of it was measured: 33.8 GB in half precision.
+    half = fits[(fits["model"] == TOO_LARGE) & (fits["precision"] == "bf16")]
+    plain = half[half["options"] == "none"].set_index("memory_gb")["fits"].to_dict()
+    assert plain == dict.fromkeys((8, 12, 16, 24), "no") | dict.fromkeys((48, 80), "unknown")
+
+
+def test_what_no_device_has_room_for_is_not_made(results: Path) -> None:
+    """Nothing was built, exported or searched; every row says what it takes and what there is."""
+    made = [path for path in results.rglob(f"{TOO_LARGE}*") if "logs" not in path.parts]
+    folders = {path.relative_to(results).parts[0] for path in made}
+    assert folders == {"models", "records", "races", "quality"}
+    assert not (results / "models" / TOO_LARGE).exists()
+    tables = {"latency": LATENCY, "memory": MEMORY, "throughput": THROUGHPUT, "races": RACES}
+    for name, schema in tables.items():
+        rows = read_table(results / f"tables/{name}.csv", schema)
+        rows = rows[rows["model"] == TOO_LARGE]
+        assert set(rows["status"]) == {"unsupported"}, name
+        said = rows["reason"].str.removeprefix("the reference: ")
+        assert said.str.fullmatch(
+            r"the weights take [\d.]+ GB, and the memory budget is 8 GB"
+        ).all(), said.tolist()
+    quality = read_table(results / "tables/quality.csv", QUALITY)
+    assert set(quality["status"]) == {"unsupported"}
 
 
 def test_the_page_has_every_family(results: Path) -> None:

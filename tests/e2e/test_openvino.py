@@ -22,12 +22,13 @@ from sdbench.capabilities import UNSUPPORTED
 from sdbench.cases import Case, Variant
 from sdbench.errors import UnsupportedError
 from sdbench.files import read_json
-from sdbench.measurement import Graphs, Sweep
+from sdbench.measurement import Graphs
 from sdbench.meters.compiling import compile_anew
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, MEASURING, make_case
+from tests.sweeps import make_job
 
 NETWORKS = ["text_encoder", "unet", "vae_decoder"]
 
@@ -217,7 +218,7 @@ def test_without_openvino_every_case_is_unsupported(
     assert "needs openvino" in read_json(record)["unet"]["reason"]
     assert (tmp_path / "tiny" / "unet" / UNSUPPORTED).exists()
     graphs = {"openvino": Graphs(tmp_path / "tiny", "0" * 64)}
-    job = Sweep(tmp_path / "records", model, graphs, "seeded", MEASURING, {"model": "0" * 64})
+    job = make_job(tmp_path / "records", model, MEASURING, graphs)
     run_sweep([on_openvino()], job, {})
     ((_, found),) = read_indexed(tmp_path / "records" / "index.json")
     assert found["status"] == "unsupported"

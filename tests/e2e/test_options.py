@@ -24,7 +24,7 @@ from sdbench.backends import pytorch
 from sdbench.backends.engine import WEIGHTS, Engine
 from sdbench.cases import Case, Variant, parse_options
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import Sweep, settled_bytes
+from sdbench.measurement import settled_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
@@ -36,6 +36,7 @@ from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
+from tests.sweeps import make_job
 
 CPU = torch.device("cpu")
 GENERATION = {
@@ -104,7 +105,7 @@ def draw(engine: Engine) -> Any:
 
 
 def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
-    run_sweep(list(cases), Sweep(folder, model, {}, "seeded", MEASURING, {"model": "0" * 64}), {})
+    run_sweep(list(cases), make_job(folder, model, MEASURING), {})
     return [record for _, record in read_indexed(folder / "index.json")]
 
 
@@ -509,7 +510,7 @@ def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", in_seconds)
     cases = [make_case("compile", batch_size=n) for n in (1, 2)]
-    job = Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
+    job = make_job(tmp_path, model, MEASURING)
     run_sweep(cases, job, {cases[0].variant: 3})
     records = [record for _, record in read_indexed(tmp_path / "index.json")]
     assert [(r["case"]["batch_size"], r["status"]) for r in records] == [

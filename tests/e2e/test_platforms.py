@@ -21,6 +21,7 @@ from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.records import Record
 from sdbench.sweep import run_sweep
 from tests.e2e.test_sweep import MEASURING, indexed, make_case
+from tests.sweeps import make_job
 
 GPU = torch.device("cuda", 1)
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def double(monkeypatch: pytest.MonkeyPatch, module: Any, **functions: Any) -> No
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
+    return make_job(tmp_path, model, MEASURING)
 
 
 def test_every_kind_has_its_platform() -> None:

@@ -24,6 +24,7 @@ from sdbench.records import Record, race_path, read_indexed, read_race
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
 from tests.e2e.test_sweep import GENERATION, MEASURING, is_running, wait_for
+from tests.sweeps import make_job
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
@@ -31,7 +32,7 @@ DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_m
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path / "races", model, {}, "seeded", MEASURING, {"model": "0" * 64})
+    return make_job(tmp_path / "races", model, MEASURING)
 
 
 def make_pair(options: str = "none", rounds: int = 2, **changes: Any) -> Pair:
@@ -219,11 +220,11 @@ KILLED = """
 import sys
 sys.path[:0] = [{scripts!r}, {root!r}]
 from pathlib import Path
-from sdbench.measurement import Sweep
 from sdbench.races import run_races
 from tests.e2e.test_races import MEASURING, make_pair
+from tests.sweeps import make_job
 
-sweep = Sweep(Path({folder!r}), Path({model!r}), {{}}, "seeded", MEASURING, {{"model": "0" * 64}})
+sweep = make_job(Path({folder!r}), Path({model!r}), MEASURING)
 run_races([make_pair("attention-vanilla"), make_pair("channels-last", rounds=1000)], sweep)
 """
 

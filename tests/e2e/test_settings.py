@@ -156,7 +156,7 @@ def test_a_tuned_case_is_measured_with_what_was_found(
 ) -> None:
     chosen = {"enable_mem_pattern": False}
     found, manifest = tmp_path / "settings.json", tmp_path / "tiny.json"
-    write_json(manifest, {"weights": "seeded", "digest": "0" * 64, "files": {}})
+    write_json(manifest, {"weights": "seeded", "digest": "0" * 64, "files": {}, "components": {}})
 
     def measure(settings: dict[str, Any]) -> list[dict[str, Any]]:
         write_json(found, {"searches": {"fp32/tuned": {"settings": settings}}})

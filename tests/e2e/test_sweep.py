@@ -23,13 +23,13 @@ from sdbench.measurement import Loaded, Sweep, refuse_misfit
 from sdbench.meters import memory, resident
 from sdbench.meters.memory import TooSmallError
 from sdbench.meters.phases import time_phases
-from sdbench.models.manifest import count_parameters, describe_components, model_files
 from sdbench.models.weights import weight_bytes
 from sdbench.ownership import OWNER, TakenOver, claim
 from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
+from tests.sweeps import make_job
 
 GENERATION = {
     "prompt": "a red circle",
@@ -68,7 +68,7 @@ def make_case(
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path, model, {}, "seeded", MEASURING, {"model": "0" * 64})
+    return make_job(tmp_path, model, MEASURING)
 
 
 def indexed(job: Sweep) -> list[Record]:
@@ -505,14 +505,6 @@ def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(job: Sweep) -> N
     assert "above the budget" in held["reason"]
 
 
-def test_half_of_what_a_cluster_grants_is_the_budget() -> None:
-    device = make_case().device
-    assert memory.budget_bytes(device, 4 * 10**9) == 2 * 10**9
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert memory.budget_bytes(device) == memory.budget_bytes(device, 2 * whole) == whole // 2
-    assert memory.budget_bytes({**device, "memory_budget_gb": 3}, 4 * 10**9) == 3 * 10**9
-
-
 def test_the_limit_is_lifted_again() -> None:
     with memory.memory_limit(resident_now() + 200 * 2**20):
         with pytest.raises(RuntimeError) as caught:
@@ -561,7 +553,7 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
 ) -> None:
     has_memory(monkeypatch, free=900_000, total=1_000_000)
     run_sweep([make_case(1), make_case(2)], job, {})
-    weights = 4 * count_parameters(job.model_folder, model_files(job.model_folder))
+    weights = sum(weight_bytes(job.components, "fp32", ()).values())
     assert weights > 1_000_000
     for record in indexed(job):
         assert record["status"] == "unsupported"
@@ -574,27 +566,25 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
 def test_with_offload_the_largest_network_must_fit(
     options: str, fits: bool, job: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks = weight_bytes(
-        describe_components(job.model_folder, model_files(job.model_folder)), "fp32", ()
-    )
+    networks = weight_bytes(job.components, "fp32", ())
     there = sum(networks.values()) - 1
     monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (there, there))
     case = make_case(options=options)
     if fits:
-        refuse_misfit(case, job.model_folder)
+        refuse_misfit(case, job.components)
     else:
         with pytest.raises(TooSmallError, match=r"the weights take .*, and the GPU has"):
-            refuse_misfit(case, job.model_folder)
+            refuse_misfit(case, job.components)
     less = max(networks.values()) - 1
     monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
     with pytest.raises(TooSmallError, match="the GPU has"):
-        refuse_misfit(case, job.model_folder)
+        refuse_misfit(case, job.components)
 
 
 def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: Sweep) -> None:
     with pytest.raises(TooSmallError, match=r"wait in the machine's memory, and there are 1e-05"):
-        refuse_misfit(make_case(options="group-offload"), job.model_folder, granted_bytes=10_000)
-    refuse_misfit(make_case(options="none"), job.model_folder, granted_bytes=10_000_000)
+        refuse_misfit(make_case(options="group-offload"), job.components, granted_bytes=10_000)
+    refuse_misfit(make_case(options="none"), job.components, granted_bytes=10_000_000)
 
 
 def test_a_budget_below_the_weights_is_found_before_loading(

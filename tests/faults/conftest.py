@@ -17,6 +17,7 @@ from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, copy_workflow
 from tests.e2e.test_sweep import GENERATION, MEASURING
+from tests.sweeps import make_job
 
 SHORT = MEASURING | {
     "min_samples": 1,
@@ -39,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Sweep:
-    return Sweep(tmp_path / "records", model, {}, "seeded", SHORT, {"model": "0" * 64})
+    return make_job(tmp_path / "records", model, SHORT)
 
 
 @pytest.fixture(scope="module")

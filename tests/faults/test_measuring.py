@@ -75,7 +75,7 @@ def test_pictures_that_cannot_be_right_are_an_error_without_numbers(
         assert not list(job.folder.rglob("*.png"))
     with tally.fault("a model that draws NaN or one colour"):
         archive = tmp_path / "none.npz"
-        draw_images(case.as_dict(), [1], 2, job.model_folder, None, archive)
+        draw_images(case.as_dict(), [1], 2, job.components, job.model_folder, None, archive)
         drawn = read_pictures(archive)
         assert (str(drawn["status"]), str(drawn["reason"])) == ("error", reason)
         assert not len(drawn["runs"]) and not len(drawn["trajectory"])
@@ -190,7 +190,7 @@ def test_drawing_that_hangs_is_a_timeout_and_what_was_drawn_is_kept(
     monkeypatch.setattr(Engine, "draw", hang_in_a_run)
     archive = tmp_path / "pictures.npz"
     with tally.fault("a backend that hangs"):
-        draw_images(make_case().as_dict(), [2, 1], 2, model, None, archive, limit_s=15)
+        draw_images(make_case().as_dict(), [2, 1], 2, {}, model, None, archive, limit_s=15)
         drawn = read_pictures(archive)
         assert str(drawn["status"]) == "error"
         assert str(drawn["reason"]).startswith("timeout: while it drew the process did nothing")
@@ -201,7 +201,7 @@ def test_a_crash_while_drawing_is_an_error(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    draw_images(make_case().as_dict(), [1], 2, model, None, tmp_path / "none.npz")
+    draw_images(make_case().as_dict(), [1], 2, {}, model, None, tmp_path / "none.npz")
     drawn = read_pictures(tmp_path / "none.npz")
     assert str(drawn["reason"]) == "while it drew the process ended with SIGKILL"
     assert not len(drawn["trajectory"]) and not len(drawn["runs"])
@@ -242,9 +242,9 @@ from pathlib import Path
 import sdbench.sweep
 from sdbench import backends
 from sdbench.backends.engine import Engine
-from sdbench.measurement import Sweep
 from tests.e2e.test_sweep import make_case
 from tests.faults.conftest import SHORT
+from tests.sweeps import make_job
 
 first, second = time.time(), time.time()
 assert abs(first - second) > 1000, "the clock does not jump"
@@ -257,7 +257,7 @@ def slow(self, *args, **kwargs):
 Engine.draw = slow
 model, folder = map(Path, sys.argv[1:])
 measuring = SHORT | {"min_samples": 8, "min_samples_capped": 8, "case_time_limit_s": 300}
-job = Sweep(folder, model, None, "seeded", measuring, {"model": "0" * 64})
+job = make_job(folder, model, measuring)
 sdbench.sweep.run_sweep([make_case(1)], job, {})
 """
 

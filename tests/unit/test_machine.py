@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from sdbench import kinds, machine
+from sdbench.kinds import KINDS
 from sdbench.machine import (
+    budget_bytes,
     describe_machine,
     identify_machine,
     is_gpu_model,
+    machine_bytes,
     missing_device,
 )
 
@@ -69,6 +72,28 @@ def test_another_gpu_of_the_same_model_is_the_same_machine(monkeypatch: pytest.M
         seen.append(identify_machine(device))
     assert seen[0] == seen[1]
     assert seen[0]["gpus"] == ["NVIDIA A100-SXM4-40GB"]
+
+
+def test_the_memory_of_gpus_is_what_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    list_gpus(monkeypatch, "24564\n8188\n")
+    assert KINDS["cuda"].gpu_bytes() == [24564 * 2**20, 8188 * 2**20]
+    # One that shares the machine's memory may take any part of it.
+    list_gpus(monkeypatch, "24564\n[N/A]\n")
+    assert KINDS["cuda"].gpu_bytes() is None
+    list_gpus(monkeypatch, "NVIDIA-SMI has failed because it couldn't communicate\n")
+    assert KINDS["cuda"].gpu_bytes() is None
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert KINDS["cuda"].gpu_bytes() is None
+    assert KINDS["xpu"].gpu_bytes() is None
+
+
+def test_half_of_the_machine_or_of_what_a_cluster_grants_is_the_budget() -> None:
+    device = {"kind": "cpu", "memory_budget_gb": 0}
+    assert budget_bytes(device) == machine_bytes() // 2
+    assert budget_bytes(device, 4 * 10**9) == 2 * 10**9
+    assert budget_bytes(device, 2 * machine_bytes()) == machine_bytes() // 2
+    assert budget_bytes({**device, "memory_budget_gb": 3}, 4 * 10**9) == 3 * 10**9
+    assert budget_bytes({"kind": "cuda"}) is None
 
 
 def test_a_record_says_where_a_cluster_put_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

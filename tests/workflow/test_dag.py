@@ -89,6 +89,44 @@ def test_races_leave_with_the_other_results(folder: Path) -> None:
     assert {"collect_races", "export_results"} <= set(planned(folder, "export_results"))
 
 
+def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
+    generation = {"prompt": "a horse", "steps": 4, "scheduler": "ddim", "guidance": 7.5}
+    generation |= {"height": 64, "width": 64, "seed": 0}
+    device = {"kind": "cpu", "memory_budget_gb": 1}
+    config = {
+        "models": {"sd-v1": {"source": {"seeded": "sd-v1"}, "generation": generation}},
+        "devices": {"cpu": device},
+        "matrix": [
+            {
+                "model": "sd-v1",
+                "devices": ["cpu"],
+                "backends": ["pytorch", "onnxruntime"],
+                "precisions": ["fp32"],
+                "batch_sizes": [1],
+            }
+        ],
+        "quality": [],
+    }
+    target = "results/tables/latency.csv"
+    asked = "--configfile", write_config(folder, config), "--", target
+    assert planned(folder, *asked) == {
+        "outline_model": 1,
+        "measure_sweep": 2,
+        "measure_ceilings": 1,
+        "collect_records": 1,
+    }
+    device["memory_budget_gb"] = 5
+    assert planned(folder, "--configfile", write_config(folder, config), "--", target) == {
+        "build_model": 1,
+        "describe_model": 1,
+        "export_onnx": 1,
+        "count_operations": 1,
+        "measure_sweep": 2,
+        "measure_ceilings": 1,
+        "collect_records": 1,
+    }
+
+
 def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: Path) -> None:
     target = "results/profile/shapes/cpu/pytorch/fp32/channels-last+int8-weights/batch-3.csv"
     assert planned(folder, target) == {"profile_case": 1}

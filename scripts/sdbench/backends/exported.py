@@ -15,9 +15,9 @@ from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
-from sdbench.families import Configs, Family, by_name, family_of, plain
+from sdbench.families import Configs, Family, by_name, family_of
 from sdbench.hugging_face import diffusers, transformers
-from sdbench.models.configs import network_configs
+from sdbench.models.configs import network_configs, plain_configs
 
 import torch
 
@@ -150,10 +150,9 @@ def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> Non
 def open_denoiser(runtime: Runtime, model_folder: Path) -> Denoiser:
     """Return the denoiser alone, as the pipeline of `load_graphs` has it."""
     family = family_of(model_folder)
-    found = network_configs(family, model_folder)
-    configs = {name: plain(config) for name, config in found.items()}
+    own = network_configs(family, model_folder)[family.denoiser]
     graph = runtime.open_graph(family.denoiser)
-    return Denoiser(family, configs, found[family.denoiser], graph, runtime.device)
+    return Denoiser(family, plain_configs(family, model_folder), own, graph, runtime.device)
 
 
 def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:

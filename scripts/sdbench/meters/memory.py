@@ -1,13 +1,11 @@
 """Memory of one call, by every counter that the device has."""
 
 import contextlib
-import os
 import resource
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from sdbench.errors import UnsupportedError
-from sdbench.kinds import KINDS
+from sdbench.machine import machine_bytes
 from sdbench.meters.contention import ContentionError
 from sdbench.meters.resident import field, resident_bytes
 from sdbench.platforms import platform_of
@@ -115,11 +113,6 @@ def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
         )
 
 
-def machine_bytes() -> int:
-    """Return the bytes of memory that the machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.4g} GB"
 
@@ -190,15 +183,3 @@ def is_out_of_memory(error: BaseException) -> bool:
             "cannot map zero-fill pages",  # the loader of shared libraries
         )
     )
-
-
-def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int | None:
-    """Return the bytes that a process may hold resident on a device of the config.
-
-    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
-    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
-    """
-    if KINDS[device["kind"]].is_gpu:
-        return None
-    machine = machine_bytes()
-    return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2

@@ -97,6 +97,29 @@ def load_architecture(path: Path) -> Architecture:
     return Architecture(path=path, **data | {"networks": networks})
 
 
+def find_architecture(source: Mapping[str, Any], folder: Path) -> Architecture | None:
+    """Return the architecture of a model, by its entry `source` in the config.
+
+    Args:
+        source: of a seeded model, or one of a hub whose repository an architecture names.
+        folder: of the descriptions.
+
+    Returns:
+        None if there is no description of it.
+
+    Raises:
+        UserError: as `load_architecture` does.
+    """
+    if "seeded" in source:
+        return load_architecture(folder / f"{source['seeded']}.yaml")
+    if "hub" in source:
+        for path in sorted(folder.glob("*.yaml")):
+            architecture = load_architecture(path)
+            if (architecture.published or {}).get("hub") == source["hub"]:
+                return architecture
+    return None
+
+
 def parts_of(path: Path) -> list[Path]:
     """Return the files that the description at `path` refers to.
 

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from sdbench.families import Family
+from sdbench.families import Configs, Family, plain
 from sdbench.hugging_face import diffusers, transformers
 
 
@@ -16,6 +16,11 @@ def network_configs(family: Family, model_folder: Path) -> dict[str, Any]:
     return {
         name: _config(*family.components[name], model_folder / name) for name in family.networks
     }
+
+
+def plain_configs(family: Family, model_folder: Path) -> Configs:
+    """Return the same as mappings of built-in types, as `Family` takes them."""
+    return {name: plain(config) for name, config in network_configs(family, model_folder).items()}
 
 
 def _config(library: str, kind: str, folder: Path) -> Any:

@@ -7,7 +7,7 @@ import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,6 +56,28 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         "files": files,
         "digest": digest_files(files),
     }
+
+
+def describe_unmade(
+    components: Mapping[str, Mapping[str, Any]], source: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Return the manifest of a model that was neither built nor downloaded: it has no files.
+
+    Args:
+        components: as `describe_components` returns them.
+        source: the entry `source` of the model in the config.
+        name: name of the model.
+    """
+    known = {
+        "name": name,
+        "source": dict(source),
+        "weights": "seeded" if "seeded" in source else "trained",
+        "parameters": {part: component["parameters"] for part, component in components.items()},
+        "components": dict(components),
+        "files": {},
+    }
+    text = json.dumps(known, sort_keys=True)
+    return known | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _check_json(path: Path) -> None:
@@ -279,16 +301,19 @@ def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[st
             own = shapes.setdefault(PurePosixPath(file).parent.name, [])
             own += [tensor["shape"] for tensor in numbers_in(folder / file)]
     return {
-        name: {
-            "parameters": sum(map(math.prod, own)),
-            "largest": max(map(math.prod, own), default=0),
-            "matrices": [
-                [*shape, count]
-                for shape, count in sorted(Counter(tuple(s) for s in own if len(s) == 2).items())
-            ],
-            "denoiser": is_denoiser(folder / name / "config.json"),
-        }
+        name: describe_component(own, is_denoiser(folder / name / "config.json"))
         for name, own in shapes.items()
+    }
+
+
+def describe_component(shapes: Collection[Sequence[int]], denoiser: bool) -> dict[str, Any]:
+    """Return what `describe_components` does of one component, by the shapes of its tensors."""
+    matrices = Counter(tuple(shape) for shape in shapes if len(shape) == 2)
+    return {
+        "parameters": sum(map(math.prod, shapes)),
+        "largest": max(map(math.prod, shapes), default=0),
+        "matrices": [[*shape, count] for shape, count in sorted(matrices.items())],
+        "denoiser": denoiser,
     }
 
 

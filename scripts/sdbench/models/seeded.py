@@ -14,6 +14,7 @@ from sdbench.errors import UserError
 from sdbench.families import INDEX
 from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.architectures import Architecture
+from sdbench.models.manifest import describe_component
 from sdbench.models.tokenizer import CHAT_MARKS, CHAT_TEMPLATE, Vocabulary, made_up_pieces
 
 import accelerate
@@ -110,15 +111,35 @@ def _tie(network: nn.Module) -> None:
         network.tie_weights()
 
 
-def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers the files of a network's weights hold.
+def kept_tensors(network: nn.Module) -> list[torch.Tensor]:
+    """Return the tensors of numbers that the files of a network's weights hold.
 
-    Those that two layers share count once; tables of positions that are published beside the
+    Those that two layers share are there once; tables of positions that are published beside the
     weights count too, as the hub counts them.
     """
     kept = network.state_dict().keys()
     buffers = [b for name, b in network.named_buffers() if name in kept and b.is_floating_point()]
-    return sum(tensor.numel() for tensor in [*network.parameters(), *buffers])
+    return [*network.parameters(), *buffers]
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return how many numbers the files of a network's weights hold."""
+    return sum(tensor.numel() for tensor in kept_tensors(network))
+
+
+def outline_components(architecture: Architecture) -> dict[str, dict[str, Any]]:
+    """Return what `manifest.describe_components` would of a model, without its weights.
+
+    Raises:
+        UserError: as `outline` does.
+    """
+    return {
+        name: describe_component(
+            [tensor.shape for tensor in kept_tensors(outline(architecture, name))],
+            name == architecture.family.denoiser,
+        )
+        for name in architecture.family.networks
+    }
 
 
 @torch.no_grad()

@@ -1,0 +1,46 @@
+"""Write what a model is that is neither built nor downloaded, since no device has room for it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdbench.files import write_json
+from sdbench.job import logged
+from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import describe_unmade
+
+
+def outline_model(
+    architecture_yaml: Path, source: Mapping[str, Any], name: str, manifest: Path
+) -> None:
+    """Write the manifest of a model by its description alone: no weight gets memory, or is stored.
+
+    Args:
+        architecture_yaml: a file of resources/architectures.
+        source: the entry `source` of the model in the config.
+        name: name of the model.
+        manifest: the JSON file to write; `sdbench.models.manifest.describe_unmade` says what is in
+            it.
+
+    Raises:
+        UserError: if the architecture's file is wrong.
+    """
+    # Imported here so that no log of these libraries comes before the job's own log is open.
+    from sdbench.models.seeded import outline_components
+
+    components = outline_components(load_architecture(architecture_yaml))
+    write_json(manifest, describe_unmade(components, source, name))
+    parameters = sum(component["parameters"] for component in components.values())
+    print(f"{name}: {parameters:,} parameters, not made: no device of the config has room for them")
+
+
+if __name__ == "__main__":
+    os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
+    with logged(snakemake.log[0]):
+        outline_model(
+            Path(snakemake.input.architecture),
+            snakemake.params.source,
+            snakemake.wildcards.model,
+            Path(snakemake.output[0]),
+        )

@@ -1,0 +1,102 @@
+"""Which models have room on none of their devices: known before one is built or downloaded.
+
+Pure and light, for the Snakefile. By the numbers of parameters in their descriptions; whatever is
+not certain yet, the job itself finds out, from shapes and on its device.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases import Variant
+from sdbench.kinds import KINDS
+from sdbench.machine import budget_bytes, machine_bytes
+from sdbench.models.architectures import Architecture, find_architecture
+from sdbench.models.weights import (
+    NF4_BLOCK,
+    Components,
+    device_bytes,
+    host_bytes,
+    nf4_scales_block,
+)
+
+
+def without_room(
+    config: Mapping[str, Any],
+    variants: Iterable[Variant],
+    architectures: Path,
+    elsewhere: bool,
+) -> set[str]:
+    """Return the models of which no variant can fit where it is asked for.
+
+    Args:
+        config: complete.
+        variants: all that is to be run.
+        architectures: the folder of the descriptions of networks; of a model that has none there
+            nothing is known before it is at hand.
+        elsewhere: whether devices are on other machines than this one.
+    """
+    asked: dict[str, list[Variant]] = {}
+    for variant in variants:
+        asked.setdefault(variant.model, []).append(variant)
+    found = set()
+    for model, ways in asked.items():
+        architecture = find_architecture(config["models"][model]["source"], architectures)
+        if architecture is not None:
+            least = least_components(architecture)
+            devices = config["devices"]
+            if not any(may_fit(least, way, devices[way.device], elsewhere) for way in ways):
+                found.add(model)
+    return found
+
+
+def least_components(architecture: Architecture) -> Components:
+    """Return the components of a model as they take the fewest bytes, for `models.weights`.
+
+    How its numbers are cut into tensors is not known here: a denoiser is one row, which has the
+    fewest scales when it is quantized, and no tensor has a size.
+    """
+    full = NF4_BLOCK * nf4_scales_block(0)
+    components = {}
+    for name, network in architecture.networks.items():
+        is_denoiser = name == architecture.family.denoiser
+        # Of full blocks, as many as NF4 scales together: it leaves others as they are.
+        row = [1, math.ceil(network.parameters / full) * full, 1]
+        components[name] = {
+            "parameters": network.parameters,
+            "denoiser": is_denoiser,
+            "matrices": [row] if is_denoiser else [],
+            "largest": 0,
+        }
+    return components
+
+
+def may_fit(
+    components: Components, variant: Variant, device: Mapping[str, Any], elsewhere: bool
+) -> bool:
+    """Tell whether nothing known yet forbids that a variant fits.
+
+    Args:
+        components: the model's.
+        variant: its precision and options say how its weights are kept.
+        device: its entry in the config.
+        elsewhere: whether it is on another machine.
+    """
+    how = components, variant.precision, variant.switches
+    room = device_room_bytes(device, elsewhere)
+    if room is not None and device_bytes(*how) > room:
+        return False
+    return elsewhere or host_bytes(*how) <= machine_bytes()
+
+
+def device_room_bytes(device: Mapping[str, Any], elsewhere: bool) -> int | None:
+    """Return the bytes that weights have on a device, at most; None where that is not known yet.
+
+    Of a GPU those of the largest one of its kind: what PyTorch counts first need not be the first
+    that the driver lists.
+    """
+    kind = KINDS[device["kind"]]
+    if not kind.is_gpu:
+        return budget_bytes(device) if device["memory_budget_gb"] or not elsewhere else None
+    return None if elsewhere else max(kind.gpu_bytes() or [], default=None)

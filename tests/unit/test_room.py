@@ -1,0 +1,110 @@
+"""Which models are neither built nor downloaded, since no device has room for their weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdbench.cases import Variant
+from sdbench.kinds import KINDS
+from sdbench.models import room
+from sdbench.models.architectures import load_architecture
+from sdbench.models.room import device_room_bytes, least_components, without_room
+from sdbench.models.weights import weight_bytes
+
+ARCHITECTURES = Path(__file__).parents[2] / "resources" / "architectures"
+FLUX = ARCHITECTURES / "flux.1-dev.yaml"
+PARAMETERS = sum(network.parameters for network in load_architecture(FLUX).networks.values())
+SEEDED = {"seeded": "flux.1-dev", "seed": 0}
+HUB = {"hub": "black-forest-labs/FLUX.1-dev", "revision": "0" * 40}
+GB = 10**9
+
+
+def cpu(budget_gb: float) -> dict[str, Any]:
+    return {"kind": "cpu", "index": 0, "memory_budget_gb": budget_gb}
+
+
+GPU = {"kind": "cuda", "index": 0, "memory_budget_gb": 0}
+
+
+def unmade(
+    *variants: tuple[str, str, str],
+    source: dict[str, Any] = SEEDED,
+    elsewhere: bool = False,
+    **devices: dict[str, Any],
+) -> bool:
+    """Tell whether FLUX.1 [dev] is not made for variants (device, precision, options)."""
+    config = {"models": {"flux": {"source": source}}, "devices": devices}
+    asked = [Variant("flux", device, "pytorch", *how) for device, *how in variants]
+    found = without_room(config, asked, ARCHITECTURES, elsewhere)
+    assert found in (set(), {"flux"})
+    return bool(found)
+
+
+@pytest.fixture(autouse=True)
+def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests ask for more than the machine may have that they run on."""
+    monkeypatch.setattr(room, "machine_bytes", lambda: 64 * GB)
+
+
+@pytest.mark.parametrize("source", [SEEDED, HUB])
+def test_the_weights_decide(source: dict[str, Any]) -> None:
+    weights_gb = 4 * PARAMETERS / GB
+    assert unmade(("cpu", "fp32", "none"), source=source, cpu=cpu(weights_gb - 0.01))
+    assert not unmade(("cpu", "fp32", "none"), source=source, cpu=cpu(weights_gb + 0.01))
+    assert not unmade(("cpu", "bf16", "none"), source=source, cpu=cpu(weights_gb - 0.01))
+
+
+def test_one_device_with_room_is_enough() -> None:
+    asked = ("small", "bf16", "none"), ("large", "bf16", "none")
+    assert not unmade(*asked, small=cpu(8), large=cpu(40))
+    assert unmade(asked[0], small=cpu(8), large=cpu(40))
+
+
+@pytest.mark.parametrize(
+    "source", [{"local": "models/mine"}, {"hub": "someone/a-model", "revision": "0" * 40}]
+)
+def test_of_a_model_without_a_description_nothing_is_known(source: dict[str, Any]) -> None:
+    assert not unmade(("cpu", "fp32", "none"), source=source, cpu=cpu(0.001))
+
+
+@pytest.mark.parametrize("options", ["int8-weights", "nf4-weights"])
+def test_quantized_weights_take_no_more_than_they_must(options: str) -> None:
+    """Only what is certain is refused here."""
+    architecture = load_architecture(FLUX)
+    denoiser = architecture.networks["transformer"].parameters
+    others = 2 * (PARAMETERS - denoiser)
+    per_weight = {"int8-weights": 1.0, "nf4-weights": 0.5}[options]
+    least = weight_bytes(least_components(architecture), "bf16", (options,))
+    taken = sum(least.values()) - others
+    assert denoiser * per_weight <= taken <= denoiser * per_weight * 1.04
+    assert not unmade(("cpu", "bf16", options), cpu=cpu((taken + others) / GB + 0.01))
+    assert unmade(("cpu", "bf16", options), cpu=cpu((taken + others) / GB - 0.01))
+
+
+def test_a_gpu_has_the_memory_of_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has(*gigabytes: int) -> None:
+        gpus = [g * GB for g in gigabytes] or None
+        monkeypatch.setitem(KINDS, "cuda", replace(KINDS["cuda"], gpu_bytes=lambda: gpus))
+
+    has(8)
+    assert unmade(("gpu", "bf16", "none"), gpu=GPU)
+    assert unmade(("gpu", "bf16", "model-offload"), gpu=GPU)  # its transformer alone is 24 GB
+    assert not unmade(("gpu", "bf16", "group-offload"), gpu=GPU)
+    has(8, 48)
+    assert not unmade(("gpu", "bf16", "none"), gpu=GPU)
+    has()
+    assert not unmade(("gpu", "bf16", "none"), gpu=GPU)
+    # With offload all of it waits in the machine's memory.
+    monkeypatch.setattr(room, "machine_bytes", lambda: 16 * GB)
+    assert unmade(("gpu", "bf16", "group-offload"), gpu=GPU)
+
+
+def test_what_another_machine_has_is_not_known() -> None:
+    assert device_room_bytes(GPU, elsewhere=True) is None
+    assert device_room_bytes(cpu(0), elsewhere=True) is None
+    assert device_room_bytes(cpu(8), elsewhere=True) == 8 * GB
+    asked = ("gpu", "bf16", "group-offload")
+    assert not unmade(asked, elsewhere=True, gpu=GPU)
+    assert unmade(("cpu", "bf16", "none"), elsewhere=True, cpu=cpu(8))

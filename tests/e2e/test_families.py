@@ -31,8 +31,10 @@ from sdbench.models.manifest import (
     model_files,
 )
 from sdbench.models.operations import count, count_flop
+from sdbench.models.room import least_components
 from sdbench.models.seeded import build_seeded, outline, outline_components
 from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.models.weights import device_bytes
 from sdbench.quality import draw_runs, draw_trajectory
 from tests.conftest import ROOT
 
@@ -84,8 +86,14 @@ def test_a_network_is_as_large_as_the_published_one(model: str, network: str) ->
 
 def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     """So that what is said of a model that was not made is what would be said of it."""
-    outlined = outline_components(load_architecture(ARCHITECTURES / f"{twin.name}.yaml"))
+    architecture = load_architecture(ARCHITECTURES / f"{twin.name}.yaml")
+    outlined = outline_components(architecture)
     assert outlined == describe_components(twin, model_files(twin))
+    least = least_components(architecture)
+    for options in ((), ("int8-weights",), ("nf4-weights",), ("model-offload",)):
+        for precision in ("fp32", "bf16"):
+            how = precision, options
+            assert 0 < device_bytes(least, *how) <= device_bytes(outlined, *how)
     manifest = describe_unmade(outlined, {"seeded": twin.name, "seed": 0}, twin.name)
     described = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
     assert manifest.keys() == described.keys()

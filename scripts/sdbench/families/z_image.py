@@ -23,7 +23,8 @@ class ZImage(Family):
         "fused-qkv": "diffusers cannot fuse the projections of its transformer",
     }
     why_not_exported = (
-        "its transformer takes a list of pictures, and a graph would be of one number of them"
+        "its transformer keeps positions as complex numbers, for which torch.onnx has no function "
+        "(`aten.index`), and takes a list of pictures, which makes a graph of one number of them"
     )
     fp32_latents = True
 

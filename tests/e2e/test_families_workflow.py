@@ -50,8 +50,11 @@ def config() -> Config:
         "quality": [
             {
                 "model": TOO_LARGE,
-                "device": "small",
+                "reference": {"device": "small"},
+                "devices": ["small"],
                 "backends": ["pytorch", "onnxruntime"],
+                "precisions": ["fp32"],
+                "options": ["none"],
                 "trajectory_steps": 2,
                 "runs": [1, 2],
                 "panel_step": 2,

@@ -35,26 +35,44 @@ DEFAULT = ROOT / "config" / "config.yaml"
 
 
 TOGETHER = {
+    "tests/slurm": "the cluster",
     "tests/conda": "the environments",
+    "tests/e2e/test_families_workflow.py": "the twins",
     "tests/e2e/test_default_workflow.py": "the finished run",
     "tests/e2e/test_staleness.py": "the finished run",
-    "tests/slurm": "the cluster",
+    "tests/e2e/test_onnxruntime.py": "the exported networks",
+    "tests/e2e/test_races.py": "the exported networks",
+    "tests/e2e/test_settings.py": "the exported networks",
 }
-"""Folders and files whose tests share something that is slow to make."""
+"""Folders and files whose tests share something that is slow to make. They begin in this order, and
+before all others: what is long must not be what is waited for in the end."""
+
+
+def scope_of(nodeid: str) -> str:
+    """Return what the tests share that are given to one worker: else it is their file."""
+    file = nodeid.partition("::")[0]
+    return next(
+        (TOGETHER[name] for name in (file, file.rpartition("/")[0]) if name in TOGETHER), file
+    )
 
 
 class SharedScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives what shares something to one worker, else a file."""
+    """Gives what shares something to one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return next(
-            (TOGETHER[name] for name in (file, file.rpartition("/")[0]) if name in TOGETHER), file
-        )
+        return scope_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedScheduling:
     return SharedScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what is long first, where there are workers to share it."""
+    if hasattr(config, "workerinput"):
+        order = [*dict.fromkeys(TOGETHER.values())]
+        ranks = {scope: rank for rank, scope in enumerate(order)}
+        items.sort(key=lambda item: ranks.get(scope_of(item.nodeid), len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -37,11 +37,17 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+STEPS = 8
+RUNS = [1, 2, 3, 5, 10, 20, 30]
+"""What the finished run draws with."""
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the default workflow has run. Whoever changes it works on a `copy_run`.
 
-    Each pass of its measurements is as short as the table allows an interval from.
+    Each pass of its measurements is as short as the table allows an interval from; pictures take
+    fewer steps than the default's 20, and up to 100 in its series.
     """
     folder = copy_workflow(tmp_path_factory.mktemp("clone"))
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
@@ -51,6 +57,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "max_duration_s": 5,
         "throughput_duration_s": 0.1,
     }
+    config["models"]["shapes"]["generation"]["steps"] = STEPS
+    config["quality"][0] |= {"trajectory_steps": 30, "runs": RUNS, "panel_step": 20}
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     run = run_snakemake(folder, "--cores", "1", timeout=1500)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]

@@ -17,7 +17,7 @@ from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
 from tests.conftest import run_snakemake
-from tests.e2e.conftest import copy_run
+from tests.e2e.conftest import RUNS, STEPS, copy_run
 
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
@@ -83,9 +83,9 @@ def test_the_latency_table_says_what_the_records_say(
         assert row["n"] == len(samples) >= 3
         if len(samples) >= 6:
             assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
-        # 20 DDIM steps are 20 evaluations, in every phase sample.
+        # So many DDIM steps are as many evaluations, in every phase sample.
         phases = record["phases"]
-        assert [len(phase["step_s"]) for phase in phases] == [20] * len(phases)
+        assert [len(phase["step_s"]) for phase in phases] == [STEPS] * len(phases)
 
 
 def test_memory_is_that_of_the_process(folder: Path) -> None:
@@ -151,24 +151,23 @@ def test_exports_agree_with_pytorch(folder: Path) -> None:
 
 def test_quality_has_all_steps_of_both_modes(folder: Path) -> None:
     table = read_table(folder / "results/tables/quality.csv", schemas.QUALITY)
-    config = yaml.safe_load((folder / "config/config.yaml").read_text())["quality"][0]
     for (_, precision), series in table.groupby(["backend", "precision"]):
         if precision == "bf16" and not HAS_BF16:
             assert set(series["status"]) == {"unsupported"}
             continue
         steps = series.groupby("mode")["step"].apply(list)
-        assert steps["trajectory"] == list(range(1, 101))
-        assert steps["runs"] == config["runs"]
+        assert steps["trajectory"] == list(range(1, RUNS[-1] + 1))
+        assert steps["runs"] == RUNS
     # Other engines compute in fp32 what PyTorch does: their pictures are all but the same.
     exact = table[table["precision"] == "fp32"]
     assert set(exact["backend"]) == {"onnxruntime", "openvino"}
     assert (exact["max_abs_difference"] <= 2).all()
     assert (table[table["precision"] == "bf16"]["ssim"].dropna() > 0.5).all()
-    # A 20-step run is not the 20th state of a 100-step run.
+    # A 20-step run is not the 20th state of a longer one.
     with np.load(folder / "results/quality/shapes/cpu/pytorch/fp32/none.npz") as series:
         run = series["runs"][list(series["runs_steps"]).index(20)].astype(int)
         assert np.abs(run - series["trajectory"][19]).max() > 10
-        # The last run and the last state are both whole 100-step runs.
+        # The last run and the last state are both whole runs of that length.
         assert (series["runs"][-1] == series["trajectory"][-1]).mean() > 0.99
 
 
@@ -190,8 +189,8 @@ def test_settings_were_searched_for_both_engines_of_graphs(folder: Path) -> None
 
 def test_every_picture_is_kept_with_its_difference(folder: Path) -> None:
     kept = folder / "results/quality/shapes/cpu/onnxruntime/fp32/none"
-    assert len(list((kept / "trajectory").glob("*.png"))) == 100
-    assert len(list((kept / "runs").glob("*.png"))) == 12
+    assert len(list((kept / "trajectory").glob("*.png"))) == RUNS[-1]
+    assert len(list((kept / "runs").glob("*.png"))) == len(RUNS)
 
 
 def test_the_page_has_every_case_and_picture(folder: Path, records: list[dict[str, Any]]) -> None:

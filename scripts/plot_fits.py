@@ -92,13 +92,14 @@ class Panel:
 
 
 def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
-    """Yield the panels in the table's order, without lines of which nothing is known."""
+    """Yield the panels in the table's order, without lines of which nothing is known.
 
-    def place(row: Row) -> tuple[str, str]:
-        return row["model"], row["device"]
-
-    for (model, device), group in itertools.groupby(rows, key=place):
-        own = list(group)
+    The table need not have all backends of a model and device together.
+    """
+    places: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        places.setdefault((row["model"], row["device"]), []).append(row)
+    for (model, device), own in places.items():
         counted = dict.fromkeys(COUNTERS[row["counter"]] for row in own if row["counter"])
         heading = f"{shorten(model)} on {shorten(device, 24)}, "
         heading += f"{' or '.join(counted)}" if counted else "weights alone"

@@ -1,5 +1,6 @@
 """What fits: never a smaller batch in more memory, or with fewer bytes; and its figure."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,21 @@ def test_the_figure_says_what_the_table_says(
 def test_a_cell_says_how_much_is_known(changes: dict[str, Any], text: str) -> None:
     cell = {"fits": YES, "largest_batch": None, "at_least": False, "basis": "measured"}
     assert cell_text(cell | changes) == text
+
+
+def test_a_model_on_a_device_has_one_panel_wherever_its_rows_stand(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.DataFrame(read_rows(table, FITS))
+    places = list(dict.fromkeys(zip(rows["model"], rows["device"], strict=True)))
+    assert len(places) > 1
+    other = rows[rows["model"] == rows["model"].iloc[0]].assign(backend="onnxruntime")
+    mixed = factory.write_rows(
+        pd.concat([rows, other]).to_dict("records"), tmp_path / "mixed.csv", FITS
+    )
+    figure, _ = drawn(mixed, tmp_path, monkeypatch)
+    headings = [text for text in texts(figure) if re.match(r"\S+ on \S+, ", text)]
+    assert len(headings) == len(set(headings)) == len(places)
 
 
 def test_ways_of_which_nothing_is_known_are_in_the_table_alone(

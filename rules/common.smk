@@ -58,11 +58,6 @@ def in_workflow(path):
     return path if path.startswith("/") else PREFIX + path
 
 
-def is_submitted():
-    "Tell whether jobs go to a cluster; true within such a job as well."
-    return workflow.non_local_exec or workflow.remote_exec
-
-
 def resource(name):
     return in_workflow(f"resources/{name}")
 
@@ -102,8 +97,14 @@ try:
         *([r, *others] for r, others in PAIRS),
         (race.case.variant for race in RACES),
     )
-    # Neither built nor downloaded: all that is asked of them is `unsupported`.
-    UNMADE = without_room(config, VARIANTS, ARCHITECTURES, is_submitted())
+    # Neither built nor downloaded: all that is asked of them is `unsupported`. Which executor will
+    # run the jobs, Snakemake says later; that they may go elsewhere, by --jobs beside --cores.
+    UNMADE = without_room(
+        config,
+        VARIANTS.union(race.reference for race in RACES),
+        ARCHITECTURES,
+        workflow.remote_exec or workflow.resource_settings.nodes is not None,
+    )
     check_campaigns(
         config, known_campaigns(WORKFLOW / "resources/published.csv"), config_files
     )

@@ -2,6 +2,11 @@
 # a measurement takes every core. Partitions are the site's to know and named nowhere here.
 
 
+def is_submitted():
+    "Tell whether jobs go to a cluster; true within such a job as well."
+    return workflow.non_local_exec or workflow.remote_exec
+
+
 def growing(amount):
     "Return a resource that is `amount` at the first attempt, twice that at the second, and so on."
 

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from sdbench.config import Config
+from sdbench.records import read_indexed
 from sdbench.tables import schemas
 from sdbench.tables.schemas import read_table
 from tests.conftest import DEFAULT, copy_workflow
 from tests.slurm.cluster import Cluster
-from tests.slurm.conftest import Workflow
+from tests.slurm.conftest import INDEX, TINY, Workflow
 
 GPUS = {
     "a100": {"kind": "cuda", "gpu_model": "a100"},
@@ -176,3 +177,18 @@ def test_every_figure_came_back(workflow: Workflow) -> None:
     assert (workflow.folder / "results/checks.txt").exists()
     assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 19
     assert (workflow.folder / "results/report.html").exists()
+
+
+def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_path: Path) -> None:
+    """The node plans as the machine does that the job was sent from."""
+    devices = {
+        name: device | {"memory_budget_gb": 0.001} for name, device in TINY["devices"].items()
+    }
+    config = {**TINY, "devices": devices}
+    workflow = Workflow(tmp_path, cluster, config, until=["measure_sweep"])
+    assert workflow.finish(workflow.start()) == 0, workflow.said()
+    found = [record for _, record in read_indexed(workflow.folder / INDEX)]
+    assert {record["status"] for record in found} == {"unsupported"}
+    assert found[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
+    assert found[0]["environment"]["slurm_node"] == NODE_OF["cpu"]
+    assert not (workflow.folder / "results/models/tiny").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sdbench.machine import machine_bytes
 from tests.conftest import copy_workflow, planned, run_snakemake
 
 
@@ -125,6 +126,24 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         "measure_ceilings": 1,
         "collect_records": 1,
     }
+
+
+def test_what_another_machine_has_room_for_is_not_known_here(folder: Path) -> None:
+    """A machine that jobs are sent from may be small, and theirs large."""
+    generation = {"prompt": "a horse", "steps": 4, "scheduler": "flow-euler", "guidance": 3.5}
+    generation |= {"height": 64, "width": 64, "seed": 0}
+    block = {"model": "flux", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    config = {
+        # 67 GB, with all of them on a CPU of which half is the budget.
+        "models": {"flux": {"source": {"seeded": "flux.1-dev"}, "generation": generation}},
+        "matrix": [{**block, "batch_sizes": [1]}],
+        "quality": [],
+    }
+    asked = "--configfile", write_config(folder, config), "--", "results/tables/latency.csv"
+    if machine_bytes() < 130e9:
+        assert "build_model" not in planned(folder, *asked)
+    for remote in (("--jobs", "2"), ("--mode", "remote")):
+        assert planned(folder, *remote, *asked)["build_model"] == 1
 
 
 def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: Path) -> None:

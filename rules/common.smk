@@ -98,11 +98,12 @@ try:
         (race.case.variant for race in RACES),
     )
     # Neither built nor downloaded: all that is asked of them is `unsupported`. Which executor will
-    # run the jobs, Snakemake says later; that they may go elsewhere, by --jobs beside --cores.
+    # run the jobs, Snakemake says later; that they may go elsewhere, --jobs beside --cores tells.
     UNMADE = without_room(
         config,
         VARIANTS.union(race.reference for race in RACES),
         ARCHITECTURES,
+        Path(config["pathvars"]["results"], "models"),
         workflow.remote_exec or workflow.resource_settings.nodes is not None,
     )
     check_campaigns(

@@ -18,7 +18,7 @@ rule export_onnx:
     "Export the networks of a model to ONNX and compare each with PyTorch."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_folder),
+        model=ancient(made_model),
     output:
         graphs=directory("<results>/onnx/{model}"),
         record="<results>/onnx/{model}.json",
@@ -44,7 +44,7 @@ rule quantize_onnx:
     input:
         record="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
-        model=ancient(model_folder),
+        model=ancient(made_model),
     output:
         graphs=directory("<results>/onnx-int8/{model}"),
         record="<results>/onnx-int8/{model}.json",
@@ -69,7 +69,7 @@ rule convert_openvino:
     input:
         record="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
-        model=ancient(model_folder),
+        model=ancient(made_model),
     output:
         graphs=directory("<results>/openvino{weights}/{model}"),
         record="<results>/openvino{weights}/{model}.json",

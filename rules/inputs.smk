@@ -75,8 +75,18 @@ def model_folder(wildcards):
 
 
 def model_with_room(wildcards):
-    "Return the folder of a model, or none where no device has room for it."
+    "Return the folder of a model, or none where no device that it is asked for on has room for it."
     return [] if wildcards.model in UNMADE else model_folder(wildcards)
+
+
+def made_model(wildcards):
+    "Return the folder of a model; what is made of one that is not made itself is refused."
+    if wildcards.model in UNMADE:
+        refuse(
+            f"{wildcards.model}: no device that it is asked for on has room for it, so it is not "
+            "made: ask for it on a larger device"
+        )
+    return model_folder(wildcards)
 
 
 def one_of(models):

@@ -44,7 +44,7 @@ rule measure_sweep:
 rule search_settings:
     "Search for the best settings of an engine, for the variants that ask for them (`tuned`)."
     input:
-        model=ancient(model_folder),
+        model=ancient(made_model),
         graphs=tuned_graphs,
         environment_file=environment_file,
     output:

@@ -107,7 +107,7 @@ rule count_operations:
     "Count what each network of a model computes for one picture of a size in pixels."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_folder),
+        model=ancient(made_model),
     output:
         "<results>/operations/{model}/{width}x{height}.json",
     log:

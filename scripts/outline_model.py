@@ -32,7 +32,9 @@ def outline_model(
     components = outline_components(load_architecture(architecture_yaml))
     write_json(manifest, describe_unmade(components, source, name))
     parameters = sum(component["parameters"] for component in components.values())
-    print(f"{name}: {parameters:,} parameters, not made: no device of the config has room for them")
+    print(
+        f"{name}: {parameters:,} parameters, not made: no device that it is asked for on has room"
+    )
 
 
 if __name__ == "__main__":

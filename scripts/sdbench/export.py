@@ -90,7 +90,7 @@ def quantize_network(
     model = onnx.shape_inference.infer_shapes(model)
     add_infer_metadata(model)
     onnx.load_external_data_for_model(model, str(graphs / name))
-    # What `quantize_dynamic` does, which would first infer these shapes on two more copies of all
+    # What `quantize_dynamic` does, which would first infer these shapes on another copy of all
     # weights.
     quantizer = ONNXQuantizer(
         model,
@@ -109,11 +109,13 @@ def quantize_network(
             "DefaultTensorType": onnx.TensorProto.FLOAT,
         },
     )
+    # It has a copy of its own.
+    del model
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(file, use_external_data_format=True)
     export_s = time.perf_counter() - begin
     # Before PyTorch's weights and those of the session are in memory.
-    del model, quantizer
+    del quantizer
     expected = expect(network, load_network(network, model_folder))
     return _described(name, file, opset, expected, None, export_s)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DRM = Path("/sys/class/drm")
+DRIVER_S = 60
+"""Seconds that a driver may take to answer: it starts for the question, one GPU after the other."""
 AMD, INTEL = "0x1002", "0x8086"
 """PCI numbers of makers of GPUs."""
 
@@ -39,11 +41,17 @@ class Kind:
 
 
 def _ask_nvidia(*question: str) -> list[str]:
-    """Return the lines that the NVIDIA driver's own tool answers; none without a driver."""
+    """Return the lines that the NVIDIA driver's own tool answers; none without a driver, or if it
+    hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    asked = subprocess.run([tool, *question], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run(
+            [tool, *question], capture_output=True, text=True, check=False, timeout=DRIVER_S
+        )
+    except subprocess.TimeoutExpired:
+        return []
     return asked.stdout.splitlines()
 
 

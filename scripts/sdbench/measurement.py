@@ -255,10 +255,12 @@ def made(model_folder: Path | None) -> Path:
     """Return the folder of a model to load.
 
     Raises:
-        UnsupportedError: if there is none, since it was found to have room nowhere.
+        UnsupportedError: if there is none, since no device had room for it.
     """
     if model_folder is None:
-        raise UnsupportedError("it was not made, since it had room on no device of the config")
+        raise UnsupportedError(
+            "it was not made, since no device that it is asked for on had room for it"
+        )
     return model_folder
 
 

@@ -17,7 +17,8 @@ ARCHITECTURES = Path(__file__).parents[2] / "resources" / "architectures"
 FLUX = ARCHITECTURES / "flux.1-dev.yaml"
 PARAMETERS = sum(network.parameters for network in load_architecture(FLUX).networks.values())
 SEEDED = {"seeded": "flux.1-dev", "seed": 0}
-HUB = {"hub": "black-forest-labs/FLUX.1-dev", "revision": "0" * 40}
+PUBLISHED = load_architecture(FLUX).published or {}
+HUB = {key: PUBLISHED[key] for key in ("hub", "revision")}
 GB = 10**9
 
 
@@ -32,12 +33,13 @@ def unmade(
     *variants: tuple[str, str, str],
     source: dict[str, Any] = SEEDED,
     elsewhere: bool = False,
+    manifests: Path = ARCHITECTURES,  # there are none in it
     **devices: dict[str, Any],
 ) -> bool:
     """Tell whether FLUX.1 [dev] is not made for variants (device, precision, options)."""
     config = {"models": {"flux": {"source": source}}, "devices": devices}
     asked = [Variant("flux", device, "pytorch", *how) for device, *how in variants]
-    found = without_room(config, asked, ARCHITECTURES, elsewhere)
+    found = without_room(config, asked, ARCHITECTURES, manifests, elsewhere)
     assert found in (set(), {"flux"})
     return bool(found)
 
@@ -56,6 +58,19 @@ def test_the_weights_decide(source: dict[str, Any]) -> None:
     assert not unmade(("cpu", "bf16", "none"), source=source, cpu=cpu(weights_gb - 0.01))
 
 
+@pytest.mark.parametrize(
+    ("manifest", "stays"),
+    [('{"files": {"a": "b"}}', False), ('{"files": {}}', True), ("[]", True), ("{", True)],
+)
+def test_what_was_made_elsewhere_is_not_unmade_here(
+    manifest: str, stays: bool, tmp_path: Path
+) -> None:
+    """Results may come from a larger machine: their records must not be measured again."""
+    (tmp_path / "flux.json").write_text(manifest)
+    asked = ("cpu", "fp32", "none")
+    assert unmade(asked, cpu=cpu(8), manifests=tmp_path) == stays
+
+
 def test_one_device_with_room_is_enough() -> None:
     asked = ("small", "bf16", "none"), ("large", "bf16", "none")
     assert not unmade(*asked, small=cpu(8), large=cpu(40))
@@ -63,7 +78,12 @@ def test_one_device_with_room_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [{"local": "models/mine"}, {"hub": "someone/a-model", "revision": "0" * 40}]
+    "source",
+    [
+        {"local": "models/mine"},
+        {"hub": "someone/a-model", "revision": "0" * 40},
+        HUB | {"revision": "0" * 40},
+    ],
 )
 def test_of_a_model_without_a_description_nothing_is_known(source: dict[str, Any]) -> None:
     assert not unmade(("cpu", "fp32", "none"), source=source, cpu=cpu(0.001))

@@ -116,6 +116,9 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         "measure_ceilings": 1,
         "collect_records": 1,
     }
+    run = run_snakemake(folder, "-n", "--cores", "1", *asked[:2], "--", "results/onnx/sd-v1.json")
+    assert run.returncode != 0
+    assert "error: sd-v1: no device that it is asked for on has room for it" in run.stderr
     device["memory_budget_gb"] = 5
     assert planned(folder, "--configfile", write_config(folder, config), "--", target) == {
         "build_model": 1,

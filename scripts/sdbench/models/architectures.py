@@ -101,7 +101,7 @@ def find_architecture(source: Mapping[str, Any], folder: Path) -> Architecture |
     """Return the architecture of a model, by its entry `source` in the config.
 
     Args:
-        source: of a seeded model, or one of a hub whose repository an architecture names.
+        source: of a seeded model, or one of a hub at the revision that an architecture names.
         folder: of the descriptions.
 
     Returns:
@@ -115,7 +115,8 @@ def find_architecture(source: Mapping[str, Any], folder: Path) -> Architecture |
     if "hub" in source:
         for path in sorted(folder.glob("*.yaml")):
             architecture = load_architecture(path)
-            if (architecture.published or {}).get("hub") == source["hub"]:
+            published = architecture.published or {}
+            if all(published.get(key) == source[key] for key in ("hub", "revision")):
                 return architecture
     return None
 

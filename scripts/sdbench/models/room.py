@@ -4,6 +4,8 @@ Pure and light, for the Snakefile. By the numbers of parameters in their descrip
 not certain yet, the job itself finds out, from shapes and on its device.
 """
 
+import functools
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,29 +28,45 @@ def without_room(
     config: Mapping[str, Any],
     variants: Iterable[Variant],
     architectures: Path,
+    manifests: Path,
     elsewhere: bool,
 ) -> set[str]:
     """Return the models of which no variant can fit where it is asked for.
+
+    One that was made already is none of them: on a smaller machine too, its results stay.
 
     Args:
         config: complete.
         variants: all that is to be run.
         architectures: the folder of the descriptions of networks; of a model that has none there
             nothing is known before it is at hand.
+        manifests: where those of the model stage lie, <model>.json.
         elsewhere: whether devices are on other machines than this one.
     """
     asked: dict[str, list[Variant]] = {}
     for variant in variants:
         asked.setdefault(variant.model, []).append(variant)
+
+    @functools.cache
+    def room(device: str) -> int | None:
+        return device_room_bytes(config["devices"][device], elsewhere)
+
     found = set()
     for model, ways in asked.items():
         architecture = find_architecture(config["models"][model]["source"], architectures)
-        if architecture is not None:
+        if architecture is not None and not was_made(manifests / f"{model}.json"):
             least = least_components(architecture)
-            devices = config["devices"]
-            if not any(may_fit(least, way, devices[way.device], elsewhere) for way in ways):
+            if not any(may_fit(least, way, room(way.device), elsewhere) for way in ways):
                 found.add(model)
     return found
+
+
+def was_made(manifest: Path) -> bool:
+    """Tell whether a model was described with its files."""
+    try:
+        return bool(json.loads(manifest.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # what is wrong with it, its readers say
 
 
 def least_components(architecture: Architecture) -> Components:
@@ -72,19 +90,16 @@ def least_components(architecture: Architecture) -> Components:
     return components
 
 
-def may_fit(
-    components: Components, variant: Variant, device: Mapping[str, Any], elsewhere: bool
-) -> bool:
+def may_fit(components: Components, variant: Variant, room: int | None, elsewhere: bool) -> bool:
     """Tell whether nothing known yet forbids that a variant fits.
 
     Args:
         components: the model's.
         variant: its precision and options say how its weights are kept.
-        device: its entry in the config.
-        elsewhere: whether it is on another machine.
+        room: what `device_room_bytes` returned of its device.
+        elsewhere: whether that is on another machine.
     """
     how = components, variant.precision, variant.switches
-    room = device_room_bytes(device, elsewhere)
     if room is not None and device_bytes(*how) > room:
         return False
     return elsewhere or host_bytes(*how) <= machine_bytes()

@@ -52,10 +52,6 @@ EXCLUSIVE = (
         (*OFFLOADS, COMPILE),
         "weights that are moved have no fixed place, which CUDA graphs and a second mover need",
     ),
-    (
-        (*QUANTIZED, *OFFLOADS),
-        "torchao's tensors cannot be moved in PyTorch's inference mode, which pictures need",
-    ),
     ((INT8, TENSORRT), "the graphs with int8 weights hold operators of ONNX Runtime's own"),
     ((TUNED, TENSORRT), "no settings of TensorRT are searched"),
 )

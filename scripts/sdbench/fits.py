@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sdbench.cases import NONE, OFFLOADS, QUANTIZED, Variant, why_absent
+from sdbench.cases import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED, Variant, why_absent
 from sdbench.kinds import KINDS
 from sdbench.meters.largest_batch import Line, beyond_allocator, deciding_counter, draw_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
@@ -23,10 +23,11 @@ MEASURED, DERIVED, WEIGHTS = "measured", "derived", "weights"
 own weights in place of those; or its weights alone, which is the least that it takes."""
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 
-KEPT_OTHERWISE = (NONE, *QUANTIZED, *OFFLOADS)
-"""Options that change how weights are kept and nothing else: they can be derived from none."""
-OFFERED = tuple(options for options in KEPT_OTHERWISE if options != "fp8-weights")
-"""Those that are derived where they were not measured; fp8 takes as much as int8."""
+KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
+"""Switches that change how weights are kept and nothing else: what has no others can be derived
+from what has none."""
+OFFERED = (NONE, "int8-weights", "nf4-weights", *OFFLOADS, f"nf4-weights+{MODEL_OFFLOAD}")
+"""Options that are derived where they were not measured; fp8 takes as much as int8."""
 
 Row = dict[str, Any]
 
@@ -158,7 +159,8 @@ def fit_rows(ways: Sequence[Way], sizes_gb: Sequence[int] = SIZES_GB) -> Iterato
     by_variant = {way.variant: way for way in ways}
     for way in ways:
         plain = by_variant.get(way.variant.without_options)
-        if way.variant.options not in KEPT_OTHERWISE or plain is None or not plain.peaks:
+        derivable = KEPT_OTHERWISE.issuperset(way.variant.switches)
+        if not derivable or plain is None or not plain.peaks:
             plain = None
         basis, peaks, counter = MEASURED, way.peaks, way.counter
         if not peaks and plain is not None:

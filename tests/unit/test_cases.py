@@ -167,7 +167,7 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("pytorch", "fp16", "group-offload", "mps", "Apple's GPUs share the machine's"),
         ("pytorch", "fp16", "model-offload+group-offload", "cuda", "have no fixed place"),
         ("pytorch", "fp16", "model-offload+compile", "cuda", "have no fixed place"),
-        ("pytorch", "fp16", "nf4-weights+group-offload", "cuda", "inference mode"),
+        ("pytorch", "fp16", "nf4-weights+group-offload", "cuda", None),
         ("onnxruntime", "fp32", "vae-tiling", "cpu", "switch of pytorch"),
         ("pytorch", "bf16", "fp8-weights", "cpu", "fp8 is a format of CUDA GPUs"),
         ("onnxruntime", "fp32", "none", "cpu", None),

@@ -45,6 +45,13 @@ def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
     assert {variant["options"] for variant in added["variants"]} == {"tuned"}
 
 
+def test_the_default_run_has_every_rung_of_the_ladder_at_full_size(config: Config) -> None:
+    races = yaml.safe_load((ROOT / "config/presets/cpu-ladder.yaml").read_text())["races"]
+    ladder = {tuple(variant.values()) for race in races for variant in race["variants"]}
+    cases, _ = expand_matrix(config)
+    assert ladder <= {(c.variant.backend, c.variant.precision, c.variant.options) for c in cases}
+
+
 def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["pathvars"] == {"results": "results"}
     assert config["devices"]["cpu"]["threads"] == 0

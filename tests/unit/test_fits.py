@@ -112,6 +112,8 @@ def test_weights_are_counted_where_they_are() -> None:
     quantized = weight_bytes(components, "fp16", ("nf4-weights",))
     assert quantized["reader"] == 600_000_000, "only what each step evaluates is quantized"
     assert quantized["painter"] < 500_000_000
+    both = device_bytes(components, "fp16", ("nf4-weights", "model-offload"))
+    assert both == 600_000_000, "what is offloaded takes what it has as it is kept"
 
 
 def ways(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[str, str], Way]:

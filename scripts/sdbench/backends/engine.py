@@ -316,7 +316,10 @@ class Engine:
     @contextlib.contextmanager
     def _context(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
+            # Inference mode is the faster of the two, and tensors that torchao quantized cannot be
+            # moved in it, as offloading does in every call.
+            moved = self.switches.get("offload") and self.switches.get("quantized_weights")
+            stack.enter_context(torch.no_grad() if moved else torch.inference_mode())
             if self.autocast is not None:
                 stack.enter_context(torch.autocast(self.device.type, dtype=self.autocast))
             yield

@@ -29,13 +29,13 @@ def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
     return Sheet(
         title="What the first image costs",
         subtitle="Seconds to load the weights, to compile where that is done, of the first call, "
-        "and of a call after warm-up, one prompt each. The libraries are imported before. All "
-        "columns have one scale. Grey: the ratio to the warm call.",
+        "and of a call after warm-up, one prompt each. The libraries are imported before. Every "
+        "column has its own scale: compiling may take a hundred times as long as a call. Grey: "
+        "the ratio to the warm call.",
         panels=make_panels(
             shown,
             lambda _: ("load (s)", "compile (s)", "first call (s)", "warm call (s)"),
             _cells,
-            shared=True,
         ),
         footnote=source_note(
             shown, "load, compile and first call once for each process, warm: medians"
@@ -58,7 +58,7 @@ def _once(result: Result, column: str) -> Cell:
     value = result.numbers.get(column)
     if value is None:
         return NOTHING
-    return Cell(value, number(value), f"{value / result.numbers['latency_s']:.2f} {TIMES}")
+    return Cell(value, number(value), f"{number(value / result.numbers['latency_s'])} {TIMES}")
 
 
 if __name__ == "__main__":

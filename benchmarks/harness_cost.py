@@ -30,18 +30,20 @@ LEAST = 0.6
 
 def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the seconds inside timed calls of all records together, by pass."""
-    spent = dict.fromkeys(("first call", "warm-up", "latency", "throughput", "parts"), 0.0)
-    first_calls = set()
+    passes = ("compiling", "first call", "warm-up", "latency", "throughput", "parts")
+    spent = dict.fromkeys(passes, 0.0)
+    compiled, first_calls = set(), set()
     for record in records:
         if record["status"] != "ok":
             continue
-        first_calls.add(record["cold_start"]["first_call_s"])  # one for each process
+        compiled.add(record["cold_start"]["compile_s"] or 0.0)  # several may have it in common
+        first_calls.add(record["cold_start"]["first_call_s"])
         spent["warm-up"] += sum(record["latency"]["warmup_s"])
         spent["latency"] += sum(record["latency"]["samples_s"])
         spent["throughput"] += sum(record["throughput"]["intervals_s"])
         parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
         spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
-    spent["first call"] = sum(first_calls)
+    spent["compiling"], spent["first call"] = sum(compiled), sum(first_calls)
     return spent
 
 

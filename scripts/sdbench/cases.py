@@ -52,6 +52,7 @@ EXCLUSIVE = (
         (*OFFLOADS, COMPILE),
         "weights that are moved have no fixed place, which CUDA graphs and a second mover need",
     ),
+    (("nf4-weights", GROUP_OFFLOAD), "diffusers does not move torchao's NF4 layer by layer"),
     ((INT8, TENSORRT), "the graphs with int8 weights hold operators of ONNX Runtime's own"),
     ((TUNED, TENSORRT), "no settings of TensorRT are searched"),
 )

@@ -60,7 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["models"]["shapes"]["generation"]["steps"] = STEPS
     config["quality"][0] |= {"trajectory_steps": 30, "runs": RUNS, "panel_step": 20}
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    run = run_snakemake(folder, "--cores", "1", timeout=1500)
+    run = run_snakemake(folder, "--cores", "1", timeout=2400)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
     return folder
 

@@ -1,7 +1,7 @@
 // A GPU of tests: a device of PyTorch with a memory of its own. What lies in it must be copied there
-// and back, an operator that is given tensors of both memories refuses them, and every byte is
-// counted. It computes nothing itself: an operator copies what it is given to the CPU, runs there, and
-// copies back what comes of it.
+// and back, what lies elsewhere is refused by its operators, and every byte is counted. It computes
+// nothing itself: an operator copies what it is given to the CPU, runs there, and copies back what
+// comes of it.
 //
 // It takes the place of Intel's GPUs, which a PyTorch for CPUs knows by name and has nothing for.
 // After PyTorch's own test/cpp_extensions/open_registration_extension, whose device it would not
@@ -62,7 +62,10 @@ C10_REGISTER_GUARD_IMPL(XPU, c10::impl::NoOpDeviceGuardImpl<DEVICE>);
 
 // Lets the CPU look into the memory of the device, which only a copy may do.
 at::Tensor seen(const at::Tensor& tensor) {
-  return tensor.is_cpu() ? tensor : at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(),
+  if (tensor.is_cpu()) {
+    return tensor;
+  }
+  return at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(),
                        tensor.options().device(at::kCPU));
 }
 
@@ -117,18 +120,39 @@ const at::Tensor& resize(const at::Tensor& tensor, at::IntArrayRef size,
   return at::native::resize_(tensor, size, format);
 }
 
+// As on a GPU, whose kernels do not reach the memory of the CPU; a single number is handed to them.
+void refuse_elsewhere(const at::Tensor& tensor) {
+  TORCH_CHECK(!tensor.defined() || tensor.dim() == 0 || tensor.device().type() == DEVICE,
+              "Expected all tensors to be on the same device, but found one on ", tensor.device());
+}
+
 // Devices bring a convolution of their own; there is no operator for the CPU under this name.
 at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                        at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed,
                        at::IntArrayRef output_padding, int64_t groups) {
-  std::optional<at::Tensor> offset = bias && bias->defined() ? std::optional(bias->cpu()) : std::nullopt;
+  at::Tensor offset = bias.value_or(at::Tensor());
+  for (const auto& tensor : {input, weight, offset}) {
+    refuse_elsewhere(tensor);
+  }
+  if (offset.defined()) {
+    offset = offset.cpu();
+  }
   return at::convolution(input.cpu(), weight.cpu(), offset, stride, padding, dilation, transposed,
                          output_padding, groups)
       .to(input.device());
 }
 
 void on_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  for (const auto& value : torch::jit::last(*stack, op.schema().arguments().size())) {
+    if (value.isTensor()) {
+      refuse_elsewhere(value.toTensor());
+    } else if (value.isTensorList()) {
+      for (const auto& tensor : value.toTensorVector()) {
+        refuse_elsewhere(tensor);
+      }
+    }
+  }
   at::native::cpu_fallback(op, stack);
 }
 

@@ -3,6 +3,7 @@
 Whatever has installed it keeps it: do so in a process of its own.
 """
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -31,6 +32,13 @@ def build(folder: Path) -> Path:
     return library
 
 
+class _Stream:
+    """A stream that is always done: its copies are made at once."""
+
+    def synchronize(self) -> None:
+        pass
+
+
 def install(library: Path) -> None:
     """Make this process one that has such a GPU: `torch.xpu` says what it holds."""
     torch.ops.load_library(library)  # type: ignore[no-untyped-call]
@@ -57,6 +65,11 @@ def install(library: Path) -> None:
         "max_memory_allocated": lambda *_: counters.peak(),
         "max_memory_reserved": lambda *_: counters.peak(),
         "memory_reserved": lambda *_: counters.held(),
+        "Stream": _Stream,
+        "stream": lambda _: contextlib.nullcontext(),
+        "current_stream": lambda *_: _Stream(),
     }
     for name, function in functions.items():
         setattr(torch.xpu, name, function)
+    # Pages are pinned by the driver of a GPU, and for its copies.
+    torch.Tensor.pin_memory = lambda tensor, *_: tensor.clone()  # type: ignore[method-assign]

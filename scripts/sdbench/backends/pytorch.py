@@ -251,6 +251,11 @@ def load(
         disable_mmap=quantizer is not None,
     )
     denoiser = getattr(pipeline, family.denoiser)
+    if offload == GROUP_OFFLOAD and family.upcasts(pipeline.vae):
+        raise UnsupportedError(
+            f"{variant.precision} weights of the VAE are brought to fp32 for every picture, which "
+            f"{GROUP_OFFLOAD} would undo layer by layer; bf16 needs none of that"
+        )
     _set_attention(denoiser, pipeline.vae, variant)
     if "vae-slicing" in variant.switches:
         pipeline.vae.enable_slicing()

@@ -91,6 +91,10 @@ class Family:
         """Turn latents (batch, channels, height, width) into what the pipeline denoises."""
         return latents
 
+    def upcasts(self, vae: Any) -> bool:
+        """Say whether the pipeline brings this VAE to fp32 for every picture, and back."""
+        return False
+
     def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
         """Turn what the pipeline denoised into pixels (batch, 3, height, width) from -1 to 1."""
         config = pipeline.vae.config

@@ -50,12 +50,17 @@ class StableDiffusionXL(StableDiffusion):
         size = configs["unet"]["projection_class_embeddings_input_dim"]
         return {"add_embedding": SimpleNamespace(linear_1=SimpleNamespace(in_features=size))}
 
+    def upcasts(self, vae: Any) -> bool:
+        """In fp16 it would overflow, where its configuration says so."""
+        half = vae.dtype.itemsize == 2 and "bfloat16" not in str(vae.dtype)
+        return half and bool(vae.config.force_upcast)
+
     def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
-        """As the pipeline does: a VAE in fp16 would overflow, and is decoded with in fp32."""
+        """As the pipeline does."""
         vae = pipeline.vae
-        half = vae.dtype
-        if not (half.itemsize == 2 and "bfloat16" not in str(half) and vae.config.force_upcast):
+        if not self.upcasts(vae):
             return super().decode(pipeline, latents, generation)
+        half = vae.dtype
         pipeline.upcast_vae()
         try:
             return super().decode(pipeline, latents, generation)

@@ -81,8 +81,8 @@ def device_bytes(components: Components, precision: str, switches: Collection[st
     """Return the bytes of weights that must be on the device at one time.
 
     All of them; with `model-offload` those of the largest component; with `group-offload` twice the
-    largest tensor, since the next one is on its way while one computes. What is computed with them
-    comes on top.
+    largest tensor, since the next one is on its way while one computes; that one as if it were not
+    quantized, which it is not where it is an embedding. What is computed with them comes on top.
     """
     sizes = weight_bytes(components, precision, switches)
     if MODEL_OFFLOAD in switches:

@@ -24,21 +24,8 @@ from sdbench.records import Record, read_indexed, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.e2e import second_memory
-from tests.sweeps import make_job
+from tests.sweeps import MEASURING, make_job
 
-MEASURING = {
-    "warmup_calls": 1,
-    "min_samples": 3,
-    "min_duration_s": 0.0,
-    "max_duration_s": 10.0,
-    "min_samples_capped": 3,
-    "phase_samples": 1,
-    "contention": "warn",
-    "max_busy_cores": 0.25,
-    "contention_wait_s": 0,
-    "throughput_duration_s": 0.1,
-    "case_time_limit_s": 600,
-}
 TWINS = {
     "tiny": "pndm",
     "tiny-sdxl": "euler",
@@ -163,7 +150,7 @@ def test_every_option_is_a_row_with_speed_memory_and_picture(rows: Rows, folder:
         # Where weights wait moves no pixel, nor anything that is computed.
         alike = rows[others[-1]]
         assert (picture(folder, record) == picture(folder, alike)).all()
-        (parts,), (same,) = record["phases"], alike["phases"]
+        parts, same = record["phases"][0], alike["phases"][0]
         assert parts["denoiser_evaluations"] == same["denoiser_evaluations"]
         assert parts["vae_decoder_s"] > 0
 

@@ -36,7 +36,7 @@ from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
-from tests.sweeps import make_job
+from tests.sweeps import MEASURING, make_job
 
 CPU = torch.device("cpu")
 GENERATION = {
@@ -47,19 +47,6 @@ GENERATION = {
     "height": 16,
     "width": 16,
     "seed": 0,
-}
-MEASURING = {
-    "warmup_calls": 1,
-    "min_samples": 3,
-    "min_duration_s": 0.0,
-    "max_duration_s": 10.0,
-    "min_samples_capped": 3,
-    "phase_samples": 1,
-    "contention": "warn",
-    "max_busy_cores": 0.25,
-    "contention_wait_s": 0,
-    "throughput_duration_s": 0.1,
-    "case_time_limit_s": 600,
 }
 
 

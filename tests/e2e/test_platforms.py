@@ -20,8 +20,8 @@ from sdbench.meters.memory import COUNTERS
 from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.records import Record
 from sdbench.sweep import run_sweep
-from tests.e2e.test_sweep import MEASURING, indexed, make_case
-from tests.sweeps import make_job
+from tests.e2e.test_sweep import indexed, make_case
+from tests.sweeps import MEASURING, make_job
 
 GPU = torch.device("cuda", 1)
 CPU = torch.device("cpu")

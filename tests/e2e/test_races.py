@@ -23,8 +23,8 @@ from sdbench.races import Racer, divergence, run_races
 from sdbench.records import Record, race_path, read_indexed, read_race
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import GENERATION, MEASURING, is_running, wait_for
-from tests.sweeps import make_job
+from tests.e2e.test_sweep import GENERATION, is_running, wait_for
+from tests.sweeps import MEASURING, make_job
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
@@ -221,8 +221,8 @@ import sys
 sys.path[:0] = [{scripts!r}, {root!r}]
 from pathlib import Path
 from sdbench.races import run_races
-from tests.e2e.test_races import MEASURING, make_pair
-from tests.sweeps import make_job
+from tests.e2e.test_races import make_pair
+from tests.sweeps import MEASURING, make_job
 
 sweep = make_job(Path({folder!r}), Path({model!r}), MEASURING)
 run_races([make_pair("attention-vanilla"), make_pair("channels-last", rounds=1000)], sweep)

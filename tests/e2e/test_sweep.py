@@ -29,7 +29,7 @@ from sdbench.processes import run_apart
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
-from tests.sweeps import make_job
+from tests.sweeps import MEASURING, make_job
 
 GENERATION = {
     "prompt": "a red circle",
@@ -39,19 +39,6 @@ GENERATION = {
     "height": 64,
     "width": 64,
     "seed": 0,
-}
-MEASURING = {
-    "warmup_calls": 1,
-    "min_samples": 3,
-    "min_duration_s": 0.0,
-    "max_duration_s": 10.0,
-    "min_samples_capped": 3,
-    "phase_samples": 2,
-    "contention": "warn",
-    "max_busy_cores": 0.25,
-    "contention_wait_s": 0,
-    "throughput_duration_s": 0.1,
-    "case_time_limit_s": 600,
 }
 
 

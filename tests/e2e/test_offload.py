@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sdbench.cases import Case, Variant
+from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import build_seeded
@@ -51,7 +52,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return second_memory.build(tmp_path_factory.mktemp("second-memory"))
 
 
-def _sweep(send: Callable[[Any], None], library: Path, cases: list[Case], job: Any) -> None:
+def _sweep(send: Callable[[Any], None], library: Path, cases: list[Case], job: Sweep) -> None:
     second_memory.install(library)
     run_sweep(cases, job, {})
     send(None)

@@ -55,6 +55,7 @@ include: "rules/quality.smk"
 include: "rules/tables.smk"
 include: "rules/answers.smk"
 include: "rules/figures.smk"
+include: "rules/pictures.smk"
 include: "rules/page.smk"
 include: "rules/shapes.smk"
 

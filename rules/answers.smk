@@ -38,6 +38,7 @@ rule write_findings:
             "figures/labels.py",
             "findings/claims.py",
             "findings/estimates.py",
+            "findings/rows.py",
             "findings/text.py",
         ),
         models=[reference.model for reference, _ in PAIRS],
@@ -95,7 +96,7 @@ rule predict_fits:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*FITS_CODE, "tables/schemas.py"),
+        code=code_of(*FITS_CODE, "tables/files.py", "tables/schemas.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/predict_fits.py"

@@ -32,6 +32,7 @@ TABLE_CODE = [
     "cases.py",
     "kinds.py",
     "tables/rows.py",
+    "tables/files.py",
     "tables/schemas.py",
 ]
 
@@ -291,6 +292,6 @@ rule check_results:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("tables/schemas.py"),
+        code=code_of("tables/files.py", "tables/schemas.py"),
     script:
         "../scripts/check_results.py"

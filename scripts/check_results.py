@@ -7,8 +7,8 @@ from sdbench.archive import MODES, read_pictures
 from sdbench.errors import UserError
 from sdbench.files import write_whole
 from sdbench.tables import schemas
+from sdbench.tables.files import read_table
 from sdbench.tables.schemas import CASE_KEY as KEY
-from sdbench.tables.schemas import read_table
 
 import pandas as pd
 

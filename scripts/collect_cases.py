@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.tables.schemas import CASES, write_table
+from sdbench.tables.files import write_table
+from sdbench.tables.schemas import CASES
 
 import pandas as pd
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.files import read_json
+from sdbench.tables.files import write_table
 from sdbench.tables.rows import export_row
-from sdbench.tables.schemas import EXPORTS, write_table
+from sdbench.tables.schemas import EXPORTS
 
 import pandas as pd
 

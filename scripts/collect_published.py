@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sdbench.errors import UserError, plain
 from sdbench.published import read_published
-from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, write_table
+from sdbench.tables.files import write_table
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
 
 import pandas as pd
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from sdbench.errors import UserError
 from sdbench.files import check_seal, read_json
+from sdbench.tables.files import REMEDY, write_table
 from sdbench.tables.rows import quality_rows
-from sdbench.tables.schemas import QUALITY, REMEDY, write_table
+from sdbench.tables.schemas import QUALITY
 
 import pandas as pd
 

@@ -7,8 +7,9 @@ from sdbench.errors import UserError
 from sdbench.files import read_json
 from sdbench.limits import race_limit_columns
 from sdbench.records import read_indexed, read_race
+from sdbench.tables.files import read_table, write_table
 from sdbench.tables.races import race_row
-from sdbench.tables.schemas import RACES, read_table, write_table
+from sdbench.tables.schemas import RACES
 
 import pandas as pd
 

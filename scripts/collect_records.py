@@ -6,6 +6,7 @@ from pathlib import Path
 from sdbench.files import read_json
 from sdbench.limits import limit_columns
 from sdbench.records import REFERENCE, read_indexed
+from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import (
     Record,
@@ -17,15 +18,7 @@ from sdbench.tables.rows import (
     noise_row,
     throughput_rows,
 )
-from sdbench.tables.schemas import (
-    CEILINGS,
-    LARGEST,
-    LATENCY,
-    MEMORY,
-    NOISE,
-    THROUGHPUT,
-    write_table,
-)
+from sdbench.tables.schemas import CEILINGS, LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT
 
 import pandas as pd
 

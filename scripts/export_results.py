@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sdbench
+from sdbench.tables.files import read_table, write_table
 from sdbench.tables.joined import join_tables
-from sdbench.tables.schemas import PUBLISHED, RACES, read_table, write_table
+from sdbench.tables.schemas import PUBLISHED, RACES
 
 
 def export_results(

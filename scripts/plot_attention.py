@@ -26,7 +26,8 @@ from sdbench.figures.sheets import (
     source_note,
 )
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import LATENCY, MEMORY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY, MEMORY
 
 _NAMES = {"sdpa": "SDPA"}
 

@@ -9,7 +9,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import measured
 from sdbench.figures.sheets import Sheet, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import MEMORY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import MEMORY
 
 
 def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], files: Files) -> None:

@@ -8,7 +8,8 @@ from sdbench.figures.labels import listing, status_label
 from sdbench.figures.results import Result, measured, plainest, published, setting_label
 from sdbench.figures.sheets import calls_note, panel_title, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED, THROUGHPUT
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 

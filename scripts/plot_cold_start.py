@@ -9,7 +9,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured
 from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, missing_cell, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import LATENCY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY
 
 
 def plot_cold_start(latency: Path, kinds: Mapping[str, str], files: Files) -> None:

@@ -8,7 +8,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, best_of, measured, rate_interval
 from sdbench.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import THROUGHPUT
 
 ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
 

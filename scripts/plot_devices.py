@@ -8,7 +8,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, best_of, measured, published, setting_label
 from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import LATENCY, PUBLISHED, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY, PUBLISHED
 
 
 def plot_devices(

@@ -19,7 +19,8 @@ from sdbench.figures.frame import (
 from sdbench.figures.labels import number, shorten, variant_label
 from sdbench.figures.style import Files, save_figure
 from sdbench.fits import DERIVED, GB, MEASURED, NO, UNKNOWN, YES
-from sdbench.tables.schemas import FITS, read_rows
+from sdbench.tables.files import read_rows
+from sdbench.tables.schemas import FITS
 
 import pandas as pd
 from matplotlib.patches import Patch, Rectangle

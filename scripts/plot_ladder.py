@@ -10,7 +10,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
 from sdbench.figures.style import Files
 from sdbench.kinds import KINDS
-from sdbench.tables.schemas import RACES, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import RACES
 
 import pandas as pd
 

@@ -16,7 +16,8 @@ from sdbench.figures.sheets import (
     source_note,
 )
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import THROUGHPUT
 
 PERCENT = 100.0
 

@@ -17,7 +17,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, plainest, published
 from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import MEMORY, PUBLISHED, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import MEMORY, PUBLISHED
 
 
 def plot_memory(

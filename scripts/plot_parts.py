@@ -17,7 +17,8 @@ from sdbench.figures.sheets import (
     source_note,
 )
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import LATENCY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY
 
 PARTS = {
     "denoiser_s": "denoiser, all steps",

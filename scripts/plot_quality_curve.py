@@ -8,7 +8,8 @@ from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
 from sdbench.figures.labels import shorten, status_label, variant_label
 from sdbench.figures.pictures import MODES, SEEDED
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import QUALITY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import QUALITY
 
 Row = dict[str, Any]
 

@@ -8,7 +8,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, ratio_text
 from sdbench.figures.sheets import NOTHING, Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import LATENCY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY
 
 
 def plot_speed_quality(latency: Path, kinds: Mapping[str, str], files: Files) -> None:

@@ -15,7 +15,8 @@ from sdbench.figures.sheets import (
     value_text,
 )
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import PUBLISHED, THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED, THROUGHPUT
 
 
 def plot_throughput(

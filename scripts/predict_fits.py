@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sdbench.files import read_json
 from sdbench.fits import find_ways, fit_rows
-from sdbench.tables.schemas import FITS, LARGEST, MEMORY, read_rows, write_table
+from sdbench.tables.files import read_rows, write_table
+from sdbench.tables.schemas import FITS, LARGEST, MEMORY
 
 import pandas as pd
 

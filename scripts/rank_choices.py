@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.choices import rank_choices as rank
+from sdbench.tables.files import read_table, write_table
 from sdbench.tables.joined import join_tables
-from sdbench.tables.schemas import CHOICES, PUBLISHED, read_table, write_table
+from sdbench.tables.schemas import CHOICES, PUBLISHED
 
 
 def rank_choices(

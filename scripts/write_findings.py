@@ -5,20 +5,12 @@ from pathlib import Path
 
 from sdbench.archive import MODES, read_pictures
 from sdbench.files import write_whole
-from sdbench.findings.claims import CLAIMS, Tables, numbered
+from sdbench.findings.claims import CLAIMS
 from sdbench.findings.estimates import Row
+from sdbench.findings.rows import Tables, numbered
 from sdbench.findings.text import findings_text
-from sdbench.tables.schemas import (
-    FINDINGS,
-    LATENCY,
-    MEMORY,
-    PUBLISHED,
-    QUALITY,
-    RACES,
-    THROUGHPUT,
-    read_table,
-    write_table,
-)
+from sdbench.tables.files import read_table, write_table
+from sdbench.tables.schemas import FINDINGS, LATENCY, MEMORY, PUBLISHED, QUALITY, RACES, THROUGHPUT
 
 import numpy as np
 import pandas as pd

@@ -17,7 +17,8 @@ from sdbench.page.pictures import make_viewer
 from sdbench.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.page.rows import CaseRow, as_columns, case_rows
 from sdbench.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
-from sdbench.tables.schemas import CASES, NOISE, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import CASES, NOISE
 
 import pandas as pd
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.errors import UserError, plain
-from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
 
 import pandas as pd
 

@@ -4,17 +4,21 @@ Whoever changes one of them works on a copy.
 """
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from export_onnx import export_onnx
 from sdbench import processes
+from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, copy_workflow, run_snakemake
+from tests.sweeps import MEASURING, make_job
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +39,20 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(processes, "START", "spawn")
         export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
     return folder
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Sweep:
+    """A job that measures the tiny model as shortly as can be."""
+    return make_job(tmp_path, model, MEASURING)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """For what sets the number of PyTorch's threads: as many as before, after it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 STEPS = 8

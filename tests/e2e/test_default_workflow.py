@@ -15,7 +15,7 @@ import yaml
 from sdbench.platforms import computes_natively
 from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table
+from sdbench.tables.files import read_table
 from tests.conftest import run_snakemake
 from tests.e2e.conftest import RUNS, STEPS, copy_run
 

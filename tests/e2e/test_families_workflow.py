@@ -6,16 +6,8 @@ import pytest
 import yaml
 
 from sdbench.config import Config
-from sdbench.tables.schemas import (
-    EXPORTS,
-    FITS,
-    LATENCY,
-    MEMORY,
-    QUALITY,
-    RACES,
-    THROUGHPUT,
-    read_table,
-)
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import EXPORTS, FITS, LATENCY, MEMORY, QUALITY, RACES, THROUGHPUT
 from tests.conftest import ROOT, copy_workflow, run_snakemake
 
 PRESET = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())

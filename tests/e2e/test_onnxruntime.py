@@ -22,7 +22,7 @@ from sdbench.files import read_json
 from sdbench.ort import onnxruntime
 from sdbench.platforms import Cuda
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import GENERATION, make_case
+from tests.sweeps import GENERATION, make_case
 
 
 def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any) -> Case:

@@ -27,8 +27,7 @@ from sdbench.meters.compiling import compile_anew
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import GENERATION, make_case
-from tests.sweeps import MEASURING, make_job
+from tests.sweeps import GENERATION, MEASURING, make_case, make_job
 
 NETWORKS = ["text_encoder", "unet", "vae_decoder"]
 

@@ -4,7 +4,6 @@ No such device is needed. A whole case is measured as on one: the tensors are on
 that is asked of the device is asked of the double.
 """
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +19,7 @@ from sdbench.meters.memory import COUNTERS
 from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.records import Record
 from sdbench.sweep import run_sweep
-from tests.e2e.test_sweep import indexed, make_case
-from tests.sweeps import MEASURING, make_job
+from tests.sweeps import indexed, make_case
 
 GPU = torch.device("cuda", 1)
 CPU = torch.device("cpu")
@@ -30,11 +28,6 @@ CPU = torch.device("cpu")
 def double(monkeypatch: pytest.MonkeyPatch, module: Any, **functions: Any) -> None:
     for name, value in functions.items():
         monkeypatch.setattr(module, name, lambda *_, value=value: value)
-
-
-@pytest.fixture
-def job(model: Path, tmp_path: Path) -> Sweep:
-    return make_job(tmp_path, model, MEASURING)
 
 
 def test_every_kind_has_its_platform() -> None:

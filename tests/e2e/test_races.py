@@ -23,8 +23,8 @@ from sdbench.races import Racer, divergence, run_races
 from sdbench.records import Record, race_path, read_indexed, read_race
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import GENERATION, is_running, wait_for
-from tests.sweeps import MEASURING, make_job
+from tests.sweeps import GENERATION, MEASURING, make_job
+from tests.waiting import is_running, wait_for
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}

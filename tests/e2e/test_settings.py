@@ -19,8 +19,7 @@ from sdbench.processes import Ended
 from sdbench.records import read_indexed
 from sdbench.settings import DEFAULT, compare, is_better
 from search_settings import search_settings
-from tests.e2e.test_sweep import GENERATION, make_case
-from tests.sweeps import MEASURING
+from tests.sweeps import GENERATION, MEASURING, make_case
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ from sdbench.models.manifest import describe
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, copy_workflow
-from tests.e2e.test_sweep import GENERATION
-from tests.sweeps import MEASURING, make_job
+from tests.sweeps import GENERATION, MEASURING, make_job
 
 SHORT = MEASURING | {
     "min_samples": 1,

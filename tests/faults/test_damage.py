@@ -22,10 +22,10 @@ from sdbench.measurement import make_sweep
 from sdbench.models.manifest import check_model, describe
 from sdbench.records import keeps, read_indexed, record_path, write_index, write_picture
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table, write_table
+from sdbench.tables.files import read_table, write_table
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import make_case as tiny_case
 from tests.reliability import Tally
+from tests.sweeps import make_case as tiny_case
 from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows
 

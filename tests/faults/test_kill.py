@@ -21,9 +21,10 @@ from sdbench.cases import Case
 from sdbench.measurement import Sweep
 from sdbench.records import read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
-from tests.e2e.test_sweep import GENERATION, is_running, make_case, wait_for
 from tests.faults.conftest import write_config
 from tests.reliability import Tally
+from tests.sweeps import GENERATION, make_case
+from tests.waiting import is_running, wait_for
 
 CASES = [
     replace(make_case(size), generation={**GENERATION, "height": 16, "width": 16, "steps": 1})

@@ -27,9 +27,10 @@ from sdbench.processes import Ended, TimedOut, run_apart
 from sdbench.records import Record, read_indexed
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
-from tests.e2e.test_sweep import Measure, is_running, make_case, resident_now, wait_for
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
+from tests.sweeps import Measure, make_case, resident_now
+from tests.waiting import is_running, wait_for
 
 NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "picture")
 
@@ -242,7 +243,7 @@ from pathlib import Path
 import sdbench.sweep
 from sdbench import backends
 from sdbench.backends.engine import Engine
-from tests.e2e.test_sweep import make_case
+from tests.sweeps import make_case
 from tests.faults.conftest import SHORT
 from tests.sweeps import make_job
 

@@ -10,12 +10,13 @@ import pytest
 from sdbench.failures import failures
 from sdbench.records import read_indexed
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table
+from sdbench.tables.files import read_table
 from tests.conftest import run_snakemake
-from tests.e2e.test_sweep import GENERATION, wait_for
 from tests.faults.conftest import SHORT, write_config
 from tests.faults.test_measuring import spoil
 from tests.reliability import Tally
+from tests.sweeps import GENERATION
+from tests.waiting import wait_for
 
 LOG = """Select jobs to execute...
 Error in rule measure_sweep:

@@ -17,11 +17,12 @@ from sdbench.job import logged
 from sdbench.measurement import Sweep
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep
-from sdbench.tables.schemas import EXPORTS, read_table, write_table
+from sdbench.tables.files import read_table, write_table
+from sdbench.tables.schemas import EXPORTS
 from tests.conftest import ROOT, run_snakemake
-from tests.e2e.test_sweep import make_case
 from tests.faults.conftest import SmallDisk, fill, write_config
 from tests.reliability import Tally
+from tests.sweeps import make_case
 
 FULL = "No space left on device: make room, and run again: what is finished is kept"
 

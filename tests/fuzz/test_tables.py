@@ -11,7 +11,8 @@ import pytest
 
 from collect_published import collect_published
 from sdbench.errors import UserError
-from sdbench.tables.schemas import PUBLISHED, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED
 from tests.conftest import ROOT
 from tests.fuzz.refusal import assert_one_line
 from tests.fuzz.tables import RIGHT_CELLS, WHOLE, WRONG_CELLS

@@ -20,7 +20,7 @@ from sdbench.page.document import read_svg
 from tests.conftest import ROOT
 from tests.reliability import Tally
 from tests.unit.tables_factory import SHAPES
-from tests.unit.test_figures_bars import SHEETS, ok_row
+from tests.unit.test_figures_sheets import SHEETS, ok_row
 
 NAMES = [
     r"$\frac{1}{$",

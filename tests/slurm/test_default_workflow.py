@@ -14,7 +14,7 @@ import yaml
 from sdbench.config import Config
 from sdbench.records import read_indexed
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table
+from sdbench.tables.files import read_table
 from tests.conftest import DEFAULT, copy_workflow
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import INDEX, TINY, Workflow

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from collect_published import collect_published
 from sdbench.archive import save_pictures
 from sdbench.figures.style import Files
-from sdbench.tables.schemas import write_table
+from sdbench.tables.files import write_table
 
 SHAPES: dict[str, Any] = {
     "model": "shapes",
@@ -49,6 +49,7 @@ SD_V1: dict[str, Any] = {
 """A row of the preset lambda-2022, numbers apart."""
 
 KINDS = {"cpu": "cpu", "gpu": "cuda"}
+Rows = list[dict[str, Any]]
 RESOURCES = Path(__file__).parents[2] / "resources"
 
 
@@ -256,3 +257,21 @@ def quality_rows(
         }
         for step, decibels, likeness in zip(steps, psnr, ssim, strict=True)
     ]
+
+
+def memory_row(base: dict[str, Any], gigabytes: float) -> dict[str, Any]:
+    """Return a row of `memory.csv` whose peak is so large, in GB."""
+    if base["device"] == "cpu":
+        return {
+            **base,
+            "loaded_bytes": gigabytes * 0.6e9,
+            "resident_peak_bytes": gigabytes * 1e9,
+            "resident_above_load_bytes": gigabytes * 0.4e9,
+        }
+    return {
+        **base,
+        "peak_allocated_bytes": gigabytes * 1e9,
+        "peak_reserved_bytes": gigabytes * 1.2e9,
+        "reserved_after_run_bytes": gigabytes * 1.1e9,
+        "nvml_process_bytes": gigabytes * 1.4e9,
+    }

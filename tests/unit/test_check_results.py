@@ -13,6 +13,7 @@ from sdbench.errors import UserError
 from sdbench.limits import limit_columns
 from sdbench.records import Record
 from sdbench.tables import schemas
+from sdbench.tables.files import write_table
 from sdbench.tables.rows import (
     ceiling_rows,
     export_row,
@@ -21,7 +22,6 @@ from sdbench.tables.rows import (
     memory_row,
     throughput_rows,
 )
-from sdbench.tables.schemas import write_table
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,

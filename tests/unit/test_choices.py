@@ -8,7 +8,7 @@ import pytest
 
 from rank_choices import rank_choices
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table
+from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (
     KINDS,
     SD_V1,

@@ -11,7 +11,8 @@ from collect_races import collect_races
 from export_results import export_results
 from sdbench.errors import UserError
 from sdbench.figures.results import Result, published
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, RACES, THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, RACES, THROUGHPUT
 from tests.unit.tables_factory import (
     KINDS,
     RESOURCES,

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from sdbench.findings import claims
-from sdbench.findings.claims import CLAIMS, Claim, Finding, Tables
-from sdbench.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, judge, ratio
+from sdbench.findings.claims import CLAIMS, Claim, Finding
+from sdbench.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, Row, judge, ratio
+from sdbench.findings.rows import Tables, numbered
 from sdbench.findings.text import estimate_text, findings_text
 from sdbench.tables import schemas
-from sdbench.tables.schemas import read_table
+from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (
     KINDS,
     SD_V1,
@@ -38,11 +38,11 @@ VANILLA = {"options": "attention-vanilla", "attention": "vanilla"}
 SLICED = {"options": "attention-sliced", "attention": "sliced"}
 
 
-def rows(*made: dict[str, Any], name: str = "latency.csv") -> list[claims.Row]:
+def rows(*made: dict[str, Any], name: str = "latency.csv") -> list[Row]:
     # As read from a file: a column that one row has, the others have empty.
     columns = [*schemas.LATENCY.columns, *schemas.MEMORY.columns, *schemas.THROUGHPUT.columns]
     frame = pd.DataFrame(made).reindex(columns=list(dict.fromkeys(columns)))
-    return claims.numbered(frame, name)
+    return numbered(frame, name)
 
 
 def found(key: str, **tables: Any) -> list[Finding]:
@@ -147,9 +147,9 @@ def test_onnxruntime_on_a_cpu_is_set_against_both_attentions() -> None:
     assert found("onnxruntime-on-cpu", latency=gpu)[0].estimate is None
 
 
-def raced(*made: dict[str, Any]) -> list[claims.Row]:
+def raced(*made: dict[str, Any]) -> list[Row]:
     frame = pd.DataFrame(made, columns=list(schemas.RACES.columns))
-    return claims.numbered(frame, "races.csv")
+    return numbered(frame, "races.csv")
 
 
 def test_onnxruntime_in_a_race_is_set_against_both_attentions() -> None:
@@ -234,9 +234,9 @@ def test_two_cards_are_compared_across_machines() -> None:
     assert largest.estimate == Estimate(2.5)
 
 
-def rows_of_published(*made: dict[str, Any]) -> list[claims.Row]:
+def rows_of_published(*made: dict[str, Any]) -> list[Row]:
     frame = pd.DataFrame(made).reindex(columns=list(schemas.PUBLISHED.columns))
-    return claims.numbered(frame, "published.csv")
+    return numbered(frame, "published.csv")
 
 
 @pytest.mark.parametrize(("last", "verdict"), [(103.0, HOLDS), (180.0, UNDECIDED)])
@@ -279,7 +279,7 @@ def test_precisions_agree_with_steps(slope: int, verdict: str) -> None:
     unrest = [3.0 * (-1) ** s for s in steps]
     decibels = [30 + slope * s + u for s, u in zip(steps, unrest, strict=True)]
     made = quality_rows(SHAPES | {"precision": "bf16"}, "runs", steps, decibels, [0.9] * 20)
-    table = claims.numbered(pd.DataFrame(made), "quality.csv")
+    table = numbered(pd.DataFrame(made), "quality.csv")
     (finding,) = found("precisions-agree-with-steps", quality=table)
     assert finding.verdict == verdict
     assert finding.rows == "quality.csv: 2 to 21"

@@ -16,7 +16,8 @@ from predict_fits import predict_fits
 from sdbench.files import write_json
 from sdbench.fits import GB, NO, UNKNOWN, YES, Way, find_ways, fit_rows, judge, judge_weights
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
-from sdbench.tables.schemas import FITS, LARGEST, MEMORY, read_rows
+from sdbench.tables.files import read_rows
+from sdbench.tables.schemas import FITS, LARGEST, MEMORY
 from tests.unit import tables_factory as factory
 from tests.unit.figure_reading import faults, texts
 from tests.unit.fits_factory import largest_row, make_components, memory_rows

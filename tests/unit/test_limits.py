@@ -11,8 +11,8 @@ from sdbench.files import write_json
 from sdbench.limits import flop_per_image, limit_columns
 from sdbench.records import REFERENCE, Record, write_index, write_record
 from sdbench.tables import schemas
+from sdbench.tables.files import read_table, write_table
 from sdbench.tables.rows import ceiling_rows
-from sdbench.tables.schemas import read_table, write_table
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,

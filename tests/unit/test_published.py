@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from sdbench.published import Condition, condition, model_family
-from sdbench.tables.schemas import PUBLISHED, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED
 
 PATH = Path(__file__).parents[2] / "resources" / "published.csv"
 CAMPAIGNS = {

@@ -23,8 +23,9 @@ from sdbench.records import (
     write_race,
     write_race_index,
 )
+from sdbench.tables.files import read_table
 from sdbench.tables.races import race_row, ratio_interval
-from sdbench.tables.schemas import RACES, read_table
+from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory
 from tests.unit.records_factory import (

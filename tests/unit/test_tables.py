@@ -12,8 +12,8 @@ import pytest
 
 from sdbench.errors import UserError
 from sdbench.tables import schemas
+from sdbench.tables.files import read_table, write_table
 from sdbench.tables.rows import bootstrap_interval, latency_row, memory_row, throughput_rows
-from sdbench.tables.schemas import read_table, write_table
 from tests.unit.records_factory import make_case, make_failure, make_record
 
 

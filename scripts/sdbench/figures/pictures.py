@@ -7,7 +7,8 @@ from typing import Any
 
 from sdbench.archive import read_pictures
 from sdbench.figures.labels import shorten, status_label, variant_label
-from sdbench.tables.schemas import QUALITY, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import QUALITY
 
 import numpy as np
 import pandas as pd

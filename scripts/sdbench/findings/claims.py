@@ -10,12 +10,11 @@ Source of the claims: https://lambda.ai/blog/inference-benchmark-stable-diffusio
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sdbench.cases import AUTOCAST, NONE
-from sdbench.figures.labels import ATTENTION, backend_label, device_label
+from sdbench.figures.labels import ATTENTION, device_label
 from sdbench.findings.estimates import (
     FAILS,
     HOLDS,
@@ -25,17 +24,25 @@ from sdbench.findings.estimates import (
     exact,
     judge,
     quotient,
+    rank_correlation,
     ratio,
 )
-from sdbench.published import Condition, condition, model_family
+from sdbench.findings.rows import (
+    Tables,
+    all_latency,
+    as_text,
+    best_batches,
+    elsewhere,
+    grouping,
+    pairs,
+    single_images,
+    subject,
+    where,
+)
+from sdbench.published import condition
 
 import numpy as np
-import pandas as pd
-import scipy.stats
 from numpy.typing import NDArray
-
-MEASURED_WITH_US = "measured with sdbench"
-"""How the source begins of rows that `export_results` wrote: they count as measured, elsewhere."""
 
 HALVES = ("fp16", "bf16")
 STABLE_DIFFUSION = "Stable Diffusion v1"
@@ -55,41 +62,6 @@ class Finding:
     unit: str = ""
     figure: str = ""
     rows: str = ""
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What the claims are set against; each row knows its table and line (`where`).
-
-    `pictures` holds for each model the reference's pictures: `runs` by number of steps, and
-    `trajectory` by state, each 8-bit of shape (height, width, 3).
-    """
-
-    latency: Sequence[Row] = ()
-    memory: Sequence[Row] = ()
-    throughput: Sequence[Row] = ()
-    quality: Sequence[Row] = ()
-    races: Sequence[Row] = ()
-    published: Sequence[Row] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    pictures: Mapping[str, Mapping[str, Mapping[int, NDArray[np.uint8]]]] = field(
-        default_factory=dict
-    )
-
-
-def numbered(table: pd.DataFrame, name: str) -> list[Row]:
-    """Return the rows of a table that have numbers, each with its place (`where`): file and line.
-
-    Args:
-        table: as read from its file, in the file's order.
-        name: of the file.
-    """
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        | {"where": (name, line)}
-        for line, row in enumerate(table.to_dict("records"), start=2)
-        if row["status"] == "ok"
-    ]
 
 
 @dataclass(frozen=True)
@@ -113,8 +85,8 @@ _RTX_8000 = re.compile(r"RTX 8000")
 
 def half_precision(tables: Tables) -> Iterator[Finding]:
     """Time that half precision saves at one image."""
-    for base, half in _pairs(
-        _single(tables),
+    for base, half in pairs(
+        single_images(tables),
         lambda row: row["precision"] == "fp32" and row["options"] == NONE,
         lambda row: row["precision"] in HALVES and row["options"] in (NONE, AUTOCAST),
     ):
@@ -132,20 +104,24 @@ def half_precision(tables: Tables) -> Iterator[Finding]:
                 "fp32 let cuDNN use TF32"
             )
         yield Finding(
-            f"{_subject(half)} against fp32",
+            f"{subject(half)} against fp32",
             verdict,
             reason,
             estimate,
             "% of the time saved",
             "speed.png",
-            _where(half, base),
+            where(half, base),
         )
 
 
 def onnxruntime_on_cpu(tables: Tables) -> Iterator[Finding]:
     """Time that ONNX Runtime saves on a CPU, against both attentions of PyTorch."""
-    for base, onnx in _pairs(
-        [row for row in _single(tables) if row["kind"] == "cpu" and row["precision"] == "fp32"],
+    for base, onnx in pairs(
+        [
+            row
+            for row in single_images(tables)
+            if row["kind"] == "cpu" and row["precision"] == "fp32"
+        ],
         lambda row: row["backend"] == "pytorch" and row["options"] in (NONE, "attention-vanilla"),
         lambda row: row["backend"] == "onnxruntime" and row["options"] == NONE,
     ):
@@ -154,13 +130,13 @@ def onnxruntime_on_cpu(tables: Tables) -> Iterator[Finding]:
         if verdict == FAILS:
             reason += f"; {_OTHERWISE_IN_2022[base['attention']]}"
         yield Finding(
-            f"{_subject(onnx)} against PyTorch with {ATTENTION[base['attention']]}",
+            f"{subject(onnx)} against PyTorch with {ATTENTION[base['attention']]}",
             verdict,
             reason,
             estimate,
             "% of the time saved",
             "speed.png" if base["attention"] == "sdpa" else "attention.png",
-            _where(onnx, base),
+            where(onnx, base),
         )
     yield from _onnxruntime_in_races(tables)
 
@@ -181,27 +157,27 @@ def _onnxruntime_in_races(tables: Tables) -> Iterator[Finding]:
         == ("pytorch", "fp32", NONE)
     ]
     for onnx in (row for row in raced if plain(row, "onnxruntime", NONE)):
-        found = [("sdpa", _raced(onnx), _where(onnx))]
+        found = [("sdpa", _raced(onnx), where(onnx))]
         found += [
-            ("vanilla", quotient(_raced(onnx), _raced(row)), _where(onnx, row))
+            ("vanilla", quotient(_raced(onnx), _raced(row)), where(onnx, row))
             for row in raced
             if plain(row, "pytorch", "attention-vanilla")
             and all(row[key] == onnx[key] for key in same)
         ]
-        for attention, estimate, where in found:
+        for attention, estimate, place in found:
             saved = estimate.map(lambda r: 100 * (1 - r))
             verdict, reason = judge(saved, 40, 50)
             if verdict == FAILS:
                 reason += f"; {_OTHERWISE_IN_2022[attention]}"
             yield Finding(
-                f"{_subject(onnx)} against PyTorch with {ATTENTION[attention]}, the denoiser alone "
+                f"{subject(onnx)} against PyTorch with {ATTENTION[attention]}, the denoiser alone "
                 f"at {onnx['width']} px, in turns",
                 verdict,
                 reason,
                 saved,
                 "% of the time saved",
                 "ladder.png",
-                where,
+                place,
             )
 
 
@@ -210,10 +186,6 @@ _OTHERWISE_IN_2022 = {
     "vanilla": "both libraries have changed since 2022",
 }
 """Attention of PyTorch -> why its time is another now."""
-
-
-def _raced(row: Row) -> Estimate:
-    return Estimate(row["ratio"], row["ratio_ci_low"], row["ratio_ci_high"])
 
 
 def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
@@ -238,25 +210,25 @@ def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
                 "version and on attention, not what was needed"
             )
         yield Finding(
-            _subject(row),
+            subject(row),
             verdict,
             reason,
             exact(gigabytes),
             "GB reserved after a run",
             "memory.png",
-            _where(row),
+            where(row),
         )
 
 
 def a100_against_3080(tables: Tables) -> Iterator[Finding]:
     """Two cards, at one image and at each card's best batch."""
-    one = [row for row in _all_latency(tables) if row["batch_size"] == 1]
-    best = [row for row in [*tables.throughput, *_elsewhere(tables)] if row["images_per_minute"]]
+    one = [row for row in all_latency(tables) if row["batch_size"] == 1]
+    best = [row for row in [*tables.throughput, *elsewhere(tables)] if row["images_per_minute"]]
     for rows, column, claimed, what in (
         (one, "latency_s", (28.0, 38.0), "% faster at one image"),
-        (_best(best), "images_per_minute", (2.25, 2.75), "times as fast at its best batch"),
+        (best_batches(best), "images_per_minute", (2.25, 2.75), "times as fast at its best batch"),
     ):
-        for small, large in _pairs(
+        for small, large in pairs(
             rows,
             lambda row: "3080" in str(row["device_name"]),
             lambda row: "A100" in str(row["device_name"]),
@@ -268,21 +240,21 @@ def a100_against_3080(tables: Tables) -> Iterator[Finding]:
                 estimate = ratio(large, small, column)
             verdict, reason = judge(estimate, *claimed)
             yield Finding(
-                f"{_subject(large)} against {device_label(str(small['device_name']))}",
+                f"{subject(large)} against {device_label(str(small['device_name']))}",
                 verdict,
                 reason,
                 estimate,
                 what,
                 "devices.png" if column == "latency_s" else "throughput.png",
-                _where(large, small),
+                where(large, small),
             )
 
 
 def throughput_saturates(tables: Tables) -> Iterator[Finding]:
     """What the last doubling of the batch brings."""
     rows = [row for row in tables.throughput if row["options"] == NONE]
-    key = _grouping("device", "model", "backend", "precision")
-    for _, group in itertools.groupby(sorted(rows, key=_text(key)), key=key):
+    key = grouping("device", "model", "backend", "precision")
+    for _, group in itertools.groupby(sorted(rows, key=as_text(key)), key=key):
         ordered = sorted(group, key=lambda row: row["batch_size"])
         largest = ordered[-1]
         halves = [row for row in ordered if 2 * row["batch_size"] == largest["batch_size"]]
@@ -294,20 +266,20 @@ def throughput_saturates(tables: Tables) -> Iterator[Finding]:
             # Whether it ever saturates is for a larger batch to say.
             verdict, reason = UNDECIDED, "it still grows at the largest batch that was measured"
         yield Finding(
-            f"{_subject(largest)}, batch {halves[0]['batch_size']} to {largest['batch_size']}",
+            f"{subject(largest)}, batch {halves[0]['batch_size']} to {largest['batch_size']}",
             verdict,
             reason,
             estimate,
             "% more images per minute",
             "batch_throughput.png",
-            _where(largest, halves[0]),
+            where(largest, halves[0]),
         )
 
 
 def removing_autocast(tables: Tables) -> Iterator[Finding]:
     """Half precision with and without autocast."""
-    for plain, cast in _pairs(
-        [row for row in _single(tables) if row["precision"] in HALVES],
+    for plain, cast in pairs(
+        [row for row in single_images(tables) if row["precision"] in HALVES],
         lambda row: row["options"] == NONE,
         lambda row: row["options"] == AUTOCAST,
         alike=("device", "backend", "precision"),
@@ -315,13 +287,13 @@ def removing_autocast(tables: Tables) -> Iterator[Finding]:
         estimate = ratio(cast, plain, "latency_s").map(lambda r: 100 * (r - 1))
         verdict, reason = judge(estimate, 20, 30)
         yield Finding(
-            _subject(plain),
+            subject(plain),
             verdict,
             reason,
             estimate,
             "% faster",
             "autocast_speed.png",
-            _where(plain, cast),
+            where(plain, cast),
         )
 
 
@@ -335,20 +307,20 @@ def slicing(tables: Tables) -> Iterator[Finding]:
         return bool(row["options"] == "attention-sliced")
 
     alike = ("device", "backend", "precision")
-    for whole, parts in _pairs(_single(tables), vanilla, sliced, alike):
+    for whole, parts in pairs(single_images(tables), vanilla, sliced, alike):
         estimate = ratio(parts, whole, "latency_s").map(lambda r: 100 * (r - 1))
         verdict, reason = judge(estimate, 5, 15)
         yield Finding(
-            _subject(parts),
+            subject(parts),
             verdict,
             reason,
             estimate,
             "% more time",
             "attention.png",
-            _where(parts, whole),
+            where(parts, whole),
         )
     one = [row for row in tables.memory if row["batch_size"] == 1]
-    for whole, parts in _pairs(one, vanilla, sliced, alike):
+    for whole, parts in pairs(one, vanilla, sliced, alike):
         column = "peak_allocated_bytes" if parts["peak_allocated_bytes"] else "resident_peak_bytes"
         if not (parts[column] and whole[column]):
             continue
@@ -358,13 +330,13 @@ def slicing(tables: Tables) -> Iterator[Finding]:
         if verdict == FAILS:
             reason = "at this size attention is not what needs the memory"
         yield Finding(
-            _subject(parts),
+            subject(parts),
             verdict,
             reason,
             saved,
             "% of the memory saved",
             "attention.png",
-            _where(parts, whole),
+            where(parts, whole),
         )
 
 
@@ -375,8 +347,8 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
         for row in tables.quality
         if row["mode"] == "runs" and row["precision"] in HALVES and row["psnr_db"] is not None
     ]
-    key = _grouping("device", "model", "backend", "precision", "options")
-    for _, group in itertools.groupby(sorted(rows, key=_text(key)), key=key):
+    key = grouping("device", "model", "backend", "precision", "options")
+    for _, group in itertools.groupby(sorted(rows, key=as_text(key)), key=key):
         series = sorted(group, key=lambda row: row["step"])
         if len(series) < 5:
             continue
@@ -390,7 +362,7 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
             reason = "pictures drift apart with more steps"
         first, last = series[0], series[-1]
         yield Finding(
-            f"{_subject(first)}, {first['step']} to {last['step']} steps",
+            f"{subject(first)}, {first['step']} to {last['step']} steps",
             verdict,
             reason,
             estimate,
@@ -398,16 +370,6 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
             "quality_curve.png",
             f"quality.csv: {first['where'][1]} to {last['where'][1]}",
         )
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Return Spearman's rank correlation with its 95 % interval after Bonett and Wright 2000."""
-    rho = float(scipy.stats.spearmanr(first, second).statistic)
-    if len(first) < 4 or not math.isfinite(rho):
-        return Estimate(rho)
-    error = math.sqrt((1 + rho**2 / 2) / (len(first) - 3))
-    middle = math.atanh(max(-0.999999, min(0.999999, rho)))
-    return Estimate(rho, math.tanh(middle - 1.96 * error), math.tanh(middle + 1.96 * error))
 
 
 SAME_DB = 40.0
@@ -444,6 +406,14 @@ def growing_runs(tables: Tables) -> Iterator[Finding]:
 def _psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     error = float(np.mean((one.astype(float) - other.astype(float)) ** 2))
     return 99.0 if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def _saved(fast: Row, slow: Row) -> Estimate:
+    return ratio(fast, slow, "latency_s").map(lambda r: 100 * (1 - r))
+
+
+def _raced(row: Row) -> Estimate:
+    return Estimate(row["ratio"], row["ratio_ci_low"], row["ratio_ci_high"])
 
 
 CLAIMS = (
@@ -505,88 +475,3 @@ CLAIMS = (
     ),
 )
 """In the post's order."""
-
-
-# What they share.
-
-
-def _saved(fast: Row, slow: Row) -> Estimate:
-    return ratio(fast, slow, "latency_s").map(lambda r: 100 * (1 - r))
-
-
-def _elsewhere(tables: Tables) -> list[Row]:
-    """Return the rows that were measured with sdbench on other machines."""
-    return [
-        {**row, "kind": row["device_kind"], "device": row["campaign"]}
-        for row in tables.published
-        if str(row["source"]).startswith(MEASURED_WITH_US)
-    ]
-
-
-def _all_latency(tables: Tables) -> list[Row]:
-    own = [{**row, "kind": tables.kinds[row["device"]]} for row in tables.latency]
-    return [row for row in [*own, *_elsewhere(tables)] if row["latency_s"]]
-
-
-def _single(tables: Tables) -> list[Row]:
-    return [row for row in _all_latency(tables) if row["batch_size"] == 1]
-
-
-def _best(rows: Iterable[Row]) -> list[Row]:
-    best: dict[Any, Row] = {}
-    for row in rows:
-        key = _grouping("device", "device_name", "model", "backend", "precision", "options")(row)
-        if key not in best or row["images_per_minute"] > best[key]["images_per_minute"]:
-            best[key] = row
-    return list(best.values())
-
-
-def _grouping(*columns: str) -> Callable[[Row], tuple[Condition | Any, ...]]:
-    """Return a key of rows that were drawn alike and agree in these columns."""
-    return lambda row: (
-        _drawn(row),
-        *(model_family(str(row[c])) if c == "model" else row[c] for c in columns),
-    )
-
-
-def _drawn(row: Row) -> Condition | tuple[Any, ...]:
-    # QUALITY has a row for each number of steps.
-    if "step" in row:
-        return tuple(row[c] for c in ("width", "height", "scheduler", "guidance"))
-    return condition(row)
-
-
-def _text(key: Callable[[Row], Any]) -> Callable[[Row], str]:
-    return lambda row: str(key(row))
-
-
-def _pairs(
-    rows: Iterable[Row],
-    first: Callable[[Row], bool],
-    second: Callable[[Row], bool],
-    alike: Sequence[str] = ("device", "device_name"),
-) -> Iterator[tuple[Row, Row]]:
-    """Yield each row that is a `first` with each that is a `second`, drawn alike, of one model, and
-    agreeing in the columns `alike`."""
-    rows = list(rows)
-    key = _grouping("model", *alike)
-    seconds = [row for row in rows if second(row)]
-    for one in filter(first, rows):
-        for other in seconds:
-            if key(one) == key(other):
-                yield one, other
-
-
-def _subject(row: Row) -> str:
-    device = device_label(str(row["device_name"] or row["device"]))
-    parts = [device, str(row["model"]), backend_label(str(row["backend"])), str(row["precision"])]
-    if row["options"] != NONE:
-        parts.append(str(row["options"]).replace("+", ", "))
-    return ", ".join(parts)
-
-
-def _where(*rows: Row) -> str:
-    lines: dict[str, list[int]] = {}
-    for name, line in sorted(row["where"] for row in rows):
-        lines.setdefault(name, []).append(line)
-    return "; ".join(f"{name}: {', '.join(map(str, own))}" for name, own in lines.items())

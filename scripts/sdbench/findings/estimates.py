@@ -1,9 +1,11 @@
 """Numbers with the interval that they may lie in, and what follows for a claim."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import scipy.stats
 
 Row = Mapping[str, Any]
 """A row of a table; None where a cell is empty."""
@@ -102,3 +104,13 @@ def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:
     if estimate.high < low:
         return FAILS, "it is less"
     return UNDECIDED, "the interval reaches beyond what is claimed: measure longer"
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """Return Spearman's rank correlation with its 95 % interval after Bonett and Wright 2000."""
+    rho = float(scipy.stats.spearmanr(first, second).statistic)
+    if len(first) < 4 or not math.isfinite(rho):
+        return Estimate(rho)
+    error = math.sqrt((1 + rho**2 / 2) / (len(first) - 3))
+    middle = math.atanh(max(-0.999999, min(0.999999, rho)))
+    return Estimate(rho, math.tanh(middle - 1.96 * error), math.tanh(middle + 1.96 * error))

@@ -8,7 +8,8 @@ from typing import Any
 from sdbench.figures.labels import backend_label, condition_label, shorten
 from sdbench.figures.results import Result, measured, published
 from sdbench.kinds import KINDS
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT
 
 HERE = "measured here"
 GB = 1e9

@@ -16,7 +16,8 @@ from sdbench.figures.labels import (
     shorten,
 )
 from sdbench.published import Condition, condition
-from sdbench.tables.schemas import CHOICES, FINDINGS, read_rows
+from sdbench.tables.files import read_rows
+from sdbench.tables.schemas import CHOICES, FINDINGS
 
 MOST_CHOICES = 5
 """Choices of one condition that the page has; the table has all."""

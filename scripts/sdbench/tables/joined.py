@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.kinds import KINDS
-from sdbench.tables.schemas import CASE_KEY, LATENCY, MEMORY, THROUGHPUT, read_table
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import CASE_KEY, LATENCY, MEMORY, THROUGHPUT
 
 import pandas as pd
 

@@ -1,18 +1,11 @@
 """The columns of every table. Units are in the names; an empty cell means that there is no number.
 
-A table is validated against its schema when it is written and when a figure reads it.
+files.py validates a table against its schema when it is written and when a figure reads it.
 """
 
-import warnings
-from pathlib import Path
-from typing import Any
-
-from sdbench.errors import UserError, one_line, plain
-from sdbench.files import check_seal, write_beside_seal
 from sdbench.kinds import KINDS
 from sdbench.limits import COPY, PRODUCT
 
-import pandas as pd
 import pandera.pandas as pa
 
 STATUSES = ("ok", "oom", "unsupported", "error")
@@ -458,108 +451,3 @@ CHOICES = _table(
 )
 """What meets the config's `need`, the fastest first, then what misses it, the nearest first and by
 how much (`misses`); ranked among what was drawn alike. `origin`: `measured`, or a campaign."""
-
-REMEDY = "delete the file and run the workflow again"
-
-
-def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> pd.DataFrame:
-    """Read a CSV table and validate it.
-
-    Raises:
-        UserError: if the file does not hold such a table, or was changed since it was written;
-            names the file and the first fault, and gives the `remedy`.
-    """
-    check_seal(path, remedy)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # As text: what pandas would make of a column depends on its cells. Only the empty cell
-            # is missing: a model may well be called "NA".
-            table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False
-            )
-        _check_columns([str(name) for name in table], list(schema.columns))
-        for name, column in schema.columns.items():
-            table[name] = _converted(table[name], str(column.dtype))
-        return _validate(table, schema)
-    except (
-        pa.errors.SchemaError,
-        pa.errors.SchemaErrors,
-        pd.errors.ParserWarning,
-        OSError,
-        ValueError,
-    ) as error:
-        raise UserError(f"{path}: {plain(one_line(error), 300)}: {remedy}") from error
-
-
-def _check_columns(found: list[str], allowed: list[str]) -> None:
-    missing = [name for name in allowed if name not in found]
-    unknown = [name for name in found if name not in allowed]
-    if missing or unknown:
-        raise ValueError(f"columns missing: {_first(missing)}, columns unknown: {_first(unknown)}")
-    if found != allowed:
-        place = next(i for i, name in enumerate(allowed) if found[i] != name)
-        raise ValueError(
-            f"columns in another order: found `{found[place]}` where `{allowed[place]}` is allowed"
-        )
-
-
-def _first(names: list[str]) -> str:
-    shown = ", ".join(plain(name, 30) for name in names[:3]) or "none"
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-_FLAGS = {"True": True, "False": False}
-
-
-def _converted(cells: pd.Series, kind: str) -> pd.Series:
-    """Return the cells of a column, given as text, as what its schema says that they are."""
-    if kind in ("bool", "boolean"):
-        values: Any = cells.map(_FLAGS).astype("boolean")
-        allowed = "True or False"
-    elif kind in ("float64", "Int64"):
-        values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
-        if kind == "Int64":
-            values = values.where((values % 1 == 0) & (values.abs() < 2**53))
-            values, allowed = values.astype("Int64"), "a whole number"
-    else:
-        return cells
-    wrong = cells[values.isna() & cells.notna()]
-    if not wrong.empty:
-        raise ValueError(
-            f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
-            f"is {allowed}"
-        )
-    converted: pd.Series = values
-    return converted
-
-
-def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:
-    """Read a CSV table as `read_table` does; return its rows, None for what is empty."""
-    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
-    table = read_table(path, schema).astype(object)
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
-
-
-def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
-
-    Columns of the schema that `table` lacks are added empty.
-
-    Raises:
-        pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.
-    """
-    checked = _validate(table.reindex(columns=list(schema.columns)), schema)
-    write_beside_seal(path, checked.to_csv(index=False).encode())
-
-
-def _validate(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    # An empty column of texts is read as numbers; a table without rows has no types at all.
-    texts = [n for n, c in schema.columns.items() if c.dtype is not None and "str" in str(c.dtype)]
-    for name in texts:
-        if name in table and (table[name].isna().all() or table.empty):
-            table[name] = table[name].astype("str").where(table[name].notna())
-    return schema.validate(table)

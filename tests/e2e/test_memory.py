@@ -1,0 +1,217 @@
+"""Memory: what its counters see, the budget of a device, and what is refused before loading."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sdbench import backends, nvml, platforms
+from sdbench.backends.engine import Engine, Images
+from sdbench.measurement import Sweep, refuse_misfit
+from sdbench.meters import memory, resident
+from sdbench.meters.memory import TooSmallError
+from sdbench.models.weights import weight_bytes
+from sdbench.processes import run_apart
+from sdbench.sweep import run_sweep
+from tests.sweeps import GENERATION, indexed, make_case, resident_now, statuses
+
+
+def test_the_resident_peak_sees_a_known_allocation() -> None:
+    """Also one that no counter of torch's sees, and one that is freed before the call ends."""
+    known = 200 * 2**20
+    resident.trim_heap()
+    loaded = resident_now()
+
+    def call() -> None:
+        np.ones(known // 8).sum()
+
+    found = memory.measure_memory(call, torch.device("cpu"), loaded)
+    assert found["resident_above_load_bytes"] == pytest.approx(known, rel=0.05)
+    after = memory.measure_memory(lambda: None, torch.device("cpu"), loaded)
+    assert after["resident_above_load_bytes"] < 0.2 * known  # type: ignore[operator]
+
+
+class FakeAllocator:
+    """torch's CUDA allocator as far as `measure_memory` asks it, with 300 bytes of weights."""
+
+    def __init__(self) -> None:
+        self.allocated, self.reserved = 300, 512
+        self.peak_allocated, self.peak_reserved = 9000, 9000  # of what was done before
+
+    def allocate(self, size: int) -> None:
+        self.allocated += size
+        self.reserved = max(self.reserved, -(-self.allocated // 512) * 512)
+        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
+
+    def reset(self, _: torch.device) -> None:
+        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+
+
+def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeAllocator()
+    for name, double in {
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": fake.reset,
+        "synchronize": lambda _: None,
+        "max_memory_allocated": lambda _: fake.peak_allocated,
+        "max_memory_reserved": lambda _: fake.peak_reserved,
+        "memory_reserved": lambda _: fake.reserved,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, double)
+    monkeypatch.setattr(platforms.Cuda, "uuid", lambda self, _: "GPU-abc")
+    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + fake.reserved)
+
+    def call() -> None:
+        fake.allocate(1000)
+        fake.allocated -= 1000
+        fake.reserved = 512  # a pool that was given back: the post's counter does not see the peak
+
+    found = memory.measure_memory(call, torch.device("cuda"), loaded_bytes=1)
+    assert found == {
+        "loaded_bytes": None,
+        "resident_peak_bytes": None,
+        "resident_above_load_bytes": None,
+        "peak_allocated_bytes": 1300,
+        "peak_reserved_bytes": 1536,
+        "reserved_after_run_bytes": 512,
+        "nvml_process_bytes": 5512,
+    }
+
+
+def _peak_of_steps(send: Callable[[Any], None], model: Path, steps: int) -> None:
+    engine = backends.load(make_case(), model, None)
+    latents = engine.latents(GENERATION, 16)
+    engine.draw(GENERATION, latents, steps=1)
+    resident.trim_heap()
+    loaded = resident_now()
+
+    def call() -> None:
+        engine.draw(GENERATION, latents, steps=steps)
+
+    found = memory.measure_memory(call, engine.device, loaded)
+    send(found["resident_peak_bytes"])
+
+
+def test_memory_does_not_depend_on_the_number_of_steps(model: Path) -> None:
+    """What the search for the largest batch relies on: it draws one step."""
+    one, many = (run_apart(_peak_of_steps, model, steps)[0] for steps in (1, 15))
+    assert many == pytest.approx(one, rel=0.02)
+
+
+def test_the_limit_is_lifted_again() -> None:
+    with memory.memory_limit(resident_now() + 200 * 2**20):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(500 * 2**20)
+        assert memory.is_out_of_memory(caught.value)
+    assert torch.empty(100 * 2**20).numel() == 100 * 2**20
+
+
+def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
+    """A real limit on the process: the larger batches are rows without numbers, and not tried."""
+    budget = (resident_now() + 60e6) / 1e9
+    cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
+    run_sweep(cases, job, {})
+    records = indexed(job)
+    assert [r["status"] for r in records] == ["ok", "oom", "oom"]
+    assert records[1]["reason"].startswith("out of memory")
+    assert records[2]["reason"] == "not tried: a batch of 512 did not fit"
+    assert records[1]["latency"] is None
+
+
+def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit on the process is looser than the budget; the budget itself is kept exactly.
+
+    What the tiny model takes varies from one process to the next, so that ballast is drawn with it.
+    """
+    draw = Engine.draw
+
+    def draw_with_ballast(*arguments: Any, **settings: Any) -> Images:
+        np.ones(2_500_000_000, dtype=np.uint8)
+        return draw(*arguments, **settings)
+
+    monkeypatch.setattr(Engine, "draw", draw_with_ballast)
+    run_sweep([make_case(memory_budget_gb=(resident_now() + 2e9) / 1e9)], job, {})
+    (held,) = indexed(job)
+    assert held["status"] == "oom"
+    assert "above the budget" in held["reason"]
+
+
+def test_a_budget_below_the_weights_is_found_before_loading(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
+    run_sweep([make_case(n, memory_budget_gb=0.001) for n in (1, 2)], job, {})
+    assert statuses(job) == ["unsupported"] * 2
+    assert indexed(job)[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
+    """Have the device be one with memory of its own, and let nothing be loaded."""
+
+    def load(*_: Any) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (free, total))
+    monkeypatch.setattr(backends, "load", load)
+
+
+def test_a_device_too_small_for_the_weights_is_found_before_loading(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=1_000_000)
+    run_sweep([make_case(1), make_case(2)], job, {})
+    weights = sum(weight_bytes(job.components, "fp32", ()).values())
+    assert weights > 1_000_000
+    for record in indexed(job):
+        assert record["status"] == "unsupported"
+        numbers = f"the weights take {weights / 1e9:.4g} GB, and the GPU has 0.001 GB"
+        assert record["reason"] == numbers
+        assert record["environment"]["device_name"]
+
+
+@pytest.mark.parametrize(("options", "fits"), [("none", False), ("model-offload", True)])
+def test_with_offload_the_largest_network_must_fit(
+    options: str, fits: bool, job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = weight_bytes(job.components, "fp32", ())
+    there = sum(networks.values()) - 1
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (there, there))
+    case = make_case(options=options)
+    if fits:
+        refuse_misfit(case, job.components)
+    else:
+        with pytest.raises(TooSmallError, match=r"the weights take .*, and the GPU has"):
+            refuse_misfit(case, job.components)
+    less = max(networks.values()) - 1
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
+    with pytest.raises(TooSmallError, match="the GPU has"):
+        refuse_misfit(case, job.components)
+
+
+def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: Sweep) -> None:
+    with pytest.raises(TooSmallError, match=r"wait in the machine's memory, and there are 1e-05"):
+        refuse_misfit(make_case(options="group-offload"), job.components, granted_bytes=10_000)
+    refuse_misfit(make_case(options="none"), job.components, granted_bytes=10_000_000)
+
+
+def test_memory_that_another_process_holds_is_an_error_and_tried_again(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_memory(monkeypatch, free=900_000, total=10**12)
+    monkeypatch.setattr(platforms.Cpu, "others", lambda *_: [{"pid": 7, "bytes": 10**12}])
+    run_sweep([make_case(1)], job, {})
+    (record,) = indexed(job)
+    assert record["status"] == "error"
+    assert record["reason"].endswith(
+        "of the GPU's 1000 GB 0.0009 GB are free: process 7 holds the rest"
+    )
+    assert record["contention"]["contended"]
+    monkeypatch.undo()
+    run_sweep([make_case(1)], job, {})
+    assert statuses(job) == ["ok"]

@@ -1,0 +1,63 @@
+"""Work in a process of its own, which ends with its job."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.waiting import is_running, wait_for
+
+STOPPED = """
+import os, sys, time
+sys.path.insert(0, {scripts!r})
+from sdbench.job import logged
+from sdbench.processes import run_apart
+
+def work(send):
+    print("worker", os.getpid(), flush=True)
+    time.sleep(60)
+
+with logged({log!r}):
+    run_apart(work)
+"""
+
+
+SPAWNED = """
+import sys
+sys.path.insert(0, {scripts!r})
+from sdbench import processes
+from sdbench.job import logged
+
+processes.START = "spawn"
+
+def work(send):
+    send("done apart")
+
+if __name__ == "__main__":
+    with logged({log!r}):
+        print(*processes.run_apart(work), flush=True)
+"""
+
+
+def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
+    """Python keeps a process beside those that it spawns, which holds what it inherits."""
+    log, script = tmp_path / "log", tmp_path / "job.py"
+    script.write_text(SPAWNED.format(scripts=str(ROOT / "scripts"), log=str(log)))
+    subprocess.run([sys.executable, script], check=True, timeout=60)
+    assert log.read_text() == "done apart\n"
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: Path) -> None:
+    """SIGTERM, as a scheduler sends it, and SIGKILL, which nobody can catch."""
+    log = tmp_path / "log"
+    script = STOPPED.format(scripts=str(ROOT / "scripts"), log=str(log))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as job:
+        wait_for(lambda: log.exists() and "worker" in log.read_text())
+        worker = int(log.read_text().split()[1])
+        job.send_signal(sign)
+        job.wait(timeout=20)
+    wait_for(lambda: not is_running(worker))

@@ -1,0 +1,112 @@
+"""The engine of PyTorch: what it is asked for is in force, and its pictures do not depend on it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sdbench import backends, platforms
+from sdbench.backends.engine import check_images, load_scheduler
+from sdbench.errors import UnsupportedError
+from sdbench.meters.phases import time_phases
+from tests.conftest import ROOT
+from tests.sweeps import GENERATION, make_case
+
+
+def test_pictures_that_are_not_numbers_are_an_error() -> None:
+    good = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    check_images(good)
+    bad = good.copy()
+    bad[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="not numbers"):
+        check_images(bad)
+    bad[1] = 0.5
+    with pytest.raises(ValueError, match="one colour"):
+        check_images(bad)
+
+
+def test_a_picture_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
+    engine = backends.load(make_case(), model, None)
+    one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
+    assert torch.equal(one[0], four[0])
+    assert not torch.equal(four[0], four[1])
+    alone, together = engine.draw(GENERATION, one), engine.draw(GENERATION, four)
+    assert np.abs(alone[0] - together[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize(("precision", "options"), [("bf16", "none"), ("fp32", "autocast")])
+def test_a_precision_that_would_be_emulated_is_unsupported(
+    precision: str, options: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
+    with pytest.raises(UnsupportedError, match="no instructions for bf16"):
+        backends.load(make_case(precision=precision, options=options), model, None)
+    backends.load(make_case(), model, None)
+
+
+def test_the_same_noise_in_every_precision(
+    model: Path, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
+    full = backends.load(make_case(), model, None).latents(GENERATION, 2)
+    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(full.to(torch.bfloat16), half)
+
+
+@pytest.mark.parametrize(
+    ("options", "processor"),
+    [
+        ("none", "AttnProcessor2_0"),
+        ("attention-vanilla", "AttnProcessor"),
+        ("attention-sliced", "SlicedAttnProcessor"),
+    ],
+)
+def test_attention_is_the_one_that_was_asked_for(
+    options: str, processor: str, model: Path, threads: None
+) -> None:
+    engine = backends.load(make_case(options=options), model, None)
+    found = {type(p).__name__ for p in engine.pipeline.unet.attn_processors.values()}
+    assert found == {processor}
+
+
+NAPS = (0.1, 1.3, 0.2, 1.5)
+
+
+def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
+    """Known times in, the same times out; what lies between calls belongs to no step."""
+    engine = backends.load(make_case(), model, None)
+    forward = engine.pipeline.unet.forward
+    naps = iter(NAPS)
+
+    def sleeping(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(next(naps))
+        return forward(*args, **kwargs)
+
+    engine.pipeline.unet.forward = sleeping
+    phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+    assert phases["denoiser_evaluations"] == len(phases["step_s"]) == 4
+    for step, nap in zip(phases["step_s"], NAPS, strict=True):
+        assert nap <= step < nap + 0.9  # a busy machine is slow, and naps differ by more
+    assert phases["denoiser_s"] >= sum(NAPS)
+
+
+def test_a_scheduler_that_would_drop_the_models_schedule_is_refused() -> None:
+    shapes = ROOT / "resources" / "models" / "shapes"
+    with pytest.raises(UnsupportedError, match=r"rescale_betas_zero_snr.*use ddim or euler"):
+        load_scheduler(shapes, "pndm")
+    assert load_scheduler(shapes, "euler").config.rescale_betas_zero_snr
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "evaluations"), [("ddim", 20), ("pndm", 21), ("euler", 20), ("dpmsolver", 20)]
+)
+def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(
+    scheduler: str, evaluations: int, model: Path
+) -> None:
+    sampler = load_scheduler(model, scheduler)
+    sampler.set_timesteps(20)
+    assert len(sampler.timesteps) == evaluations

@@ -1,0 +1,174 @@
+"""What holds for every figure of bars: without rows, with failures alone, with forty devices."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plot_attention import attention_sheet
+from plot_autocast_memory import autocast_memory_sheet
+from plot_autocast_speed import autocast_speed_sheet
+from plot_cold_start import cold_start_sheet
+from plot_cost import cost_sheet
+from plot_devices import devices_sheet
+from plot_ladder import ladder_sheet
+from plot_limit import limit_sheet
+from plot_memory import memory_sheet
+from plot_parts import parts_sheet
+from plot_speed import speed_sheet
+from plot_speed_quality import speed_quality_sheet
+from plot_throughput import throughput_sheet
+from sdbench.figures.panels import draw_sheet
+from sdbench.figures.sheets import Sheet
+from sdbench.tables.schemas import LATENCY, MEMORY, RACES, THROUGHPUT
+from tests.unit.figure_reading import faults, texts
+from tests.unit.tables_factory import (
+    KINDS,
+    RACE,
+    SD_V1,
+    SHAPES,
+    Rows,
+    failed_row,
+    latency_row,
+    limited_row,
+    memory_row,
+    published,
+    race_row,
+    throughput_row,
+    write_rows,
+)
+
+LAMBDA = ["lambda-2022-10"]
+
+SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
+    "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
+    ),
+    "devices": lambda rows, folder, campaigns, kinds: devices_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
+    ),
+    "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), published(campaigns), kinds
+    ),
+    "limit": lambda rows, folder, campaigns, kinds: limit_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
+    ),
+    "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
+        write_rows(rows, folder / "t.csv", MEMORY), published(campaigns), kinds
+    ),
+    "autocast_speed": lambda rows, folder, campaigns, kinds: autocast_speed_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "autocast_memory": lambda rows, folder, campaigns, kinds: autocast_memory_sheet(
+        write_rows(rows, folder / "t.csv", MEMORY), kinds
+    ),
+    "parts": lambda rows, folder, campaigns, kinds: parts_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "cold_start": lambda rows, folder, campaigns, kinds: cold_start_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "speed_quality": lambda rows, folder, campaigns, kinds: speed_quality_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    ),
+    "cost": lambda rows, folder, campaigns, kinds: cost_sheet(
+        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
+    ),
+    "ladder": lambda rows, folder, campaigns, kinds: ladder_sheet(
+        write_rows(rows, folder / "races.csv", RACES)
+    ),
+    "attention": lambda rows, folder, campaigns, kinds: attention_sheet(
+        write_rows(rows, folder / "t.csv", LATENCY),
+        write_rows(rows, folder / "m.csv", MEMORY),
+        kinds,
+    ),
+}
+SWITCHES = [("none", "sdpa"), ("autocast", "sdpa"), ("attention-vanilla", "vanilla")]
+ALL_FAILED = [
+    failed_row(
+        {**SHAPES, "device_name": None, "precision": precision},
+        status,
+        options=options,
+        attention=attention,
+        reason="a message of a library that goes on and on and says where in its source it was",
+    )
+    for precision, status in [("fp32", "oom"), ("bf16", "error"), ("fp16", "unsupported")]
+    for options, attention in SWITCHES
+]
+
+
+def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
+    if "memory" in name:
+        return memory_row(base, 6.0)
+    if name in ("throughput", "cost"):
+        return throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
+    if name == "limit":
+        return limited_row(base, 0.4)
+    if name == "ladder":
+        return race_row(0.7, **{key: value for key, value in base.items() if key in RACE})
+    return latency_row(base, 4.0)
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: Path) -> None:
+    sheet = SHEETS[name]([], tmp_path, [], KINDS)
+    assert not sheet.panels
+    figure = draw_sheet(sheet)
+    assert " ".join(sheet.missing.split()) in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SHEETS if name != "cost"])
+def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> None:
+    failed = ALL_FAILED
+    if name == "ladder":
+        failed = [
+            {k: v for k, v in (RACE | row).items() if k in (*RACE, "reason")} for row in failed
+        ]
+    figure = draw_sheet(SHEETS[name](failed, tmp_path, [], KINDS))
+    assert sum(len(axes.patches) for axes in figure.axes) == 0
+    assert "out of memory" in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SHEETS if name != "attention"])
+def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
+    sheet = SHEETS[name]([ok_row(name, {**SHAPES, "options": "autocast"})], tmp_path, [], KINDS)
+    assert len(sheet.panels) == 1
+    assert faults(draw_sheet(sheet)) == []
+
+
+FORTY = [
+    "speed",
+    "devices",
+    "throughput",
+    "memory",
+    "limit",
+    "ladder",
+    "parts",
+    "cold_start",
+    "speed_quality",
+    "cost",
+]
+
+
+@pytest.mark.parametrize("name", FORTY)
+def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path: Path) -> None:
+    devices = [f"node-{i:02d}-{'very-' * 9}long-name" for i in range(40)]
+    rows = [
+        ok_row(
+            name,
+            {
+                **SD_V1,
+                "device": device,
+                "device_name": f"NVIDIA Imaginary Accelerator Super Extended Edition {i}",
+                "precision": precision,
+                "model": "sd-v1-" + "a-long-name-" * 4,
+            },
+        )
+        for i, device in enumerate(devices)
+        for precision in ("fp32", "fp16")
+    ]
+    figure = draw_sheet(SHEETS[name](rows, tmp_path, LAMBDA, dict.fromkeys(devices, "cuda")))
+    assert faults(figure) == []

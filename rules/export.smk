@@ -27,7 +27,7 @@ rule export_onnx:
     benchmark:
         "<benchmarks>/export_onnx/{model}.tsv"
     conda:
-        "../envs/onnx.yaml"
+        "../envs/onnxruntime.yaml"
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
@@ -53,7 +53,7 @@ rule quantize_onnx:
     benchmark:
         "<benchmarks>/quantize_onnx/{model}.tsv"
     conda:
-        "../envs/onnx.yaml"
+        "../envs/onnxruntime.yaml"
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(
+    condition: Callable[[], object], seconds: float = 20.0, what: str = "it has happened"
+) -> None:
+    """Wait until a condition holds, and fail if it does not within so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.1)
 
 
 def is_running(pid: int) -> bool:
+    """Tell whether there is such a process, and it has not ended."""
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -6,6 +6,7 @@ Whoever changes one of them works on a copy.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +56,17 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def compiled_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.compile` by a backend that translates nothing."""
+    compiled = torch.compile
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    monkeypatch.setattr(torch, "compile", in_seconds)
+
+
 STEPS = 8
 RUNS = [1, 2, 3, 5, 10, 20, 30]
 """What the finished run draws with."""
@@ -65,10 +77,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the default workflow has run. Whoever changes it works on a `copy_run`.
 
     Each pass of its measurements is as short as the table allows an interval from; pictures take
-    fewer steps than the default's 20, and up to 100 in its series.
+    fewer steps than the default's 20, and up to 100 in its series. Without `compile`, which takes
+    minutes: test_options.py compiles less.
     """
     folder = copy_workflow(tmp_path_factory.mktemp("clone"))
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    for block in config["matrix"]:
+        if "compile" in block.get("options", []):
+            block["options"].remove("compile")
+    # Threads that wait for another test's would be waited for.
+    config["devices"]["cpu"]["threads"] = 1
     config["measuring"] |= {
         "min_samples": 6,
         "min_duration_s": 0,

@@ -436,15 +436,9 @@ def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) ->
 
 
 def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, compiled_in_seconds: None
 ) -> None:
-    """A search for the largest batch included; by a backend that translates nothing."""
-
-    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
-        return compiled(network, backend="eager", **settings)
-
-    compiled = torch.compile
-    monkeypatch.setattr(torch, "compile", in_seconds)
+    """A search for the largest batch included."""
     cases = [make_case("compile", batch_size=n) for n in (1, 2)]
     job = make_job(tmp_path, model, MEASURING)
     run_sweep(cases, job, {cases[0].variant: 3})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.waiting import is_running, wait_for
+from tests.waiting import is_running, wait_until
 
 STOPPED = """
 import os, sys, time
@@ -56,8 +56,8 @@ def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: 
     log = tmp_path / "log"
     script = STOPPED.format(scripts=str(ROOT / "scripts"), log=str(log))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as job:
-        wait_for(lambda: log.exists() and "worker" in log.read_text())
+        wait_until(lambda: log.exists() and "worker" in log.read_text())
         worker = int(log.read_text().split()[1])
         job.send_signal(sign)
         job.wait(timeout=20)
-    wait_for(lambda: not is_running(worker))
+    wait_until(lambda: not is_running(worker))

@@ -24,7 +24,7 @@ from sdbench.records import Record, race_path, read_indexed, read_race
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_job
-from tests.waiting import is_running, wait_for
+from tests.waiting import is_running, wait_until
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
@@ -245,7 +245,7 @@ def test_a_race_that_was_killed_is_resumed(job: Sweep, model: Path) -> None:
         children = children_of(running.pid)
         assert children
         running.kill()
-    wait_for(lambda: not any(map(is_running, children)))
+    wait_until(lambda: not any(map(is_running, children)))
     before = race_path(job.folder, first).stat().st_mtime_ns
     assert not (job.folder / "index.json").exists()
     assert [r["status"] for r in race(job, first, second)] == ["ok"] * 2
@@ -277,9 +277,8 @@ def test_a_racer_that_spins_while_it_waits_is_seen(
 
 
 def test_the_denoiser_is_compiled_apart_from_its_evaluations(
-    job: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Sweep, compiled_in_seconds: None
 ) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     (record,) = race(job, make_pair("compile"))
     assert record["status"] == "ok", record["reason"]
     run = record["challenger_run"]

@@ -24,7 +24,7 @@ from sdbench.sweep import run_sweep
 from tests.faults.conftest import write_config
 from tests.reliability import Tally
 from tests.sweeps import GENERATION, make_case
-from tests.waiting import is_running, wait_for
+from tests.waiting import is_running, wait_until
 
 CASES = [
     replace(make_case(size), generation={**GENERATION, "height": 16, "width": 16, "steps": 1})
@@ -122,7 +122,7 @@ def kill_sweeps(kills: int, job: Sweep, tmp_path: Path, tally: Tally, seed: int)
                     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, log.read_text()
                 else:
                     os.waitpid(pid, 0)
-                    wait_for(functools.partial(are_gone, measuring))
+                    wait_until(functools.partial(are_gone, measuring))
                 watched.look()
             done += 1
             if done == kills:
@@ -171,7 +171,7 @@ def wait_until_gone(clone: Path) -> None:
                     return False
         return True
 
-    wait_for(gone, 60)
+    wait_until(gone, 60)
 
 
 @pytest.mark.slow

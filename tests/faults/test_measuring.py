@@ -30,7 +30,7 @@ from tests.conftest import ROOT
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
 from tests.sweeps import Measure, make_case, resident_now
-from tests.waiting import is_running, wait_for
+from tests.waiting import is_running, wait_until
 
 NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "picture")
 
@@ -163,7 +163,7 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
         assert "measuring.case_time_limit_s" in records[1]["reason"]
         assert_no_numbers(records[1])
         pids = [int(pid) for pid in children.read_text().split()]
-        wait_for(lambda: not any(map(is_running, pids)))
+        wait_until(lambda: not any(map(is_running, pids)))
 
 
 def test_a_backend_that_hangs_while_it_loads_is_a_timeout(

@@ -16,7 +16,7 @@ from tests.faults.conftest import SHORT, write_config
 from tests.faults.test_measuring import spoil
 from tests.reliability import Tally
 from tests.sweeps import GENERATION
-from tests.waiting import wait_for
+from tests.waiting import wait_until
 
 LOG = """Select jobs to execute...
 Error in rule measure_sweep:
@@ -78,7 +78,7 @@ def test_a_second_snakemake_is_refused_by_the_lock(clone: Path, tally: Tally) ->
         command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as first:
         locks = clone / ".snakemake/locks"
-        wait_for(lambda: locks.exists() and any(locks.iterdir()), 60)
+        wait_until(lambda: locks.exists() and any(locks.iterdir()), 60)
         first.send_signal(signal.SIGSTOP)
         try:
             with tally.fault("two Snakemakes in one folder"):
@@ -114,7 +114,7 @@ def test_of_two_snakemakes_without_a_lock_one_writes(
         )
 
     with tally.fault("two Snakemakes in one folder, --nolock"), start() as first:
-        wait_for(lambda: any(records.rglob("batch-*.json")), 900)
+        wait_until(lambda: any(records.rglob("batch-*.json")), 900)
         with start() as second:
             said = [run.communicate(timeout=1500)[0] for run in (first, second)]
             assert (first.returncode, second.returncode) == (0, 0), said

@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 IMPATIENT = Path(__file__).with_name("impatient_snakemake.py")
 
@@ -39,14 +40,6 @@ def missing_commands() -> list[str]:
 def which(command: str) -> str | None:
     """Return where a command is, daemons included."""
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-
-
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until a condition holds, and fail if it does not within so many seconds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from sdbench.ownership import OWNER
 from sdbench.records import read_indexed
 from tests.conftest import ROOT
-from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import INDEX, START, Workflow
+from tests.waiting import wait_until
 
 
 def wait_for_records(

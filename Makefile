@@ -7,6 +7,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests of faults and of SLURM wait for half of their time, so that three keep two cores busy.
+WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run setup test test-fast test-slow lint docs lock audit clean
@@ -21,15 +23,15 @@ run: $(VENV)/.ready
 setup: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev lint
-	pytest --numprocesses=2
+	pytest --numprocesses=$(WORKERS)
 
 test-fast: $(VENV)/.ready-dev
-	pytest --numprocesses=2 tests/unit
+	pytest --numprocesses=$(WORKERS) tests/unit
 
 # Faults and bad input, those included that take minutes, and their counts in docs/reliability.md.
 test-slow: $(VENV)/.ready-dev
 	rm -rf .cache/reliability
-	pytest --numprocesses=2 -m "" tests/faults tests/fuzz tests/security
+	pytest --numprocesses=$(WORKERS) -m "" tests/faults tests/fuzz tests/security
 	python -m tests.reliability docs/reliability.md .cache/reliability
 
 lint: $(VENV)/.ready-dev

@@ -40,9 +40,6 @@ TOGETHER = {
     "tests/e2e/test_families_workflow.py": "the twins",
     "tests/e2e/test_default_workflow.py": "the finished run",
     "tests/e2e/test_staleness.py": "the finished run",
-    "tests/e2e/test_onnxruntime.py": "the exported networks",
-    "tests/e2e/test_races.py": "the exported networks",
-    "tests/e2e/test_settings.py": "the exported networks",
 }
 """Folders and files whose tests share something that is slow to make. They begin in this order, and
 before all others: what is long must not be what is waited for in the end."""

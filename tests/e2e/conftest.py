@@ -3,6 +3,7 @@
 Whoever changes one of them works on a copy.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 from export_onnx import export_onnx
 from sdbench import processes
@@ -33,12 +35,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model's networks as ONNX graphs; their record lies beside the folder."""
-    folder = tmp_path_factory.mktemp("results") / "onnx" / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
+    """The tiny model's networks as ONNX graphs; their record lies beside the folder.
+
+    One worker exports them, and the others wait for it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "onnx" / "tiny"
+    folder.parent.mkdir(exist_ok=True)
+    record = folder.with_suffix(".json")
+    with FileLock(folder.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
         # The exporter refuses the switches that a test before this one may have set in PyTorch.
         patch.setattr(processes, "START", "spawn")
-        export_onnx(model, folder, folder.with_suffix(".json"), opset=23, tolerance=1e-4)
+        if not record.exists():
+            export_onnx(model, folder, record, opset=23, tolerance=1e-4)
     return folder
 
 

@@ -7,7 +7,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests of faults and of SLURM wait for half of their time, so that three keep two cores busy.
+# Processes that run tests: three for two cores, since those of faults and of SLURM often wait.
 WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -34,6 +34,7 @@ rule write_findings:
     params:
         code=code_of(
             *TABLE_CODE,
+            "archive.py",
             "published.py",
             "figures/labels.py",
             "findings/claims.py",

@@ -1,5 +1,5 @@
-# Figures of what things cost, one to a rule. They read tables only, so that a figure can be drawn
-# again without touching a device.
+# All figures but those of pictures and their quality, one to a rule. They read tables only, so that a
+# figure can be drawn again without touching a device.
 
 # Modules that decide a figure: changing a colour draws the figures again and measures nothing.
 FRAME_CODE = [

@@ -1,5 +1,5 @@
-# Figures of the pictures themselves, one to a rule: what a precision or an engine does to them, over
-# the steps. They read a table and the pictures that were kept, and touch no device.
+# Figures of pictures and their quality over the steps, one to a rule: what a precision or an engine
+# does to them. They read a table and the pictures that were kept, and touch no device.
 
 PICTURE_CODE = [*FRAME_CODE, "archive.py", "figures/pictures.py", "figures/tiles.py"]
 

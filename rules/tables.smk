@@ -292,6 +292,6 @@ rule check_results:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of("tables/files.py", "tables/schemas.py"),
+        code=code_of("archive.py", "tables/files.py", "tables/schemas.py"),
     script:
         "../scripts/check_results.py"

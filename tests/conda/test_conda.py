@@ -24,8 +24,11 @@ BROUGHT_BY_SNAKEMAKE = {"docutils", "jinja2", "jsonschema", "markupsafe", "pyyam
 SHORT = "short.yaml"
 
 
-NEEDS_NOTHING_MORE = {"autocast", "attention-vanilla", "attention-sliced", "channels-last"}
-"""Options that no package is there for."""
+LEFT_OUT = {
+    *("autocast", "attention-vanilla", "attention-sliced", "channels-last"),  # need no package
+    "compile",  # minutes, of a compiler that no environment has
+}
+"""Options that are not measured here."""
 
 
 def short_config(clone: Path) -> Config:
@@ -36,9 +39,7 @@ def short_config(clone: Path) -> Config:
         block["batch_sizes"] = [1]
         if "largest_batch" in block:
             block["largest_batch"] = 2
-        # compile: minutes, of a compiler that no environment has.
-        dropped = {*NEEDS_NOTHING_MORE, "compile"}
-        block["options"] = [o for o in block.get("options", ["none"]) if o not in dropped]
+        block["options"] = [o for o in block.get("options", ["none"]) if o not in LEFT_OUT]
     config["matrix"] = [block for block in config["matrix"] if block["options"]]
     # A search takes a minute, and one shows the rule.
     (tuned,) = (block for block in config["matrix"] if "tuned" in block["options"])

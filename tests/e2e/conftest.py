@@ -6,19 +6,20 @@ Whoever changes one of them works on a copy.
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from filelock import FileLock
 
 from export_onnx import export_onnx
 from sdbench import processes
 from sdbench.measurement import Sweep
-from sdbench.models.architectures import load_architecture
-from sdbench.models.seeded import build_seeded
+from sdbench.models.architectures import Network, load_architecture
+from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, copy_workflow, run_snakemake
 from tests.sweeps import MEASURING, make_job
@@ -30,6 +31,33 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
     build_seeded(architecture, byte_vocabulary(), 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
+    tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    unet = {
+        **tiny.networks["unet"].config,
+        "block_out_channels": [16],
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "mid_block_type": None,
+        "up_block_types": ["UpBlock2D"],
+    }
+    vae = {
+        **tiny.networks["vae"].config,
+        "block_out_channels": [8],
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+    }
+    networks = {
+        **tiny.networks,
+        "unet": Network(count_parameters(UNet2DConditionModel(**unet)), unet),
+        "vae": Network(count_parameters(AutoencoderKL(**vae)), vae),
+    }
+    folder = tmp_path_factory.mktemp("models") / "least"
+    build_seeded(replace(tiny, networks=networks), byte_vocabulary(), 0, folder)
     return folder
 
 
@@ -65,17 +93,6 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def compiled_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.compile` by a backend that translates nothing."""
-    compiled = torch.compile
-
-    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
-        return compiled(network, backend="eager", **settings)
-
-    monkeypatch.setattr(torch, "compile", in_seconds)
-
-
 STEPS = 8
 RUNS = [1, 2, 3, 5, 10, 20, 30]
 """What the finished run draws with."""
@@ -94,7 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in config["matrix"]:
         if "compile" in block.get("options", []):
             block["options"].remove("compile")
-    # Threads that wait for another test's would be waited for.
+    # Two would wait for each other whenever another test takes a core.
     config["devices"]["cpu"]["threads"] = 1
     config["measuring"] |= {
         "min_samples": 6,

@@ -11,7 +11,7 @@ import torch
 from sdbench import backends, nvml, platforms
 from sdbench.backends.engine import Engine, Images
 from sdbench.measurement import Sweep, refuse_misfit
-from sdbench.meters import memory, resident
+from sdbench.meters import memory
 from sdbench.meters.memory import TooSmallError
 from sdbench.models.weights import weight_bytes
 from sdbench.processes import run_apart
@@ -22,7 +22,6 @@ from tests.sweeps import GENERATION, indexed, make_case, resident_now, statuses
 def test_the_resident_peak_sees_a_known_allocation() -> None:
     """Also one that no counter of torch's sees, and one that is freed before the call ends."""
     known = 200 * 2**20
-    resident.trim_heap()
     loaded = resident_now()
 
     def call() -> None:
@@ -86,7 +85,6 @@ def _peak_of_steps(send: Callable[[Any], None], model: Path, steps: int) -> None
     engine = backends.load(make_case(), model, None)
     latents = engine.latents(GENERATION, 16)
     engine.draw(GENERATION, latents, steps=1)
-    resident.trim_heap()
     loaded = resident_now()
 
     def call() -> None:

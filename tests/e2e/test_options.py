@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch._inductor.config
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch._dynamo.eval_frame import OptimizedModule
 from torch._dynamo.utils import counters
@@ -28,14 +27,10 @@ from sdbench.measurement import settled_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
-from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.manifest import describe_components, model_files
-from sdbench.models.seeded import build_seeded, count_parameters
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
-from tests.conftest import ROOT
 from tests.sweeps import MEASURING, make_job
 
 CPU = torch.device("cpu")
@@ -51,30 +46,8 @@ GENERATION = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
-    tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    unet = {
-        **tiny.networks["unet"].config,
-        "block_out_channels": [16],
-        "down_block_types": ["CrossAttnDownBlock2D"],
-        "mid_block_type": None,
-        "up_block_types": ["UpBlock2D"],
-    }
-    vae = {
-        **tiny.networks["vae"].config,
-        "block_out_channels": [8],
-        "down_block_types": ["DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D"],
-    }
-    networks = {
-        **tiny.networks,
-        "unet": Network(count_parameters(UNet2DConditionModel(**unet)), unet),
-        "vae": Network(count_parameters(AutoencoderKL(**vae)), vae),
-    }
-    folder = tmp_path_factory.mktemp("models") / "least"
-    build_seeded(replace(tiny, networks=networks), byte_vocabulary(), 0, folder)
-    return folder
+def model(least: Path) -> Path:
+    return least
 
 
 def make_case(options: str = "none", precision: str = "fp32", batch_size: int = 1) -> Case:
@@ -433,6 +406,17 @@ def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) ->
     assert counters["stats"]["unique_graphs"] == graphs
     assert not counters["graph_break"]
     assert np.abs(picture - plain.draw(GENERATION, latents)).max() < 1e-5
+
+
+@pytest.fixture
+def compiled_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.compile` by a backend that translates nothing."""
+    compiled = torch.compile
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    monkeypatch.setattr(torch, "compile", in_seconds)
 
 
 def test_each_batch_size_is_compiled_for_once_before_it_is_measured(

@@ -23,9 +23,9 @@ from tests.sweeps import GENERATION, MEASURING, make_case
 
 
 @pytest.fixture(scope="module")
-def int8(model: Path, exported: Path) -> Path:
-    """The exported networks with int8 weights, beside those without."""
-    folder = exported.parents[1] / "onnx-int8" / exported.name
+def int8(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported networks with int8 weights."""
+    folder = tmp_path_factory.mktemp("results") / "onnx-int8" / exported.name
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "START", "spawn")  # see `exported`
         quantize_onnx(model, exported, folder, folder.with_suffix(".json"), 23)

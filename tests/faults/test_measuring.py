@@ -243,9 +243,8 @@ from pathlib import Path
 import sdbench.sweep
 from sdbench import backends
 from sdbench.backends.engine import Engine
-from tests.sweeps import make_case
 from tests.faults.conftest import SHORT
-from tests.sweeps import make_job
+from tests.sweeps import make_case, make_job
 
 first, second = time.time(), time.time()
 assert abs(first - second) > 1000, "the clock does not jump"

@@ -32,8 +32,8 @@ CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 def short_config(devices: dict[str, Any], backends: list[str]) -> Config:
     """Return the default config of these backends, measured as shortly as can be.
 
-    With the tiny model and without options, and on all these devices what it has for PyTorch: where
-    a job lands is the same for all.
+    With the tiny model and few options, and on all these devices what it has for PyTorch: where a
+    job lands is the same for all.
     """
     config: Config = yaml.safe_load(DEFAULT.read_text())
     config["models"] = TINY["models"]
@@ -51,6 +51,8 @@ def short_config(devices: dict[str, Any], backends: list[str]) -> Config:
     config["quality"][0] |= {
         "model": "tiny",
         "backends": backends,
+        "precisions": ["fp32"],
+        "options": ["none", "attention-vanilla"],
         "trajectory_steps": 2,
         "runs": [1, 2],
         "panel_step": 2,

@@ -68,7 +68,7 @@ def all_latency(tables: Tables) -> list[Row]:
 
 
 def single_images(tables: Tables) -> list[Row]:
-    """Return those of them that drew one image at a time."""
+    """Return the rows of `all_latency` that drew one image at a time."""
     return [row for row in all_latency(tables) if row["batch_size"] == 1]
 
 

@@ -1,6 +1,6 @@
 """The columns of every table. Units are in the names; an empty cell means that there is no number.
 
-files.py validates a table against its schema when it is written and when a figure reads it.
+`tables/files.py` validates a table when it is written and when a figure reads it.
 """
 
 from sdbench.kinds import KINDS

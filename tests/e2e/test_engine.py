@@ -1,4 +1,4 @@
-"""The engine of PyTorch: what it is asked for is in force, and its pictures do not depend on it."""
+"""The engine around a model: what it is asked for is in force, and what it draws is sound."""
 
 import time
 from pathlib import Path

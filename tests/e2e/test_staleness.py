@@ -166,7 +166,7 @@ def test_races_of_another_machine(folder: Path) -> None:
 
 def test_the_threads_of_a_device(folder: Path) -> None:
     """A new case, and a new ceiling to hold it against."""
-    jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=1))
+    jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=2))
     expected = {"measure_sweep": 3, "measure_ceilings": 1, "collect_cases": 1, **DRAWN}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
 

@@ -33,7 +33,11 @@ def config() -> Config:
         **PRESET,
         "models": PRESET["models"]
         | {TOO_LARGE: {"source": {"seeded": TOO_LARGE}, "generation": generation}},
-        "devices": {"cpu": {"kind": "cpu"}, "small": {"kind": "cpu", "memory_budget_gb": 8}},
+        # Two threads would wait for each other whenever another test takes a core.
+        "devices": {
+            "cpu": {"kind": "cpu", "threads": 1},
+            "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 8},
+        },
         "matrix": [*PRESET["matrix"], NOT_EXPORTED, *ONE_OF_ALL],
         "quality": [
             {

@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run setup test test-fast test-slow lint docs lock audit clean
+.PHONY: run setup test test-fast test-slow test-cuda-build lint docs lock audit clean
 
 run: $(VENV)/.ready
 	# A failed case must not keep the others out of the report.
@@ -78,6 +78,29 @@ lock: $(VENV)/.ready
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --constraints constraints.txt --overrides $(VENV)/without-torch.txt --no-emit-package torch --no-annotate \
   --custom-compile-command "make lock"
+
+# PyTorch's CUDA build, which needs no GPU to be imported and asked: 5 GB of wheels for each version.
+# ONNX Runtime is that for GPUs. The tests are those that the CPU build has doubles for, those that
+# doubles cannot show (tests/cuda_build), and the default workflow on the CPU.
+CUDA_BUILDS := $(patsubst torch==%,%,$(TORCH)) 2.11.0
+test-cuda-build: $(CUDA_BUILDS:%=.cache/cuda-%/.tested)
+
+.cache/cuda-%/.tested: .cache/cuda-%/.ready FORCE
+	PATH="$(CURDIR)/.cache/cuda-$*/bin:$$PATH" python -m pytest --numprocesses=$(WORKERS) \
+	  -m "cuda_build or not slow" tests/cuda_build tests/workflow/test_dag.py \
+	  $(addprefix tests/e2e/test_,$(addsuffix .py,default_workflow memory offload onnxruntime \
+	  options platforms processes races sweep))
+
+# `===`: the version as it stands, and no build of it for a CPU.
+.cache/cuda-%/.ready: requirements-dev.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --require-hashes --no-deps -r requirements-dev.lock
+	$(@D)/bin/pip install "torch===$*"
+	$(@D)/bin/pip uninstall --yes onnxruntime
+	$(@D)/bin/pip install --no-deps $(subst onnxruntime,onnxruntime-gpu,$(shell grep '^onnxruntime==' requirements.txt))
+	touch $@
+
+FORCE:
 
 # Known vulnerabilities of what is installed. Without a network it only says so.
 audit: $(VENV)/.ready-dev

@@ -196,6 +196,7 @@ ENGINE_CODE = [
     *FAMILY_CODE,
     "capabilities.py",
     "cases.py",
+    "fork_safety.py",
     "hugging_face.py",
     "kinds.py",
     "machine.py",

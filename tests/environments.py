@@ -34,6 +34,10 @@ _IMPORTED_AS = {
 """Packages, by the names of their modules where these differ."""
 
 
+_OPTIONAL = {"tensorrt", "triton"}
+"""What is imported where a GPU needs it: the user's own, and PyTorch's CUDA build brings it."""
+
+
 class Job(NamedTuple):
     """What a rule runs: `script` and the `modules` that no import names, in `env`."""
 
@@ -66,8 +70,8 @@ def _backend(name: str) -> Path:
 
 
 def needed(job: Job) -> set[str]:
-    """Return the packages, by their names on PyPI, that a job's code imports anywhere."""
-    return {_IMPORTED_AS.get(module, module) for module in imported(job)}
+    """Return the packages, by their names on PyPI, that a job's code must find."""
+    return {_IMPORTED_AS.get(module, module) for module in imported(job)} - _OPTIONAL
 
 
 def imported(job: Job) -> set[str]:

@@ -1,7 +1,10 @@
-"""diffusers and transformers as every part of this project wants them: offline and quiet."""
+"""diffusers and transformers as every part of this project wants them: offline, quiet, and with no
+device touched while they are imported."""
 
 import logging
 import os
+
+from sdbench.fork_safety import hide_devices
 
 # Only `fetch_model` may use the network; both libraries read this when they are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -10,6 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # here uses, of checkpoints in its formats, of which there are none, and of what torch deprecates.
 for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao"):
     logging.getLogger(chatty).setLevel(logging.ERROR)
+
+hide_devices()
 
 import transformers
 

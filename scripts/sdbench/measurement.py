@@ -364,8 +364,10 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
         call, engine.synchronize, platform.energy(device), measuring["throughput_duration_s"]
     )
     after = platform.state(device)
+    during: list[dict[str, Any]] = []
     phases = [
-        time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
+        time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
+        for _ in range(measuring["phase_samples"])
     ]
     memory = measure_memory(call, device, loaded_bytes)
     refuse_above(budget, memory)
@@ -373,7 +375,7 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     return {
         "cold_start": loaded.cold_start,
         "contention": contention,
-        "device_state": {"before": before, "after": after},
+        "device_state": {"before": before, "during": during, "after": after},
         "latency": latency,
         "phases": phases,
         "throughput": throughput,

@@ -12,6 +12,7 @@ from typing import Any
 
 from sdbench import nvml
 from sdbench.errors import one_line
+from sdbench.fork_safety import show_devices
 from sdbench.machine import cpu_mhz, cpu_name
 from sdbench.meters import resident
 from sdbench.meters.energy import Counter, rapl_energy_j
@@ -31,6 +32,19 @@ LOST = (
     "cudnn failure",
 )
 """What engines say of a device that this process cannot use again, in lower case."""
+
+
+def set_tf32(on: bool) -> None:
+    """Let matrix products and convolutions of fp32 round to TF32, or not, everywhere in PyTorch.
+
+    PyTorch's default lets cuDNN use TF32 in what is called fp32. The general switch is not enough:
+    with torch 2.11 it leaves `cudnn.conv` as it was.
+    """
+    torch.backends.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
+    # The same by its former interface, which the compiler of torch 2.13 still reads: where the two
+    # disagree it refuses to answer (pytorch/pytorch#166387, #189955).
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
 
 
 def is_lost(error: BaseException) -> bool:
@@ -57,6 +71,8 @@ class Platform:
     """Further calls until what was compiled stands, because they record it."""
     has_streams = False
     """Whether weights can be moved to it while it computes."""
+    ramp_s = 0.0
+    """Seconds of work that it takes to raise its clocks after a rest."""
 
     def device(self, index: int) -> torch.device:
         """Return the device with this number."""
@@ -98,6 +114,10 @@ class Platform:
     def others(self, device: torch.device) -> list[dict[str, Any]]:
         """Return pid and bytes of every other process that computes on the device."""
         return []
+
+    def why_not_shared(self, device: torch.device) -> str | None:
+        """Say why two processes cannot use the device at a time; None if they can."""
+        return None
 
     def energy(self, device: torch.device) -> Counter:
         """Return the counter of the energy that the device uses."""
@@ -161,13 +181,19 @@ def computes_natively(half: str) -> bool:
 class Gpu(Platform):
     """A GPU as torch's module of its kind describes it: what `cuda` and `xpu` have alike."""
 
+    ramp_s = 1.0
+
     @property
     def module(self) -> Any:
         """PyTorch's module of this kind, such as `torch.cuda`."""
         return torch.get_device_module(self.kind)
 
     def why_missing(self, index: int) -> str | None:
-        """Ask whether PyTorch can use any, and how many there are."""
+        """Ask whether PyTorch can use any, and how many there are.
+
+        The first question that a process may ask of its GPUs: from now on it cannot be forked.
+        """
+        show_devices()
         if not self.module.is_available():
             return f"PyTorch {torch.__version__} can use none here: {self.why_unavailable()}"
         count = self.module.device_count()
@@ -226,8 +252,9 @@ class Cuda(Gpu):
     graph_calls = 2
 
     def uuid(self, device: torch.device) -> str:
-        """Return the UUID of a GPU as NVML and `nvidia-smi` write it."""
-        return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        """Return the UUID of a GPU, or of a slice of one, as NVML and `nvidia-smi` write it."""
+        properties = torch.cuda.get_device_properties(device)
+        return f"{'MIG' if ' MIG ' in properties.name else 'GPU'}-{properties.uuid}"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
         """Refuse what came with compute capability 8.0, and TF32 on AMD's GPUs."""
@@ -254,11 +281,10 @@ class Cuda(Gpu):
                 "compute_capability": f"{properties.major}.{properties.minor}",
             }
         )
-        return (
-            nvml.describe_gpu(self.uuid(device))
-            | {"memory_bytes": properties.total_memory}
-            | runtime
-        )
+        told = nvml.describe_gpu(self.uuid(device))
+        if told["nvml"] and not torch.version.hip:
+            print(f"no energy, clocks and other processes of {properties.name}: {told['nvml']}")
+        return told | {"memory_bytes": properties.total_memory} | runtime
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
         """Return PyTorch's counters, and what the driver says the process holds, every engine
@@ -270,6 +296,15 @@ class Cuda(Gpu):
         """Return what NVML lists beside this process."""
         torch.zeros(1, device=device)  # the driver lists this process too from now on
         return nvml.foreign_processes(self.uuid(device))
+
+    def why_not_shared(self, device: torch.device) -> str | None:
+        """Ask the driver for the compute mode."""
+        if not nvml.is_exclusive(self.uuid(device)):
+            return None
+        return (
+            "the GPU takes one process at a time (compute mode Exclusive_Process): "
+            "`nvidia-smi -c DEFAULT` lets it take two"
+        )
 
     def energy(self, device: torch.device) -> Counter:
         """Return NVML's counter, of the whole GPU."""

@@ -20,6 +20,8 @@ LIBRARIES = {
     "accelerate": "accelerate",
     "torchao": "torchao",
     "triton": "triton",
+    "pytorch-triton-rocm": "triton",
+    "pytorch-triton-xpu": "triton",
     "onnxruntime": "onnxruntime",
     "onnxruntime-gpu": "onnxruntime",
     "openvino": "openvino",
@@ -73,16 +75,19 @@ def _read(path: str) -> str | None:
         return None
 
 
-VARIANTS = ("ti", "super", "laptop", "max")
-"""Words that make another model of a GPU whose name they follow."""
+VARIANTS = ("ti", "super", "laptop", "max", "d", "mig")
+"""Words that make another model of a GPU whose name they follow; `mig` a slice of one."""
+
+_VARIANTS_OR_SIZES = re.compile(f"(?:{'|'.join(VARIANTS)})+|[0-9]+g")
+"""How a promised name says such words: `3080ti`, `4070tisuper`, and `3g` of a slice."""
 
 
 def is_gpu_model(promised: str, found: str) -> bool:
     """Tell whether a GPU is of the model that the config promises.
 
     Clusters write a model in words of their own: `rtx3090` is an `NVIDIA GeForce RTX 3090`, and
-    `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, and `a10` is no
-    `NVIDIA A100`.
+    `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, `a10` is no
+    `NVIDIA A100`, and `a100` no slice of one (`NVIDIA A100-SXM4-40GB MIG 1g.5gb`).
 
     Args:
         promised: a device's `gpu_model`; empty takes any.
@@ -92,8 +97,15 @@ def is_gpu_model(promised: str, found: str) -> bool:
         return True
     parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
     spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    other = [word for word in words if word in VARIANTS and word not in "".join(parts)]
-    return not other and all(part in spans for part in parts)
+    return _variants(parts) == _variants(words) and all(part in spans for part in parts)
+
+
+def _variants(words: list[str]) -> set[str]:
+    """Return those of `VARIANTS` that the words of a GPU's name say."""
+    tokens = [token for word in words for token in re.findall("[a-z]+|[0-9]+g?(?![a-z])", word)]
+    said = [token for token in tokens if _VARIANTS_OR_SIZES.fullmatch(token)]
+    slices = {"mig"} if any(token[0].isdigit() for token in said) else set()
+    return slices.union(*(re.findall("|".join(VARIANTS), token) for token in said))
 
 
 def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from sdbench.meters.memory import (
 )
 from sdbench.meters.resident import resident_bytes
 from sdbench.ownership import OWNER, claim
+from sdbench.platforms import platform_of
 from sdbench.processes import Ended, Partner
 from sdbench.records import (
     RACE_VERSION,
@@ -208,6 +209,9 @@ class Racer:
         # With nothing left, libraries in C may crash where they would else say so.
         refuse_above(self.budget, {"resident_peak_bytes": resident_bytes()})
         device = torch_device(self.case)
+        alone = platform_of(device).why_not_shared(device)
+        if alone is not None:
+            raise UnsupportedError(f"a race holds two processes on its device, and {alone}")
         environment = describe_machine(self.case.device) | describe_device(device)
         refuse_misfit(self.case, self.sweep.components, self.sweep.granted_bytes)
         begin = time.perf_counter()
@@ -282,6 +286,7 @@ class Racer:
         """
         since, cpu_since = self.waits_since
         waited_s, waited_cpu_s = time.perf_counter() - since, time.process_time() - cpu_since
+        self._raise_clocks()
         evaluation_s = time_call(self.evaluate, self.engine.synchronize)
         self.wait()
         return {
@@ -289,6 +294,14 @@ class Racer:
             "waited_s": waited_s,
             "waited_cpu_s": waited_cpu_s,
         }
+
+    def _raise_clocks(self) -> None:
+        """Evaluate without counting until the device's clocks are as high as they stay under load:
+        while the other computed, or both waited, a GPU has lowered them."""
+        ramp_s = platform_of(self.engine.device).ramp_s
+        spent_s = 0.0
+        while spent_s < ramp_s:
+            spent_s += time_call(self.evaluate, self.engine.synchronize)
 
     def memory(self) -> dict[str, int | None]:
         """Return the peaks since the first evaluation of the warm-up."""

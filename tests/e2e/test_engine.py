@@ -74,6 +74,7 @@ def test_attention_is_the_one_that_was_asked_for(
 
 
 NAPS = (0.1, 1.3, 0.2, 1.5)
+LOOK_S = 1.0
 
 
 def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
@@ -87,10 +88,17 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
         return forward(*args, **kwargs)
 
     engine.pipeline.unet.forward = sleeping
-    phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(time.perf_counter())
+        time.sleep(LOOK_S)
+
+    phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1), look)
+    assert len(looks) == 1, "once, in the middle"
     assert phases["denoiser_evaluations"] == len(phases["step_s"]) == 4
     for step, nap in zip(phases["step_s"], NAPS, strict=True):
-        assert nap <= step < nap + 0.9  # a busy machine is slow, and naps differ by more
+        assert nap <= step < nap + 0.9  # a busy machine is slow, and naps and the look take more
     assert phases["denoiser_s"] >= sum(NAPS)
 
 

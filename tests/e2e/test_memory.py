@@ -108,6 +108,19 @@ def test_the_limit_is_lifted_again() -> None:
     assert torch.empty(100 * 2**20).numel() == 100 * 2**20
 
 
+def test_memory_that_ended_behind_another_error_is_out_of_memory() -> None:
+    """As while a CUDA graph is recorded: ending the recording fails too, and hides the cause."""
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        finally:
+            raise RuntimeError(
+                "CUDA error: operation failed due to a previous error during capture"
+            )
+    assert memory.is_out_of_memory(caught.value)
+    assert not memory.is_out_of_memory(RuntimeError("operation failed during capture"))
+
+
 def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     """A real limit on the process: the larger batches are rows without numbers, and not tried."""
     budget = (resident_now() + 60e6) / 1e9

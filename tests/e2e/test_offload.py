@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sdbench import platforms
+from sdbench.backends import pytorch
 from sdbench.cases import Case, Variant
 from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
@@ -182,3 +184,15 @@ def test_a_vae_that_is_upcast_for_each_picture_is_not_moved_layer_by_layer(
     assert rows["model-offload"]["status"] == "ok", rows["model-offload"]["reason"]
     assert rows["group-offload"]["status"] == "unsupported"
     assert "fp16 weights of the VAE are brought to fp32" in rows["group-offload"]["reason"]
+
+
+def test_a_vae_that_is_upcast_for_each_image_is_not_compiled_to_cuda_graphs(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be recorded again in every call, inside the samples."""
+    monkeypatch.setattr(platforms.Xpu, "graph_calls", 2)
+    monkeypatch.setattr(pytorch, "_find_compiler", lambda _: "a compiler")
+    model = build("tiny-sdxl", tmp_path)
+    rows = measure(library, tmp_path / "records", model, ["compile"], "fp16")
+    assert rows["compile"]["status"] == "unsupported"
+    assert "its CUDA graph would be recorded again" in rows["compile"]["reason"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -174,9 +175,34 @@ def test_the_cuda_provider_runs_on_the_configs_gpu(
     assert engine.device == engine.pipeline.device == torch.device("cuda", 1)
 
 
+@pytest.fixture
+def tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package of TensorRT 10, and a provider that is linked with it."""
+    capi = tmp_path / "onnxruntime" / "capi"
+    capi.mkdir(parents=True)
+    (capi / "libonnxruntime_providers_tensorrt.so").write_bytes(b"ELF\0libnvinfer.so.10\0")
+    monkeypatch.setattr(onnxruntime, "__file__", str(capi.parent / "__init__.py"))
+    package = types.ModuleType("tensorrt")
+    package.__version__ = "10.16.1.11"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorrt", package)
+    return package
+
+
+def test_another_tensorrt_than_the_provider_is_linked_with_is_unsupported(
+    model: Path, gpu: type[Session], tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest one is installed by `pip install tensorrt`, and would not be found."""
+    tensorrt.__version__ = "11.4.0.106"
+    with pytest.raises(UnsupportedError, match=r"'tensorrt>=10,<11'; 11\.4\.0\.106 is installed"):
+        loaded(model, "fp32", "tensorrt")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(UnsupportedError, match=r"needs TensorRT 10: .* it is not installed"):
+        loaded(model, "fp32", "tensorrt")
+
+
 @pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("tf32", None)])
 def test_the_tensorrt_provider_comes_before_the_cuda_one(
-    precision: str, override: str | None, model: Path, gpu: type[Session]
+    precision: str, override: str | None, model: Path, gpu: type[Session], tensorrt: Any
 ) -> None:
     engine, providers = loaded(model, precision, "tensorrt")
     assert [name for name, _ in providers] == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]

@@ -3,6 +3,7 @@
 import gc
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ import torch._inductor.config
 from PIL import Image
 from torch._dynamo.eval_frame import OptimizedModule
 from torch._dynamo.utils import counters
+from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 
 from sdbench import backends, platforms
 from sdbench.backends import pytorch
@@ -24,11 +26,13 @@ from sdbench.backends.engine import WEIGHTS, Engine
 from sdbench.cases import Case, Variant, parse_options
 from sdbench.errors import UnsupportedError
 from sdbench.measurement import settled_bytes
+from sdbench.meters import compiling
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
+from sdbench.platforms import set_tf32
 from sdbench.records import Record, read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.sweeps import MEASURING, make_job
@@ -128,7 +132,7 @@ def tensor_bytes(tensor: Any) -> int:
     return sum(getattr(tensor, name).nbytes for name in tensor.__tensor_flatten__()[0])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("options", ["none", "int8-weights", "nf4-weights", "vae-tiling"])
 def test_the_bytes_of_weights_are_known_from_their_shapes(
     options: str, precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,14 +150,14 @@ def test_a_number_takes_the_bytes_that_torch_gives_it() -> None:
 
 def test_nf4_takes_four_bits_and_its_scales_an_eighth_of_one() -> None:
     layer = torch.nn.Linear(320, 320, bias=False)
-    pytorch._find_quantizer("nf4-weights", CPU)(layer, device=CPU)
+    pytorch._find_quantizer("nf4-weights", "fp32", CPU)(layer, device=CPU)
     bits = 8 * tensor_bytes(layer.weight) / layer.weight.numel()
     assert 4 < bits < 4.15
 
 
 def test_a_layer_that_fills_no_blocks_of_nf4_is_left_as_it_is() -> None:
     layer = torch.nn.Linear(9, 7)
-    pytorch._find_quantizer("nf4-weights", CPU)(layer, device=CPU)
+    pytorch._find_quantizer("nf4-weights", "fp32", CPU)(layer, device=CPU)
     assert type(layer.weight) is torch.nn.Parameter
 
 
@@ -237,10 +241,10 @@ def test_fp8_needs_a_gpu_that_has_it(
     gpu = torch.device("cuda", 0)
     if not runs:
         with pytest.raises(UnsupportedError, match=r"8\.9 or more; NVIDIA X has 8\.0"):
-            pytorch._find_quantizer("fp8-weights", gpu)
+            pytorch._find_quantizer("fp8-weights", "bf16", gpu)
         return
     layer = torch.nn.Linear(32, 16)
-    pytorch._find_quantizer("fp8-weights", gpu)(torch.nn.Sequential(layer))
+    pytorch._find_quantizer("fp8-weights", "bf16", gpu)(torch.nn.Sequential(layer))
     weight: Any = layer.weight
     assert weight.qdata.dtype == torch.float8_e4m3fn
 
@@ -302,11 +306,45 @@ def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> Non
     assert "decode" not in vars(engine.pipeline.vae)
 
 
+def test_int8_weights_are_refused_where_their_products_overflow(model: Path) -> None:
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    layer = torch.nn.Linear(1280, 8, bias=False, dtype=torch.float16)
+    inputs = 10 * layer.weight.detach()[:1].sign()
+    quantize_(layer, Int8WeightOnlyConfig(set_inductor_config=False))
+    assert not layer(inputs).isfinite().all(), "torchao scales first by now: drop the refusal"
+    with pytest.raises(UnsupportedError, match="overflows in fp16"):
+        pytorch._find_quantizer("int8-weights", "fp16", CPU)
+    pytorch._find_quantizer("int8-weights", "bf16", CPU)
+
+
+def test_autotuning_counts_as_compiling_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's autotuner runs in a kernel's first call, and torch does not tell of it."""
+
+    def tune(self: Any) -> str:
+        time.sleep(0.2)
+        return "tuned"
+
+    for name in compiling.TUNING:
+        monkeypatch.setattr(CachingAutotuner, name, tune)
+    kernel = object.__new__(CachingAutotuner)
+
+    def call() -> None:
+        time.sleep(0.1)
+        for name in compiling.TUNING:
+            assert getattr(kernel, name)() == "tuned"
+
+    call_s, compiled = compile_anew(call, lambda: None, CPU)
+    assert 0.4 <= compiled["compile_s"] < 0.6
+    assert 0.1 <= call_s < 0.3
+    assert CachingAutotuner.benchmark_all_configs is tune, "left as it was"
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
     """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer."""
     try:
-        pytorch._set_tf32(on)
+        set_tf32(on)
         assert torch.backends.cudnn.allow_tf32 is on
         assert torch.backends.cuda.matmul.allow_tf32 is on
         assert torch.get_float32_matmul_precision() == ("high" if on else "highest")
@@ -314,7 +352,7 @@ def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
         conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
         assert conv.fp32_precision == ("tf32" if on else "ieee")
     finally:
-        pytorch._set_tf32(False)
+        set_tf32(False)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

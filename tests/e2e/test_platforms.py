@@ -56,6 +56,30 @@ def test_a_record_has_the_uuid_of_the_gpu(
     assert (facts["memory_bytes"], facts["compute_capability"]) == (42, "8.0")
 
 
+def test_a_slice_of_a_gpu_is_named_as_nvml_names_it(cuda: SimpleNamespace) -> None:
+    assert Cuda().uuid(GPU) == "GPU-1234-5678"
+    cuda.name = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+    assert Cuda().uuid(GPU) == "MIG-1234-5678"
+
+
+def test_a_gpu_that_nvml_does_not_know_is_said(
+    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else energy and other processes would be empty without a reason."""
+    said = Cuda().facts(GPU)["nvml"]
+    assert said
+    assert said in capsys.readouterr().out
+
+
+def test_a_gpu_for_one_process_holds_no_race(
+    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for exclusive, wanted in ((True, "Exclusive_Process"), (False, "None")):
+        monkeypatch.setattr(nvml, "is_exclusive", lambda _, answer=exclusive: answer)
+        assert wanted in str(Cuda().why_not_shared(GPU))
+    assert PLATFORMS["cpu"].why_not_shared(CPU) is None
+
+
 def test_where_nvml_is_not_there_its_counters_are_empty() -> None:
     """As on this machine, and on AMD's GPUs."""
     assert nvml.process_bytes("GPU-none") is None
@@ -64,6 +88,7 @@ def test_where_nvml_is_not_there_its_counters_are_empty() -> None:
     assert set(nvml.gpu_state("GPU-none").values()) == {None}
     facts = nvml.describe_gpu("GPU-none")
     assert facts.pop("uuid") == "GPU-none"
+    assert "NVML" in facts.pop("nvml") or "Not Found" in facts["nvml"]
     assert set(facts.values()) == {None}
 
 
@@ -227,7 +252,7 @@ def test_a_case_is_measured_on_intels_gpus(job: Sweep, monkeypatch: pytest.Monke
     assert environment["gpu"]["driver"] == "1.6.0"
     assert record["throughput"]["energy"] is None
     assert record["contention"]["gpu_processes"] == []
-    assert record["device_state"] == {"before": {}, "after": {}}
+    assert record["device_state"] == {"before": {}, "during": [{}], "after": {}}
 
 
 def test_a_case_is_measured_on_apples_gpu(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

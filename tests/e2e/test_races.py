@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -307,6 +309,26 @@ def test_values_that_are_no_numbers_are_an_error(
         "error",
         "ValueError: the denoiser computed values that are not numbers",
     )
+
+
+def test_a_device_whose_clocks_fell_computes_before_it_is_timed(
+    job: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    racer = Racer(make_pair().case, job)
+    racer.engine = SimpleNamespace(device=torch.device("cpu"), synchronize=lambda: None)  # type: ignore[assignment]
+    calls: list[float] = []
+
+    def evaluate() -> torch.Tensor:
+        time.sleep(0.05)
+        calls.append(time.perf_counter())
+        return torch.zeros(1)
+
+    racer.evaluate = evaluate
+    assert racer.turn()["evaluation_s"] < 0.2
+    assert len(calls) == 1, "a CPU is timed at once"
+    monkeypatch.setattr(platforms.Cpu, "ramp_s", 0.3)
+    assert racer.turn()["evaluation_s"] < 0.2
+    assert 4 <= len(calls) <= 1 + 6 + 1
 
 
 def test_divergence_is_a_share_of_the_largest_value() -> None:

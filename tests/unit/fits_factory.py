@@ -16,6 +16,7 @@ def make_components(scale: int = 1) -> Components:
         return {
             "parameters": 10**6 * millions * scale,
             "largest": side**2,
+            "pinned": 10**6 * millions * scale * 3 // 2,
             "matrices": [[side, side, count * 8 // 10]],
             "denoiser": denoiser,
         }

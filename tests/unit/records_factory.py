@@ -51,7 +51,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
         "throughput": {"intervals_s": samples or [0.1, 0.2, 0.3], "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
-        "device_state": {"before": {}, "after": {}},
+        "device_state": {"before": {}, "during": [], "after": {}},
         "picture": {"file": "batch.png", "sha256": "2" * 64},
         "environment": {
             "host": "h",

@@ -167,6 +167,7 @@ class FakeNvml(types.ModuleType):
         assert handle == "handle"
         return [
             types.SimpleNamespace(pid=self.ours, usedGpuMemory=5000),
+            types.SimpleNamespace(pid=os.getppid(), usedGpuMemory=9),  # which began this process
             types.SimpleNamespace(pid=self.ours + 1, usedGpuMemory=7),
         ]
 
@@ -181,6 +182,11 @@ class FakeNvml(types.ModuleType):
 
     def nvmlDeviceGetClockInfo(self, handle: str, clock: int) -> int:  # noqa: N802
         return {1: 1410, 2: 1593}[clock]
+
+    def nvmlDeviceGetViolationStatus(self, handle: str, policy: int) -> Any:  # noqa: N802
+        if policy == 4:
+            raise self.NVMLError("not supported")
+        return types.SimpleNamespace(violationTime={0: 1_500_000_000, 1: 0}[policy])
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
         return 4
@@ -198,5 +204,8 @@ def test_the_driver_is_asked_for_one_gpu_by_its_uuid(monkeypatch: pytest.MonkeyP
         "temperature_c": None,  # this GPU does not say
         "power_w": 250.0,
         "throttle_reasons": 4,
+        "throttled_power_s": 1.5,
+        "throttled_thermal_s": 0.0,
+        "throttled_reliability_s": None,
     }
     assert set(fake.asked) == {"init", "GPU-abc"}

@@ -110,6 +110,9 @@ def test_weights_are_counted_where_they_are() -> None:
     }
     assert device_bytes(components, "fp16", ("model-offload",)) == 1_200_000_000
     assert device_bytes(components, "fp16", ("group-offload",)) == 2 * 2 * 1024**2
+    # Each tensor is pinned in a block of its own, a power of two: half again as much here.
+    assert host_bytes(components, "fp16", ("group-offload",)) == 3_000_000_000
+    assert host_bytes(components, "fp16", ("model-offload",)) == 2_000_000_000
     quantized = weight_bytes(components, "fp16", ("nf4-weights",))
     assert quantized["reader"] == 600_000_000, "only what each step evaluates is quantized"
     assert quantized["painter"] < 500_000_000

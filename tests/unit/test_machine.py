@@ -34,6 +34,12 @@ from sdbench.machine import (
         ("3090", "NVIDIA GeForce RTX 3090"),
         ("2080ti", "NVIDIA GeForce RTX 2080 Ti"),
         ("v100", "Tesla V100-SXM2-16GB"),
+        ("a100_1g.5gb", "NVIDIA A100-SXM4-40GB MIG 1g.5gb"),
+        ("nvidia_h100_80gb_hbm3_3g.40gb", "NVIDIA H100 80GB HBM3 MIG 3g.40gb"),
+        ("rtx4090d", "NVIDIA GeForce RTX 4090 D"),
+        ("rtx_4090_d", "NVIDIA GeForce RTX 4090 D"),
+        ("4070tisuper", "NVIDIA GeForce RTX 4070 Ti SUPER"),
+        ("dgx_a100", "NVIDIA DGX A100"),
     ],
 )
 def test_a_cluster_writes_a_model_in_its_own_words(promised: str, found: str) -> None:
@@ -51,6 +57,11 @@ def test_a_cluster_writes_a_model_in_its_own_words(promised: str, found: str) ->
         ("rtx2080", "NVIDIA GeForce RTX 2080 SUPER"),
         ("l40", "NVIDIA L40S"),
         ("v100", "Tesla V100S-PCIE-32GB"),
+        ("a100", "NVIDIA A100-SXM4-40GB MIG 1g.5gb"),
+        ("a100_1g.5gb", "NVIDIA A100-SXM4-40GB"),
+        ("rtx4090", "NVIDIA GeForce RTX 4090 D"),
+        ("nvidia_rtx_4090", "NVIDIA GeForce RTX 4090 D"),
+        ("rtx4070ti", "NVIDIA GeForce RTX 4070 Ti SUPER"),
     ],
 )
 def test_another_model_is_not_the_promised_one(promised: str, found: str) -> None:

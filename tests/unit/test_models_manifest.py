@@ -96,6 +96,7 @@ def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
     assert components["unet"] == {
         "parameters": 122,
         "largest": 54,
+        "pinned": 32 + 4 + 32 + 64,
         "matrices": [[4, 8, 2]],
         "denoiser": True,
     }

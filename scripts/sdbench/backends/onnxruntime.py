@@ -5,6 +5,7 @@ on a GPU latents, guidance and the loop stay there, and nothing goes through the
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
         )
     if not KINDS[device.type].is_gpu:
         return [(wanted, {})]
+    if tensorrt:
+        _load_tensorrt()
     # ONNX Runtime lets TF32 into fp32 unless it is told not to.
     tf32 = int(case.variant.precision == "tf32")
     cuda: dict[str, Any] = {"device_id": device.index, "use_tf32": tf32}
@@ -107,6 +110,28 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
     }
     # What TensorRT cannot run is left to CUDA.
     return [(wanted, own), (PROVIDERS[device.type], cuda)]
+
+
+def _load_tensorrt() -> None:
+    """Load TensorRT's libraries: the package of that name has them where no loader looks.
+
+    Raises:
+        UnsupportedError: if it is not installed, or in another version than the provider is linked
+            with: the newest one need not fit.
+    """
+    provider = Path(onnxruntime.__file__).parent / "capi/libonnxruntime_providers_tensorrt.so"
+    linked = re.search(rb"libnvinfer\.so\.(\d+)", provider.read_bytes())
+    major = int(linked[1]) if linked else 0
+    needs = (
+        f"onnxruntime {onnxruntime.__version__} needs TensorRT {major}: "
+        f"pip install 'tensorrt>={major},<{major + 1}'"
+    )
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise UnsupportedError(f"{needs}; it is not installed ({one_line(error)})") from error
+    if tensorrt.__version__.partition(".")[0] != str(major):
+        raise UnsupportedError(f"{needs}; {tensorrt.__version__} is installed")
 
 
 def _set_tf32_of_tensorrt(allowed: bool) -> None:

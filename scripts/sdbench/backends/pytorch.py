@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from sdbench.families import Family, family_of
 from sdbench.hugging_face import diffusers
 from sdbench.kinds import KINDS
 from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
-from sdbench.platforms import platform_of
+from sdbench.platforms import platform_of, set_tf32
 
 import torch
 from torch._inductor.cpp_builder import get_cpp_compiler
@@ -62,15 +61,22 @@ def _read_weights(pipeline: diffusers.DiffusionPipeline, family: Family) -> None
             weights.flatten()[:: PAGE_BYTES // weights.element_size()].sum()
 
 
-def _find_quantizer(switch: str, device: torch.device) -> Callable[..., None]:
+def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Callable[..., None]:
     """Return what keeps the weights of a network's linear layers in another format (torchao).
 
     It takes the network, and as `device` where to quantize: layer by layer, so that the network
     need never be there in full.
 
     Raises:
-        UnsupportedError: if torchao is not installed, or if the GPU has no such format.
+        UnsupportedError: if torchao is not installed, if the GPU has no such format, or if the
+            format does not work in the precision that the layers compute in, `arithmetic`.
     """
+    if QUANTIZED[switch] == "int8" and arithmetic == "fp16":
+        # Measured with torchao 0.18: inputs of deviation 10 and 1,280 columns give infinity.
+        raise UnsupportedError(
+            f"{switch}: torchao multiplies by the 8-bit weights first and scales afterwards, which "
+            "overflows in fp16 (above 65,504); use bf16 or fp32"
+        )
     try:
         from torchao import quantization
     except ImportError as error:
@@ -128,24 +134,15 @@ def _find_compiler(device: torch.device) -> str:
             raise UnsupportedError(
                 "torch.compile needs Triton, and of CUDA compute capability 7.0 or more"
             )
-        return f"triton {metadata.version('triton')}"
+        import triton
+
+        return f"triton {triton.__version__}"
     try:
         compiler = get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise UnsupportedError(f"torch.compile needs a C++ compiler: {error}") from error
     said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     return said.stdout.partition("\n")[0]
-
-
-def _set_tf32(on: bool) -> None:
-    """Let products of fp32 round to TF32, or not: PyTorch would let cuDNN do so in what is called
-    fp32, and nothing is to switch itself on.
-    """
-    torch.backends.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
-    # The same by its former interface, which the compiler of torch 2.13 still reads: where the two
-    # disagree it refuses to answer (pytorch/pytorch#166387, #189955).
-    torch.set_float32_matmul_precision("high" if on else "highest")
-    torch.backends.cudnn.allow_tf32 = on
 
 
 def _set_attention(denoiser: Any, vae: Any, variant: Variant) -> None:
@@ -233,10 +230,10 @@ def load(
     refuse_emulation(arithmetic, device)
     compiler = _find_compiler(device) if COMPILE in variant.switches else None
     quantized = next((s for s in variant.switches if s in QUANTIZED), None)
-    quantizer = _find_quantizer(quantized, device) if quantized else None
+    quantizer = _find_quantizer(quantized, arithmetic, device) if quantized else None
     offload = next((s for s in variant.switches if s in OFFLOADS), None)
     torch.set_num_threads(threads(case))
-    _set_tf32(variant.precision == "tf32")
+    set_tf32(variant.precision == "tf32")
     # PyTorch's default, and diffusers': with it on, cuDNN tries its algorithms at each new shape
     # and takes the fastest of that moment, which need not be the same the next time.
     torch.backends.cudnn.benchmark = False
@@ -255,6 +252,11 @@ def load(
         raise UnsupportedError(
             f"{variant.precision} weights of the VAE are brought to fp32 for every picture, which "
             f"{GROUP_OFFLOAD} would undo layer by layer; bf16 needs none of that"
+        )
+    if compiler and platform_of(device).graph_calls and family.upcasts(pipeline.vae):
+        raise UnsupportedError(
+            f"{variant.precision} weights of the VAE are brought to fp32 for every image and back: "
+            f"with {COMPILE} its CUDA graph would be recorded again in every call; use bf16"
         )
     _set_attention(denoiser, pipeline.vae, variant)
     if "vae-slicing" in variant.switches:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdbench.backends.engine import WEIGHTS, refuse_emulation
 from sdbench.meters.latency import time_call
-from sdbench.platforms import platform_of
+from sdbench.platforms import platform_of, set_tf32
 
 import torch
 
@@ -37,7 +37,7 @@ def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
     """
     dtype = WEIGHTS[precision]
     refuse_emulation(precision, device)
-    torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+    set_tf32(precision == "tf32")
     generator = torch.Generator(device).manual_seed(0)
     samples: dict[int, list[float]] = {}
     for side in SIDES:

@@ -1,6 +1,7 @@
 """Seconds that compiling networks takes, apart from the calls that it is done in."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,25 +53,53 @@ def compile_anew(
     return call_s, {"compile_s": sum(spans), "compile_cached": cached}
 
 
+TUNING = ("benchmark_all_configs", "coordinate_descent_tuning")
+"""Methods of Triton's autotuner, of which torch tells nobody: each kernel tries its variants when
+it first runs, after compiling."""
+
+
 @contextlib.contextmanager
 def _compiling() -> Iterator[list[float]]:
-    """Note the seconds of each stretch of compiling or recording, as torch itself tells of them."""
+    """Note the seconds of each stretch of compiling, recording or autotuning.
+
+    Of the first two torch itself tells. One stretch within another is not counted twice.
+    """
+    # Not before: what it imports decides by the devices that it sees how kernels are compared.
+    from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+
     spans: list[float] = []
-    begin = 0.0
+    begins: list[float] = []
 
     def start(_: object) -> None:
-        nonlocal begin
-        begin = time.perf_counter()
+        begins.append(time.perf_counter())
 
     def end(_: object) -> None:
-        spans.append(time.perf_counter() - begin)
+        begin = begins.pop()
+        if not begins:
+            spans.append(time.perf_counter() - begin)
 
+    def noted(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def tune(*args: Any, **kwargs: Any) -> Any:
+            start(None)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                end(None)
+
+        return tune
+
+    originals = {name: getattr(CachingAutotuner, name) for name in TUNING}
     callback_handler.register_start_callback(start)
     callback_handler.register_end_callback(end)
     _LISTENING.append(spans)
+    for name, method in originals.items():
+        setattr(CachingAutotuner, name, noted(method))
     try:
         yield spans
     finally:
+        for name, method in originals.items():
+            setattr(CachingAutotuner, name, method)
         _LISTENING.remove(spans)
         callback_handler.remove_start_callback(start)
         callback_handler.remove_end_callback(end)

@@ -163,7 +163,24 @@ def memory_limit(budget: int | None) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory did not suffice, on any device and engine."""
+    """Tell whether an exception means that memory did not suffice, on any device and engine.
+
+    What it was raised from or after is asked too: where memory runs out while a CUDA graph is
+    recorded, ending the recording fails as well, and that error hides the first.
+    """
+    return any(map(_says_out_of_memory, _chain(error)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, as a traceback shows them."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()

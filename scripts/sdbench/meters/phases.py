@@ -11,12 +11,22 @@ import torch
 
 
 def time_phases(
-    engine: Engine, generation: Mapping[str, Any], latents: torch.Tensor
+    engine: Engine,
+    generation: Mapping[str, Any],
+    latents: torch.Tensor,
+    look: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Time the parts of one call.
 
     The device is synchronised around every part, which costs time of its own: the sum is not the
     latency, which has a pass to itself.
+
+    Args:
+        engine: what generates.
+        generation: prompt, steps and guidance, as in the config.
+        latents: of the batch.
+        look: called once between two steps, in the middle of the call: the device has been busy
+            until then. What it takes belongs to no part.
 
     Returns:
         `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations
@@ -31,6 +41,8 @@ def time_phases(
     def on_step_end(_: torch.Tensor) -> None:
         engine.synchronize()
         ends.append(time.perf_counter())
+        if len(ends) == generation["steps"] // 2:
+            look()
 
     pipeline, family = engine.pipeline, engine.family
     parts = [(name, "forward", "text_encoder") for name in family.text_encoders]

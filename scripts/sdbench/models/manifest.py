@@ -289,8 +289,9 @@ def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[st
     Returns:
         By name of each component that has weights: `parameters`, how many numbers they are;
         `largest`, how many its largest tensor is; `matrices`, lists of rows, columns and how many
-        there are of that shape; and `denoiser`, whether it is the one that each step evaluates,
-        whose matrices are quantized where that is an option.
+        there are of that shape; `pinned`, how many numbers they have room for in pinned memory,
+        where each tensor takes a power of two; and `denoiser`, whether it is the one that each step
+        evaluates, whose matrices are quantized where that is an option.
 
     Raises:
         UserError: if a file is not whole.
@@ -312,9 +313,15 @@ def describe_component(shapes: Collection[Sequence[int]], denoiser: bool) -> dic
     return {
         "parameters": sum(map(math.prod, shapes)),
         "largest": max(map(math.prod, shapes), default=0),
+        "pinned": sum(_power_of_2(math.prod(shape)) for shape in shapes),
         "matrices": [[*shape, count] for shape, count in sorted(matrices.items())],
         "denoiser": denoiser,
     }
+
+
+def _power_of_2(number: int) -> int:
+    """Return the smallest power of two that is not below a number."""
+    return 1 << (number - 1).bit_length() if number else 0
 
 
 def is_denoiser(config: Path) -> bool:

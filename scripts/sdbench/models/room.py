@@ -86,6 +86,7 @@ def least_components(architecture: Architecture) -> Components:
             "denoiser": is_denoiser,
             "matrices": [row] if is_denoiser else [],
             "largest": 0,
+            "pinned": network.parameters,
         }
     return components
 

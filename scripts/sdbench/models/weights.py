@@ -93,6 +93,18 @@ def device_bytes(components: Components, precision: str, switches: Collection[st
 
 
 def host_bytes(components: Components, precision: str, switches: Collection[str]) -> int:
-    """Return the bytes of weights that wait in the machine's memory; 0 without offload."""
-    offloaded = any(switch in OFFLOADS for switch in switches)
-    return sum(weight_bytes(components, precision, switches).values()) if offloaded else 0
+    """Return the bytes that weights take in the machine's memory while they wait there.
+
+    0 without offload. With `group-offload` it is pinned memory, of which PyTorch takes a power of
+    two for each tensor: half again as much for FLUX.1. A quantized tensor is taken to be rounded by
+    the same share as it would be without.
+    """
+    if not any(switch in OFFLOADS for switch in switches):
+        return 0
+    sizes = weight_bytes(components, precision, switches)
+    if GROUP_OFFLOAD not in switches:
+        return sum(sizes.values())
+    return sum(
+        math.ceil(size * components[name]["pinned"] / components[name]["parameters"])
+        for name, size in sizes.items()
+    )

@@ -10,14 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import (
-    WEIGHTS,
-    Engine,
-    load_scheduler,
-    refuse_emulation,
-    threads,
-    torch_device,
-)
+from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.cases import (
     AUTOCAST,
     COMPILE,
@@ -30,6 +23,7 @@ from sdbench.cases import (
     Case,
     Variant,
 )
+from sdbench.devices import WEIGHTS, refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.families import Family, family_of
 from sdbench.hugging_face import diffusers

@@ -6,16 +6,17 @@
 PINNED = ("fetch_model.py",)
 
 
-def code_behind(script):
-    "Return the parameter `code` of a rule: a function of a job's wildcards."
+def add_code(each):
+    "Give a rule with a script the parameter `code`, unless it has one of its own."
+    script = Path(each.script or "").name
+    if not script or script in PINNED or "code" in each.params.keys():
+        return
 
     def code(wildcards):
         return code_of(script, *filter(None, [wildcards.get("backend")]))
 
-    return code
+    each.set_params(code=code)
 
 
 for each in workflow.modifier.rules:
-    script = Path(each.script or "").name
-    if script and script not in PINNED and "code" not in each.params.keys():
-        each.set_params(code=code_behind(script))
+    add_code(each)

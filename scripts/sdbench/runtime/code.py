@@ -19,7 +19,7 @@ INFRASTRUCTURE = {
     "sdbench/errors.py": "the words in which something is refused",
     "sdbench/job.py": "the log of a job, and the line that it ends with",
     "sdbench/ownership.py": "which of two jobs may write, not what",
-    "sdbench/runtime/__init__.py": "empty",
+    "sdbench/runtime/__init__.py": "no code",
     "sdbench/runtime/digests.py": "names of contents, this digest's too: others change it anyway",
 }
 """Modules that no number depends on, each with the reason. What they import counts where others

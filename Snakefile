@@ -58,6 +58,7 @@ include: "rules/figures.smk"
 include: "rules/pictures.smk"
 include: "rules/page.smk"
 include: "rules/shapes.smk"
+include: "rules/code.smk"
 
 
 rule all:

@@ -32,16 +32,6 @@ rule write_findings:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(
-            *TABLE_CODE,
-            "archive.py",
-            "published.py",
-            "figures/labels.py",
-            "findings/claims.py",
-            "findings/estimates.py",
-            "findings/rows.py",
-            "findings/text.py",
-        ),
         models=[reference.model for reference, _ in PAIRS],
         kinds=DEVICE_KINDS,
     script:
@@ -68,7 +58,6 @@ rule rank_choices:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "choices.py", "published.py", "tables/joined.py"),
         need=config["need"],
         kinds=DEVICE_KINDS,
     script:
@@ -97,7 +86,6 @@ rule predict_fits:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*FITS_CODE, "tables/files.py", "tables/schemas.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/predict_fits.py"

@@ -11,6 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
+from sdbench import __version__ as VERSION
 from sdbench.campaigns import known_campaigns
 from sdbench.capabilities import INT8_GRAPHS
 from sdbench.cases import (
@@ -35,7 +36,7 @@ from sdbench.config import (
 from sdbench.config_files import locate
 from sdbench.errors import UserError, refuse
 from sdbench.failures import show_failures
-from sdbench.files import check_writable, sha256_of_all
+from sdbench.files import check_writable
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
 from sdbench.models.architectures import (
@@ -46,6 +47,7 @@ from sdbench.models.architectures import (
 from sdbench.models.manifest import model_files
 from sdbench.models.room import without_room
 from sdbench.models.sources import check_sources
+from sdbench.runtime.code import code_digest
 
 ARCHITECTURES = WORKFLOW / "resources/architectures"
 
@@ -63,12 +65,10 @@ def resource(name):
 
 
 @functools.cache
-def code_of(*modules):
-    """
-    Return the digest of modules of the library, for the parameters of whatever computes with them.
-    Snakemake sees a change of a script, not of what it imports.
-    """
-    return sha256_of_all(WORKFLOW / "scripts/sdbench" / module for module in modules)
+def code_of(script, *backends):
+    "Return the digest of the code behind a script; of the backends, only those that are given."
+    names = {"backend": backends} if backends else {}
+    return code_digest(WORKFLOW / "scripts" / script, names)
 
 
 def conda_is_missing():

@@ -1,19 +1,6 @@
 # The networks of a model as ONNX graphs, for the backends that run those.
 
 
-EXPORT_CODE = [
-    *FAMILY_CODE,
-    "export.py",
-    "exports.py",
-    "parity.py",
-    "models/configs.py",
-    "models/examples.py",
-    "hugging_face.py",
-    "ort.py",
-    "processes.py",
-]
-
-
 rule export_onnx:
     "Export the networks of a model to ONNX and compare each with PyTorch."
     input:
@@ -32,7 +19,6 @@ rule export_onnx:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        code=code_of(*EXPORT_CODE),
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],
     script:
@@ -58,7 +44,6 @@ rule quantize_onnx:
         mem_mb=growing(16000),
         runtime=growing(60),
     params:
-        code=code_of(*EXPORT_CODE),
         opset=config["export"]["opset"],
     script:
         "../scripts/quantize_onnx.py"
@@ -85,15 +70,6 @@ rule convert_openvino:
         mem_mb=growing(16000),
         runtime=growing(60),
     params:
-        code=code_of(
-            *FAMILY_CODE,
-            "conversion.py",
-            "exports.py",
-            "openvino_toolkit.py",
-            "parity.py",
-            "hugging_face.py",
-            "processes.py",
-        ),
         int8=has_int8_weights,
         tolerance=config["export"]["tolerance"],
     script:

@@ -1,24 +1,6 @@
 # All figures but those of pictures and their quality, one to a rule. They read tables only, so that a
 # figure can be drawn again without touching a device.
 
-# Modules that decide a figure: changing a colour draws the figures again and measures nothing.
-FRAME_CODE = [
-    "kinds.py",
-    "published.py",
-    "tables/files.py",
-    "tables/schemas.py",
-    "figures/style.py",
-    "figures/labels.py",
-    "figures/frame.py",
-]
-BAR_CODE = [
-    *FRAME_CODE,
-    "figures/results.py",
-    "figures/sheets.py",
-    "figures/panels.py",
-]
-CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
-
 
 rule plot_speed:
     "Draw seconds per image at batch 1, by device and precision."
@@ -41,7 +23,6 @@ rule plot_speed:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
@@ -68,7 +49,6 @@ rule plot_devices:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
@@ -95,7 +75,6 @@ rule plot_memory:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/memory.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
@@ -122,7 +101,6 @@ rule plot_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
@@ -149,7 +127,6 @@ rule plot_batch_throughput:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, *CURVE_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"
@@ -175,7 +152,6 @@ rule plot_autocast_speed:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py", "figures/autocast.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_speed.py"
@@ -201,7 +177,6 @@ rule plot_autocast_memory:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/memory.py", "figures/autocast.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_memory.py"
@@ -228,7 +203,6 @@ rule plot_attention:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py", "figures/memory.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_attention.py"
@@ -254,7 +228,6 @@ rule plot_parts:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_parts.py"
@@ -280,7 +253,6 @@ rule plot_cold_start:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cold_start.py"
@@ -306,7 +278,6 @@ rule plot_speed_quality:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE, "figures/latency.py"),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed_quality.py"
@@ -332,7 +303,6 @@ rule plot_cost:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cost.py"
@@ -361,7 +331,6 @@ rule plot_limit:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*BAR_CODE),
         kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_limit.py"
@@ -386,8 +355,6 @@ rule plot_ladder:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of(*BAR_CODE),
     script:
         "../scripts/plot_ladder.py"
 
@@ -413,7 +380,6 @@ rule plot_threads:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*CURVE_CODE, "figures/results.py", "figures/sheets.py"),
         kinds=DEVICE_KINDS,
         families=thread_families(config["devices"]),
     script:
@@ -439,7 +405,5 @@ rule plot_fits:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of(*FRAME_CODE, *FITS_CODE),
     script:
         "../scripts/plot_fits.py"

@@ -135,6 +135,12 @@ def raced_pairs(wildcards):
     return RACE_PAIRS[sweep_of(wildcards)]
 
 
+def race_code(wildcards):
+    "Return the digest of the code of a race, with the backends of both sides."
+    references = {pair["reference"]["backend"] for pair in raced_pairs(wildcards)}
+    return code_of("race_denoisers.py", *sorted({wildcards.backend, *references}))
+
+
 def drawn_graphs(wildcards):
     return graphs_of(Variant(**wildcards))
 
@@ -183,119 +189,6 @@ def counted_generation(wildcards):
     generation = config["models"][wildcards.model]["generation"]
     size = {"height": int(wildcards.height), "width": int(wildcards.width)}
     return {key: generation[key] for key in ("prompt", "guidance")} | size
-
-
-FAMILY_CODE = sorted(
-    f"families/{file.name}"
-    for file in (WORKFLOW / "scripts/sdbench/families").glob("*.py")
-)
-
-# Modules that decide what a backend computes, beside its own; and those that decide a record's
-# numbers.
-ENGINE_CODE = [
-    *FAMILY_CODE,
-    "capabilities.py",
-    "cases.py",
-    "fork_safety.py",
-    "hugging_face.py",
-    "kinds.py",
-    "machine.py",
-    "nvml.py",
-    "ort.py",
-    "platforms.py",
-    "models/configs.py",
-    "models/weights.py",
-    "backends/__init__.py",
-    "backends/engine.py",
-    "backends/exported.py",
-]
-METER_CODE = [
-    *ENGINE_CODE,
-    "settings.py",
-    "sweep.py",
-    "measurement.py",
-    "search.py",
-    "processes.py",
-    "records.py",
-    "devices.py",
-    "models/manifest.py",
-    "meters/compiling.py",
-    "meters/contention.py",
-    "meters/energy.py",
-    "meters/largest_batch.py",
-    "meters/latency.py",
-    "meters/memory.py",
-    "meters/phases.py",
-    "meters/reference.py",
-    "meters/resident.py",
-    "meters/throughput.py",
-]
-RACE_CODE = [
-    *ENGINE_CODE,
-    "settings.py",
-    "measurement.py",
-    "races.py",
-    "processes.py",
-    "records.py",
-    "devices.py",
-    "models/manifest.py",
-    "backends/pytorch.py",
-    "meters/compiling.py",
-    "meters/contention.py",
-    "meters/latency.py",
-    "meters/memory.py",
-    "meters/resident.py",
-]
-SEARCH_CODE = [*ENGINE_CODE, "processes.py", "settings.py", "models/examples.py"]
-CEILING_CODE = [
-    *ENGINE_CODE,
-    "limits.py",
-    "measurement.py",
-    "processes.py",
-    "devices.py",
-    "meters/ceilings.py",
-    "meters/contention.py",
-    "meters/latency.py",
-]
-DRAWING_CODE = [
-    *ENGINE_CODE,
-    "archive.py",
-    "settings.py",
-    "processes.py",
-    "quality.py",
-    "meters/memory.py",
-    "models/manifest.py",
-]
-PROFILING_CODE = [
-    *ENGINE_CODE,
-    "backends/pytorch.py",
-    "meters/compiling.py",
-    "meters/kernels.py",
-]
-
-
-OWN_CODE = {"openvino": ["openvino_toolkit.py", "meters/compiling.py"]}
-"Modules that a backend has beside the one of its name."
-
-
-def backend_code(backend):
-    return [f"backends/{backend}.py", *OWN_CODE.get(backend, [])]
-
-
-def meter_code(wildcards):
-    return code_of(*METER_CODE, *backend_code(wildcards.backend))
-
-
-def race_code(wildcards):
-    return code_of(*dict.fromkeys([*RACE_CODE, *backend_code(wildcards.backend)]))
-
-
-def drawing_code(wildcards):
-    return code_of(*DRAWING_CODE, *backend_code(wildcards.backend))
-
-
-def search_code(wildcards):
-    return code_of(*SEARCH_CODE, *backend_code(wildcards.backend))
 
 
 def measured_entry(wildcards):

@@ -33,7 +33,6 @@ rule measure_sweep:
         mem_mb=memory_for_device,
         runtime=growing(240),
     params:
-        code=meter_code,
         cases=sweep_cases,
         searches=sweep_searches,
         measuring=config["measuring"],
@@ -64,7 +63,6 @@ rule search_settings:
         mem_mb=memory_for_device,
         runtime=growing(120),
     params:
-        code=search_code,
         cases=tuned_cases,
     script:
         "../scripts/search_settings.py"
@@ -126,7 +124,6 @@ rule measure_ceilings:
         mem_mb=memory_for_device,
         runtime=growing(30),
     params:
-        code=code_of(*CEILING_CODE),
         device=measured_entry,
         contention={key: config["measuring"][key] for key in CONTENTION},
     script:
@@ -159,7 +156,6 @@ rule profile_case:
         mem_mb=memory_for_device,
         runtime=growing(60),
     params:
-        code=code_of(*PROFILING_CODE),
         case=profiled_case,
     script:
         "../scripts/profile_case.py"

@@ -19,23 +19,12 @@ rule build_model:
         mem_mb=memory_to_build,
         runtime=growing(60),
     params:
-        code=code_of(
-            *FAMILY_CODE,
-            "hugging_face.py",
-            "models/architectures.py",
-            "models/folders.py",
-            "models/manifest.py",
-            "models/seeded.py",
-            "models/tokenizer.py",
-        ),
         seed=lookup("models/{model}/source/seed", within=config),
     script:
         "../scripts/build_model.py"
 
 
-# No `code` among the parameters: repository and revision decide every byte, and a change in how they
-# are fetched is not worth fetching gigabytes again. No `retries` either: the script tries again what
-# may pass, and a licence that is not accepted is said once.
+# No `retries`: the script tries again what may pass, and a licence that is not accepted is said once.
 rule fetch_model:
     "Download a model at its pinned revision. Later rules need no network."
     output:
@@ -70,13 +59,6 @@ rule outline_model:
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of(
-            *FAMILY_CODE,
-            "hugging_face.py",
-            "models/architectures.py",
-            "models/manifest.py",
-            "models/seeded.py",
-        ),
         source=lookup("models/{model}/source", within=config),
     script:
         "../scripts/outline_model.py"
@@ -97,7 +79,6 @@ rule describe_model:
     conda:
         "../envs/hub.yaml"
     params:
-        code=code_of(*FAMILY_CODE, "files.py", "models/manifest.py"),
         source=lookup("models/{model}/source", within=config),
     script:
         "../scripts/describe_model.py"
@@ -120,9 +101,6 @@ rule count_operations:
     conda:
         "../envs/pytorch.yaml"
     params:
-        code=code_of(
-            *FAMILY_CODE, "files.py", "hugging_face.py", "models/operations.py"
-        ),
         generation=counted_generation,
     script:
         "../scripts/count_operations.py"

@@ -3,27 +3,6 @@
 PAGE_FIGURES = [
     Path(figure).stem for figure in FIGURES if Path(figure).suffix == ".png"
 ]
-PAGE_CODE = [
-    *PICTURE_CODE,
-    "choices.py",
-    "figures/results.py",
-    *(
-        f"page/{file}"
-        for file in (
-            "answer.py",
-            "charts.py",
-            "document.py",
-            "machine.py",
-            "pictures.py",
-            "prose.py",
-            "rows.py",
-            "verdicts.py",
-            "page.css",
-            "page.html.j2",
-            "page.js",
-        )
-    ),
-]
 
 
 rule write_page:
@@ -53,7 +32,7 @@ rule write_page:
     conda:
         "../envs/page.yaml"
     params:
-        code=code_of(*PAGE_CODE),
         kinds=DEVICE_KINDS,
+        version=VERSION,
     script:
         "../scripts/write_page.py"

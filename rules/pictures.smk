@@ -1,8 +1,6 @@
 # Figures of pictures and their quality over the steps, one to a rule: what a precision or an engine
 # does to them. They read a table and the pictures that were kept, and touch no device.
 
-PICTURE_CODE = [*FRAME_CODE, "archive.py", "figures/pictures.py", "figures/tiles.py"]
-
 # What the picture figures compare: lists of the same length, one entry for each compared variant.
 REFERENCES = [
     f"<results>/quality/{variant_path(reference)}.npz" for reference, _ in COMPARED
@@ -31,8 +29,6 @@ rule plot_quality_steps:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of(*PICTURE_CODE),
     script:
         "../scripts/plot_quality_steps.py"
 
@@ -56,8 +52,6 @@ rule plot_quality_curve:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of(*CURVE_CODE, "figures/pictures.py"),
     script:
         "../scripts/plot_quality_curve.py"
 
@@ -84,7 +78,6 @@ rule plot_quality_panel:
     conda:
         "../envs/figures.yaml"
     params:
-        code=code_of(*PICTURE_CODE),
         panel_steps=[quality_entry(other.model)["panel_step"] for _, other in COMPARED],
     script:
         "../scripts/plot_quality_panel.py"
@@ -109,7 +102,5 @@ rule plot_quality_animation:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of(*PICTURE_CODE),
     script:
         "../scripts/plot_quality_animation.py"

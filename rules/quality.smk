@@ -27,7 +27,6 @@ rule draw_images:
         mem_mb=memory_for_device,
         runtime=growing(240),
     params:
-        code=drawing_code,
         case=drawn_case,
         runs=quality_runs,
         trajectory_steps=trajectory_steps,
@@ -48,7 +47,5 @@ rule compare_quality:
     localrule: True
     conda:
         "../envs/quality.yaml"
-    params:
-        code=code_of("archive.py", "comparison.py"),
     script:
         "../scripts/compare_quality.py"

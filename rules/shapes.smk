@@ -20,13 +20,6 @@ rule train_shapes:
         mem_mb=3000,
         runtime=240,
     params:
-        code=code_of(
-            "shapes/networks.py",
-            "shapes/scenes.py",
-            "shapes/tokenizer.py",
-            "models/tokenizer.py",
-            "shapes/training.py",
-        ),
         seed=0,
     script:
         "../scripts/train_shapes.py"
@@ -44,8 +37,6 @@ rule plot_shapes_loss:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        code=code_of("figures/style.py"),
     script:
         "../scripts/plot_shapes_loss.py"
 
@@ -65,7 +56,6 @@ rule score_shapes:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code_of("shapes/reader.py", "shapes/scenes.py"),
         captions=200,
         seed=0,
         # As in config/config.yaml.

@@ -19,22 +19,6 @@ TABLES = [
     "exports",
     "quality",
 ]
-FITS_CODE = [
-    "capabilities.py",
-    "cases.py",
-    "kinds.py",
-    "fits.py",
-    "meters/largest_batch.py",
-    "models/weights.py",
-]
-TABLE_CODE = [
-    "capabilities.py",
-    "cases.py",
-    "kinds.py",
-    "tables/rows.py",
-    "tables/files.py",
-    "tables/schemas.py",
-]
 
 
 rule collect_cases:
@@ -51,7 +35,6 @@ rule collect_cases:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE),
         rows=matrix_rows(CASES, ABSENT),
     script:
         "../scripts/collect_cases.py"
@@ -107,13 +90,6 @@ rule collect_records:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(
-            *TABLE_CODE,
-            "limits.py",
-            "records.py",
-            "tables/quality.py",
-            "comparison.py",
-        ),
         prices={
             name: device["price_per_hour"]
             for name, device in config["devices"].items()
@@ -152,7 +128,6 @@ rule collect_races:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "limits.py", "records.py", "tables/races.py"),
         max_busy_cores=config["measuring"]["max_busy_cores"],
     script:
         "../scripts/collect_races.py"
@@ -179,8 +154,6 @@ rule collect_exports:
     localrule: True
     conda:
         "../envs/tables.yaml"
-    params:
-        code=code_of(*TABLE_CODE),
     script:
         "../scripts/collect_exports.py"
 
@@ -207,7 +180,6 @@ rule collect_quality:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE),
         pairs=[
             {
                 "variant": vars(other),
@@ -242,7 +214,6 @@ rule collect_published:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "published.py"),
         campaigns=config["published"],
     script:
         "../scripts/collect_published.py"
@@ -264,9 +235,9 @@ rule export_results:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "published.py", "tables/joined.py"),
         campaign=config["campaign"],
         kinds=DEVICE_KINDS,
+        version=VERSION,
     script:
         "../scripts/export_results.py"
 
@@ -291,7 +262,5 @@ rule check_results:
     localrule: True
     conda:
         "../envs/tables.yaml"
-    params:
-        code=code_of("archive.py", "tables/files.py", "tables/schemas.py"),
     script:
         "../scripts/check_results.py"

@@ -10,14 +10,13 @@ from sdbench.cases import Case
 from sdbench.exports import exported_beside
 from sdbench.files import read_json
 from sdbench.machine import budget_bytes
-from sdbench.measurement import classify, made, refuse_misfit
-from sdbench.meters.memory import memory_limit
+from sdbench.meters.memory import memory_limit, refuse_misfit
+from sdbench.meters.status import classify
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
 from sdbench.ownership import claim
 from sdbench.processes import Ended, run_apart
 from sdbench.quality import draw_runs, draw_trajectory
-from sdbench.settings import chosen_settings
 
 import numpy as np
 
@@ -57,7 +56,7 @@ def draw_images(
     """
     drawn = Case.from_dict(case)
     graphs_folder = exported_beside(graphs) if graphs else None
-    chosen = chosen_settings(settings).get(drawn.variant.key)
+    chosen = backends.chosen_settings(settings).get(drawn.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
     loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen)
     try:
@@ -98,7 +97,7 @@ def _draw(
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):
             refuse_misfit(case, components, granted_bytes)
-            engine = backends.load(case, made(model_folder), graphs_folder, settings)
+            engine = backends.load(case, backends.made(model_folder), graphs_folder, settings)
             states = draw_trajectory(engine, case, trajectory_steps)
             send(states)
             for picture in draw_runs(engine, case, runs, states):

@@ -5,15 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import WEIGHTS, threads, torch_device
 from sdbench.cases import NONE, Case, Variant, why_absent
-from sdbench.devices import describe_device, look_around
+from sdbench.devices import WEIGHTS, describe_device, look_around, threads, torch_device
 from sdbench.files import write_json
 from sdbench.limits import COPY, PRODUCT
 from sdbench.machine import describe_machine
-from sdbench.measurement import classify
 from sdbench.meters.ceilings import copy_ceiling, product_ceiling
 from sdbench.meters.contention import watch
+from sdbench.meters.status import classify
 from sdbench.processes import Ended, run_apart
 
 import torch

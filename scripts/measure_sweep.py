@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases import Case, Variant
-from sdbench.measurement import Sweep, make_sweep
+from sdbench.context import Sweep, make_sweep
 from sdbench.sweep import run_sweep
 
 

@@ -17,10 +17,10 @@ from sdbench.figures.frame import (
     words_height,
 )
 from sdbench.figures.labels import number, shorten, variant_label
+from sdbench.figures.memory import GB
 from sdbench.figures.style import Files, save_figure
-from sdbench.fits import DERIVED, GB, MEASURED, NO, UNKNOWN, YES
 from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import FITS
+from sdbench.tables.schemas import DERIVED, FITS, MEASURED, NO, UNKNOWN, YES
 
 import pandas as pd
 from matplotlib.patches import Patch, Rectangle

@@ -14,7 +14,8 @@ from sdbench.machine import budget_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.kernels import kernel_rows, profile_call
 from sdbench.meters.latency import time_call
-from sdbench.meters.memory import is_out_of_memory, memory_limit
+from sdbench.meters.memory import memory_limit
+from sdbench.meters.status import is_out_of_memory
 
 
 def profile_case(

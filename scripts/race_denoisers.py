@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases import Pair
-from sdbench.measurement import Sweep, make_sweep
+from sdbench.context import Sweep, make_sweep
 from sdbench.races import run_races
 
 

@@ -3,16 +3,15 @@
 Read from the text of the rules, the scripts and the environment files: nothing is run.
 """
 
-import ast
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from sdbench.config import load_schema
+from sdbench.runtime.code import reached, read_module
 from tests.conftest import ROOT
 
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -39,12 +38,11 @@ _OPTIONAL = {"tensorrt", "triton"}
 
 
 class Job(NamedTuple):
-    """What a rule runs: `script` and the `modules` that no import names, in `env`."""
+    """What a rule runs: `script` in `env`."""
 
     rule: str
     env: str
     script: Path
-    modules: tuple[Path, ...]
 
 
 def jobs() -> list[Job]:
@@ -57,16 +55,9 @@ def jobs() -> list[Job]:
             env = re.search(r'"\.\./envs/([^"]+)\.yaml"', text)
             script = re.search(r'"\.\./scripts/([^"]+)"', text)
             assert env and script, f"{rule} has no environment or no script"
-            path = SCRIPTS / script[1]
-            if env[1] == "{backend}":
-                found += [Job(rule, b, path, (_backend(b),)) for b in BACKENDS]
-            else:
-                found.append(Job(rule, env[1], path, ()))
+            envs = BACKENDS if env[1] == "{backend}" else [env[1]]
+            found += [Job(rule, name, SCRIPTS / script[1]) for name in envs]
     return found
-
-
-def _backend(name: str) -> Path:
-    return SCRIPTS / "sdbench" / "backends" / f"{name}.py"
 
 
 def needed(job: Job) -> set[str]:
@@ -76,40 +67,10 @@ def needed(job: Job) -> set[str]:
 
 def imported(job: Job) -> set[str]:
     """Return the top modules of others that a job's code imports anywhere, transitively."""
-    modules: set[str] = set()
-    seen: set[Path] = set()
-    waiting = [job.script, *job.modules]
-    while waiting:
-        path = waiting.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        for name in _imports(path):
-            top = name.partition(".")[0]
-            if top == "sdbench":
-                waiting += _sources(name)
-            elif top not in sys.stdlib_module_names:
-                modules.add(top)
-    return modules
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports; one that is no module is an attribute."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module and node.level == 0, f"{path}: a relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _sources(name: str) -> list[Path]:
-    """Return the files that are run when a module of the library is imported."""
-    parts = name.split(".")
-    paths = [SCRIPTS.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
-    files = [path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in paths]
-    return [file for file in files if file.is_file()]
+    # What loads a backend runs in its environment.
+    files = reached(job.script, {"backend": [job.env]} if job.env in BACKENDS else {})
+    names = set().union(*(read_module(file).imports for file in files if file.suffix == ".py"))
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"sdbench"}
 
 
 class Dependencies(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases import Case, Variant
-from sdbench.measurement import Graphs, Sweep
+from sdbench.context import Graphs, Sweep
 from sdbench.meters import resident
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.records import Record, read_indexed

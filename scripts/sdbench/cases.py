@@ -4,9 +4,7 @@ Pure: no file is read, no device touched, nothing heavy imported. The Snakefile,
 tests share it.
 """
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from typing import Any
 
 from sdbench.capabilities import BACKENDS, INT8_GRAPHS
 from sdbench.kinds import KINDS
+from sdbench.runtime.digests import digest
 
 AUTOCAST = "autocast"
 ATTENTION = {"attention-vanilla": "vanilla", "attention-sliced": "sliced"}
@@ -211,12 +210,6 @@ class Absent:
     variant: Variant
     batch_size: int
     reason: str
-
-
-def digest(data: Any) -> str:
-    """Return the SHA-256 of `data` (built-in types) in canonical JSON, 64 hexadecimal digits."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def why_absent(variant: Variant, kind: str) -> str | None:

@@ -1,13 +1,62 @@
-"""What a device in use says of itself, and what else uses it."""
+"""A device in use: that of a case, what it says of itself, and what else uses it."""
 
+import socket
 from typing import Any
 
-from sdbench.backends.engine import Engine
 from sdbench.cases import Case
+from sdbench.errors import UnsupportedError, WrongDeviceError
+from sdbench.machine import is_gpu_model, usable_cores
 from sdbench.meters.contention import busy_cores
-from sdbench.platforms import platform_of
+from sdbench.platforms import PLATFORMS, platform_of
 
 import torch
+
+WEIGHTS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
+
+
+def torch_device(case: Case) -> torch.device:
+    """Return the device of a case.
+
+    Raises:
+        UnsupportedError: if this machine does not have it.
+        WrongDeviceError: if it is a GPU of another model than the config promises.
+    """
+    platform, index = PLATFORMS[case.device["kind"]], case.device["index"]
+    missing = platform.why_missing(index)
+    if missing is not None:
+        raise UnsupportedError(
+            f"device {case.variant.device!r} is {platform.kind.upper()} device {index}: {missing}"
+        )
+    device = platform.device(index)
+    promised, found = case.device["gpu_model"], platform.name(device)
+    if not is_gpu_model(promised, found):
+        raise WrongDeviceError(
+            f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
+            f"a {found!r} on {socket.gethostname()}"
+        )
+    return device
+
+
+def refuse_emulation(arithmetic: str, device: torch.device) -> None:
+    """Refuse a precision that a device has no instructions for.
+
+    Raises:
+        UnsupportedError: if it has none.
+    """
+    reason = platform_of(device).why_not(arithmetic, device)
+    if reason is not None:
+        raise UnsupportedError(reason)
+
+
+def threads(case: Case) -> int:
+    """Return the number of threads of each operation on the CPU."""
+    return int(case.device["threads"]) or usable_cores()
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
@@ -15,21 +64,6 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     platform = platform_of(device)
     facts = platform.facts(device)
     return {"device_name": platform.name(device)} | ({"gpu": facts} if facts else {})
-
-
-def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
-    """Return threads and the switches that are in force, as they are, not as they were asked."""
-    return {
-        "threads": torch.get_num_threads(),
-        "switches": {
-            "weights_dtype": str(engine.dtype).removeprefix("torch."),
-            "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
-            "compile_mode": engine.compile_mode,
-            "attention": case.variant.attention,
-            "scheduler": type(engine.pipeline.scheduler).__name__,
-            **engine.switches,
-        },
-    }
 
 
 def look_around(device: torch.device) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import digest
 from sdbench.errors import UserError
+from sdbench.runtime.digests import digest
 
 _MAKE_WRITABLE = "give the right to write there, or name another folder in pathvars.results"
 _STORAGE = {

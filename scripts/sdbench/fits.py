@@ -13,15 +13,11 @@ from sdbench.cases import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED, Variant, why
 from sdbench.kinds import KINDS
 from sdbench.meters.largest_batch import Line, beyond_allocator, deciding_counter, draw_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
+from sdbench.tables.schemas import DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
 
 SIZES_GB = (8, 12, 16, 24, 48, 80)
 """Memory of devices in GB of 10^9 bytes."""
 GB = 1e9
-
-MEASURED, DERIVED, WEIGHTS = "measured", "derived", "weights"
-"""On what an answer stands: the memory of this way; that of the way without its options, with its
-own weights in place of those; or its weights alone, which is the least that it takes."""
-YES, NO, UNKNOWN = "yes", "no", "unknown"
 
 KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
 """Switches that change how weights are kept and nothing else: what has no others can be derived

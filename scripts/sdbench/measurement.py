@@ -1,49 +1,29 @@
 """Measure the cases of one variant, in a process that does nothing else."""
 
-import datetime
 import gc
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from sdbench import backends
-from sdbench.backends.engine import (
-    Engine,
-    Images,
-    check_images,
-    to_8_bits,
-    torch_device,
-)
-from sdbench.cases import TUNED, Case, digest
-from sdbench.devices import describe_device, describe_engine, look_around
-from sdbench.errors import UnsupportedError, one_line
-from sdbench.exports import exported_beside, identify
-from sdbench.files import StorageError, read_json, sha256
-from sdbench.machine import budget_bytes, describe_machine, identify_machine
+from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
+from sdbench.cases import Case
+from sdbench.context import Sweep
+from sdbench.devices import describe_device, look_around, torch_device
+from sdbench.files import StorageError
+from sdbench.machine import budget_bytes, describe_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
-from sdbench.meters.memory import (
-    is_out_of_memory,
-    measure_memory,
-    memory_limit,
-    refuse_above,
-    refuse_offload,
-    refuse_too_large,
-)
+from sdbench.meters.memory import measure_memory, memory_limit, refuse_above, refuse_misfit
 from sdbench.meters.phases import time_phases
-from sdbench.meters.resident import resident_bytes, trim_heap
+from sdbench.meters.resident import settled_bytes
+from sdbench.meters.status import classify
 from sdbench.meters.throughput import measure_throughput
-from sdbench.models.manifest import check_model
-from sdbench.models.weights import Components, device_bytes, host_bytes, weight_bytes
-from sdbench.ownership import Claim
 from sdbench.platforms import is_lost, platform_of
 from sdbench.processes import UnfitError
-from sdbench.records import SCHEMA_VERSION, Record, fingerprint, write_picture, write_record
-from sdbench.settings import chosen_settings
+from sdbench.records import SCHEMA_VERSION, Record, now, write_picture, write_record
 
 import torch
 
@@ -58,128 +38,6 @@ MEASURED = (
     "picture",
 )
 """The parts of a record that a case without a measurement may lack."""
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """Exported networks: the folder that they lie in, and the digest of what they are."""
-
-    folder: Path
-    digest: str
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What is the same for all cases of a job.
-
-    `model_folder` is None where the model has room nowhere and was not made; `components` are its
-    own all the same. `graphs` holds the exported networks that its variants read, by
-    `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `decided_by` the
-    digests of what else all its records are made with, beside case and settings of measuring.
-    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
-    """
-
-    folder: Path
-    model_folder: Path | None
-    components: Components
-    graphs: Mapping[str, Graphs]
-    weights: str
-    measuring: Mapping[str, Any]
-    decided_by: Mapping[str, str]
-    granted_bytes: int | None = None
-    claim: Claim | None = None
-    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def assert_owner(self) -> None:
-        """Go on if no other job has begun the same sweep; called before anything is written.
-
-        Raises:
-            TakenOver: if one has.
-        """
-        if self.claim is not None:
-            self.claim.assert_held()
-
-    @property
-    def limit_s(self) -> float | None:
-        """The seconds that a case may take; None for any number."""
-        return self.measuring["case_time_limit_s"] or None
-
-    def read_by(self, case: Case) -> Graphs | None:
-        """Return the exported networks that the variant of `case` reads; None if it reads none."""
-        name = case.variant.graphs
-        return None if name is None or self.model_folder is None else self.graphs[name]
-
-    def settings_of(self, case: Case) -> Mapping[str, Any]:
-        """Return the settings of the backend that were chosen for the variant of `case`, if any."""
-        is_tuned = TUNED in case.variant.switches and self.model_folder is not None
-        return self.tuned[case.variant.key] if is_tuned else {}
-
-    def deciding(self, case: Case) -> dict[str, str]:
-        """Return the digests of all that the record of `case` is made with, beside the case."""
-        deciding = dict(self.decided_by)
-        graphs = self.read_by(case)
-        if graphs is not None:
-            deciding["graphs"] = graphs.digest
-        if TUNED in case.variant.switches:
-            deciding["settings"] = digest(self.settings_of(case))
-        return deciding
-
-    def fingerprint(self, case: Case) -> str:
-        """Return the fingerprint of the record that this sweep makes of `case`."""
-        return fingerprint(case, self.measuring, self.deciding(case))
-
-
-def make_sweep(
-    device: Mapping[str, Any],
-    measuring: Mapping[str, Any],
-    manifest: Path,
-    model_folder: Path | None,
-    graphs: Sequence[Path],
-    code: str,
-    environment_file: Path,
-    folder: Path,
-    granted_bytes: int | None,
-    settings: Path | None = None,
-) -> Sweep:
-    """Return what is the same for all that a job measures, from what its rule is given.
-
-    Args:
-        device: its entry in the config.
-        measuring: what the job needs of the config's section of that name.
-        manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: the model in the diffusers layout; None where it has room nowhere.
-        graphs: the records of the exported networks that the cases read, which lie beside them.
-        code: digest of the modules that decide the numbers.
-        environment_file: the conda environment of the rule.
-        folder: where the records of this model, device and backend lie.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
-        settings: what the search for settings found; None where no case asks for it.
-
-    Raises:
-        UserError: if the model or its exported networks are not what was described or exported.
-    """
-    model = read_json(manifest)
-    if model_folder is not None:
-        check_model(model_folder, manifest)
-    return Sweep(
-        folder=folder,
-        model_folder=model_folder,
-        components=model["components"],
-        graphs={
-            record.parent.name: Graphs(exported_beside(record), identify(record))
-            for record in graphs
-        },
-        weights=model["weights"],
-        measuring=measuring,
-        decided_by={
-            "model": model["digest"],
-            "code": code,
-            "environment": sha256(environment_file),
-            "machine": digest(identify_machine(device)),
-        },
-        granted_bytes=granted_bytes,
-        tuned=chosen_settings(settings),
-    )
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
@@ -229,41 +87,6 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 raise UnfitError
 
 
-def refuse_misfit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
-    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
-
-    Args:
-        case: its precision and options say how large they are, and which are on the device.
-        components: the model's, as its manifest has them.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
-
-    Raises:
-        TooSmallError: if the device, or the machine where weights wait in it, has less memory.
-        ContentionError: if the device has enough, of which others hold too much.
-    """
-    how = (components, case.variant.precision, case.variant.switches)
-    refuse_offload(host_bytes(*how), granted_bytes)
-    refuse_too_large(
-        sum(weight_bytes(*how).values()),
-        device_bytes(*how),
-        torch_device(case),
-        budget_bytes(case.device, granted_bytes),
-    )
-
-
-def made(model_folder: Path | None) -> Path:
-    """Return the folder of a model to load.
-
-    Raises:
-        UnsupportedError: if there is none, since no device had room for it.
-    """
-    if model_folder is None:
-        raise UnsupportedError(
-            "it was not made, since no device that it is asked for on had room for it"
-        )
-    return model_folder
-
-
 @dataclass
 class Loaded:
     """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
@@ -298,19 +121,12 @@ class Loaded:
         return call_s
 
 
-def settled_bytes() -> int | None:
-    """Return the bytes resident once all that is free has been given back."""
-    gc.collect()
-    trim_heap()
-    return resident_bytes()
-
-
 def load(case: Case, sweep: Sweep) -> Loaded:
     """Load the variant of `case` and make its first call, of one picture."""
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
     folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
-    engine = backends.load(case, made(sweep.model_folder), folder, settings)
+    engine = backends.load(case, backends.made(sweep.model_folder), folder, settings)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
@@ -389,17 +205,6 @@ def _watch(case: Case, sweep: Sweep) -> dict[str, Any]:
     return watch(lambda: look_around(device), sweep.measuring)
 
 
-def classify(error: Exception) -> tuple[str, str]:
-    """Return the status and the reason that an exception stands for."""
-    if isinstance(error, UnsupportedError):
-        return "unsupported", str(error)
-    reason = one_line(error)
-    if is_out_of_memory(error):
-        return "oom", f"out of memory: {reason}"
-    traceback.print_exception(error)
-    return "error", f"{type(error).__name__}: {reason}"
-
-
 def empty_allocator(engine: Engine) -> None:
     """Give back what a failed call may still hold. Never inside a timed region."""
     gc.collect()
@@ -412,11 +217,6 @@ def name(case: Case) -> str:
     return (
         f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
     )
-
-
-def now() -> str:
-    """Return the time in UTC, in ISO 8601 to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @dataclass

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench import backends
-from sdbench.backends.engine import DenoiserInputs, Engine, torch_device
+from sdbench.backends.engine import DenoiserInputs, Engine, describe_engine
 from sdbench.cases import Case, Pair
-from sdbench.devices import describe_device, describe_engine, look_around
+from sdbench.context import Sweep
+from sdbench.devices import describe_device, look_around, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.machine import budget_bytes, describe_machine
-from sdbench.measurement import Sweep, classify, made, now, refuse_misfit, settled_bytes
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import time_call
@@ -28,14 +28,17 @@ from sdbench.meters.memory import (
     memory_limit,
     read_memory,
     refuse_above,
+    refuse_misfit,
 )
-from sdbench.meters.resident import resident_bytes
+from sdbench.meters.resident import resident_bytes, settled_bytes
+from sdbench.meters.status import classify
 from sdbench.ownership import OWNER, claim
 from sdbench.platforms import platform_of
 from sdbench.processes import Ended, Partner
 from sdbench.records import (
     RACE_VERSION,
     keeps,
+    now,
     race_fingerprint,
     race_path,
     read_race,
@@ -218,7 +221,7 @@ class Racer:
         graphs = self.sweep.read_by(self.case)
         self.engine = backends.load(
             self.case,
-            made(self.sweep.model_folder),
+            backends.made(self.sweep.model_folder),
             graphs.folder if graphs else None,
             self.sweep.settings_of(self.case),
         )

@@ -1,5 +1,6 @@
 """The record: everything that is known of one measured case, or of one race, as JSON."""
 
+import datetime
 import functools
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.capabilities import BACKENDS
-from sdbench.cases import Case, Pair, digest, parse_options
+from sdbench.cases import Case, Pair, parse_options
 from sdbench.errors import UserError, plain
 from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
+from sdbench.runtime.digests import digest
 
 import numpy as np
 import yaml
@@ -24,13 +26,15 @@ INDEX = "index.json"
 REFERENCE = "reference.json"
 """The fixed work that was timed before and after the records of a folder were measured."""
 
+LOADED_BY_NAME = "{name}.schema.yaml"
+
 Record = dict[str, Any]
 
 
 @functools.cache
 def record_validator(name: str = "record") -> Draft202012Validator:
     """Return the validator of records; its schema stands in <name>.schema.yaml beside this file."""
-    text = Path(__file__).with_name(f"{name}.schema.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(LOADED_BY_NAME.format(name=name)).read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
 
 
@@ -94,6 +98,11 @@ def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
         return True
     picture = path.with_name(drawn["file"])
     return picture.is_file() and sha256(picture) == drawn["sha256"]
+
+
+def now() -> str:
+    """Return the time in UTC, in ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def write_record(folder: Path, case: Case, record: Record) -> None:

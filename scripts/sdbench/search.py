@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sdbench.cases import Case, digest
+from sdbench.cases import Case
+from sdbench.context import Sweep
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
 from sdbench.machine import budget_bytes
-from sdbench.measurement import Sweep, load, name
+from sdbench.measurement import load, name
 from sdbench.meters.largest_batch import (
     beyond_allocator,
     deciding_counter,
@@ -17,13 +18,14 @@ from sdbench.meters.largest_batch import (
     predict_largest,
 )
 from sdbench.meters.memory import (
-    is_out_of_memory,
     measure_memory,
     memory_limit,
     refuse_above,
 )
+from sdbench.meters.status import is_out_of_memory
 from sdbench.processes import Ended, run_apart
 from sdbench.records import Record, read_record, record_path
+from sdbench.runtime.digests import digest
 
 
 def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from sdbench.backends.exported import open_denoiser
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.families import family_of
-from sdbench.files import read_json
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.processes import Ended, run_apart
@@ -80,16 +79,6 @@ def search_settings(
         if is_better(again):
             return result | {"chosen": entry["name"], "settings": entry["settings"]}
     return result
-
-
-def chosen_settings(found: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the settings that were chosen, by `Variant.key`; none where nothing was searched.
-
-    Args:
-        found: what `search_settings` left for a model, device and backend.
-    """
-    searches = read_json(found)["searches"] if found else {}
-    return {key: search["settings"] for key, search in searches.items()}
 
 
 def is_better(entry: Mapping[str, Any]) -> bool:

@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from sdbench import backends
-from sdbench.backends.engine import threads, torch_device
 from sdbench.cases import Case, Variant
+from sdbench.context import Sweep
+from sdbench.devices import threads, torch_device
 from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.files import write_json
 from sdbench.machine import describe_machine
-from sdbench.measurement import Attempt, Sweep, measure_variant, name
+from sdbench.measurement import Attempt, measure_variant, name
 from sdbench.meters.reference import time_reference
 from sdbench.ownership import OWNER, claim
 from sdbench.processes import Ended, run_apart

@@ -16,7 +16,7 @@ import yaml
 from sdbench.config import Config, check_config, load_schema
 from tests.conda.conftest import Bench
 from tests.conftest import copy_workflow
-from tests.environments import ENVS, SCRIPTS, dependencies, imported, jobs
+from tests.environments import BACKENDS, ENVS, SCRIPTS, dependencies, imported, jobs
 
 BROUGHT_BY_SNAKEMAKE = {"docutils", "jinja2", "jsonschema", "markupsafe", "pyyaml"}
 """What environments name and Snakemake has too: the run cannot miss them, the imports can."""
@@ -126,8 +126,8 @@ def test_an_environment_has_what_its_scripts_import_without_snakemake(
 ) -> None:
     """All rules of it, those too that the default workflow does not have."""
     ours = [job for job in jobs() if job.env == file.stem]
-    paths = [path for job in ours for path in (job.script, *job.modules)]
-    names = [".".join(path.relative_to(SCRIPTS).with_suffix("").parts) for path in paths]
+    names = [job.script.stem for job in ours]
+    names += [f"sdbench.backends.{file.stem}"] if file.stem in BACKENDS else []
     names += sorted(set().union(*map(imported, ours)))
     command = f"import sys; sys.path.append({str(SCRIPTS)!r})\n"
     command += "\n".join(f"import {name}" for name in names)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sdbench.measurement import Sweep
+from sdbench.context import Sweep
 from sdbench.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.sweeps import indexed, make_case

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from export_onnx import export_onnx
 from sdbench import processes
-from sdbench.measurement import Sweep
+from sdbench.context import Sweep
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary

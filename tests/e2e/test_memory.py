@@ -10,9 +10,10 @@ import torch
 
 from sdbench import backends, nvml, platforms
 from sdbench.backends.engine import Engine, Images
-from sdbench.measurement import Sweep, refuse_misfit
+from sdbench.context import Sweep
 from sdbench.meters import memory
-from sdbench.meters.memory import TooSmallError
+from sdbench.meters.memory import TooSmallError, refuse_misfit
+from sdbench.meters.status import is_out_of_memory
 from sdbench.models.weights import weight_bytes
 from sdbench.processes import run_apart
 from sdbench.sweep import run_sweep
@@ -104,7 +105,7 @@ def test_the_limit_is_lifted_again() -> None:
     with memory.memory_limit(resident_now() + 200 * 2**20):
         with pytest.raises(RuntimeError) as caught:
             torch.empty(500 * 2**20)
-        assert memory.is_out_of_memory(caught.value)
+        assert is_out_of_memory(caught.value)
     assert torch.empty(100 * 2**20).numel() == 100 * 2**20
 
 
@@ -117,8 +118,8 @@ def test_memory_that_ended_behind_another_error_is_out_of_memory() -> None:
             raise RuntimeError(
                 "CUDA error: operation failed due to a previous error during capture"
             )
-    assert memory.is_out_of_memory(caught.value)
-    assert not memory.is_out_of_memory(RuntimeError("operation failed during capture"))
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("operation failed during capture"))
 
 
 def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:

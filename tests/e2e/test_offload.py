@@ -16,7 +16,7 @@ from PIL import Image
 from sdbench import platforms
 from sdbench.backends import pytorch
 from sdbench.cases import Case, Variant
-from sdbench.measurement import Sweep
+from sdbench.context import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import build_seeded

@@ -20,9 +20,9 @@ from sdbench.backends import openvino as backend
 from sdbench.backends.engine import Engine
 from sdbench.capabilities import UNSUPPORTED
 from sdbench.cases import Case, Variant
+from sdbench.context import Graphs
 from sdbench.errors import UnsupportedError
 from sdbench.files import read_json
-from sdbench.measurement import Graphs
 from sdbench.meters.compiling import compile_anew
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep

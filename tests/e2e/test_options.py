@@ -22,14 +22,15 @@ from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 
 from sdbench import backends, platforms
 from sdbench.backends import pytorch
-from sdbench.backends.engine import WEIGHTS, Engine
+from sdbench.backends.engine import Engine
 from sdbench.cases import Case, Variant, parse_options
+from sdbench.devices import WEIGHTS
 from sdbench.errors import UnsupportedError
-from sdbench.measurement import settled_bytes
 from sdbench.meters import compiling
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.memory import measure_memory
 from sdbench.meters.phases import time_phases
+from sdbench.meters.resident import settled_bytes
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.platforms import set_tf32

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from sdbench import nvml
-from sdbench.backends.engine import refuse_emulation, torch_device
+from sdbench.context import Sweep
+from sdbench.devices import refuse_emulation, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.kinds import KINDS
-from sdbench.measurement import Sweep
 from sdbench.meters.memory import COUNTERS
 from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.records import Record

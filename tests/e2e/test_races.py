@@ -19,7 +19,7 @@ import torch
 
 from sdbench import backends, platforms, processes
 from sdbench.cases import Case, Pair, Variant
-from sdbench.measurement import Graphs, Sweep
+from sdbench.context import Graphs, Sweep
 from sdbench.processes import Ended, Partner
 from sdbench.races import Racer, divergence, run_races
 from sdbench.records import Record, race_path, read_indexed, read_race

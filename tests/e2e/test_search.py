@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sdbench import search
-from sdbench.measurement import Sweep
+from sdbench.context import Sweep
 from sdbench.records import read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.sweeps import (

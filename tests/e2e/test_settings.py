@@ -13,8 +13,8 @@ from quantize_onnx import quantize_onnx
 from sdbench import backends, processes, settings
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases import Case, Variant
+from sdbench.context import make_sweep
 from sdbench.files import read_json, write_json
-from sdbench.measurement import make_sweep
 from sdbench.processes import Ended
 from sdbench.records import read_indexed
 from sdbench.settings import DEFAULT, compare, is_better

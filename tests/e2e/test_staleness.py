@@ -305,6 +305,19 @@ def test_the_code_of_a_backend(folder: Path) -> None:
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
 
 
+def test_the_code_of_a_family(folder: Path) -> None:
+    """Of any: which one a model is of, only its files say."""
+    jobs = after_file(folder, "scripts/sdbench/families/flux.py")
+    made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
+    known = {"describe_model": 1, "count_operations": 1}
+    run = {"search_settings": 2, "measure_sweep": 3, "draw_images": 5}
+    assert jobs == known | made | run | AFTER_RECORDS | AFTER_PICTURES
+
+
+def test_the_code_that_no_number_depends_on(folder: Path) -> None:
+    assert after_file(folder, "scripts/sdbench/job.py") == {}
+
+
 def test_the_environment_of_a_backend(folder: Path) -> None:
     """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
     jobs = after_file(folder, "envs/pytorch.yaml")

@@ -10,7 +10,8 @@ import torch
 
 from sdbench import backends, machine, measurement, platforms, processes
 from sdbench.cases import Case
-from sdbench.measurement import Loaded, Sweep
+from sdbench.context import Sweep
+from sdbench.measurement import Loaded
 from sdbench.ownership import OWNER, TakenOver, claim
 from sdbench.records import read_record, record_path
 from sdbench.sweep import run_sweep

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sdbench.context import Sweep
 from sdbench.files import write_json
-from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe
 from sdbench.models.seeded import build_seeded

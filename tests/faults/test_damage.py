@@ -15,10 +15,10 @@ from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
 from sdbench.archive import read_pictures, save_pictures
+from sdbench.context import make_sweep
 from sdbench.errors import UserError
 from sdbench.exports import exported_beside
 from sdbench.files import read_json, sha256_of_all, write_json
-from sdbench.measurement import make_sweep
 from sdbench.models.manifest import check_model, describe
 from sdbench.records import keeps, read_indexed, record_path, write_index, write_picture
 from sdbench.tables import schemas

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from sdbench.cases import Case
-from sdbench.measurement import Sweep
+from sdbench.context import Sweep
 from sdbench.records import read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep
 from tests.faults.conftest import write_config

@@ -21,8 +21,9 @@ from draw_images import draw_images
 from sdbench import backends, measurement
 from sdbench.archive import read_pictures
 from sdbench.backends.engine import Engine
+from sdbench.context import Sweep
 from sdbench.errors import UserError
-from sdbench.measurement import Loaded, Sweep
+from sdbench.measurement import Loaded
 from sdbench.processes import Ended, TimedOut, run_apart
 from sdbench.records import Record, read_indexed
 from sdbench.sweep import run_sweep

@@ -11,10 +11,10 @@ import pytest
 from build_model import build_model
 from export_onnx import export_onnx
 from sdbench.archive import read_pictures, save_pictures
+from sdbench.context import Sweep
 from sdbench.errors import UserError
 from sdbench.files import StorageError
 from sdbench.job import logged
-from sdbench.measurement import Sweep
 from sdbench.records import read_indexed
 from sdbench.sweep import run_sweep
 from sdbench.tables.files import read_table, write_table

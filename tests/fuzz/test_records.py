@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from collect_records import collect_records
-from sdbench.cases import digest
 from sdbench.errors import UserError
 from sdbench.files import sealed, sha256, write_json
 from sdbench.records import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
+from sdbench.runtime.digests import digest
 from sdbench.tables.rows import latency_row, memory_row, noise_row, throughput_rows
 from tests.conftest import ROOT
 from tests.fuzz.configs import VALUES, mutated, paths

@@ -14,10 +14,10 @@ import plot_fits as figure_of_fits
 from plot_fits import cell_text, plot_fits
 from predict_fits import predict_fits
 from sdbench.files import write_json
-from sdbench.fits import GB, NO, UNKNOWN, YES, Way, find_ways, fit_rows, judge, judge_weights
+from sdbench.fits import GB, Way, find_ways, fit_rows, judge, judge_weights
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
 from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import FITS, LARGEST, MEMORY
+from sdbench.tables.schemas import FITS, LARGEST, MEMORY, NO, UNKNOWN, YES
 from tests.unit import tables_factory as factory
 from tests.unit.figure_reading import faults, texts
 from tests.unit.fits_factory import largest_row, make_components, memory_rows

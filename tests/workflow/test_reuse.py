@@ -81,3 +81,17 @@ def test_the_config_of_another_folder_comes_first(tmp_path: Path) -> None:
     jobs = planned(ROOT, "--directory", str(tmp_path))
     assert jobs["measure_sweep"] == 3
     assert "draw_images" not in jobs
+
+
+def test_every_job_has_the_digest_of_its_code_among_its_parameters(study: Path) -> None:
+    """But for a model that is downloaded: its revision decides every byte."""
+    with (study / "Snakefile").open("a") as snakefile:
+        snakefile.write(
+            "scripts = [r for r in workflow.rules if r.script]\n"
+            'lacking = [r.name for r in scripts if "code" not in r.params.keys()]\n'
+            'print(f"{len(scripts)} scripts, without: {lacking}")\n'
+        )
+    run = run_snakemake(study, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    count = len(list((ROOT / "scripts").glob("*.py")))
+    assert f"{count} scripts, without: ['sdbench_fetch_model']" in run.stdout

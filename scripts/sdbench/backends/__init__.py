@@ -9,6 +9,9 @@ from sdbench.backends.engine import Engine, refuse_generation
 from sdbench.cases import Case
 from sdbench.errors import UnsupportedError
 from sdbench.families import family_of
+from sdbench.files import read_json
+
+LOADED_BY_NAME = "{backend}.py"
 
 
 def load(
@@ -46,3 +49,26 @@ def import_backend(case: Case) -> Any:
         return importlib.import_module(f"sdbench.backends.{name}")
     except ModuleNotFoundError as error:
         raise UnsupportedError(f"{name} needs {error.name}, which is not installed") from error
+
+
+def chosen_settings(found: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the settings that were chosen, by `Variant.key`; none where nothing was searched.
+
+    Args:
+        found: what `search_settings` left for a model, device and backend.
+    """
+    searches = read_json(found)["searches"] if found else {}
+    return {key: search["settings"] for key, search in searches.items()}
+
+
+def made(model_folder: Path | None) -> Path:
+    """Return the folder of a model to load.
+
+    Raises:
+        UnsupportedError: if there is none, since no device had room for it.
+    """
+    if model_folder is None:
+        raise UnsupportedError(
+            "it was not made, since no device that it is asked for on had room for it"
+        )
+    return model_folder

@@ -6,17 +6,15 @@ objects for every backend: a difference between two rows is the backend and noth
 
 import contextlib
 import inspect
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sdbench.cases import Case
-from sdbench.errors import UnsupportedError, WrongDeviceError
+from sdbench.errors import UnsupportedError
 from sdbench.families import Configs, Family, families, family_of, plain
 from sdbench.hugging_face import diffusers
-from sdbench.machine import is_gpu_model, usable_cores
-from sdbench.platforms import PLATFORMS, platform_of
+from sdbench.platforms import platform_of
 
 import numpy as np
 import torch
@@ -30,14 +28,6 @@ SCHEDULERS = {
     "dpmsolver": diffusers.DPMSolverMultistepScheduler,
     "flow-euler": diffusers.FlowMatchEulerDiscreteScheduler,
 }
-
-WEIGHTS = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-}
-"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
 
 SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "trained_betas")
 """Keys of a scheduler's configuration that belong to the model and not to the sampler."""
@@ -93,40 +83,6 @@ def _knows(name: str, key: str) -> bool:
     return key in inspect.signature(SCHEDULERS[name].__init__).parameters
 
 
-def torch_device(case: Case) -> torch.device:
-    """Return the device of a case.
-
-    Raises:
-        UnsupportedError: if this machine does not have it.
-        WrongDeviceError: if it is a GPU of another model than the config promises.
-    """
-    platform, index = PLATFORMS[case.device["kind"]], case.device["index"]
-    missing = platform.why_missing(index)
-    if missing is not None:
-        raise UnsupportedError(
-            f"device {case.variant.device!r} is {platform.kind.upper()} device {index}: {missing}"
-        )
-    device = platform.device(index)
-    promised, found = case.device["gpu_model"], platform.name(device)
-    if not is_gpu_model(promised, found):
-        raise WrongDeviceError(
-            f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
-            f"a {found!r} on {socket.gethostname()}"
-        )
-    return device
-
-
-def refuse_emulation(arithmetic: str, device: torch.device) -> None:
-    """Refuse a precision that a device has no instructions for.
-
-    Raises:
-        UnsupportedError: if it has none.
-    """
-    reason = platform_of(device).why_not(arithmetic, device)
-    if reason is not None:
-        raise UnsupportedError(reason)
-
-
 def refuse_generation(family: Family, case: Case) -> None:
     """Refuse what no model of a family can be drawn with, before anything of it is loaded.
 
@@ -148,11 +104,6 @@ def refuse_generation(family: Family, case: Case) -> None:
                 f"{family.pipeline} draws pictures whose {side} is a multiple of "
                 f"{family.multiple} pixels; {case.generation[side]} is none"
             )
-
-
-def threads(case: Case) -> int:
-    """Return the number of threads of each operation on the CPU."""
-    return int(case.device["threads"]) or usable_cores()
 
 
 def check_images(images: Images) -> None:
@@ -323,3 +274,18 @@ class Engine:
             if self.autocast is not None:
                 stack.enter_context(torch.autocast(self.device.type, dtype=self.autocast))
             yield
+
+
+def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
+    """Return threads and the switches that are in force, as they are, not as they were asked."""
+    return {
+        "threads": torch.get_num_threads(),
+        "switches": {
+            "weights_dtype": str(engine.dtype).removeprefix("torch."),
+            "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
+            "compile_mode": engine.compile_mode,
+            "attention": case.variant.attention,
+            "scheduler": type(engine.pipeline.scheduler).__name__,
+            **engine.switches,
+        },
+    }

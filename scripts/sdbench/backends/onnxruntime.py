@@ -10,14 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import (
-    Engine,
-    refuse_emulation,
-    threads,
-    torch_device,
-)
+from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
 from sdbench.cases import INT8, TENSORRT, Case
+from sdbench.devices import refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.kinds import KINDS
 from sdbench.ort import onnxruntime

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import Engine, refuse_emulation, threads, torch_device
+from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
 from sdbench.cases import INT8, Case
+from sdbench.devices import refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.meters.compiling import counted_as_compiling
 from sdbench.openvino_toolkit import openvino

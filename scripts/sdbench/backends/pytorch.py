@@ -9,14 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import (
-    WEIGHTS,
-    Engine,
-    load_scheduler,
-    refuse_emulation,
-    threads,
-    torch_device,
-)
+from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.cases import (
     AUTOCAST,
     COMPILE,
@@ -29,6 +22,7 @@ from sdbench.cases import (
     Case,
     Variant,
 )
+from sdbench.devices import WEIGHTS, refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.families import Family, family_of
 from sdbench.hugging_face import diffusers

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 from sdbench.errors import UserError
 from sdbench.errors import plain as plain_text
 
+LOADED_BY_NAME = "{family}.py"
+
 INDEX = "model_index.json"
 STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}
 """Stem of the files of weights that each library loads a network from."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sdbench.backends.engine import WEIGHTS, refuse_emulation
+from sdbench.devices import WEIGHTS, refuse_emulation
 from sdbench.meters.latency import time_call
 from sdbench.platforms import platform_of, set_tf32
 

@@ -4,10 +4,13 @@ import contextlib
 import resource
 from collections.abc import Callable, Iterator, Mapping
 
+from sdbench.cases import Case
+from sdbench.devices import torch_device
 from sdbench.errors import UnsupportedError
-from sdbench.machine import machine_bytes
+from sdbench.machine import budget_bytes, machine_bytes
 from sdbench.meters.contention import ContentionError
 from sdbench.meters.resident import field, resident_bytes
+from sdbench.models.weights import Components, device_bytes, host_bytes, weight_bytes
 from sdbench.platforms import platform_of
 
 import torch
@@ -113,6 +116,28 @@ def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
         )
 
 
+def refuse_misfit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
+
+    Args:
+        case: its precision and options say how large they are, and which are on the device.
+        components: the model's, as its manifest has them.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        TooSmallError: if the device, or the machine where weights wait in it, has less memory.
+        ContentionError: if the device has enough, of which others hold too much.
+    """
+    how = (components, case.variant.precision, case.variant.switches)
+    refuse_offload(host_bytes(*how), granted_bytes)
+    refuse_too_large(
+        sum(weight_bytes(*how).values()),
+        device_bytes(*how),
+        torch_device(case),
+        budget_bytes(case.device, granted_bytes),
+    )
+
+
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.4g} GB"
 
@@ -160,43 +185,3 @@ def memory_limit(budget: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory did not suffice, on any device and engine.
-
-    What it was raised from or after is asked too: where memory runs out while a CUDA graph is
-    recorded, ending the recording fails as well, and that error hides the first.
-    """
-    return any(map(_says_out_of_memory, _chain(error)))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, as a traceback shows them."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _says_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return any(
-        sign in text
-        for sign in (
-            "out of memory",  # CUDA, cuBLAS, Metal
-            "out_of_device_memory",  # Level Zero
-            "out_of_host_memory",
-            "can't allocate memory",  # torch's CPU allocator
-            "failed to allocate memory",  # ONNX Runtime
-            "bad allocation",  # ONNX Runtime
-            "std::bad_alloc",
-            "could not create a primitive",  # oneDNN
-            "could not create a memory object",  # oneDNN
-            "_status_alloc_failed",  # cuBLAS, cuDNN
-            "cannot map zero-fill pages",  # the loader of shared libraries
-        )
-    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -28,6 +29,13 @@ def trim_heap() -> None:
     """Give freed memory back to the system, so that what was done before is not counted."""
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def settled_bytes() -> int | None:
+    """Return the bytes resident once all that is free has been given back."""
+    gc.collect()
+    trim_heap()
+    return resident_bytes()
 
 
 def field(file: str, name: str) -> int | None:

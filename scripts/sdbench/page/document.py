@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
+LOADED_BY_NAME = "page.{kind}"
 
 COLOURS = {
     "ink": style.INK,
@@ -46,15 +47,15 @@ def render_page(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [vega(), data_tables()[0], (_HERE / "page.js").read_text(encoding="utf-8")]
+    scripts = [vega(), data_tables()[0], _own("js")]
     wrapped = [f"\n{_inline(script)}\n" for script in scripts]
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template(LOADED_BY_NAME.format(kind="html.j2")).render(
         **content,
         colours=COLOURS,
         policy=_policy(wrapped),
         # Ours and the libraries': nothing in them is from a config, a model or a record.
         scripts=[Markup(script) for script in wrapped],
-        styles=[Markup(data_tables()[1]), Markup((_HERE / "page.css").read_text(encoding="utf-8"))],
+        styles=[Markup(data_tables()[1]), Markup(_own("css"))],
     )
 
 
@@ -75,6 +76,10 @@ def data_tables() -> tuple[str, str]:
     script, found = re.subn(exported, r"window.DataTable=\1;", bundle)
     assert found == 1, f"{folder}: not the module that it was"
     return script, (folder / "dt_bundle.css").read_text(encoding="utf-8")
+
+
+def _own(kind: str) -> str:
+    return (_HERE / LOADED_BY_NAME.format(kind=kind)).read_text(encoding="utf-8")
 
 
 def _inline(script: str) -> str:

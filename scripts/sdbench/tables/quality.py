@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import NONE, digest
+from sdbench.cases import NONE
 from sdbench.comparison import Picture, compare_pictures
 from sdbench.errors import UserError
 from sdbench.records import INDEX, has_its_picture
+from sdbench.runtime.digests import digest
 from sdbench.tables.rows import Record, Row
 
 import numpy as np

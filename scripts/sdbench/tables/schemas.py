@@ -198,6 +198,11 @@ LARGEST = _table(
 """The largest batch that fits: it runs, and one more does not or is the cap. `predicted_batch` is
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
 
+YES, NO, UNKNOWN = "yes", "no", "unknown"
+MEASURED, DERIVED, WEIGHTS = "measured", "derived", "weights"
+"""On what an answer stands: the memory of this way; that of the way without its options, with its
+own weights in place of those; or its weights alone, which is the least that it takes."""
+
 FITS = _table(
     {
         "model": _text(),
@@ -206,10 +211,10 @@ FITS = _table(
         "precision": _text(),
         "options": _text(),
         "memory_gb": _count(1),
-        "fits": pa.Column(str, pa.Check.isin(("yes", "no", "unknown"))),
+        "fits": pa.Column(str, pa.Check.isin((YES, NO, UNKNOWN))),
         "largest_batch": _count(1),
         "at_least": pa.Column(bool),
-        "basis": pa.Column(str, pa.Check.isin(("measured", "derived", "weights"))),
+        "basis": pa.Column(str, pa.Check.isin((MEASURED, DERIVED, WEIGHTS))),
         "counter": _text(nullable=True),
         "batch_sizes": _text(nullable=True),
         "weights_bytes": _number(),

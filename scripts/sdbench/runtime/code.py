@@ -1,0 +1,129 @@
+"""The digest of the code that decides what the script of a rule computes.
+
+Snakemake sees a change of a script, and none of what the script imports. That is found here, in the
+text of the modules: nothing is imported, and no list is kept by hand but `INFRASTRUCTURE`.
+"""
+
+import ast
+import functools
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from sdbench.runtime.digests import digest
+
+INFRASTRUCTURE = {
+    "sdbench/__init__.py": "the version of the workflow, and where a failed import is logged",
+    "sdbench/errors.py": "the words in which something is refused",
+    "sdbench/job.py": "the log of a job, and the line that it ends with",
+    "sdbench/ownership.py": "which of two jobs may write, not what",
+    "sdbench/runtime/__init__.py": "no code",
+    "sdbench/runtime/digests.py": "names of contents, this digest's too: others change it anyway",
+}
+"""Modules that no number depends on, each with the reason. What they import counts where others
+import it too. Whatever is not listed here costs a rerun, so when in doubt, leave it out."""
+
+Names = Mapping[str, Collection[str]]
+"""What the placeholders in `LOADED_BY_NAME` stand for. One that is missing stands for anything."""
+
+
+def code_digest(script: Path, names: Names) -> str:
+    """Return the SHA-256 of all code that decides what a script computes, 64 hexadecimal digits.
+
+    Where the workflow lies plays no part: the same code in another folder has the same digest.
+    """
+    files = reached(script, names, without=INFRASTRUCTURE)
+    return digest({path.relative_to(script.parent).as_posix(): _sha256(path) for path in files})
+
+
+def reached(script: Path, names: Names, without: Collection[str] = ()) -> list[Path]:
+    """Return a script and every file next to it that it imports anywhere or loads by name, sorted.
+
+    Args:
+        script: the script of a rule; the library lies next to it.
+        names: what it loads by name.
+        without: files, relative to the folder of the script, to leave out with all that only they
+            import.
+    """
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path.relative_to(script.parent).as_posix() in without:
+            continue
+        found.add(path)
+        if path.suffix == ".py":
+            module = read_module(path)
+            for name in module.imports:
+                waiting += _sources(script.parent, name)
+            if module.loaded_by_name:
+                waiting += _loaded(path.parent / module.loaded_by_name, names)
+    return sorted(found)
+
+
+class Module(NamedTuple):
+    """What a module says that it needs.
+
+    `imports`: dotted names, of which one that is no module is an attribute of one.
+    `loaded_by_name`: its constant `LOADED_BY_NAME`, the files of its own folder, modules or data,
+    whose names are known only when it runs, such as "{backend}.py". A placeholder that is called as
+    a wildcard of the rule stands for its value. Empty where there is none.
+    """
+
+    imports: frozenset[str]
+    loaded_by_name: str
+
+
+@functools.cache
+def read_module(path: Path) -> Module:
+    """Read what a module needs from its text; once in a run."""
+    imports: set[str] = set()
+    loaded = ""
+    for node in _statements(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            imports.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and node.level == 0, f"{path}: a relative import"
+            imports.add(node.module)
+            imports.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LOADED_BY_NAME":
+            loaded = ast.literal_eval(node.value)
+    return Module(frozenset(imports), loaded)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield every statement below a node. No expression holds an import, and most of a tree is
+    expressions."""
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, field, ()):
+            yield child
+            yield from _statements(child)
+
+
+@functools.cache
+def _sources(folder: Path, name: str) -> list[Path]:
+    """Return the files below `folder` that are run when a module is imported."""
+    parts = name.split(".")
+    paths = [folder.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
+    return [file for file in files if file.is_file()]
+
+
+def _loaded(pattern: Path, names: Names) -> list[Path]:
+    """Return the files that a pattern stands for."""
+    text, *rest = re.split(r"\{(\w+)\}", pattern.name)
+    expression = re.escape(text)
+    for name, text in zip(rest[::2], rest[1::2], strict=True):
+        known = "|".join(map(re.escape, names[name])) if name in names else ".+"
+        expression += f"({known}){re.escape(text)}"
+    files = [file for file in pattern.parent.iterdir() if re.fullmatch(expression, file.name)]
+    if not files:
+        raise FileNotFoundError(f"{pattern}: no file for {dict(names)}")
+    return files
+
+
+@functools.cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

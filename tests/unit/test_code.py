@@ -1,0 +1,133 @@
+"""The digest of a rule's code: what changes it, and what does not."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sdbench.runtime.code import INFRASTRUCTURE, code_digest, reached, read_module
+from tests.environments import BACKENDS, SCRIPTS
+
+LIBRARY = SCRIPTS / "sdbench"
+EVERY_SCRIPT = sorted(script.name for script in SCRIPTS.glob("*.py"))
+PLOTS = [name for name in EVERY_SCRIPT if name.startswith("plot_")]
+RUN_A_BACKEND = {
+    "draw_images.py",
+    "measure_sweep.py",
+    "profile_case.py",
+    "race_denoisers.py",
+    "search_settings.py",
+}
+MEASURING = [*sorted(RUN_A_BACKEND), "measure_ceilings.py"]
+
+
+def digests(scripts: Path, backend: str = "pytorch") -> dict[str, str]:
+    return {name: code_digest(scripts / name, {"backend": [backend]}) for name in EVERY_SCRIPT}
+
+
+def after(tmp_path: Path, file: str, text: str, backend: str = "pytorch") -> set[str]:
+    """Return the scripts whose digest changes when `text` is added at the end of a file.
+
+    The change is made in a copy: where the code lies plays no part, or it would be all of them.
+    """
+    changed = shutil.copytree(SCRIPTS, tmp_path / "changed")
+    with (changed / file).open("a") as module:
+        module.write(text)
+    before, now = digests(SCRIPTS, backend), digests(changed, backend)
+    return {name for name in EVERY_SCRIPT if now[name] != before[name]}
+
+
+def test_a_change_of_a_module(tmp_path: Path) -> None:
+    changed = after(tmp_path, "sdbench/comparison.py", "# changed\n")
+    assert changed == {"compare_quality.py", "collect_records.py"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from sdbench.shapes import reader\n",
+        "def late() -> None:\n    import sdbench.shapes.reader\n",
+        "try:\n    pass\nfinally:\n    if 1:\n        from sdbench.shapes.reader import read\n",
+    ],
+    ids=["module", "function", "blocks"],
+)
+def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
+    """What it names counts from then on, for those that reach the module and for no others."""
+    added = {"compare_quality.py", "collect_records.py"}
+    assert after(tmp_path, "sdbench/comparison.py", statement) == added
+    scripts = tmp_path / "changed"
+    for name in EVERY_SCRIPT:
+        files = reached(scripts / name, {"backend": ["pytorch"]})
+        own = {"score_shapes.py"}
+        assert (scripts / "sdbench/shapes/reader.py" in files) == (name in added | own), name
+        if name in added:
+            assert scripts / "sdbench/shapes/__init__.py" in files
+
+
+def test_plotting_and_measuring_know_nothing_of_each_other(tmp_path: Path) -> None:
+    changed = after(tmp_path, "sdbench/figures/style.py", "# changed\n")
+    assert changed == {*PLOTS, "write_page.py"}
+    seeing = re.compile(r"sdbench/(figures|findings|page|tables|shapes)/")
+    computing = re.compile(
+        r"sdbench/(backends|families|meters|models)/|.*/(platforms|processes).py"
+    )
+    for names, others in ((MEASURING, seeing), (PLOTS, computing)):
+        for name in names:
+            files = reached(SCRIPTS / name, {}, without=INFRASTRUCTURE)
+            found = [path.relative_to(SCRIPTS).as_posix() for path in files]
+            assert not list(filter(others.match, found)), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_counts_for_those_that_run_it(tmp_path: Path, backend: str) -> None:
+    changed = after(tmp_path, "sdbench/backends/openvino.py", "# changed\n", backend)
+    assert changed == (RUN_A_BACKEND if backend == "openvino" else set())
+
+
+def test_both_sides_of_a_race_count() -> None:
+    files = reached(SCRIPTS / "race_denoisers.py", {"backend": ["openvino", "pytorch"]})
+    found = {path.stem for path in files if path.parent.name == "backends"} & set(BACKENDS)
+    assert found == {"openvino", "pytorch"}
+
+
+def test_every_backend_counts_where_none_is_named() -> None:
+    assert {LIBRARY / "backends" / f"{name}.py" for name in BACKENDS} <= set(
+        reached(SCRIPTS / "measure_sweep.py", {})
+    )
+
+
+def test_a_backend_that_there_is_not() -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape("{backend}.py: no file for")):
+        reached(SCRIPTS / "measure_sweep.py", {"backend": ["tensorflow"]})
+
+
+@pytest.mark.parametrize(
+    ("file", "scripts"),
+    [
+        ("sdbench/families/flux.py", {*RUN_A_BACKEND, "build_model.py", "export_onnx.py"}),
+        ("sdbench/record.schema.yaml", {"measure_sweep.py", "collect_records.py"}),
+        ("sdbench/page/page.js", {"write_page.py"}),
+    ],
+)
+def test_what_is_loaded_by_name(tmp_path: Path, file: str, scripts: set[str]) -> None:
+    changed = after(tmp_path, file, "# changed\n")
+    assert scripts <= changed
+    assert not changed & {*PLOTS, "measure_ceilings.py"}
+
+
+@pytest.mark.parametrize("file", INFRASTRUCTURE)
+def test_what_no_number_depends_on(tmp_path: Path, file: str) -> None:
+    assert after(tmp_path, file, "import sdbench.shapes.reader\n") == set()
+
+
+def test_no_file_of_the_library_is_forgotten() -> None:
+    """Data counts for whoever reads it, and what loads modules by name says which."""
+    found = set().union(*(reached(SCRIPTS / name, {}) for name in EVERY_SCRIPT))
+    data = {
+        path for path in LIBRARY.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert data and data <= found
+    loading = re.compile(r"import_module\(|__import__\(|iter_modules\(|spec_from_file|runpy")
+    modules = [path for path in LIBRARY.rglob("*.py") if loading.search(path.read_text())]
+    assert modules and all(read_module(path).loaded_by_name for path in modules)

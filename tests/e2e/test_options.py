@@ -272,7 +272,8 @@ def test_on_a_gpu_triton_and_a_c_compiler_are_asked_for(monkeypatch: pytest.Monk
     with pytest.raises(UnsupportedError, match=r"needs Triton"):
         pytorch._find_compiler(gpu)
     monkeypatch.setattr(pytorch, "has_triton", lambda: True)
-    monkeypatch.setattr(pytorch, "metadata", SimpleNamespace(version=lambda name: "3.9"))
+    # ROCm's and Intel's packages have other names, and all a module of this one.
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__="3.9"))
     assert pytorch._find_compiler(gpu) == "triton 3.9"
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)

@@ -4,9 +4,7 @@
 rule write_findings:
     "Set each claim of the post against the tables."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         quality="<results>/tables/quality.csv",
         races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
@@ -43,7 +41,6 @@ rule write_findings:
             "findings/text.py",
         ),
         models=[reference.model for reference, _ in PAIRS],
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/write_findings.py"
 
@@ -51,9 +48,7 @@ rule write_findings:
 rule rank_choices:
     "Rank all that was measured or published by what the config says is needed."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("choices"),
     output:
@@ -68,9 +63,8 @@ rule rank_choices:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_of(*TABLE_CODE, "choices.py", "published.py", "tables/joined.py"),
+        code=code_of(*TABLE_CODE, "choices.py", "published.py"),
         need=config["need"],
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/rank_choices.py"
 
@@ -78,7 +72,7 @@ rule rank_choices:
 rule predict_fits:
     "Say for each model, precision and option the largest batch in each size of memory."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         largest="<results>/tables/largest.csv",
         manifests=collect(
             "<results>/models/{model}.json",
@@ -98,6 +92,5 @@ rule predict_fits:
         "../envs/tables.yaml"
     params:
         code=code_of(*FITS_CODE, "tables/files.py", "tables/schemas.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/predict_fits.py"

@@ -23,7 +23,7 @@ CURVE_CODE = [*FRAME_CODE, "figures/curves.py"]
 rule plot_speed:
     "Draw seconds per image at batch 1, by device and precision."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("speed"),
     output:
@@ -42,7 +42,6 @@ rule plot_speed:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
 
@@ -50,7 +49,7 @@ rule plot_speed:
 rule plot_devices:
     "Draw seconds per image of every device at its best settings."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("devices"),
     output:
@@ -69,7 +68,6 @@ rule plot_devices:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
 
@@ -77,7 +75,7 @@ rule plot_devices:
 rule plot_memory:
     "Draw the memory that one image needs, each counter apart."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("memory"),
     output:
@@ -96,7 +94,6 @@ rule plot_memory:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/memory.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
 
@@ -104,7 +101,7 @@ rule plot_memory:
 rule plot_throughput:
     "Draw images per minute at the largest batch of each device and precision."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("throughput"),
     output:
@@ -123,7 +120,6 @@ rule plot_throughput:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
 
@@ -131,7 +127,7 @@ rule plot_throughput:
 rule plot_batch_throughput:
     "Draw images per minute against batch size, up to where memory ends."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("batch_throughput"),
     output:
@@ -150,7 +146,6 @@ rule plot_batch_throughput:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, *CURVE_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"
 
@@ -158,7 +153,7 @@ rule plot_batch_throughput:
 rule plot_autocast_speed:
     "Draw seconds per image with and without autocast."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("autocast_speed"),
     output:
         png=report(
@@ -176,7 +171,6 @@ rule plot_autocast_speed:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py", "figures/autocast.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_speed.py"
 
@@ -184,7 +178,7 @@ rule plot_autocast_speed:
 rule plot_autocast_memory:
     "Draw memory with and without autocast."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         caption=caption("autocast_memory"),
     output:
         png=report(
@@ -202,7 +196,6 @@ rule plot_autocast_memory:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/memory.py", "figures/autocast.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_memory.py"
 
@@ -210,8 +203,7 @@ rule plot_autocast_memory:
 rule plot_attention:
     "Draw speed and memory of the attention implementations, side by side."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         caption=caption("attention"),
     output:
         png=report(
@@ -229,7 +221,6 @@ rule plot_attention:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py", "figures/memory.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_attention.py"
 
@@ -237,7 +228,7 @@ rule plot_attention:
 rule plot_parts:
     "Draw where the time of one call goes: text encoders, denoiser, VAE decoder."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("parts"),
     output:
         png=report(
@@ -255,7 +246,6 @@ rule plot_parts:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_parts.py"
 
@@ -263,7 +253,7 @@ rule plot_parts:
 rule plot_cold_start:
     "Draw what the first image costs: loading, the first call, a call after that."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("cold_start"),
     output:
         png=report(
@@ -281,7 +271,6 @@ rule plot_cold_start:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cold_start.py"
 
@@ -289,7 +278,7 @@ rule plot_cold_start:
 rule plot_speed_quality:
     "Draw what a speed-up costs the picture."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("speed_quality"),
     output:
         png=report(
@@ -307,7 +296,6 @@ rule plot_speed_quality:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE, "figures/latency.py"),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed_quality.py"
 
@@ -315,7 +303,7 @@ rule plot_speed_quality:
 rule plot_cost:
     "Draw energy and money for each image."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         caption=caption("cost"),
     output:
         png=report(
@@ -333,7 +321,6 @@ rule plot_cost:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cost.py"
 
@@ -341,7 +328,7 @@ rule plot_cost:
 rule plot_limit:
     "Draw how much of its device each way of running uses."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         caption=caption("limit"),
     output:
         png=report(
@@ -362,7 +349,6 @@ rule plot_limit:
         "../envs/figures.yaml"
     params:
         code=code_of(*BAR_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_limit.py"
 
@@ -395,7 +381,7 @@ rule plot_ladder:
 rule plot_threads:
     "Draw seconds per image against the number of threads of a CPU."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         ceilings="<results>/tables/ceilings.csv",
         caption=caption("threads"),
     output:
@@ -414,7 +400,6 @@ rule plot_threads:
         "../envs/figures.yaml"
     params:
         code=code_of(*CURVE_CODE, "figures/results.py", "figures/sheets.py"),
-        kinds=DEVICE_KINDS,
         families=thread_families(config["devices"]),
     script:
         "../scripts/plot_threads.py"

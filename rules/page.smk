@@ -29,9 +29,7 @@ PAGE_CODE = [
 rule write_page:
     "Make the page that answers the question: one file, to be opened offline."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         noise="<results>/tables/noise.csv",
         cases="<results>/tables/cases.csv",
@@ -54,6 +52,5 @@ rule write_page:
         "../envs/page.yaml"
     params:
         code=code_of(*PAGE_CODE),
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/write_page.py"

@@ -27,7 +27,7 @@ class Kind:
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
     there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
     than the device's; None where they can. `memory_counter`: the counter that tells rows apart
-    best, a column of the table `memory` and what figures call it. `gpu_bytes`: the memory of each
+    best, a column of the table `results` and what figures call it. `gpu_bytes`: the memory of each
     GPU that the system tells it of, in any order; None where PyTorch has to be asked.
     """
 

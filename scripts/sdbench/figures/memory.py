@@ -1,5 +1,8 @@
 """Which memory counter a bar shows, and what it is called."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from sdbench.figures.labels import number
 from sdbench.figures.results import Result
 from sdbench.figures.sheets import Cell, absent_cell, missing_cell, value_text
@@ -21,7 +24,7 @@ COLUMNS = {
     PEAK_ALLOCATED: "peak_allocated_bytes",
     AFTER_RUN: "reserved_after_run_bytes",
 }
-"""Counter -> column of MEMORY."""
+"""Counter -> column of RESULTS."""
 
 AXES = {
     ABOVE_LOAD: "peak GB above load",
@@ -41,6 +44,18 @@ MARKS = (
     ("^", "process, as NVML sees it"),
 )
 """Marker -> what it shows: the counters beside the one that has the bar."""
+
+
+def without_timing(results: Iterable[Result]) -> list[Result]:
+    """Return own results without what makes their times unsure: it moves no memory."""
+    return [
+        replace(
+            result,
+            contended=False,
+            numbers={name: n for name, n in result.numbers.items() if name != "noise"},
+        )
+        for result in results
+    ]
 
 
 def whole_counter(result: Result) -> str:

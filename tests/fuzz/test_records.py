@@ -90,6 +90,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),
     "the id of another case": ({"case_id": make_case(2).id}, "case_id: found"),
+    "a kind of device that there is not": (
+        {"case": make_case().as_dict() | {"device": {"kind": "tpu"}}},
+        "case.device.kind: found tpu",
+    ),
     "another case": ({"case": make_case(2).as_dict()}, "case_id: found"),
     "ok with a reason": ({"reason": "why not"}, "reason"),
     "ok without samples": ({"latency": {"warmup_s": [], "samples_s": []}}, "latency.samples_s"),

@@ -4,9 +4,7 @@
 rule write_findings:
     "Set each claim of the post against the tables."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         quality="<results>/tables/quality.csv",
         races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
@@ -33,7 +31,6 @@ rule write_findings:
         "../envs/tables.yaml"
     params:
         models=[reference.model for reference, _ in PAIRS],
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/write_findings.py"
 
@@ -41,9 +38,7 @@ rule write_findings:
 rule rank_choices:
     "Rank all that was measured or published by what the config says is needed."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("choices"),
     output:
@@ -59,7 +54,6 @@ rule rank_choices:
         "../envs/tables.yaml"
     params:
         need=config["need"],
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/rank_choices.py"
 
@@ -67,7 +61,7 @@ rule rank_choices:
 rule predict_fits:
     "Say for each model, precision and option the largest batch in each size of memory."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         largest="<results>/tables/largest.csv",
         manifests=collect(
             "<results>/models/{model}.json",
@@ -85,7 +79,5 @@ rule predict_fits:
     localrule: True
     conda:
         "../envs/tables.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/predict_fits.py"

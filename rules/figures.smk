@@ -5,7 +5,7 @@
 rule plot_speed:
     "Draw seconds per image at batch 1, by device and precision."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("speed"),
     output:
@@ -22,8 +22,6 @@ rule plot_speed:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed.py"
 
@@ -31,7 +29,7 @@ rule plot_speed:
 rule plot_devices:
     "Draw seconds per image of every device at its best settings."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("devices"),
     output:
@@ -48,8 +46,6 @@ rule plot_devices:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_devices.py"
 
@@ -57,7 +53,7 @@ rule plot_devices:
 rule plot_memory:
     "Draw the memory that one image needs, each counter apart."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("memory"),
     output:
@@ -74,8 +70,6 @@ rule plot_memory:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_memory.py"
 
@@ -83,7 +77,7 @@ rule plot_memory:
 rule plot_throughput:
     "Draw images per minute at the largest batch of each device and precision."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("throughput"),
     output:
@@ -100,8 +94,6 @@ rule plot_throughput:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_throughput.py"
 
@@ -109,7 +101,7 @@ rule plot_throughput:
 rule plot_batch_throughput:
     "Draw images per minute against batch size, up to where memory ends."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         caption=caption("batch_throughput"),
     output:
@@ -126,8 +118,6 @@ rule plot_batch_throughput:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_batch_throughput.py"
 
@@ -135,7 +125,7 @@ rule plot_batch_throughput:
 rule plot_autocast_speed:
     "Draw seconds per image with and without autocast."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("autocast_speed"),
     output:
         png=report(
@@ -151,8 +141,6 @@ rule plot_autocast_speed:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_speed.py"
 
@@ -160,7 +148,7 @@ rule plot_autocast_speed:
 rule plot_autocast_memory:
     "Draw memory with and without autocast."
     input:
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         caption=caption("autocast_memory"),
     output:
         png=report(
@@ -176,8 +164,6 @@ rule plot_autocast_memory:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_autocast_memory.py"
 
@@ -185,8 +171,7 @@ rule plot_autocast_memory:
 rule plot_attention:
     "Draw speed and memory of the attention implementations, side by side."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
+        results="<results>/tables/results.csv",
         caption=caption("attention"),
     output:
         png=report(
@@ -202,8 +187,6 @@ rule plot_attention:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_attention.py"
 
@@ -211,7 +194,7 @@ rule plot_attention:
 rule plot_parts:
     "Draw where the time of one call goes: text encoders, denoiser, VAE decoder."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("parts"),
     output:
         png=report(
@@ -227,8 +210,6 @@ rule plot_parts:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_parts.py"
 
@@ -236,7 +217,7 @@ rule plot_parts:
 rule plot_cold_start:
     "Draw what the first image costs: loading, the first call, a call after that."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("cold_start"),
     output:
         png=report(
@@ -252,8 +233,6 @@ rule plot_cold_start:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cold_start.py"
 
@@ -261,7 +240,7 @@ rule plot_cold_start:
 rule plot_speed_quality:
     "Draw what a speed-up costs the picture."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         caption=caption("speed_quality"),
     output:
         png=report(
@@ -277,8 +256,6 @@ rule plot_speed_quality:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_speed_quality.py"
 
@@ -286,7 +263,7 @@ rule plot_speed_quality:
 rule plot_cost:
     "Draw energy and money for each image."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         caption=caption("cost"),
     output:
         png=report(
@@ -302,8 +279,6 @@ rule plot_cost:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_cost.py"
 
@@ -311,7 +286,7 @@ rule plot_cost:
 rule plot_limit:
     "Draw how much of its device each way of running uses."
     input:
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         caption=caption("limit"),
     output:
         png=report(
@@ -330,8 +305,6 @@ rule plot_limit:
     localrule: True
     conda:
         "../envs/figures.yaml"
-    params:
-        kinds=DEVICE_KINDS,
     script:
         "../scripts/plot_limit.py"
 
@@ -362,7 +335,7 @@ rule plot_ladder:
 rule plot_threads:
     "Draw seconds per image against the number of threads of a CPU."
     input:
-        latency="<results>/tables/latency.csv",
+        results="<results>/tables/results.csv",
         ceilings="<results>/tables/ceilings.csv",
         caption=caption("threads"),
     output:
@@ -380,7 +353,6 @@ rule plot_threads:
     conda:
         "../envs/figures.yaml"
     params:
-        kinds=DEVICE_KINDS,
         families=thread_families(config["devices"]),
     script:
         "../scripts/plot_threads.py"

@@ -1,7 +1,6 @@
 # What a job reads, by its wildcards. Names that read as English, so that the rules do.
 
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
-DEVICE_KINDS = {name: device["kind"] for name, device in config["devices"].items()}
 COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
 DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
 

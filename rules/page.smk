@@ -8,9 +8,7 @@ PAGE_FIGURES = [
 rule write_page:
     "Make the page that answers the question: one file, to be opened offline."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         published="<results>/tables/published.csv",
         noise="<results>/tables/noise.csv",
         cases="<results>/tables/cases.csv",
@@ -32,7 +30,6 @@ rule write_page:
     conda:
         "../envs/page.yaml"
     params:
-        kinds=DEVICE_KINDS,
         version=VERSION,
     script:
         "../scripts/write_page.py"

@@ -9,9 +9,7 @@ DROPPED_IN = sorted(
 
 TABLES = [
     "cases",
-    "latency",
-    "memory",
-    "throughput",
+    "results",
     "largest",
     "ceilings",
     "noise",
@@ -41,7 +39,7 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of latency, memory, throughput, largest batch, ceilings and noise."
+    "Make the tables of results, largest batches, ceilings and noise."
     input:
         indexes=SWEEP_INDEXES,
         ceilings=collect(
@@ -54,20 +52,10 @@ rule collect_records:
             if model not in UNMADE
         ],
     output:
-        latency=report(
-            "<results>/tables/latency.csv",
+        results=report(
+            "<results>/tables/results.csv",
             category="Tables",
-            caption="../report/latency.rst",
-        ),
-        memory=report(
-            "<results>/tables/memory.csv",
-            category="Tables",
-            caption="../report/memory_table.rst",
-        ),
-        throughput=report(
-            "<results>/tables/throughput.csv",
-            category="Tables",
-            caption="../report/throughput_table.rst",
+            caption="../report/results.rst",
         ),
         largest=report(
             "<results>/tables/largest.csv",
@@ -222,9 +210,7 @@ rule collect_published:
 rule export_results:
     "Export the results for other machines to show. Put the table into their resources/."
     input:
-        latency="<results>/tables/latency.csv",
-        memory="<results>/tables/memory.csv",
-        throughput="<results>/tables/throughput.csv",
+        results="<results>/tables/results.csv",
         races="<results>/tables/races.csv",
     output:
         cases="<results>/exported.csv",
@@ -236,7 +222,6 @@ rule export_results:
         "../envs/tables.yaml"
     params:
         campaign=config["campaign"],
-        kinds=DEVICE_KINDS,
         version=VERSION,
     script:
         "../scripts/export_results.py"

@@ -12,18 +12,26 @@ from sdbench.tables.schemas import CASE_KEY as KEY
 
 import pandas as pd
 
-POSITIVE = {
-    "latency": ("n", "latency_s", "load_s", "first_call_s", "denoiser_s", "step_s", "tflops"),
-    "memory": (),  # which counters there are depends on the device
-    "throughput": ("n", "images_per_minute", "tflops"),
-}
-"""By table, the columns that a measured case must have a positive number in."""
+POSITIVE = (
+    "latency_n",
+    "latency_s",
+    "load_s",
+    "first_call_s",
+    "denoiser_s",
+    "step_s",
+    "latency_tflops",
+    "throughput_n",
+    "images_per_minute",
+    "throughput_tflops",
+)
+"""The columns that a measured case must have a positive number in. Memory is not among them: which
+counters there are depends on the device."""
 
 
 def find_missing(
-    cases: pd.DataFrame, largest: pd.DataFrame, measured: pd.DataFrame, name: str
+    cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame
 ) -> Iterator[str]:
-    """Yield a sentence for each case without a row in the table `name`, and the other way round.
+    """Yield a sentence for each case without a row in the results, and the other way round.
 
     A largest batch that was found is a case as well.
     """
@@ -32,28 +40,28 @@ def find_missing(
         columns={"largest_batch": "batch_size"}
     )
     wanted |= set(found_by_search[KEY].itertuples(index=False, name=None))
-    found = set(measured[KEY].itertuples(index=False, name=None))
+    found = set(results[KEY].itertuples(index=False, name=None))
     for key in sorted(wanted - found):
-        yield f"{name}: no row for {_join(key)}"
+        yield f"results: no row for {_join(key)}"
     for key in sorted(found - wanted):
-        yield f"{name}: a row for {_join(key)}, which the config does not have"
+        yield f"results: a row for {_join(key)}, which the config does not have"
 
 
-def find_wrong_numbers(table: pd.DataFrame, name: str, columns: Sequence[str]) -> Iterator[str]:
+def find_wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each measured case with a number that is missing or not positive, and
     for each other case that has a number."""
-    for row in table.to_dict("records"):
-        for column in columns:
+    for row in results.to_dict("records"):
+        for column in POSITIVE:
             case = _join(tuple(row[key] for key in KEY))
             if row["status"] == "ok" and not row[column] > 0:
-                yield f"{name}: {column} of {case} is {row[column]}"
+                yield f"results: {column} of {case} is {row[column]}"
             if row["status"] != "ok" and not pd.isna(row[column]):
-                yield f"{name}: {column} of {case} is {row[column]} with status {row['status']}"
+                yield f"results: {column} of {case} is {row[column]} with status {row['status']}"
 
 
-def find_errors(table: pd.DataFrame) -> Iterator[str]:
+def find_errors(results: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each case that ended in an error."""
-    for row in table[table["status"] == "error"].to_dict("records"):
+    for row in results[results["status"] == "error"].to_dict("records"):
         yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
 
 
@@ -100,9 +108,7 @@ def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
 
 def check_results(
     cases: Path,
-    latency: Path,
-    memory: Path,
-    throughput: Path,
+    results: Path,
     largest: Path,
     ceilings: Path,
     noise: Path,
@@ -121,19 +127,15 @@ def check_results(
             a row in them.
     """
     wanted = read_table(cases, schemas.CASES)
-    tables = {
-        "latency": read_table(latency, schemas.LATENCY),
-        "memory": read_table(memory, schemas.MEMORY),
-        "throughput": read_table(throughput, schemas.THROUGHPUT),
-    }
+    measured = read_table(results, schemas.RESULTS)
     searches = read_table(largest, schemas.LARGEST)
     read_table(noise, schemas.NOISE)
     read_table(quality, schemas.QUALITY)
-    faults: list[str] = []
-    for name, table in tables.items():
-        faults += find_missing(wanted, searches, table, name)
-        faults += find_wrong_numbers(table, name, POSITIVE[name])
-    faults += find_errors(tables["latency"])
+    faults = [
+        *find_missing(wanted, searches, measured),
+        *find_wrong_numbers(measured),
+        *find_errors(measured),
+    ]
     faults += find_failed_races(read_table(races, schemas.RACES))
     faults += find_failed_ceilings(read_table(ceilings, schemas.CEILINGS))
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
@@ -145,9 +147,9 @@ def check_results(
             "with --forcerun measure_sweep (or race_denoisers, measure_ceilings, draw_images), "
             "which keeps all that is good"
         )
-    counts = tables["latency"]["status"].value_counts()
+    counts = measured["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-    text = f"{len(wanted)} cells of the matrix, {len(tables['latency'])} cases: {statuses}\n"
+    text = f"{len(wanted)} cells of the matrix, {len(measured)} cases: {statuses}\n"
     write_whole(report, text.encode())
     print(text, end="")
 

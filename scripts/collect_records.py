@@ -1,4 +1,4 @@
-"""Make the tables latency, memory, throughput, largest, ceilings and noise from the records."""
+"""Make the tables results, largest, ceilings and noise from the records."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,17 +8,8 @@ from sdbench.limits import limit_columns
 from sdbench.records import REFERENCE, read_indexed
 from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
-from sdbench.tables.rows import (
-    Record,
-    Row,
-    ceiling_rows,
-    largest_row,
-    latency_row,
-    memory_row,
-    noise_row,
-    throughput_rows,
-)
-from sdbench.tables.schemas import CEILINGS, LARGEST, LATENCY, MEMORY, NOISE, THROUGHPUT
+from sdbench.tables.rows import Record, Row, ceiling_rows, largest_row, noise_row, result_rows
+from sdbench.tables.schemas import CEILINGS, LARGEST, NOISE, RESULTS
 
 import pandas as pd
 
@@ -30,14 +21,12 @@ def collect_records(
     prices: Mapping[str, float],
     currency: str,
     gate: Mapping[str, float],
-    latency: Path,
-    memory: Path,
-    throughput: Path,
+    results: Path,
     largest: Path,
     ceilings: Path,
     noise: Path,
 ) -> None:
-    """Write a row for each record that the indexes name to each of the first three tables.
+    """Write a row of the results for each record that the indexes name, and the other tables.
 
     Args:
         indexes: the index of each job's records.
@@ -46,9 +35,7 @@ def collect_records(
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
         gate: the config's `quality_gate`.
-        latency: CSV to write.
-        memory: CSV to write.
-        throughput: CSV to write.
+        results: CSV to write.
         largest: CSV to write, a row for each search for the largest batch.
         ceilings: CSV to write, rows for each device.
         noise: CSV to write, a row for each job.
@@ -59,34 +46,25 @@ def collect_records(
     jobs = {index: read_indexed(index) for index in indexes}
     noises = [_noise(index, job[0][1]) for index, job in jobs.items()]
     records = [pair for job in jobs.values() for pair in job]
-    circumstances = [
-        {"noise": own.get("noise"), **quality}
-        for own, quality in zip(
-            [own for own, job in zip(noises, jobs.values(), strict=True) for _ in job],
-            compare_cases(records, gate),
-            strict=True,
-        )
+    noise_of = [
+        own.get("noise") for own, job in zip(noises, jobs.values(), strict=True) for _ in job
     ]
     measured = {found["device"]: found for found in map(read_json, device_ceilings)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
 
-    def limits(record: Record, images_per_s: float | None) -> Row:
-        variant = record["case"]["variant"]
-        # Those of a model that was not made were not counted, and nothing of it ran.
-        counted = operations.get(variant["model"], {})
-        return limit_columns(record, images_per_s, counted, measured[variant["device"]])
-
-    rows = [latency_row(record) for _, record in records]
-    for row, (_, record) in zip(rows, records, strict=True):
-        seconds = row.get("latency_s")
-        row |= limits(record, seconds and row["batch_size"] / seconds)
-    write_table(_table(rows, circumstances), latency, LATENCY)
-    write_table(pd.DataFrame([memory_row(record) for _, record in records]), memory, MEMORY)
-    rows = throughput_rows([record for _, record in records], prices, currency)
-    for row, (_, record) in zip(rows, records, strict=True):
-        per_minute = row.get("images_per_minute")
-        row |= limits(record, per_minute and per_minute / 60)
-    write_table(_table(rows, circumstances), throughput, THROUGHPUT)
+    rows = result_rows([record for _, record in records], prices, currency)
+    for row, (_, record), own, quality in zip(
+        rows, records, noise_of, compare_cases(records, gate), strict=True
+    ):
+        row |= {"noise": own, **quality}
+        if row["status"] == "ok":
+            images_per_s = {
+                "latency": row["batch_size"] / row["latency_s"],
+                "throughput": row["images_per_minute"] / 60,
+            }
+            counted = operations[row["model"]]
+            row |= limit_columns(record, images_per_s, counted, measured[row["device"]])
+    write_table(pd.DataFrame(rows), results, RESULTS)
     write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
     write_table(pd.DataFrame(searches), largest, LARGEST)
@@ -97,10 +75,6 @@ def collect_records(
 def _noise(index: Path, record: Record) -> Row:
     timed = read_json(index.with_name(REFERENCE))
     return noise_row(record, timed["start_s"], timed["end_s"])
-
-
-def _table(rows: Sequence[Row], beside: Sequence[Row]) -> pd.DataFrame:
-    return pd.DataFrame([{**row, **other} for row, other in zip(rows, beside, strict=True)])
 
 
 if __name__ == "__main__":
@@ -114,9 +88,7 @@ if __name__ == "__main__":
             prices=snakemake.params.prices,
             currency=snakemake.params.currency,
             gate=snakemake.params.gate,
-            latency=Path(snakemake.output.latency),
-            memory=Path(snakemake.output.memory),
-            throughput=Path(snakemake.output.throughput),
+            results=Path(snakemake.output.results),
             largest=Path(snakemake.output.largest),
             ceilings=Path(snakemake.output.ceilings),
             noise=Path(snakemake.output.noise),

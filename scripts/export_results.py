@@ -1,21 +1,16 @@
 """Export the results in the form of published ones, for another machine to show beside its own."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import sdbench
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.joined import join_tables
-from sdbench.tables.schemas import PUBLISHED, RACES
+from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
 
 
 def export_results(
-    latency: Path,
-    memory: Path,
-    throughput: Path,
+    results: Path,
     races: Path,
     campaign: str,
-    kinds: Mapping[str, str],
     table: Path,
     races_table: Path,
 ) -> None:
@@ -25,16 +20,13 @@ def export_results(
     What ended in an error says nothing of its device and is left out.
 
     Args:
-        latency: table of schema LATENCY.
-        memory: table of schema MEMORY, of the same cases.
-        throughput: table of schema THROUGHPUT, of the same cases.
+        results: table of schema RESULTS.
         races: table of schema RACES.
         campaign: the name under which the rows are known.
-        kinds: device name -> its kind, such as `cuda`.
         table: written.
         races_table: of schema RACES, written.
     """
-    rows = join_tables(latency, memory, throughput, kinds)
+    rows = read_table(results, RESULTS).rename(columns={"latency_n": "n"})
     rows = rows[rows["status"] != "error"].reset_index(drop=True)
     rows["campaign"] = campaign
     rows["source"] = f"measured with sdbench {sdbench.__version__}"
@@ -58,12 +50,9 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         export_results(
-            latency=Path(snakemake.input.latency),
-            memory=Path(snakemake.input.memory),
-            throughput=Path(snakemake.input.throughput),
+            results=Path(snakemake.input.results),
             races=Path(snakemake.input.races),
             campaign=snakemake.params.campaign,
-            kinds=snakemake.params.kinds,
             table=Path(snakemake.output.cases),
             races_table=Path(snakemake.output.races),
         )

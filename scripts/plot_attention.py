@@ -1,6 +1,6 @@
 """Draw speed and memory of the attention implementations, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.figures.labels import TIMES, backend_label
@@ -19,7 +19,6 @@ from sdbench.figures.sheets import (
     NOTHING,
     Cell,
     Sheet,
-    absent_cell,
     calls_note,
     make_panels,
     missing_cell,
@@ -27,46 +26,35 @@ from sdbench.figures.sheets import (
 )
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY, MEMORY
+from sdbench.tables.schemas import RESULTS
 
 _NAMES = {"sdpa": "SDPA"}
 
 
-def plot_attention(latency: Path, memory: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_attention(results_table: Path, files: Files) -> None:
     """Draw seconds and memory of one image for each attention implementation.
 
     Args:
-        latency: table of schema LATENCY.
-        memory: table of schema MEMORY.
-        kinds: device name -> its kind, such as `cuda`.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(attention_sheet(latency, memory, kinds), files)
+    save_sheet(attention_sheet(results_table), files)
 
 
-def attention_sheet(latency: Path, memory: Path, kinds: Mapping[str, str]) -> Sheet:
+def attention_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    shown = compared(measured(read_table(latency, LATENCY), kinds))
-    memories = {
-        (r.place, r.options): r
-        for r in measured(read_table(memory, MEMORY), kinds)
-        if r.batch_size == 1
-    }
+    shown = compared(measured(read_table(results_table, RESULTS)))
     defaults = {_without_backend(r): r for r in shown if r.attention == "sdpa"}
 
     def cells(result: Result) -> tuple[Cell, ...]:
         default = defaults.get(_without_backend(result))
-        held = memories.get((result.place, result.options))
-        held_default = memories.get((default.place, default.options)) if default else None
         if not result.ok:
             return missing_cell(result), NOTHING
         speed = latency_cell(result, _time_ratio(result, default))
-        if held is None:
-            return speed, absent_cell("memory")
         space = memory_cell(
-            held,
-            peak_counter(held),
-            _ratio(_bytes(held), _bytes(held_default), held is held_default),
+            result,
+            peak_counter(result),
+            _ratio(_bytes(result), _bytes(default), result is default),
             beside=False,
         )
         return speed, space
@@ -146,8 +134,6 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_attention(
-            Path(snakemake.input.latency),
-            Path(snakemake.input.memory),
-            snakemake.params.kinds,
+            Path(snakemake.input.results),
             Files.of(snakemake.output),
         )

@@ -1,32 +1,30 @@
 """Draw the memory of each precision with and without autocast."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
-from sdbench.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter
+from sdbench.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter, without_timing
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import measured
 from sdbench.figures.sheets import Sheet, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import MEMORY
+from sdbench.tables.schemas import RESULTS
 
 
-def plot_autocast_memory(memory: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_autocast_memory(results_table: Path, files: Files) -> None:
     """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
 
     Args:
-        memory: table of schema MEMORY.
-        kinds: device name -> its kind, such as `cuda`.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(autocast_memory_sheet(memory, kinds), files)
+    save_sheet(autocast_memory_sheet(results_table), files)
 
 
-def autocast_memory_sheet(memory: Path, kinds: Mapping[str, str]) -> Sheet:
+def autocast_memory_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    pairs = autocast_pairs(measured(read_table(memory, MEMORY), kinds))
+    pairs = autocast_pairs(without_timing(measured(read_table(results_table, RESULTS))))
     shown = [result for pair in pairs for result in pair if result is not None]
     return Sheet(
         title="What autocast does to memory",
@@ -50,7 +48,6 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_autocast_memory(
-            Path(snakemake.input.memory),
-            snakemake.params.kinds,
+            Path(snakemake.input.results),
             Files.of(snakemake.output),
         )

@@ -1,6 +1,5 @@
 """Draw seconds per image of each precision with and without autocast."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.autocast import autocast_pairs, autocast_panels
@@ -10,23 +9,22 @@ from sdbench.figures.results import measured
 from sdbench.figures.sheets import Sheet, calls_note, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY
+from sdbench.tables.schemas import RESULTS
 
 
-def plot_autocast_speed(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_autocast_speed(results_table: Path, files: Files) -> None:
     """Draw median seconds of one call that makes one image, in pairs.
 
     Args:
-        latency: table of schema LATENCY.
-        kinds: device name -> its kind, such as `cuda`.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(autocast_speed_sheet(latency, kinds), files)
+    save_sheet(autocast_speed_sheet(results_table), files)
 
 
-def autocast_speed_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+def autocast_speed_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    pairs = autocast_pairs(measured(read_table(latency, LATENCY), kinds))
+    pairs = autocast_pairs(measured(read_table(results_table, RESULTS)))
     shown = [result for pair in pairs for result in pair if result is not None]
     return Sheet(
         title="What autocast does to speed",
@@ -46,7 +44,6 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_autocast_speed(
-            Path(snakemake.input.latency),
-            snakemake.params.kinds,
+            Path(snakemake.input.results),
             Files.of(snakemake.output),
         )

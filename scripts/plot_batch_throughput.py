@@ -1,6 +1,6 @@
 """Draw images per minute against batch size, up to where memory ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
@@ -9,32 +9,30 @@ from sdbench.figures.results import Result, measured, plainest, published, setti
 from sdbench.figures.sheets import calls_note, panel_title, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import PUBLISHED, THROUGHPUT
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 
 
 def plot_batch_throughput(
-    throughput: Path,
+    results_table: Path,
     published_table: Path,
-    kinds: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw images per minute of each batch size with default options, one plot for each device.
 
     Args:
-        throughput: table of schema THROUGHPUT.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
-    sheet = batch_sheet(throughput, published_table, kinds)
+    sheet = batch_sheet(results_table, published_table)
     save_curves(sheet, files)
 
 
-def batch_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> CurveSheet:
+def batch_sheet(results_table: Path, published_table: Path) -> CurveSheet:
     """Return what the figure holds."""
-    results = measured(read_table(throughput, THROUGHPUT), kinds)
+    results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
     shown = plainest(results, batches=True)
     return CurveSheet(
@@ -43,7 +41,7 @@ def batch_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str
         "Each device has an axis of its own, from zero.",
         xlabel="images per batch",
         sections=_sections(shown),
-        footnote=source_note(shown, f"{calls_note(shown)} back to back"),
+        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
         missing="No case was measured, and no published campaign is shown.",
         interval="95 % interval",
     )
@@ -109,8 +107,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_batch_throughput(
-            Path(snakemake.input.throughput),
+            Path(snakemake.input.results),
             Path(snakemake.input.published),
-            snakemake.params.kinds,
             Files.of(snakemake.output),
         )

@@ -1,6 +1,5 @@
 """Draw what the first image costs: loading, compiling, the first call, and a call after that."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.labels import TIMES, number
@@ -10,23 +9,22 @@ from sdbench.figures.results import Result, measured
 from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, missing_cell, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY
+from sdbench.tables.schemas import RESULTS
 
 
-def plot_cold_start(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_cold_start(results_table: Path, files: Files) -> None:
     """Draw seconds of loading, of compiling, of the first call and of a warm one, for one image.
 
     Args:
-        latency: table of schema LATENCY.
-        kinds: device name -> its kind.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(cold_start_sheet(latency, kinds), files)
+    save_sheet(cold_start_sheet(results_table), files)
 
 
-def cold_start_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+def cold_start_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    shown = [r for r in measured(read_table(results_table, RESULTS)) if r.batch_size == 1]
     return Sheet(
         title="What the first image costs",
         subtitle="Seconds to load the weights, to compile where that is done, of the first call, "
@@ -66,6 +64,4 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
-        plot_cold_start(
-            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
-        )
+        plot_cold_start(Path(snakemake.input.results), Files.of(snakemake.output))

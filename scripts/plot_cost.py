@@ -1,6 +1,5 @@
 """Draw energy and money for each image, at the batch size with most images per minute."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.labels import number
@@ -9,29 +8,28 @@ from sdbench.figures.results import Result, best_of, measured, rate_interval
 from sdbench.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import THROUGHPUT
+from sdbench.tables.schemas import RESULTS
 
 ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
 
 
-def plot_cost(throughput: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_cost(results_table: Path, files: Files) -> None:
     """Draw joules for each image, and the price of a thousand images.
 
     Args:
-        throughput: table of schema THROUGHPUT.
-        kinds: device name -> its kind.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(cost_sheet(throughput, kinds), files)
+    save_sheet(cost_sheet(results_table), files)
 
 
-def cost_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
+def cost_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    table = read_table(throughput, THROUGHPUT)
+    table = read_table(results_table, RESULTS)
     currencies = table["currency"].dropna().unique()
     currency = currencies[0] if len(currencies) else "money"
     best = best_of(
-        [r for r in measured(table, kinds) if r.ok],
+        [r for r in measured(table) if r.ok],
         key=lambda r: (r.place, r.options),
         value=lambda r: -r.numbers["images_per_minute"],
     )
@@ -48,7 +46,7 @@ def cost_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
                 _cell(result, MONEY, "the config has no price"),
             ),
         ),
-        footnote=source_note(shown, f"{calls_note(shown)} back to back"),
+        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
         missing="Nothing counts energy here, and no device that was measured has a price "
         "(config key `price_per_hour`).",
         interval="95 % interval, of the time",
@@ -68,6 +66,4 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
-        plot_cost(
-            Path(snakemake.input.throughput), snakemake.params.kinds, Files.of(snakemake.output)
-        )
+        plot_cost(Path(snakemake.input.results), Files.of(snakemake.output))

@@ -1,6 +1,6 @@
 """Draw seconds per image of every device, CPU and GPU, at its best settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
@@ -9,29 +9,27 @@ from sdbench.figures.results import Result, best_of, measured, published, settin
 from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY, PUBLISHED
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_devices(
-    latency: Path,
+    results_table: Path,
     published_table: Path,
-    kinds: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw the shortest median time of one image that each device reached with each backend.
 
     Args:
-        latency: table of schema LATENCY.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
-    save_sheet(devices_sheet(latency, published_table, kinds), files)
+    save_sheet(devices_sheet(results_table, published_table), files)
 
 
-def devices_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
+def devices_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
-    results = measured(read_table(latency, LATENCY), kinds)
+    results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
     shown = best_of(
         [result for result in results if result.batch_size == 1],
@@ -67,8 +65,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_devices(
-            Path(snakemake.input.latency),
+            Path(snakemake.input.results),
             Path(snakemake.input.published),
-            snakemake.params.kinds,
             Files.of(snakemake.output),
         )

@@ -1,6 +1,6 @@
 """Draw how much of its device each way of running uses: achieved TFLOP/s against the ceiling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.figures.labels import number
@@ -17,26 +17,26 @@ from sdbench.figures.sheets import (
 )
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import THROUGHPUT
+from sdbench.tables.schemas import RESULTS
 
 PERCENT = 100.0
+ACHIEVED, SHARE = "throughput_tflops", "throughput_ceiling_share"
 
 
-def plot_limit(throughput: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_limit(results_table: Path, files: Files) -> None:
     """Draw the share of the device's fastest matrix product that each case reaches.
 
     Args:
-        throughput: table of schema THROUGHPUT.
-        kinds: device name -> its kind, such as `cuda`.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(limit_sheet(throughput, kinds), files)
+    save_sheet(limit_sheet(results_table), files)
 
 
-def limit_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
+def limit_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds: a row for each variant, a dot in it for each batch size."""
-    results = measured(read_table(throughput, THROUGHPUT), kinds)
-    best = best_of(results, key=_variant, value=lambda r: -r.numbers.get("ceiling_share", 0.0))
+    results = measured(read_table(results_table, RESULTS))
+    best = best_of(results, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
     devices = list(dict.fromkeys(result.device for result in results))
     shown = sorted(best, key=lambda r: (devices.index(r.device), precision_rank(r)))
     return Sheet(
@@ -50,8 +50,8 @@ def limit_sheet(throughput: Path, kinds: Mapping[str, str]) -> Sheet:
             lambda result: (_cell(result, results),),
             full=PERCENT,
         ),
-        footnote=f"{source_note(shown, f'{calls_note(shown)} back to back')} "
-        "The ceilings: results/tables/ceilings.csv.",
+        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back")
+        + " The ceilings: results/tables/ceilings.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the ceiling",
@@ -67,15 +67,15 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
     if not result.ok:
         return missing_cell(result)
     numbers = result.numbers
-    if "ceiling_share" not in numbers:
-        return Cell(None, f"{number(numbers['tflops'])} TFLOP/s; no ceiling was measured")
+    if SHARE not in numbers:
+        return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; no ceiling was measured")
     marks = tuple(
-        ("o", PERCENT * r.numbers["ceiling_share"])
+        ("o", PERCENT * r.numbers[SHARE])
         for r in results
-        if _variant(r) == _variant(result) and "ceiling_share" in r.numbers
+        if _variant(r) == _variant(result) and SHARE in r.numbers
     )
-    share = PERCENT * numbers["ceiling_share"]
-    rates = f"{number(numbers['tflops'])} of {number(numbers['ceiling_tflops'])} TFLOP/s"
+    share = PERCENT * numbers[SHARE]
+    rates = f"{number(numbers[ACHIEVED])} of {number(numbers['ceiling_tflops'])} TFLOP/s"
     behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
     return Cell(
         share,
@@ -90,6 +90,4 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
-        plot_limit(
-            Path(snakemake.input.throughput), snakemake.params.kinds, Files.of(snakemake.output)
-        )
+        plot_limit(Path(snakemake.input.results), Files.of(snakemake.output))

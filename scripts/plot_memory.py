@@ -1,6 +1,6 @@
 """Draw the memory that one image needs, by device and precision, each counter apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,35 +12,36 @@ from sdbench.figures.memory import (
     RESIDENT,
     memory_cell,
     whole_counter,
+    without_timing,
 )
 from sdbench.figures.panels import save_sheet
 from sdbench.figures.results import Result, measured, plainest, published
 from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import MEMORY, PUBLISHED
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_memory(
-    memory: Path,
+    results_table: Path,
     published_table: Path,
-    kinds: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
 
     Args:
-        memory: table of schema MEMORY.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
-    save_sheet(memory_sheet(memory, published_table, kinds), files)
+    save_sheet(memory_sheet(results_table, published_table), files)
 
 
-def memory_sheet(memory: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
+def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
-    own = [r for r in measured(read_table(memory, MEMORY), kinds) if r.batch_size == 1]
+    own = [
+        r for r in without_timing(measured(read_table(results_table, RESULTS))) if r.batch_size == 1
+    ]
     others = _with_counter(published(read_table(published_table, PUBLISHED)))
     shown = [counted for result in plainest(own) for counted in _counters(result)] + plainest(
         result for result in others if result.batch_size == 1
@@ -87,8 +88,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_memory(
-            Path(snakemake.input.memory),
+            Path(snakemake.input.results),
             Path(snakemake.input.published),
-            snakemake.params.kinds,
             Files.of(snakemake.output),
         )

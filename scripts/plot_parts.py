@@ -1,6 +1,5 @@
 """Draw where the time of one call goes: text encoders, denoiser, VAE decoder."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from sdbench.figures.sheets import (
 )
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY
+from sdbench.tables.schemas import RESULTS
 
 PARTS = {
     "denoiser_s": "denoiser, all steps",
@@ -28,20 +27,19 @@ PARTS = {
 """Column -> what it holds the seconds of."""
 
 
-def plot_parts(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_parts(results_table: Path, files: Files) -> None:
     """Draw seconds of each network in one call that makes one image, and of one step.
 
     Args:
-        latency: table of schema LATENCY.
-        kinds: device name -> its kind.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(parts_sheet(latency, kinds), files)
+    save_sheet(parts_sheet(results_table), files)
 
 
-def parts_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+def parts_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    shown = [r for r in measured(read_table(results_table, RESULTS)) if r.batch_size == 1]
     return Sheet(
         title="Where the time goes",
         subtitle="Seconds of each network in one call with one prompt, from calls of their own in "
@@ -81,6 +79,4 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
-        plot_parts(
-            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
-        )
+        plot_parts(Path(snakemake.input.results), Files.of(snakemake.output))

@@ -1,6 +1,5 @@
 """Draw seconds per image at batch 1, by device and precision."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
@@ -9,29 +8,27 @@ from sdbench.figures.results import measured, plainest, published
 from sdbench.figures.sheets import Sheet, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY, PUBLISHED
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_speed(
-    latency: Path,
+    results_table: Path,
     published_table: Path,
-    kinds: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw median seconds of one call that makes one image, with default options.
 
     Args:
-        latency: table of schema LATENCY.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
-    save_sheet(speed_sheet(latency, published_table, kinds), files)
+    save_sheet(speed_sheet(results_table, published_table), files)
 
 
-def speed_sheet(latency: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
+def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
-    results = measured(read_table(latency, LATENCY), kinds)
+    results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
     shown = plainest(result for result in results if result.batch_size == 1)
     return Sheet(
@@ -52,8 +49,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_speed(
-            Path(snakemake.input.latency),
+            Path(snakemake.input.results),
             Path(snakemake.input.published),
-            snakemake.params.kinds,
             Files.of(snakemake.output),
         )

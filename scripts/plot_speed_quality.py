@@ -1,6 +1,5 @@
 """Draw what a speed-up costs the picture: speed beside likeness to the fp32 picture."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sdbench.figures.latency import latency_cell
@@ -9,23 +8,22 @@ from sdbench.figures.results import Result, measured, ratio_text
 from sdbench.figures.sheets import NOTHING, Cell, Sheet, calls_note, make_panels, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY
+from sdbench.tables.schemas import RESULTS
 
 
-def plot_speed_quality(latency: Path, kinds: Mapping[str, str], files: Files) -> None:
+def plot_speed_quality(results_table: Path, files: Files) -> None:
     """Draw seconds of one image beside the SSIM and PSNR of that image, from fast to slow.
 
     Args:
-        latency: table of schema LATENCY.
-        kinds: device name -> its kind.
+        results_table: table of schema RESULTS.
         files: written.
     """
-    save_sheet(speed_quality_sheet(latency, kinds), files)
+    save_sheet(speed_quality_sheet(results_table), files)
 
 
-def speed_quality_sheet(latency: Path, kinds: Mapping[str, str]) -> Sheet:
+def speed_quality_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
-    shown = [r for r in measured(read_table(latency, LATENCY), kinds) if r.batch_size == 1]
+    shown = [r for r in measured(read_table(results_table, RESULTS)) if r.batch_size == 1]
     plain = {(r.condition, r.device): r for r in reversed(shown) if _is_plain(r)}
 
     def cells(result: Result) -> tuple[Cell, ...]:
@@ -71,6 +69,4 @@ if __name__ == "__main__":
     from sdbench.job import logged
 
     with logged(snakemake.log[0]):
-        plot_speed_quality(
-            Path(snakemake.input.latency), snakemake.params.kinds, Files.of(snakemake.output)
-        )
+        plot_speed_quality(Path(snakemake.input.results), Files.of(snakemake.output))

@@ -9,7 +9,7 @@ from sdbench.figures.results import Result, measured, plainest, setting_label
 from sdbench.figures.sheets import calls_note, panel_title, source_note
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import CEILINGS, LATENCY
+from sdbench.tables.schemas import CEILINGS, RESULTS
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 
@@ -18,34 +18,30 @@ Entry = tuple[Result, str, int, str]
 
 
 def plot_threads(
-    latency: Path,
+    results_table: Path,
     ceilings: Path,
-    kinds: Mapping[str, str],
     families: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw seconds of one image against threads, one plot for each processor.
 
     Args:
-        latency: table of schema LATENCY.
+        results_table: table of schema RESULTS.
         ceilings: table of schema CEILINGS, which has the threads that each device got.
-        kinds: device name -> its kind.
         families: device name -> the name that all devices share which differ in threads alone.
         files: written.
     """
-    save_curves(threads_sheet(latency, ceilings, kinds, families), files)
+    save_curves(threads_sheet(results_table, ceilings, families), files)
 
 
-def threads_sheet(
-    latency: Path, ceilings: Path, kinds: Mapping[str, str], families: Mapping[str, str]
-) -> CurveSheet:
+def threads_sheet(results_table: Path, ceilings: Path, families: Mapping[str, str]) -> CurveSheet:
     """Return what the figure holds."""
-    table = read_table(latency, LATENCY)
+    table = read_table(results_table, RESULTS)
     threads = read_table(ceilings, CEILINGS).groupby("device")["threads"].first().dropna()
     own: list[Entry] = [
         (result, families[device], int(threads[device]), device_label(name))
         for result, device, name in zip(
-            measured(table, kinds), table["device"], table["device_name"], strict=True
+            measured(table), table["device"], table["device_name"], strict=True
         )
         if result.kind == "cpu" and result.batch_size == 1 and device in threads
     ]
@@ -120,9 +116,8 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_threads(
-            Path(snakemake.input.latency),
+            Path(snakemake.input.results),
             Path(snakemake.input.ceilings),
-            snakemake.params.kinds,
             snakemake.params.families,
             Files.of(snakemake.output),
         )

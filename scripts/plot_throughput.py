@@ -1,6 +1,6 @@
 """Draw images per minute at the largest batch of each device and precision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.figures.panels import save_sheet
@@ -16,30 +16,28 @@ from sdbench.figures.sheets import (
 )
 from sdbench.figures.style import Files
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import PUBLISHED, THROUGHPUT
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_throughput(
-    throughput: Path,
+    results_table: Path,
     published_table: Path,
-    kinds: Mapping[str, str],
     files: Files,
 ) -> None:
     """Draw images per minute at the largest batch that ran, with default options.
 
     Args:
-        throughput: table of schema THROUGHPUT.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED, what is shown beside.
-        kinds: device name -> its kind, such as `cuda`.
         files: written.
     """
-    sheet = throughput_sheet(throughput, published_table, kinds)
+    sheet = throughput_sheet(results_table, published_table)
     save_sheet(sheet, files)
 
 
-def throughput_sheet(throughput: Path, published_table: Path, kinds: Mapping[str, str]) -> Sheet:
+def throughput_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
-    results = measured(read_table(throughput, THROUGHPUT), kinds)
+    results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
     plain = plainest(results, batches=True)
     shown = best_of(plain, key=lambda r: r.place, value=lambda r: -r.batch_size)
@@ -71,8 +69,8 @@ def _cell(result: Result, plain: Sequence[Result]) -> Cell:
     ]
     if too_large:
         extra.append(f"{min(too_large)} does not fit")
-    if "n" in numbers:
-        extra.append(f"n = {numbers['n']:.0f}")
+    if "throughput_n" in numbers:
+        extra.append(f"n = {numbers['throughput_n']:.0f}")
     if result.fails_gate:
         extra.append(FAILS_GATE)
     value = numbers["images_per_minute"]
@@ -90,8 +88,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         plot_throughput(
-            Path(snakemake.input.throughput),
+            Path(snakemake.input.results),
             Path(snakemake.input.published),
-            snakemake.params.kinds,
             Files.of(snakemake.output),
         )

@@ -1,37 +1,34 @@
 """Make the table of what fits in how much memory, from what was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.files import read_json
 from sdbench.fits import find_ways, fit_rows
 from sdbench.tables.files import read_rows, write_table
-from sdbench.tables.schemas import FITS, LARGEST, MEMORY
+from sdbench.tables.schemas import FITS, LARGEST, RESULTS
 
 import pandas as pd
 
 
 def predict_fits(
-    memory: Path,
+    results: Path,
     largest: Path,
     manifests: Sequence[Path],
-    kinds: Mapping[str, str],
     fits: Path,
 ) -> None:
     """Write for each model, precision and option the largest batch in each size of memory.
 
     Args:
-        memory: table of schema MEMORY.
+        results: table of schema RESULTS.
         largest: table of schema LARGEST.
         manifests: of every model in it, <model>.json.
-        kinds: device name -> its kind, such as `cuda`.
         fits: table of schema FITS to write.
     """
     ways = find_ways(
-        read_rows(memory, MEMORY),
+        read_rows(results, RESULTS),
         read_rows(largest, LARGEST),
         {path.stem: read_json(path)["components"] for path in manifests},
-        kinds,
     )
     write_table(pd.DataFrame(list(fit_rows(ways))), fits, FITS)
 
@@ -41,9 +38,8 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         predict_fits(
-            memory=Path(snakemake.input.memory),
+            results=Path(snakemake.input.results),
             largest=Path(snakemake.input.largest),
             manifests=[Path(path) for path in snakemake.input.manifests],
-            kinds=snakemake.params.kinds,
             fits=Path(snakemake.output[0]),
         )

@@ -10,7 +10,7 @@ from sdbench.findings.estimates import Row
 from sdbench.findings.rows import Tables, numbered
 from sdbench.findings.text import findings_text
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.schemas import FINDINGS, LATENCY, MEMORY, PUBLISHED, QUALITY, RACES, THROUGHPUT
+from sdbench.tables.schemas import FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
 
 import numpy as np
 import pandas as pd
@@ -19,39 +19,30 @@ from pandera.pandas import DataFrameSchema
 
 
 def write_findings(
-    latency: Path,
-    memory: Path,
-    throughput: Path,
+    results: Path,
     quality: Path,
     races: Path,
     published: Path,
     references: Mapping[str, Path],
-    kinds: Mapping[str, str],
     text: Path,
     table: Path,
 ) -> None:
     """Write the findings as Markdown and as a table.
 
     Args:
-        latency: table of schema LATENCY.
-        memory: table of schema MEMORY.
-        throughput: table of schema THROUGHPUT.
+        results: table of schema RESULTS.
         quality: table of schema QUALITY.
         races: table of schema RACES.
         published: table of schema PUBLISHED; of it, what others measured with sdbench.
         references: by model, the archive of the reference's pictures.
-        kinds: device name -> its kind.
         text: Markdown, written.
         table: of schema FINDINGS, written.
     """
     tables = Tables(
-        latency=_rows(latency, LATENCY),
-        memory=_rows(memory, MEMORY),
-        throughput=_rows(throughput, THROUGHPUT),
+        results=_rows(results, RESULTS),
         quality=_rows(quality, QUALITY),
         races=_rows(races, RACES),
         published=_rows(published, PUBLISHED),
-        kinds=kinds,
         pictures={model: _pictures(path) for model, path in references.items()},
     )
     findings = [(claim, finding) for claim in CLAIMS for finding in claim.findings(tables)]
@@ -91,9 +82,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         references: Sequence[str] = snakemake.input.references
         write_findings(
-            latency=Path(snakemake.input.latency),
-            memory=Path(snakemake.input.memory),
-            throughput=Path(snakemake.input.throughput),
+            results=Path(snakemake.input.results),
             quality=Path(snakemake.input.quality),
             races=Path(snakemake.input.races),
             published=Path(snakemake.input.published),
@@ -101,7 +90,6 @@ if __name__ == "__main__":
                 model: Path(path)
                 for model, path in zip(snakemake.params.models, references, strict=True)
             },
-            kinds=snakemake.params.kinds,
             text=Path(snakemake.output.text),
             table=Path(snakemake.output.table),
         )

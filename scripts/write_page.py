@@ -30,7 +30,7 @@ HEADERS = {
     "batch_size": "batch size",
     "status": "status",
     "latency_s": "s per call",
-    "n": "timed calls",
+    "latency_n": "timed calls",
     "images_per_minute": "images per minute",
     "memory_gb": "GB",
     "ssim": "SSIM",
@@ -73,9 +73,7 @@ SECTIONS = (
 
 
 def write_page(
-    latency: Path,
-    memory: Path,
-    throughput: Path,
+    results: Path,
     published: Path,
     noise: Path,
     cases: Path,
@@ -88,15 +86,12 @@ def write_page(
     figures: Sequence[Path],
     captions: Sequence[Path],
     method: Path,
-    kinds: Mapping[str, str],
     page: Path,
 ) -> None:
     """Write the page.
 
     Args:
-        latency: table of schema LATENCY.
-        memory: table of schema MEMORY.
-        throughput: table of schema THROUGHPUT.
+        results: table of schema RESULTS.
         published: table of schema PUBLISHED.
         noise: table of schema NOISE.
         cases: table of schema CASES.
@@ -109,18 +104,17 @@ def write_page(
         figures: SVG.
         captions: reStructuredText, one for each figure.
         method: Markdown.
-        kinds: device name -> its kind, such as `cuda`.
         page: HTML to write.
 
     Raises:
         UserError: if an input is not what it should be; it names the file.
     """
-    rows = case_rows(latency, memory, throughput, published, kinds)
+    rows = case_rows(results, published)
     noises = _noises(read_table(noise, NOISE))
     machines, dates = read_machines(indexes)
     absent = _absent(read_table(cases, CASES))
     claims = read_claims(findings)
-    inputs = (latency, memory, throughput, quality, noise, cases, published, findings, choices)
+    inputs = (results, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
         "sections": SECTIONS,
@@ -272,9 +266,7 @@ if __name__ == "__main__":
 
     with logged(snakemake.log[0]):
         write_page(
-            latency=Path(snakemake.input.latency),
-            memory=Path(snakemake.input.memory),
-            throughput=Path(snakemake.input.throughput),
+            results=Path(snakemake.input.results),
             published=Path(snakemake.input.published),
             noise=Path(snakemake.input.noise),
             cases=Path(snakemake.input.cases),
@@ -285,7 +277,6 @@ if __name__ == "__main__":
             figures=[Path(path) for path in snakemake.input.figures],
             captions=[Path(path) for path in snakemake.input.captions],
             method=Path(snakemake.input.method),
-            kinds=snakemake.params.kinds,
             page=Path(snakemake.output[0]),
             findings=Path(snakemake.input.findings),
             choices=Path(snakemake.input.choices),

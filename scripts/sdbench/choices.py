@@ -17,7 +17,7 @@ def rank_choices(
     """Rank every way to draw a picture that ran.
 
     Args:
-        own: what `join_tables` returned.
+        own: table of schema RESULTS.
         published: table of schema PUBLISHED.
         need: the config's section of that name.
 

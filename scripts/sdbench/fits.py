@@ -108,19 +108,18 @@ class Way:
 
 
 def find_ways(
-    memory: Sequence[Row],
+    results: Sequence[Row],
     largest: Sequence[Row],
     components: Mapping[str, Components],
-    kinds: Mapping[str, str],
 ) -> list[Way]:
     """Return every way that was measured, and those that are kept otherwise beside them.
 
     Args:
-        memory: rows of MEMORY, None for what is empty.
-        largest: rows of LARGEST.
+        results: rows of RESULTS, None for what is empty.
+        largest: rows of LARGEST, of the same devices.
         components: the components of each model.
-        kinds: device name -> its kind.
     """
+    kinds = {row["device"]: str(row["device_kind"]) for row in results}
     ways: dict[Variant, Way] = {}
 
     def way(variant: Variant) -> Way:
@@ -128,7 +127,7 @@ def find_ways(
         return ways.setdefault(variant, Way(variant, kind, components[variant.model]))
 
     names = ("model", "device", "backend", "precision", "options")
-    for row in memory:
+    for row in results:
         variant = Variant(*(str(row[name]) for name in names))
         own = way(variant)
         counter = deciding_counter(row)

@@ -27,7 +27,7 @@ class Kind:
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
     there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
     than the device's; None where they can. `memory_counter`: the counter that tells rows apart
-    best, a column of the table `memory` and what figures call it. `gpu_bytes`: the memory of each
+    best, a column of the table `results` and what figures call it. `gpu_bytes`: the memory of each
     GPU that the system tells it of, in any order; None where PyTorch has to be asked.
     """
 
@@ -114,7 +114,7 @@ KINDS = {
         gpus=cuda_gpus,
         gpu_bytes=nvidia_bytes,
         no_tf32=None,
-        memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
+        memory_counter=("device_peak_bytes", "peak memory of the process on the GPU"),
     ),
     "mps": Kind(
         label="Apple GPU",
@@ -127,7 +127,7 @@ KINDS = {
         label="Intel GPU",
         gpus=lambda: drm_gpus(INTEL) or None,
         no_tf32="TF32 is measured on CUDA alone; nothing here switches Intel's",
-        memory_counter=("peak_allocated_bytes", "peak allocated by torch"),
+        memory_counter=("device_peak_bytes", "peak memory of the process on the GPU"),
     ),
 }
 """Every kind of device, by its name in the config, which is PyTorch's name of it."""

@@ -68,22 +68,25 @@ def ceiling_tflops(record: Mapping[str, Any], measured: Mapping[str, Any]) -> fl
 
 def limit_columns(
     record: Mapping[str, Any],
-    images_per_s: float | None,
+    images_per_s: Mapping[str, float],
     operations: Mapping[str, Any],
     measured: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Return `tflop_per_image`, `tflops`, `ceiling_tflops` and `ceiling_share`, as far as known.
+    """Return `tflop_per_image`, `ceiling_tflops` and, for each pass, its own `<pass>_tflops` and
+    `<pass>_ceiling_share`, as far as known.
 
     Args:
-        record: of any case.
-        images_per_s: what it achieved; None where it did not run.
+        record: of a case that ran.
+        images_per_s: what it achieved, by the name of the pass.
         operations: what `count_operations` wrote for its model.
         measured: what `measure_ceilings` wrote for its device.
     """
-    if images_per_s is None:
-        return {}
     per_image = flop_per_image(record, operations) / 1e12
-    return {"tflop_per_image": per_image} | _shares(record, per_image * images_per_s, measured)
+    columns = {"tflop_per_image": per_image}
+    for name, rate in images_per_s.items():
+        for column, value in _shares(record, per_image * rate, measured).items():
+            columns[column if column == "ceiling_tflops" else f"{name}_{column}"] = value
+    return columns
 
 
 def race_limit_columns(
@@ -92,7 +95,8 @@ def race_limit_columns(
     operations: Mapping[str, Any],
     measured: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Return `tflop`, of one evaluation of the denoiser, and the rest as `limit_columns` does.
+    """Return `tflop`, of one evaluation of the denoiser, and `tflops`, `ceiling_tflops` and
+    `ceiling_share`, as far as known.
 
     Args:
         record: of a race that was run.

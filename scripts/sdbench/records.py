@@ -11,6 +11,7 @@ from sdbench.capabilities import BACKENDS
 from sdbench.cases import Case, Pair, parse_options
 from sdbench.errors import UserError, plain
 from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
+from sdbench.kinds import KINDS
 from sdbench.runtime.digests import digest
 
 import numpy as np
@@ -166,6 +167,9 @@ def _read(path: Path, allowed: int, validator: Draft202012Validator) -> Record:
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path)) or "the record"
         raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
+    kind = record["case"]["device"]["kind"]
+    if kind not in KINDS:
+        raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
     if record != sealed(record):
         raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
     return record

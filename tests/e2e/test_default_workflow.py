@@ -70,17 +70,17 @@ def test_every_case_has_a_record_that_its_schema_allows(
         assert record["status"] == expected_status(record), record["reason"]
 
 
-def test_the_latency_table_says_what_the_records_say(
+def test_the_results_say_what_the_records_say(
     folder: Path, records: list[dict[str, Any]], measured: list[dict[str, Any]]
 ) -> None:
-    table = read_table(folder / "results/tables/latency.csv", schemas.LATENCY).set_index(CASE)
+    table = read_table(folder / "results/tables/results.csv", schemas.RESULTS).set_index(CASE)
     assert len(table) == len(records)
     for record in measured:
         case = record["case"]
         row = table.loc[(*case["variant"].values(), case["batch_size"])]
         samples = record["latency"]["samples_s"]
         assert row["latency_s"] == pytest.approx(np.median(samples), rel=1e-12)
-        assert row["n"] == len(samples) >= 3
+        assert row["latency_n"] == len(samples) >= 3
         if len(samples) >= 6:
             assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
         # So many DDIM steps are as many evaluations, in every phase sample.
@@ -89,8 +89,10 @@ def test_the_latency_table_says_what_the_records_say(
 
 
 def test_memory_is_that_of_the_process(folder: Path) -> None:
-    table = read_table(folder / "results/tables/memory.csv", schemas.MEMORY)
+    table = read_table(folder / "results/tables/results.csv", schemas.RESULTS)
     table = table[table["status"] == "ok"]
+    assert (table["device_kind"] == "cpu").all()
+    assert (table["memory_bytes"] == table["resident_peak_bytes"]).all()
     above = table["resident_above_load_bytes"]
     assert (table["resident_peak_bytes"] == table["loaded_bytes"] + above).all()
     assert (table["resident_peak_bytes"] > 50e6).all()
@@ -100,14 +102,14 @@ def test_memory_is_that_of_the_process(folder: Path) -> None:
 def test_throughput_is_images_over_the_time_of_its_own_calls(
     folder: Path, records: list[dict[str, Any]], measured: list[dict[str, Any]]
 ) -> None:
-    table = read_table(folder / "results/tables/throughput.csv", schemas.THROUGHPUT)
+    table = read_table(folder / "results/tables/results.csv", schemas.RESULTS)
     assert len(table) == len(records)
     rows = table.set_index(CASE)
     for record in measured:
         size = record["case"]["batch_size"]
         row = rows.loc[(*record["case"]["variant"].values(), size)]
         intervals = record["throughput"]["intervals_s"]
-        assert len(intervals) >= 3
+        assert row["throughput_n"] == len(intervals) >= 3
         assert row["images_per_minute"] == pytest.approx(
             60 * size * len(intervals) / sum(intervals)
         )
@@ -122,21 +124,23 @@ def test_every_case_that_ran_is_held_against_its_ceiling(
     assert ceilings["fp32"] > 0
     assert (ceilings["bf16"] > 0) == HAS_BF16
     assert (found[found["operation"] == "memory copy"]["gb_per_s"] > 0.1).all()
-    for name, schema in (("latency", schemas.LATENCY), ("throughput", schemas.THROUGHPUT)):
-        table = read_table(folder / f"results/tables/{name}.csv", schema)
-        table = table[table["status"] == "ok"]
-        assert len(table) == len(measured)
-        assert (table["tflop_per_image"] == table["tflop_per_image"].iloc[0]).all()
-        # ONNX Runtime multiplies quantized weights in 8 bits, of which no ceiling is measured.
-        eights = (table["backend"] == "onnxruntime") & (table["options"] == "int8-weights")
-        assert eights.sum() == 1 and table["ceiling_share"][eights].isna().all()
-        table = table[~eights]
-        halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
-        own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)
-        assert (table["ceiling_tflops"] == own).all()
-        assert table["ceiling_share"].to_numpy() == pytest.approx(table["tflops"] / own)
+    table = read_table(folder / "results/tables/results.csv", schemas.RESULTS)
+    table = table[table["status"] == "ok"]
+    assert len(table) == len(measured)
+    assert (table["tflop_per_image"] == table["tflop_per_image"].iloc[0]).all()
+    # ONNX Runtime multiplies quantized weights in 8 bits, of which no ceiling is measured.
+    eights = (table["backend"] == "onnxruntime") & (table["options"] == "int8-weights")
+    assert eights.sum() == 1 and table["ceiling_tflops"][eights].isna().all()
+    halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
+    own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)[~eights]
+    assert (table["ceiling_tflops"][~eights] == own).all()
+    for name in ("latency", "throughput"):
+        share = table[f"{name}_ceiling_share"]
+        assert share[eights].isna().all()
+        achieved = table[f"{name}_tflops"][~eights]
+        assert share[~eights].to_numpy() == pytest.approx(achieved / own)
         # What this processor does in a second, not a thousand times as much or as little.
-        assert table["ceiling_share"].between(0.005, 1.5).all()
+        assert share[~eights].between(0.005, 1.5).all()
 
 
 def test_exports_agree_with_pytorch(folder: Path) -> None:
@@ -173,7 +177,7 @@ def test_quality_has_all_steps_of_both_modes(folder: Path) -> None:
 
 def test_a_case_with_weights_in_8_bits_keeps_the_gate(folder: Path) -> None:
     """Beside its speed stands the quality of the picture that it drew."""
-    table = read_table(folder / "results/tables/latency.csv", schemas.LATENCY)
+    table = read_table(folder / "results/tables/results.csv", schemas.RESULTS)
     quantized = table[table["options"] == "int8-weights"]
     assert set(quantized["backend"]) == {"pytorch", "onnxruntime", "openvino"}
     assert quantized["passes_gate"].all()
@@ -218,7 +222,7 @@ def test_the_report_is_one_file_with_every_result(folder: Path) -> None:
     run = run_snakemake(folder, "--report", "report.html", timeout=300)
     assert run.returncode == 0, run.stderr
     text = (folder / "report.html").read_text()
-    for name in ("throughput.png", "quality_panel.png", "latency.csv"):
+    for name in ("throughput.png", "quality_panel.png", "results.csv"):
         assert name in text
 
 
@@ -235,22 +239,22 @@ def test_an_added_batch_size_measures_that_point_only(changed: Path) -> None:
     config = yaml.safe_load((changed / "config/config.yaml").read_text())
     config["matrix"][3]["batch_sizes"].append(3)
     (changed / "config/config.yaml").write_text(yaml.safe_dump(config))
-    target = "results/tables/latency.csv"
+    target = "results/tables/results.csv"
     run = run_snakemake(changed, "--cores", "1", target, timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     after = {path: path.read_bytes() for path in store.rglob("batch-*.json")}
     assert {path.name[:7] for path in set(after) - set(before)} == {"batch-3"}
     assert all(after[path] == content for path, content in before.items())
-    assert len(read_table(changed / target, schemas.LATENCY)) == 27
+    assert len(read_table(changed / target, schemas.RESULTS)) == 27
 
 
 def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(changed: Path) -> None:
     config = yaml.safe_load((changed / "config/config.yaml").read_text())
     config["matrix"][3] |= {"batch_sizes": [1, 2], "largest_batch": 0}
     (changed / "config/config.yaml").write_text(yaml.safe_dump(config))
-    run = run_snakemake(changed, "--cores", "1", "results/tables/latency.csv", timeout=300)
+    run = run_snakemake(changed, "--cores", "1", "results/tables/results.csv", timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    table = pd.read_csv(changed / "results/tables/latency.csv")
+    table = pd.read_csv(changed / "results/tables/results.csv")
     assert set(table[table["backend"] == "onnxruntime"]["batch_size"]) == {1, 2}
     store = changed / "results/records/shapes/cpu/onnxruntime"
     assert len(list(store.rglob("batch-*.json"))) == 7

@@ -7,7 +7,7 @@ import yaml
 
 from sdbench.config import Config
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import EXPORTS, FITS, LATENCY, MEMORY, QUALITY, RACES, THROUGHPUT
+from sdbench.tables.schemas import EXPORTS, FITS, QUALITY, RACES, RESULTS
 from tests.conftest import ROOT, copy_workflow, run_snakemake
 
 PRESET = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
@@ -68,8 +68,8 @@ def results(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_family_is_measured(results: Path) -> None:
-    latency = read_table(results / "tables/latency.csv", LATENCY)
-    rows = latency[(latency["backend"] == "pytorch") & (latency["model"] != TOO_LARGE)]
+    table = read_table(results / "tables/results.csv", RESULTS)
+    rows = table[(table["backend"] == "pytorch") & (table["model"] != TOO_LARGE)]
     assert set(rows["model"]) == set(PRESET["models"])
     assert len(rows) == 2 * len(PRESET["models"])
     assert (rows["status"] == "ok").all(), rows["reason"].tolist()
@@ -79,8 +79,8 @@ def test_every_family_is_measured(results: Path) -> None:
 
 def test_what_cannot_be_exported_says_why(results: Path) -> None:
     """What is exported, tests/e2e/test_families.py draws with."""
-    latency = read_table(results / "tables/latency.csv", LATENCY)
-    rows = latency[(latency["backend"] == "onnxruntime") & (latency["model"] != TOO_LARGE)]
+    table = read_table(results / "tables/results.csv", RESULTS)
+    rows = table[(table["backend"] == "onnxruntime") & (table["model"] != TOO_LARGE)]
     assert list(rows["status"]) == ["unsupported"] * 2
     assert rows["reason"].str.contains("cannot be exported: its transformer").all()
     assert read_table(results / "tables/exports.csv", EXPORTS).empty
@@ -100,7 +100,7 @@ def test_what_no_device_has_room_for_is_not_made(results: Path) -> None:
     named = {path.relative_to(results).parts[0] for path in results.rglob(f"{TOO_LARGE}*")}
     assert named - {"logs", "benchmarks"} == {"models", "records", "races", "quality"}
     assert not (results / "models" / TOO_LARGE).exists()
-    tables = {"latency": LATENCY, "memory": MEMORY, "throughput": THROUGHPUT, "races": RACES}
+    tables = {"results": RESULTS, "races": RACES}
     for name, schema in tables.items():
         rows = read_table(results / f"tables/{name}.csv", schema)
         rows = rows[rows["model"] == TOO_LARGE]

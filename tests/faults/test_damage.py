@@ -95,7 +95,7 @@ def records(tmp_path: Path) -> Path:
 
 def collect(folder: Path) -> None:
     above = folder.parents[2]
-    outputs = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
+    outputs = ("results", "largest", "ceilings", "noise")
     collect_records(
         indexes=[folder / "index.json"],
         device_ceilings=[above / "cpu.json"],
@@ -167,12 +167,12 @@ def test_a_damaged_archive_of_pictures_is_refused(tmp_path: Path, tally: Tally) 
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path, tally: Tally) -> None:
-    path = tmp_path / "latency.csv"
+    path = tmp_path / "results.csv"
     rows = [latency_row(SHAPES, 0.25), latency_row(SHAPES, 0.5, batch_size=2)]
-    write_rows(rows, path, schemas.LATENCY)
+    write_rows(rows, path, schemas.RESULTS)
     lines = path.read_bytes().splitlines(keepends=True)
     damages = EDITED | {"a row removed": lambda _: b"".join(lines[:-1])}
-    refused(tally, "a table", path, damages, lambda: read_table(path, schemas.LATENCY))
+    refused(tally, "a table", path, damages, lambda: read_table(path, schemas.RESULTS))
 
 
 def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
@@ -295,10 +295,10 @@ def test_what_is_sound_is_read_back_as_it_was_written(records: Path) -> None:
     read = read_indexed(records / "index.json")
     assert [record["status"] for _, record in read] == ["ok", "ok"]
     assert read_json(records / "reference.json") == {"start_s": [0.1] * 3, "end_s": [0.1] * 3}
-    table = read_table(records.parents[2] / "latency.csv", schemas.LATENCY)
+    table = read_table(records.parents[2] / "results.csv", schemas.RESULTS)
     again = records.parents[2] / "again.csv"
-    write_table(replace_nothing(table), again, schemas.LATENCY)
-    assert again.read_bytes() == (records.parents[2] / "latency.csv").read_bytes()
+    write_table(replace_nothing(table), again, schemas.RESULTS)
+    assert again.read_bytes() == (records.parents[2] / "results.csv").read_bytes()
 
 
 def replace_nothing(table: Any) -> Any:

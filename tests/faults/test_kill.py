@@ -179,7 +179,7 @@ def test_a_run_that_is_killed_ten_times_goes_on_where_it_was(clone: Path, tally:
     """Snakemake and its jobs, the real workflow from the model to a table."""
     chance = random.Random(3)
     name = write_config(clone, "results/killed")
-    target = "results/killed/tables/latency.csv"
+    target = "results/killed/tables/results.csv"
     command = ["snakemake", "--cores", "1", "--configfile", name, "--", target]
     watched = Watched(clone / "results/killed/records")
     begun = time.monotonic()

@@ -146,7 +146,7 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
             assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"
             assert two == f"failed: broken cpu pytorch fp32 none 2: {reason}"
             assert last.startswith("error: 2 of the results failed, as said above: mend what")
-            table = read_table(clone / "results/failing/tables/latency.csv", schemas.LATENCY)
+            table = read_table(clone / "results/failing/tables/results.csv", schemas.RESULTS)
             assert table.groupby("model")["status"].apply(list).to_dict() == {
                 "tiny": ["ok", "ok"],
                 "broken": ["error", "error"],

@@ -16,12 +16,12 @@ from sdbench.errors import UserError
 from sdbench.files import sealed, sha256, write_json
 from sdbench.records import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
 from sdbench.runtime.digests import digest
-from sdbench.tables.rows import latency_row, memory_row, noise_row, throughput_rows
+from sdbench.tables.rows import noise_row, result_rows
 from tests.conftest import ROOT
 from tests.fuzz.configs import VALUES, mutated, paths
 from tests.fuzz.refusal import assert_one_line
 from tests.reliability import Tally
-from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record
+from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record, make_rows
 
 CASE = make_case()
 
@@ -42,9 +42,7 @@ def outcome(path: Path, *parts: str) -> str:
     except UserError as error:
         assert_one_line(str(error), path.name, *parts)
         return "refused"
-    latency_row(record)
-    memory_row(record)
-    throughput_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
+    result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
     noise_row(record, [1.0], [1.0])
     return "accepted"
 
@@ -92,6 +90,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),
     "the id of another case": ({"case_id": make_case(2).id}, "case_id: found"),
+    "a kind of device that there is not": (
+        {"case": make_case().as_dict() | {"device": {"kind": "tpu"}}},
+        "case.device.kind: found tpu",
+    ),
     "another case": ({"case": make_case(2).as_dict()}, "case_id: found"),
     "ok with a reason": ({"reason": "why not"}, "reason"),
     "ok without samples": ({"latency": {"warmup_s": [], "samples_s": []}}, "latency.samples_s"),
@@ -194,7 +196,7 @@ def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
     write_json(tmp_path / REFERENCE, {"start_s": [1.0], "end_s": [1.0]})
     write_json(tmp_path / "ceilings.json", make_ceilings({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
-    tables = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
+    tables = ("results", "largest", "ceilings", "noise")
     given = {
         "index": tmp_path / INDEX,
         "device_ceilings": tmp_path / "ceilings.json",
@@ -225,5 +227,5 @@ def test_a_whole_record_is_taken(tmp_path: Path) -> None:
     assert outcome(path) == "accepted"
     record: Record = read_record(path)
     assert record == sealed(make_record(CASE))
-    assert math.isclose(latency_row(record)["latency_s"], 0.2)
+    assert math.isclose(make_rows(record)[0]["latency_s"], 0.2)
     assert collect_records.__doc__

@@ -34,12 +34,11 @@ def small(folder: Path) -> Path:
 
 
 def empty(folder: Path) -> Path:
-    return made.make_page(folder, rows=([], [], []), pictures=False)
+    return made.make_page(folder, rows=[], pictures=False)
 
 
 def one_row(folder: Path) -> Path:
-    latency, throughput, memory = made.default_rows()
-    return made.make_page(folder, rows=(latency[:1], throughput[:1], memory[:1]))
+    return made.make_page(folder, rows=made.default_rows()[:1])
 
 
 def all_failed(folder: Path) -> Path:
@@ -51,10 +50,10 @@ def many(folder: Path) -> Path:
 
 
 def gated(folder: Path) -> Path:
-    latency, throughput, memory = made.default_rows()
-    for row in (*latency, *throughput):
+    rows = made.default_rows()
+    for row in rows:
         row["passes_gate"] = row["precision"] != "bf16"
-    return made.make_page(folder, rows=(latency, throughput, memory))
+    return made.make_page(folder, rows=rows)
 
 
 MAKERS = (small, empty, one_row, all_failed, many, made.page_of_models, made.hostile_page)

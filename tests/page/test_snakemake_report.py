@@ -9,7 +9,7 @@ from tests.page.conftest import Browser
 from tests.unit.page_factory import HOSTILE
 
 TABLES = (
-    *("cases", "latency", "memory", "throughput", "largest", "ceilings", "noise", "races"),
+    *("cases", "results", "largest", "ceilings", "noise", "races"),
     *("exports", "quality", "published", "findings", "choices", "fits"),
 )
 FIGURES = ("speed", "cost", "threads", "quality_panel")

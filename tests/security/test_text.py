@@ -39,7 +39,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_drawn_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
     row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
-    figure = draw_sheet(SHEETS["speed"]([row], tmp_path, [], {name: "cpu"}))
+    figure = draw_sheet(SHEETS["speed"]([row], tmp_path, []))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
     style.save_pictures(figure, png, svg)

@@ -24,7 +24,7 @@ GPUS = {
     "rtx3090": {"kind": "cuda", "gpu_model": "rtx3090"},
 }
 NODE_OF = {"cpu": "cpu1", "a100": "a1001", "rtx3090": "rtx1"}
-TABLES = [f"results/tables/{name}.csv" for name in ("cases", "latency", "quality")]
+TABLES = [f"results/tables/{name}.csv" for name in ("cases", "results", "quality")]
 Started = tuple[Path, "subprocess.Popen[bytes]"]
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
@@ -165,7 +165,7 @@ def test_the_rows_are_those_of_a_local_run(workflow: Workflow, local: Path) -> N
         same = table[(table["device"] == "cpu") & (table["backend"] == "pytorch")]
         return same[columns].reset_index(drop=True)
 
-    told = ("latency", schemas.LATENCY, [*CASE, "status", "reason"])
+    told = ("results", schemas.RESULTS, [*CASE, "status", "reason"])
     pd.testing.assert_frame_equal(rows(workflow.folder, *told), rows(local, *told))
     # Where the processor has no bf16, that is unsupported here and there.
     assert set(rows(local, *told)["status"]) in ({"ok"}, {"ok", "unsupported"})

@@ -28,7 +28,7 @@ def make_components(scale: int = 1) -> Components:
 def memory_rows(
     constant: float, picture: float, sizes: tuple[int, ...] = (1, 2, 4, 8), **changes: Any
 ) -> list[dict[str, Any]]:
-    """Return rows of MEMORY of a GPU whose peaks lie on a line, in bytes."""
+    """Return rows of a GPU whose peaks lie on a line, in bytes."""
     return [
         {
             **factory.SD_V1,

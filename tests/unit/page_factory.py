@@ -23,7 +23,7 @@ FINDING = {
     "verdict": "holds",
     "reason": None,
     "figure": "speed.png",
-    "rows": "latency.csv: 1, 4",
+    "rows": "results.csv: 2, 5",
 }
 CHOICE = {
     "rank": 1,
@@ -48,9 +48,9 @@ CHOICE = {
 Rows = list[dict[str, Any]]
 
 
-def default_rows() -> tuple[Rows, Rows, Rows]:
-    """Rows of latency, throughput and memory such as a small run has."""
-    latency, throughput, memory = [], [], []
+def default_rows() -> Rows:
+    """Rows such as a small run has."""
+    rows = []
     settings = [("pytorch", "fp32", 1.0), ("pytorch", "bf16", 0.6), ("onnxruntime", "fp32", 0.8)]
     for (backend, precision, share), batch in itertools.product(settings, (1, 2, 4)):
         base = factory.SHAPES | {
@@ -60,37 +60,32 @@ def default_rows() -> tuple[Rows, Rows, Rows]:
             "batch_size": batch,
         }
         beside = {"noise": 0.021, "ssim": 0.99, "psnr_db": 40.0, "passes_gate": True}
-        latency.append(factory.latency_row(base, 0.5 * share * batch**0.9, **beside))
-        throughput.append(factory.throughput_row(base, 120 / share * batch**0.1, **beside))
-        memory.append({**base, "resident_peak_bytes": 6e8 + 4e7 * batch})
-    return latency, throughput, memory
+        row = factory.latency_row(base, 0.5 * share * batch**0.9, **beside)
+        row = factory.throughput_row(row, 120 / share * batch**0.1)
+        rows.append(factory.memory_row(row, 0.6 + 0.04 * batch))
+    return rows
 
 
-def failed_rows() -> tuple[Rows, Rows, Rows]:
+def failed_rows() -> Rows:
     """Rows of a run of which nothing came."""
-    rows = [
+    return [
         factory.failed_row(factory.SHAPES, status, batch_size=batch)
         for batch, status in enumerate(("oom", "unsupported", "error"), 1)
     ]
-    return rows, rows, rows
 
 
 MODELS = ("shapes", "sdxl", "sd-v1", "sd-v1-4", "flux.1-dev")
 """Models of four kinds of networks, the last of which did not run."""
 
 
-def rows_of_models() -> tuple[Rows, Rows, Rows]:
+def rows_of_models() -> Rows:
     """Rows of a run of several models, each slower than the one before."""
-    tables: tuple[Rows, Rows, Rows] = ([], [], [])
-    for place, model in enumerate(MODELS[:-1], start=1):
-        for table, rows in zip(tables, default_rows(), strict=True):
-            for row in rows:
-                seconds = {"latency_s": row["latency_s"] * place} if "latency_s" in row else {}
-                table.append(row | {"model": model} | seconds)
-    failed = factory.failed_row(factory.SHAPES, "unsupported", model=MODELS[-1])
-    for table in tables:
-        table.append(failed)
-    return tables
+    rows = [
+        row | {"model": model, "latency_s": row["latency_s"] * place}
+        for place, model in enumerate(MODELS[:-1], start=1)
+        for row in default_rows()
+    ]
+    return [*rows, factory.failed_row(factory.SHAPES, "unsupported", model=MODELS[-1])]
 
 
 def page_of_models(folder: Path) -> Path:
@@ -105,30 +100,29 @@ HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1
 
 def hostile_page(folder: Path) -> Path:
     """Make a page whose every name and text is hostile."""
-    latency, throughput, memory = default_rows()
+    rows = default_rows()
     names = dict.fromkeys(("model", "device", "device_name"), HOSTILE)
-    for row in (*latency, *throughput, *memory):
+    for row in rows:
         row |= names | {"scheduler": HOSTILE}
-    latency[0] |= {"options": HOSTILE, "precision": HOSTILE, "backend": HOSTILE}
-    latency[1] |= {"status": "error", "reason": HOSTILE}
+    rows[0] |= {"options": HOSTILE, "precision": HOSTILE, "backend": HOSTILE}
+    rows[1] |= {"status": "error", "reason": HOSTILE}
     texts = ("claim", "statement", "subject", "unit", "reason", "figure", "rows")
     choice = ("origin", "device", "model", "backend", "precision", "options", "scheduler",
               "memory_counter", "currency", "misses")  # fmt: skip
     return make_page(
         folder,
-        rows=(latency, throughput, memory),
+        rows=rows,
         findings=[FINDING | dict.fromkeys(texts, HOSTILE)],
         choices=[CHOICE | dict.fromkeys(choice, HOSTILE)],
-        kinds={HOSTILE: "cpu", "cpu": "cpu"},
         environment={"host": HOSTILE, "device_name": HOSTILE, HOSTILE: [HOSTILE]},
         caption=f".. raw:: html\n\n   {HOSTILE}\n\nA caption. {HOSTILE}\n",
         hostile=HOSTILE,
     )
 
 
-def many_rows(count: int) -> tuple[Rows, Rows, Rows]:
+def many_rows(count: int) -> Rows:
     """Rows of `count` cases: devices, precisions, options and batch sizes of a large campaign."""
-    latency, throughput, memory = [], [], []
+    rows = []
     options = ("none", "autocast", "vae-slicing", "channels-last", "attention-vanilla")
     every = itertools.product(
         range(40), ("pytorch", "onnxruntime"), ("fp32", "tf32", "fp16", "bf16"), options,
@@ -144,10 +138,10 @@ def many_rows(count: int) -> tuple[Rows, Rows, Rows]:
             "options": option,
             "batch_size": batch,
         }
-        latency.append(factory.latency_row(base, seconds * batch**0.9, ssim=0.97, passes_gate=True))
-        throughput.append(factory.throughput_row(base, 60 / seconds * batch**0.1))
-        memory.append({**base, "peak_allocated_bytes": 3e9 + 1e9 * batch})
-    return latency, throughput, memory
+        row = factory.latency_row(base, seconds * batch**0.9, ssim=0.97, passes_gate=True)
+        row = factory.throughput_row(row, 60 / seconds * batch**0.1)
+        rows.append(factory.memory_row(row, 3 + batch))
+    return rows
 
 
 def write_records(folder: Path, **environment: Any) -> Path:
@@ -163,14 +157,13 @@ def write_records(folder: Path, **environment: Any) -> Path:
 
 def page_inputs(
     folder: Path,
-    rows: tuple[Rows, Rows, Rows] | None = None,
+    rows: Rows | None = None,
     findings: Rows = [],  # noqa: B006
     choices: Rows = [],  # noqa: B006
     campaigns: tuple[str, ...] = (),
     pictures: bool = True,
     steps: int = 12,
     caption: str = "Seconds of one call. Look at the bars.",
-    kinds: dict[str, str] | None = None,
     environment: dict[str, Any] | None = None,
     hostile: str = "",
 ) -> dict[str, Any]:
@@ -180,8 +173,8 @@ def page_inputs(
     """
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
-    latency, throughput, memory = default_rows() if rows is None else rows
-    devices = {str(row["device"]) for row in (*latency, *throughput, *memory)}
+    rows = default_rows() if rows is None else rows
+    devices = {str(row["device"]) for row in rows}
     noise = [
         {"model": "shapes", "device": device, "device_name": "A CPU", "backend": "pytorch",
          "n": 10, "start_s": 1.0, "end_s": 1.02, "drift": 0.02, "spread": 0.021, "noise": 0.021}
@@ -215,9 +208,7 @@ def page_inputs(
     (folder / "speed.rst").write_text(caption)
     schema = schemas
     written = {
-        "latency": factory.write_rows(latency, tables / "latency.csv", schema.LATENCY),
-        "throughput": factory.write_rows(throughput, tables / "throughput.csv", schema.THROUGHPUT),
-        "memory": factory.write_rows(memory, tables / "memory.csv", schema.MEMORY),
+        "results": factory.write_rows(rows, tables / "results.csv", schema.RESULTS),
         "noise": factory.write_rows(noise, tables / "noise.csv", schema.NOISE),
         "cases": factory.write_rows(cells, tables / "cases.csv", schema.CASES),
         "quality": factory.write_rows(quality, tables / "quality.csv", schema.QUALITY),
@@ -229,12 +220,11 @@ def page_inputs(
         "indexes": [
             write_records(folder / "records" / "shapes" / "cpu" / "pytorch", **(environment or {}))
         ]
-        if latency
+        if rows
         else [],
         "figures": [svg],
         "captions": [folder / "speed.rst"],
         "method": ROOT / "docs" / "method.md",
-        "kinds": kinds or {device: "cuda" if "gpu" in device else "cpu" for device in devices},
         "page": folder / "report.html",
     }
     return written

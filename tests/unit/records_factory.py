@@ -4,6 +4,7 @@ from typing import Any
 
 from sdbench.cases import Case, Pair, Variant
 from sdbench.records import RACE_VERSION, SCHEMA_VERSION, Record
+from sdbench.tables.rows import Row, result_rows
 
 GENERATION = {
     "prompt": "a red circle",
@@ -75,6 +76,11 @@ def make_failure(case: Case, status: str, reason: str) -> Record:
     parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
     empty = dict.fromkeys((*parts, "throughput", "picture"))
     return make_record(case, status=status, reason=reason, **empty)
+
+
+def make_rows(*records: Record) -> list[Row]:
+    """Return the rows of RESULTS of records, of a device without a price."""
+    return result_rows(records, {"cpu": 0}, "USD")
 
 
 def make_pair(options: str = "attention-vanilla", rounds: int = 3) -> Pair:

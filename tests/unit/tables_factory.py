@@ -13,11 +13,13 @@ from collect_published import collect_published
 from sdbench.archive import save_pictures
 from sdbench.figures.style import Files
 from sdbench.tables.files import write_table
+from sdbench.tables.rows import compared_memory
 
 SHAPES: dict[str, Any] = {
     "model": "shapes",
     "weights": "trained",
     "device": "cpu",
+    "device_kind": "cpu",
     "device_name": "AMD EPYC 7B13 64-Core Processor",
     "backend": "pytorch",
     "precision": "fp32",
@@ -39,6 +41,7 @@ SD_V1: dict[str, Any] = {
     **SHAPES,
     "model": "sd-v1-4",
     "device": "gpu",
+    "device_kind": "cuda",
     "device_name": "NVIDIA H100 80GB HBM3",
     "width": 512,
     "height": 512,
@@ -48,7 +51,6 @@ SD_V1: dict[str, Any] = {
 }
 """A row of the preset lambda-2022, numbers apart."""
 
-KINDS = {"cpu": "cpu", "gpu": "cuda"}
 Rows = list[dict[str, Any]]
 RESOURCES = Path(__file__).parents[2] / "resources"
 
@@ -61,10 +63,10 @@ def published(campaigns: list[str]) -> Path:
 
 
 def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[str, Any]:
-    """Return a row of LATENCY that took `seconds`, nine tenths of it in the UNet; n = 12."""
+    """Return a row whose call took `seconds`, nine tenths of it in the UNet; n = 12."""
     return {
         **base,
-        "n": 12,
+        "latency_n": 12,
         "latency_s": seconds,
         "latency_q1_s": seconds * 0.97,
         "latency_q3_s": seconds * 1.03,
@@ -86,11 +88,11 @@ def latency_row(base: dict[str, Any], seconds: float, **changes: Any) -> dict[st
 
 
 def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> dict[str, Any]:
-    """Return a row of THROUGHPUT with `per_minute` images, its interval 2 % wide to each side."""
+    """Return a row with `per_minute` images, its interval 2 % wide to each side."""
     row = {**base, **changes}
     return {
         **row,
-        "n": 7,
+        "throughput_n": 7,
         "call_s": 60 * row["batch_size"] / per_minute,
         "images_per_minute": per_minute,
         "images_per_minute_ci_low": per_minute * 0.98,
@@ -101,12 +103,12 @@ def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> d
 
 
 def limited_row(base: dict[str, Any], share: float, **changes: Any) -> dict[str, Any]:
-    """Return a row of THROUGHPUT that reached `share` of a ceiling of 0.2 TFLOP/s."""
+    """Return a row that reached `share` of a ceiling of 0.2 TFLOP/s, back to back."""
     limits = {
         "tflop_per_image": 0.01,
-        "tflops": share * 0.2,
         "ceiling_tflops": 0.2,
-        "ceiling_share": share,
+        "throughput_tflops": share * 0.2,
+        "throughput_ceiling_share": share,
     }
     return throughput_row(base, 60 * share * 0.2 / 0.01, **{**limits, **changes})
 
@@ -171,12 +173,12 @@ def failed_race(status: str, **changes: Any) -> dict[str, Any]:
 
 
 def failed_row(base: dict[str, Any], status: str, **changes: Any) -> dict[str, Any]:
-    """Return a row without numbers (of any table of cases)."""
+    """Return a row without numbers."""
     return {**base, "status": status, "reason": f"because of {status}", **changes}
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path, schema: pa.DataFrameSchema) -> Path:
-    """Write rows as a table of `schema`, flags of THROUGHPUT false where left out."""
+    """Write rows as a table of `schema`, flags of RESULTS false where left out."""
     table = pd.DataFrame(rows, columns=list(schema.columns) if not rows else None)
     for flag in {"largest", "best"} & set(schema.columns):
         table[flag] = [bool(row.get(flag, False)) for row in rows]
@@ -259,19 +261,21 @@ def quality_rows(
     ]
 
 
-def memory_row(base: dict[str, Any], gigabytes: float) -> dict[str, Any]:
-    """Return a row of `memory.csv` whose peak is so large, in GB."""
-    if base["device"] == "cpu":
-        return {
-            **base,
+def memory_row(base: dict[str, Any], gigabytes: float, **changes: Any) -> dict[str, Any]:
+    """Return a row whose peak is so large, in GB, by the counters of its kind of device."""
+    if base["device_kind"] == "cpu":
+        counters = {
             "loaded_bytes": gigabytes * 0.6e9,
             "resident_peak_bytes": gigabytes * 1e9,
             "resident_above_load_bytes": gigabytes * 0.4e9,
         }
-    return {
-        **base,
-        "peak_allocated_bytes": gigabytes * 1e9,
-        "peak_reserved_bytes": gigabytes * 1.2e9,
-        "reserved_after_run_bytes": gigabytes * 1.1e9,
-        "nvml_process_bytes": gigabytes * 1.4e9,
-    }
+    else:
+        counters = {
+            "peak_allocated_bytes": gigabytes * 0.7e9,
+            "peak_reserved_bytes": gigabytes * 0.8e9,
+            "reserved_after_run_bytes": gigabytes * 0.7e9,
+            "nvml_process_bytes": gigabytes * 0.9e9,
+            "device_peak_bytes": gigabytes * 1e9,
+        }
+    compared = compared_memory(counters, base["device_kind"], base["backend"])
+    return {**base, **counters, **compared, **changes}

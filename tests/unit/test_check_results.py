@@ -18,9 +18,6 @@ from sdbench.tables.rows import (
     ceiling_rows,
     export_row,
     largest_row,
-    latency_row,
-    memory_row,
-    throughput_rows,
 )
 from tests.unit.records_factory import (
     OPERATIONS,
@@ -28,6 +25,7 @@ from tests.unit.records_factory import (
     make_ceilings,
     make_failure,
     make_record,
+    make_rows,
 )
 from tests.unit.tables_factory import failed_race
 
@@ -63,14 +61,11 @@ class Results:
             write_table(pd.DataFrame(rows), path, getattr(schemas, name.upper()))
             return path
 
-        def limited(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-            return [
-                row
-                | limit_columns(
-                    record, 1.0 if row["status"] == "ok" else None, OPERATIONS, self.ceilings
-                )
-                for row, record in zip(rows, self.records, strict=True)
-            ]
+        rates = {"latency": 1.0, "throughput": 1.0}
+        rows = make_rows(*self.records)
+        for row, record in zip(rows, self.records, strict=True):
+            if row["status"] == "ok":
+                row |= limit_columns(record, rates, OPERATIONS, self.ceilings)
 
         pictures = self.folder / "none.npz"
         steps = np.arange(1, len(self.picture) + 1)
@@ -86,11 +81,7 @@ class Results:
         report = self.folder / "checks.txt"
         check_results(
             cases=write("cases", matrix_rows(self.cases, [])),
-            latency=write("latency", limited([latency_row(r) for r in self.records])),
-            memory=write("memory", [memory_row(r) for r in self.records]),
-            throughput=write(
-                "throughput", limited(throughput_rows(self.records, {"cpu": 0}, "USD"))
-            ),
+            results=write("results", rows),
             largest=write("largest", self.largest),
             ceilings=write("ceilings", ceiling_rows(self.ceilings)),
             noise=write("noise", []),
@@ -133,7 +124,7 @@ def refused(results: Results) -> str:
 
 def test_a_case_without_a_row_is_found(results: Results) -> None:
     results.records.pop()
-    assert "latency: no row for shapes cpu pytorch fp32 none 2" in refused(results)
+    assert "results: no row for shapes cpu pytorch fp32 none 2" in refused(results)
 
 
 def test_a_row_that_no_case_asked_for_is_found(results: Results) -> None:

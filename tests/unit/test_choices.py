@@ -10,11 +10,11 @@ from rank_choices import rank_choices
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (
-    KINDS,
     SD_V1,
     SHAPES,
     failed_row,
     latency_row,
+    memory_row,
     published,
     throughput_row,
     write_rows,
@@ -30,31 +30,21 @@ CASES: list[tuple[dict[str, Any], float, float, float, float | None, bool | None
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> dict[str, Path]:
-    latency, memory, throughput = [], [], []
+def results(tmp_path: Path) -> Path:
+    rows = []
     for changes, seconds, rate, gigabytes, cost, passes in CASES:
-        row = SD_V1 | changes
-        latency.append(latency_row(row, seconds, passes_gate=passes))
-        memory.append(row | {"peak_allocated_bytes": gigabytes * 1e9})
-        throughput.append(throughput_row(row, rate, cost_per_1000_images=cost, currency="USD"))
-    oom = failed_row(SD_V1, "oom", batch_size=64)
-    return {
-        name: write_rows([*made, oom], tmp_path / f"{name}.csv", schema)
-        for name, made, schema in (
-            ("latency", latency, schemas.LATENCY),
-            ("memory", memory, schemas.MEMORY),
-            ("throughput", throughput, schemas.THROUGHPUT),
-        )
-    }
+        row = throughput_row(latency_row(SD_V1 | changes, seconds, passes_gate=passes), rate)
+        rows.append(memory_row(row, gigabytes, cost_per_1000_images=cost, currency="USD"))
+    rows.append(failed_row(SD_V1, "oom", batch_size=64))
+    return write_rows(rows, tmp_path / "results.csv", schemas.RESULTS)
 
 
-def ranked(tables: dict[str, Path], *campaigns: str, **need: Any) -> pd.DataFrame:
-    table = tables["latency"].with_name("choices.csv")
+def ranked(results: Path, *campaigns: str, **need: Any) -> pd.DataFrame:
+    table = results.with_name("choices.csv")
     rank_choices(
-        **tables,
+        results,
         published=published(list(campaigns)),
         need={"quality_gate": True} | need,
-        kinds=KINDS,
         table=table,
     )
     return read_table(table, schemas.CHOICES)
@@ -64,16 +54,16 @@ def named(table: pd.DataFrame) -> list[str]:
     return [f"{p} {b}" for p, b in zip(table["precision"], table["batch_size"], strict=True)]
 
 
-def test_without_a_need_the_fastest_that_draws_right_comes_first(tables: dict[str, Path]) -> None:
-    table = ranked(tables)
+def test_without_a_need_the_fastest_that_draws_right_comes_first(results: Path) -> None:
+    table = ranked(results)
     assert named(table) == ["fp16 8", "fp16 1", "fp32 1", "bf16 1"]
     assert list(table["rank"]) == [1, 2, 3, 4]
     assert list(table["meets"]) == [True, True, True, False]
     assert table["misses"].iloc[3] == "its pictures miss the quality gate"
 
 
-def test_the_gate_may_not_matter(tables: dict[str, Path]) -> None:
-    assert named(ranked(tables, quality_gate=False))[0] == "bf16 1"
+def test_the_gate_may_not_matter(results: Path) -> None:
+    assert named(ranked(results, quality_gate=False))[0] == "bf16 1"
 
 
 @pytest.mark.parametrize(
@@ -91,23 +81,23 @@ def test_the_gate_may_not_matter(tables: dict[str, Path]) -> None:
     ],
 )
 def test_what_meets_a_need_and_by_how_much_the_nearest_misses(
-    tables: dict[str, Path], need: dict[str, float], meeting: list[str], nearest: str
+    results: Path, need: dict[str, float], meeting: list[str], nearest: str
 ) -> None:
-    table = ranked(tables, **need)
+    table = ranked(results, **need)
     assert named(table[table["meets"]]) == meeting
     missing = table[~table["meets"]]
     assert missing["misses"].iloc[0] == nearest
     assert "oom" not in set(table["misses"])
 
 
-def test_an_unknown_number_misses_and_comes_last(tables: dict[str, Path]) -> None:
-    table = ranked(tables, cost_per_1000_images=5.0, quality_gate=False)
+def test_an_unknown_number_misses_and_comes_last(results: Path) -> None:
+    table = ranked(results, cost_per_1000_images=5.0, quality_gate=False)
     assert named(table)[-1] == "bf16 1"
     assert table["misses"].iloc[-1] == "its cost is not known"
 
 
-def test_published_devices_are_among_what_was_drawn_alike(tables: dict[str, Path]) -> None:
-    table = ranked(tables, "lambda-2022-10", seconds_per_image=5.0)
+def test_published_devices_are_among_what_was_drawn_alike(results: Path) -> None:
+    table = ranked(results, "lambda-2022-10", seconds_per_image=5.0)
     assert set(table["origin"]) == {"measured", "lambda-2022-10"}
     # One ranking: the same networks, size, steps and scheduler.
     assert sorted(table["rank"]) == list(range(1, len(table) + 1))
@@ -115,25 +105,10 @@ def test_published_devices_are_among_what_was_drawn_alike(tables: dict[str, Path
 
 
 def test_what_was_drawn_otherwise_has_a_ranking_of_its_own(tmp_path: Path) -> None:
-    both = [SHAPES, SD_V1]
-    tables = {
-        "latency": write_rows(
-            [latency_row(row, 1.0) for row in both], tmp_path / "latency.csv", schemas.LATENCY
-        ),
-        "memory": write_rows(both, tmp_path / "memory.csv", schemas.MEMORY),
-        "throughput": write_rows(
-            [throughput_row(row, 60.0) for row in both],
-            tmp_path / "throughput.csv",
-            schemas.THROUGHPUT,
-        ),
-    }
-    table = ranked(tables)
+    rows = [throughput_row(latency_row(row, 1.0), 60.0) for row in (SHAPES, SD_V1)]
+    table = ranked(write_rows(rows, tmp_path / "results.csv", schemas.RESULTS))
     assert list(zip(table["model"], table["rank"], strict=True)) == [("shapes", 1), ("sd-v1-4", 1)]
 
 
 def test_empty_tables_give_an_empty_ranking(tmp_path: Path) -> None:
-    tables = {
-        name: write_rows([], tmp_path / f"{name}.csv", getattr(schemas, name.upper()))
-        for name in ("latency", "memory", "throughput")
-    }
-    assert ranked(tables).empty
+    assert ranked(write_rows([], tmp_path / "results.csv", schemas.RESULTS)).empty

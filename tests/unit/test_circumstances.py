@@ -12,7 +12,7 @@ from sdbench import nvml
 from sdbench.meters import contention
 from sdbench.meters.energy import Counter, rapl_energy_j
 from sdbench.meters.throughput import measure_throughput
-from sdbench.tables.rows import noise_row, throughput_rows
+from sdbench.tables.rows import noise_row, result_rows
 from tests.unit.clock import Clock
 from tests.unit.records_factory import make_case, make_record
 
@@ -126,7 +126,7 @@ def test_a_counter_that_is_not_there_or_began_again_says_nothing(
 def test_energy_and_cost_are_those_of_an_image() -> None:
     throughput = {"intervals_s": [2.0] * 5, "energy": {"source": "nvml", "energy_j": 400.0}}
     record = make_record(make_case(4), throughput=throughput)
-    (row,) = throughput_rows([record], {"cpu": 3.6}, "EUR")
+    (row,) = result_rows([record], {"cpu": 3.6}, "EUR")
     assert row["energy_j_per_image"] == 20.0  # 400 J / 5 calls / 4 images
     assert row["cost_per_1000_images"] == pytest.approx(0.5)  # 0.5 s an image, 0.001 a second
     assert row["currency"] == "EUR"

@@ -12,15 +12,15 @@ from export_results import export_results
 from sdbench.errors import UserError
 from sdbench.figures.results import Result, published
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, RACES, THROUGHPUT
+from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
 from tests.unit.tables_factory import (
-    KINDS,
     RESOURCES,
     SD_V1,
     SHAPES,
     failed_race,
     failed_row,
     latency_row,
+    memory_row,
     race_row,
     throughput_row,
     write_rows,
@@ -32,20 +32,15 @@ def export(
 ) -> Path:
     """Export a CPU's case, a GPU's, one out of memory and one that broke."""
     failed = [failed_row(SD_V1, "oom", batch_size=64), failed_row(SHAPES, "error", batch_size=2)]
-    latency = [latency_row(SHAPES, 0.5, contended=True), latency_row(SD_V1, 2.0, ssim=0.7)]
-    memory = [
-        {**SHAPES, "resident_peak_bytes": 5e8},
-        {**SD_V1, "peak_allocated_bytes": 4e9, "reserved_after_run_bytes": 6e9},
+    measured = [
+        memory_row(latency_row(throughput_row(SHAPES, 130.0), 0.5, contended=True), 0.5),
+        memory_row(latency_row(throughput_row(SD_V1, 31.0), 2.0, ssim=0.7), 4.0),
     ]
-    throughput = [throughput_row(SHAPES, 130.0), throughput_row(SD_V1, 31.0)]
     table = folder / f"{campaign}.csv"
     export_results(
-        write_rows([*latency, *failed], folder / "latency.csv", LATENCY),
-        write_rows([*memory, *failed], folder / "memory.csv", MEMORY),
-        write_rows([*throughput, *failed], folder / "throughput.csv", THROUGHPUT),
+        write_rows([*measured, *failed], folder / "results.csv", RESULTS),
         write_rows(races or [], folder / "races.csv", RACES),
         campaign,
-        KINDS,
         table,
         folder / f"{campaign}-races.csv",
     )
@@ -66,7 +61,8 @@ def test_what_was_measured_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (cpu.numbers["n"], cpu.numbers["memory_bytes"]) == (12, 5e8)
     assert cpu.contended
     assert (gpu.kind, gpu.device) == ("cuda", "H100 80GB HBM3")
-    assert (gpu.counter, gpu.numbers["memory_bytes"]) == ("peak allocated by torch", 4e9)
+    assert gpu.counter == "peak memory of the process on the GPU"
+    assert gpu.numbers["memory_bytes"] == 4e9
     assert not gpu.contended
     assert (oom.status, oom.batch_size, oom.numbers) == ("oom", 64, {})
 

@@ -22,14 +22,13 @@ from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures import style
 from sdbench.figures.labels import TIMES
-from sdbench.figures.memory import AFTER_RUN
+from sdbench.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.figures.panels import draw_sheet
 from sdbench.figures.sheets import Panel, Sheet
 from sdbench.published import FP32_TF32
-from sdbench.tables.schemas import LATENCY, MEMORY, RACES, THROUGHPUT
+from sdbench.tables.schemas import RACES, RESULTS
 from tests.unit.figure_reading import bars, faults, points, texts
 from tests.unit.tables_factory import (
-    KINDS,
     SD_V1,
     SHAPES,
     Rows,
@@ -55,8 +54,8 @@ def onnx(base: dict[str, Any]) -> dict[str, Any]:
 
 
 def speed(rows: Rows, folder: Path, campaigns: list[str]) -> Sheet:
-    table = write_rows(rows, folder / "latency.csv", LATENCY)
-    return speed_sheet(table, published(campaigns), KINDS)
+    table = write_rows(rows, folder / "results.csv", RESULTS)
+    return speed_sheet(table, published(campaigns))
 
 
 def test_bars_are_as_long_as_the_numbers_of_the_table(tmp_path: Path) -> None:
@@ -140,8 +139,8 @@ def test_devices_shows_the_fastest_settings(tmp_path: Path) -> None:
         latency_row({**SD_V1, "precision": "bf16"}, 2.0),
         failed_row({**SD_V1, "device": "cpu", "device_name": None}, "oom"),
     ]
-    table = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    (panel,) = devices_sheet(table, published(LAMBDA), KINDS).panels
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = devices_sheet(table, published(LAMBDA)).panels
     assert panel.log
     assert (panel.rows[0].group, panel.rows[0].cells[0].value) == ("H100 80GB HBM3 (gpu)", 1.5)
     assert panel.rows[0].label.startswith("fp16, PyTorch, autocast")
@@ -157,8 +156,8 @@ def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path)
         throughput_row(SD_V1, 28.0, batch_size=8, largest=True),
         failed_row(SD_V1, "oom", batch_size=16),
     ]
-    table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
-    gpus, _ = throughput_sheet(table, published(LAMBDA), KINDS).panels
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    gpus, _ = throughput_sheet(table, published(LAMBDA)).panels
     assert gpus.rows[0].cells[0].value == 28.0
     assert gpus.rows[0].cells[0].extra == "batch 8, 16 does not fit, n = 7"
     best = next(r for r in gpus.rows if r.group == "A100 80GB PCIe" and r.precision == "fp16")
@@ -168,14 +167,15 @@ def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path)
 
 
 def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
-    rows = [memory_row(SD_V1, 6.0), memory_row({**SD_V1, "device": "cpu"}, 5.0)]
-    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
-    peak, after, resident = memory_sheet(table, published(LAMBDA), KINDS).panels
-    assert "peak allocated" in peak.title
+    cpu = {**SD_V1, "device": "cpu", "device_kind": "cpu"}
+    rows = [memory_row(SD_V1, 6.0), memory_row(cpu, 5.0)]
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    peak, after, resident = memory_sheet(table, published(LAMBDA)).panels
+    assert "peak memory of the process on the GPU" in peak.title
     assert [row.cells[0].value for row in peak.rows] == [6.0]
-    assert dict(peak.rows[0].cells[0].marks) == pytest.approx({"D": 7.2, "^": 8.4})
+    assert dict(peak.rows[0].cells[0].marks) == pytest.approx({"D": 4.8, "^": 4.2})
     assert "as in 2022" in after.title
-    assert after.rows[0].cells[0].value == pytest.approx(6.6)
+    assert after.rows[0].cells[0].value == pytest.approx(4.2)
     assert sum(row.published for row in after.rows) == 12
     assert [row.cells[0].value for row in resident.rows] == [5.0]
     assert dict(resident.rows[0].cells[0].marks) == pytest.approx({"o": 3.0})
@@ -184,11 +184,15 @@ def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
 def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(
     tmp_path: Path,
 ) -> None:
-    kinds = {"gpu": "cuda", "mac": "mps", "arc": "xpu"}
-    mac = {**SD_V1, "device": "mac", "device_name": "Apple M2", "reserved_after_run_bytes": 7e9}
-    rows = [memory_row(SD_V1, 6.0), mac, memory_row({**SD_V1, "device": "arc"}, 5.0)]
-    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
-    panels = memory_sheet(table, published([]), kinds).panels
+    mac = {**SD_V1, "device": "mac", "device_kind": "mps", "device_name": "Apple M2"}
+    arc = {**SD_V1, "device": "arc", "device_kind": "xpu"}
+    rows = [
+        memory_row(SD_V1, 6.0),
+        {**mac, "reserved_after_run_bytes": 7e9},
+        memory_row(arc, 5.0),
+    ]
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    panels = memory_sheet(table, published([])).panels
     assert [panel.title.partition(":")[0] for panel in panels] == [
         *["GPU"] * 2,
         "Apple GPU",
@@ -197,14 +201,14 @@ def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(
     (row,) = panels[2].rows
     assert panels[2].title.endswith(AFTER_RUN)
     assert row.cells[0].value == pytest.approx(7.0)
-    latency = write_rows([latency_row(mac, 9.0)], tmp_path / "latency.csv", LATENCY)
-    sheet = devices_sheet(latency, published(LAMBDA), kinds)
+    table = write_rows([latency_row(mac, 9.0)], tmp_path / "results.csv", RESULTS)
+    sheet = devices_sheet(table, published(LAMBDA))
     assert any("Apple M2" in row.group for panel in sheet.panels for row in panel.rows)
 
 
 def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:
-    table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "memory.csv", MEMORY)
-    panels = memory_sheet(table, published(["onnxruntime-2023-02"]), KINDS).panels
+    table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "results.csv", RESULTS)
+    panels = memory_sheet(table, published(["onnxruntime-2023-02"])).panels
     assert [any(row.published for row in panel.rows) for panel in panels] == [False, False, True]
     assert "NVML" in panels[-1].title
 
@@ -216,8 +220,8 @@ def test_autocast_is_paired_with_its_absence(tmp_path: Path) -> None:
         latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 0.3),
         latency_row(onnx(SHAPES), 0.4),
     ]
-    table = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    (panel,) = autocast_speed_sheet(table, KINDS).panels
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = autocast_speed_sheet(table).panels
     assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16, autocast"]
     assert [row.pale for row in panel.rows] == [False, True, True]
     assert panel.rows[1].cells[0].extra.endswith("0.75 \N{MULTIPLICATION SIGN} without")
@@ -226,9 +230,22 @@ def test_autocast_is_paired_with_its_absence(tmp_path: Path) -> None:
 
 def test_autocast_memory_has_ratios(tmp_path: Path) -> None:
     rows = [memory_row(SD_V1, 8.0), memory_row({**SD_V1, "options": "autocast"}, 10.0)]
-    table = write_rows(rows, tmp_path / "memory.csv", MEMORY)
-    (panel,) = autocast_memory_sheet(table, KINDS).panels
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = autocast_memory_sheet(table).panels
     assert panel.rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
+
+
+def test_what_makes_a_time_unsure_moves_no_memory(tmp_path: Path) -> None:
+    unsure = {"noise": 0.5, "contended": True}
+    rows = [
+        memory_row(SD_V1, 8.0, **unsure),
+        memory_row({**SD_V1, "options": "autocast"}, 10.0, **unsure),
+    ]
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    sheet = autocast_memory_sheet(table)
+    assert sheet.panels[0].rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
+    assert "Something else" not in sheet.footnote
+    assert "Something else" not in memory_sheet(table, published([])).footnote
 
 
 def attention_rows() -> Rows:
@@ -238,17 +255,12 @@ def attention_rows() -> Rows:
 
 def test_attention_shows_speed_and_memory_and_ratios(tmp_path: Path) -> None:
     times, sizes = [0.75, 0.5, 0.4, 0.3], [2.0, 1.0, 1.5, 0.5]
-    latency = write_rows(
-        [latency_row(row, time) for row, time in zip(attention_rows(), times, strict=True)],
-        tmp_path / "latency.csv",
-        LATENCY,
-    )
-    memory = write_rows(
-        [memory_row(row, size) for row, size in zip(attention_rows(), sizes, strict=True)],
-        tmp_path / "memory.csv",
-        MEMORY,
-    )
-    (panel,) = attention_sheet(latency, memory, KINDS).panels
+    rows = [
+        memory_row(latency_row(row, time), size)
+        for row, time, size in zip(attention_rows(), times, sizes, strict=True)
+    ]
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = attention_sheet(table).panels
     assert [row.label for row in panel.rows] == [
         "fp32, SDPA",
         "fp32, fused (ONNX Runtime)",
@@ -263,14 +275,13 @@ def test_attention_shows_speed_and_memory_and_ratios(tmp_path: Path) -> None:
 
 def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
     rows = [latency_row(row, 0.5) for row in attention_rows()]
-    latency = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    memory = write_rows([], tmp_path / "memory.csv", MEMORY)
-    (panel,) = attention_sheet(latency, memory, KINDS).panels
-    assert {row.cells[1].text for row in panel.rows} == {"memory: not recorded"}
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = attention_sheet(table).panels
+    assert {row.cells[1].text for row in panel.rows} == {f"{ABOVE_LOAD}: not recorded"}
 
 
 def limit_panel(rows: Rows, folder: Path) -> Panel:
-    (panel,) = limit_sheet(write_rows(rows, folder / "t.csv", THROUGHPUT), KINDS).panels
+    (panel,) = limit_sheet(write_rows(rows, folder / "t.csv", RESULTS)).panels
     return panel
 
 
@@ -305,7 +316,7 @@ def test_limit_shows_more_than_the_ceiling_where_that_was_measured(tmp_path: Pat
 
 
 def test_limit_says_where_no_ceiling_was_measured(tmp_path: Path) -> None:
-    unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, tflops=0.05)
+    unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, throughput_tflops=0.05)
     panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
     assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no ceiling was measured"
     assert panel.rows[1].cells[0].value is None
@@ -370,9 +381,9 @@ def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(tmp_path: 
 
 
 def test_files_are_written(tmp_path: Path) -> None:
-    table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "latency.csv", LATENCY)
+    table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "results.csv", RESULTS)
     files = figure_files(tmp_path)
-    plot_speed(table, published(LAMBDA), KINDS, files)
+    plot_speed(table, published(LAMBDA), files)
     assert files.png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in files.svg.read_text()
     data = pd.read_csv(files.csv)
@@ -399,8 +410,8 @@ def test_a_ratio_within_the_noise_is_said_to_be(tmp_path: Path) -> None:
         latency_row({**SHAPES, "precision": "bf16"}, 1.00, noise=0.1),
         latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 1.30, noise=0.1),
     ]
-    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    (panel,) = autocast_speed_sheet(path, KINDS).panels
+    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = autocast_speed_sheet(path).panels
     extras = [row.cells[0].extra for row in panel.rows if row.pale]
     assert f"1.05 {TIMES} without (within the noise)" in extras[0]
     assert extras[1].endswith(f"1.30 {TIMES} without")
@@ -411,8 +422,8 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
         latency_row(SHAPES, 1.0, passes_gate=True),
         latency_row({**SHAPES, "precision": "bf16"}, 0.5, passes_gate=False, contended=True),
     ]
-    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    sheet = speed_sheet(path, published([]), KINDS)
+    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    sheet = speed_sheet(path, published([]))
     (panel,) = sheet.panels
     marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
     assert marked == {"fp32": False, "bf16": True}
@@ -420,8 +431,8 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
 
 
 def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:
-    path = write_rows([latency_row(SHAPES, 2.0)], tmp_path / "latency.csv", LATENCY)
-    sheet = parts_sheet(path, KINDS)
+    path = write_rows([latency_row(SHAPES, 2.0)], tmp_path / "results.csv", RESULTS)
+    sheet = parts_sheet(path)
     figure = draw_sheet(sheet)
     assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
@@ -431,8 +442,8 @@ def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:
 def test_a_reason_is_said_once_for_all_columns(tmp_path: Path) -> None:
     reason = "this processor has no instructions for bfloat16"
     rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason=reason)]
-    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    figure = draw_sheet(cold_start_sheet(path, KINDS))
+    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    figure = draw_sheet(cold_start_sheet(path))
     assert texts(figure).count(f"not supported: {reason}") == 1
     assert faults(figure) == []
 
@@ -443,8 +454,8 @@ def test_likeness_stands_beside_speed(tmp_path: Path) -> None:
         latency_row(BF16, 1.0, ssim=0.85, psnr_db=19.0, passes_gate=False),
         latency_row({**SHAPES, "options": "channels-last"}, 1.5),
     ]
-    path = write_rows(rows, tmp_path / "latency.csv", LATENCY)
-    (panel,) = speed_quality_sheet(path, KINDS).panels
+    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    (panel,) = speed_quality_sheet(path).panels
     cells = {row.label: row.cells for row in panel.rows}
     assert list(cells) == ["bf16", "fp32, channels-last", "fp32"]  # the fastest first
     assert cells["bf16"][0].extra == f"0.50 {TIMES}, fails the quality gate"
@@ -460,18 +471,18 @@ def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
         throughput_row(SHAPES, 30.0, batch_size=4, energy_j_per_image=60.0, energy_source="rapl"),
         failed_row(SHAPES, "oom", batch_size=8),
     ]
-    path = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
-    ((row,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
+    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    ((row,),) = [panel.rows for panel in cost_sheet(path).panels]
     assert (row.cells[0].value, row.cells[0].extra) == (60.0, "batch 4")
     assert row.cells[1].text == "the config has no price"
 
 
 def test_what_follows_from_a_rate_has_its_interval(tmp_path: Path) -> None:
-    path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "limited.csv", THROUGHPUT)
-    ((limit,),) = [panel.rows for panel in limit_sheet(path, KINDS).panels]
+    path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "results.csv", RESULTS)
+    ((limit,),) = [panel.rows for panel in limit_sheet(path).panels]
     assert (limit.cells[0].low, limit.cells[0].high) == pytest.approx((39.2, 40.8))
     priced = throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
-    path = write_rows([priced], tmp_path / "priced.csv", THROUGHPUT)
-    ((cost,),) = [panel.rows for panel in cost_sheet(path, KINDS).panels]
+    path = write_rows([priced], tmp_path / "results.csv", RESULTS)
+    ((cost,),) = [panel.rows for panel in cost_sheet(path).panels]
     # Dearer where it is slower.
     assert (cost.cells[1].low, cost.cells[1].high) == pytest.approx((5 / 1.02, 5 / 0.98))

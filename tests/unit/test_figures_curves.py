@@ -12,10 +12,9 @@ from plot_quality_curve import plot_quality_curve, quality_sheet
 from plot_threads import plot_threads, threads_sheet
 from sdbench.figures import style
 from sdbench.figures.curves import draw_curves, spread_apart
-from sdbench.tables.schemas import CEILINGS, LATENCY, QUALITY, THROUGHPUT
+from sdbench.tables.schemas import CEILINGS, QUALITY, RESULTS
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import (
-    KINDS,
     SD_V1,
     SHAPES,
     failed_row,
@@ -46,8 +45,8 @@ def throughput_rows() -> list[dict[str, object]]:
 
 
 def test_curves_go_through_the_numbers_of_the_table(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    axes = draw_curves(batch_sheet(table, published([]), KINDS)).axes[0]
+    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
+    axes = draw_curves(batch_sheet(table, published([]))).axes[0]
     assert line(axes, "fp32") == ([1, 2, 4], [20, 28, 30])
 
 
@@ -61,9 +60,8 @@ def threads_figure(rows: list[dict[str, object]], folder: Path) -> pd.DataFrame:
         for device, count in THREADS.items()
     ]
     plot_threads(
-        write_rows(rows, folder / "latency.csv", LATENCY),
+        write_rows(rows, folder / "results.csv", RESULTS),
         write_rows(ceilings, folder / "ceilings.csv", CEILINGS),
-        dict.fromkeys(THREADS, "cpu"),
         {device: "small" if device == "small" else "cpu" for device in THREADS},
         figure_files(folder),
     )
@@ -96,9 +94,8 @@ def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
     rows = [latency_row(SHAPES, 1.0), latency_row({**SHAPES, "device": "small"}, 2.0)]
     assert threads_figure(rows, tmp_path).empty
     sheet = threads_sheet(
-        tmp_path / "latency.csv",
+        tmp_path / "results.csv",
         tmp_path / "ceilings.csv",
-        dict.fromkeys(THREADS, "cpu"),
         dict.fromkeys(THREADS, "cpu") | {"small": "small"},
     )
     figure = draw_curves(sheet)
@@ -107,8 +104,8 @@ def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
 
 
 def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    figure = draw_curves(batch_sheet(table, published([]), KINDS))
+    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
+    figure = draw_curves(batch_sheet(table, published([])))
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "X"]
     assert [points(cross) for cross in crosses] == [([8.0], [30.0])]
     assert "does not fit in memory" in texts(figure)
@@ -116,8 +113,8 @@ def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
 
 
 def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
-    sheet = batch_sheet(table, published(["lambda-2022-10"]), KINDS)
+    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
+    sheet = batch_sheet(table, published(["lambda-2022-10"]))
     titles = [plot.title for plot in sheet.sections[0].plots]
     axes = draw_curves(sheet).axes[titles.index("A100 80GB PCIe")]
     x, y = line(axes, "fp16, autocast, vanilla attention")
@@ -129,8 +126,8 @@ def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
 
 
 def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
-    table = write_rows([throughput_row(SHAPES, 20.0)], tmp_path / "throughput.csv", THROUGHPUT)
-    sheet = batch_sheet(table, published([]), KINDS)
+    table = write_rows([throughput_row(SHAPES, 20.0)], tmp_path / "results.csv", RESULTS)
+    sheet = batch_sheet(table, published([]))
     assert "AMD EPYC 7B13 (cpu)" in sheet.sections[0].words
 
 
@@ -146,18 +143,18 @@ def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
 def test_batch_files_are_written_whatever_the_table_holds(
     rows: list[dict[str, object]], points: int, tmp_path: Path
 ) -> None:
-    table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
     files = figure_files(tmp_path)
-    plot_batch_throughput(table, published([]), KINDS, files)
+    plot_batch_throughput(table, published([]), files)
     assert files.png.stat().st_size and files.svg.stat().st_size
     assert len(pd.read_csv(files.csv)) == points
-    assert faults(draw_curves(batch_sheet(table, published([]), KINDS))) == []
+    assert faults(draw_curves(batch_sheet(table, published([])))) == []
 
 
 def test_nothing_overlaps_beside_published_curves(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "throughput.csv", THROUGHPUT)
+    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
     campaigns = ["lambda-2022-10", "lambda-2023-01-xformers"]
-    assert faults(draw_curves(batch_sheet(table, published(campaigns), KINDS))) == []
+    assert faults(draw_curves(batch_sheet(table, published(campaigns)))) == []
 
 
 def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> None:
@@ -173,9 +170,8 @@ def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> No
         for i, device in enumerate(devices)
         for row in throughput_rows()
     ]
-    table = write_rows(rows, tmp_path / "throughput.csv", THROUGHPUT)
-    kinds = dict.fromkeys(devices, "cuda")
-    assert faults(draw_curves(batch_sheet(table, published([]), kinds))) == []
+    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
+    assert faults(draw_curves(batch_sheet(table, published([])))) == []
 
 
 def quality_table(folder: Path, **changes: object) -> Path:

@@ -21,10 +21,9 @@ from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from sdbench.figures.panels import draw_sheet
 from sdbench.figures.sheets import Sheet
-from sdbench.tables.schemas import LATENCY, MEMORY, RACES, THROUGHPUT
+from sdbench.tables.schemas import RACES, RESULTS
 from tests.unit.figure_reading import faults, texts
 from tests.unit.tables_factory import (
-    KINDS,
     RACE,
     SD_V1,
     SHAPES,
@@ -41,47 +40,43 @@ from tests.unit.tables_factory import (
 
 LAMBDA = ["lambda-2022-10"]
 
-SHEETS: dict[str, Callable[[Rows, Path, list[str], dict[str, str]], Sheet]] = {
-    "speed": lambda rows, folder, campaigns, kinds: speed_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
+SHEETS: dict[str, Callable[[Rows, Path, list[str]], Sheet]] = {
+    "speed": lambda rows, folder, campaigns: speed_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS), published(campaigns)
     ),
-    "devices": lambda rows, folder, campaigns, kinds: devices_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), published(campaigns), kinds
+    "devices": lambda rows, folder, campaigns: devices_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS), published(campaigns)
     ),
-    "throughput": lambda rows, folder, campaigns, kinds: throughput_sheet(
-        write_rows(rows, folder / "t.csv", THROUGHPUT), published(campaigns), kinds
+    "throughput": lambda rows, folder, campaigns: throughput_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS), published(campaigns)
     ),
-    "limit": lambda rows, folder, campaigns, kinds: limit_sheet(
-        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
+    "limit": lambda rows, folder, campaigns: limit_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "memory": lambda rows, folder, campaigns, kinds: memory_sheet(
-        write_rows(rows, folder / "t.csv", MEMORY), published(campaigns), kinds
+    "memory": lambda rows, folder, campaigns: memory_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS), published(campaigns)
     ),
-    "autocast_speed": lambda rows, folder, campaigns, kinds: autocast_speed_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    "autocast_speed": lambda rows, folder, campaigns: autocast_speed_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "autocast_memory": lambda rows, folder, campaigns, kinds: autocast_memory_sheet(
-        write_rows(rows, folder / "t.csv", MEMORY), kinds
+    "autocast_memory": lambda rows, folder, campaigns: autocast_memory_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "parts": lambda rows, folder, campaigns, kinds: parts_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    "parts": lambda rows, folder, campaigns: parts_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "cold_start": lambda rows, folder, campaigns, kinds: cold_start_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    "cold_start": lambda rows, folder, campaigns: cold_start_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "speed_quality": lambda rows, folder, campaigns, kinds: speed_quality_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY), kinds
+    "speed_quality": lambda rows, folder, campaigns: speed_quality_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
-    "cost": lambda rows, folder, campaigns, kinds: cost_sheet(
-        write_rows(rows, folder / "t.csv", THROUGHPUT), kinds
-    ),
-    "ladder": lambda rows, folder, campaigns, kinds: ladder_sheet(
+    "cost": lambda rows, folder, campaigns: cost_sheet(write_rows(rows, folder / "t.csv", RESULTS)),
+    "ladder": lambda rows, folder, campaigns: ladder_sheet(
         write_rows(rows, folder / "races.csv", RACES)
     ),
-    "attention": lambda rows, folder, campaigns, kinds: attention_sheet(
-        write_rows(rows, folder / "t.csv", LATENCY),
-        write_rows(rows, folder / "m.csv", MEMORY),
-        kinds,
+    "attention": lambda rows, folder, campaigns: attention_sheet(
+        write_rows(rows, folder / "t.csv", RESULTS)
     ),
 }
 SWITCHES = [("none", "sdpa"), ("autocast", "sdpa"), ("attention-vanilla", "vanilla")]
@@ -112,7 +107,7 @@ def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SHEETS)
 def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: Path) -> None:
-    sheet = SHEETS[name]([], tmp_path, [], KINDS)
+    sheet = SHEETS[name]([], tmp_path, [])
     assert not sheet.panels
     figure = draw_sheet(sheet)
     assert " ".join(sheet.missing.split()) in texts(figure)
@@ -126,7 +121,7 @@ def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> Non
         failed = [
             {k: v for k, v in (RACE | row).items() if k in (*RACE, "reason")} for row in failed
         ]
-    figure = draw_sheet(SHEETS[name](failed, tmp_path, [], KINDS))
+    figure = draw_sheet(SHEETS[name](failed, tmp_path, []))
     assert sum(len(axes.patches) for axes in figure.axes) == 0
     assert "out of memory" in texts(figure)
     assert faults(figure) == []
@@ -134,7 +129,7 @@ def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", [name for name in SHEETS if name != "attention"])
 def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
-    sheet = SHEETS[name]([ok_row(name, {**SHAPES, "options": "autocast"})], tmp_path, [], KINDS)
+    sheet = SHEETS[name]([ok_row(name, {**SHAPES, "options": "autocast"})], tmp_path, [])
     assert len(sheet.panels) == 1
     assert faults(draw_sheet(sheet)) == []
 
@@ -170,5 +165,5 @@ def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path:
         for i, device in enumerate(devices)
         for precision in ("fp32", "fp16")
     ]
-    figure = draw_sheet(SHEETS[name](rows, tmp_path, LAMBDA, dict.fromkeys(devices, "cuda")))
+    figure = draw_sheet(SHEETS[name](rows, tmp_path, LAMBDA))
     assert faults(figure) == []

@@ -16,7 +16,6 @@ from sdbench.findings.text import estimate_text, findings_text
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (
-    KINDS,
     SD_V1,
     SHAPES,
     failed_race,
@@ -38,16 +37,15 @@ VANILLA = {"options": "attention-vanilla", "attention": "vanilla"}
 SLICED = {"options": "attention-sliced", "attention": "sliced"}
 
 
-def rows(*made: dict[str, Any], name: str = "latency.csv") -> list[Row]:
+def rows(*made: dict[str, Any]) -> list[Row]:
     # As read from a file: a column that one row has, the others have empty.
-    columns = [*schemas.LATENCY.columns, *schemas.MEMORY.columns, *schemas.THROUGHPUT.columns]
-    frame = pd.DataFrame(made).reindex(columns=list(dict.fromkeys(columns)))
-    return numbered(frame, name)
+    frame = pd.DataFrame(made).reindex(columns=list(schemas.RESULTS.columns))
+    return numbered(frame, "results.csv")
 
 
 def found(key: str, **tables: Any) -> list[Finding]:
     (claim,) = [claim for claim in CLAIMS if claim.key == key]
-    return claim.findings(Tables(kinds=KINDS, **tables))
+    return claim.findings(Tables(**tables))
 
 
 def verdicts(findings: list[Finding]) -> list[str]:
@@ -111,11 +109,11 @@ def test_a_verdict_is_that_of_the_whole_interval(low: float, high: float, verdic
 def test_half_precision(device: str, seconds: float, verdict: str) -> None:
     base = SD_V1 | {"device_name": device}
     table = rows(latency_row(base, 10.0), latency_row(base, seconds, **HALF))
-    (finding,) = found("half-precision", latency=table)
+    (finding,) = found("half-precision", results=table)
     assert finding.verdict == verdict
     assert finding.estimate is not None
     assert finding.estimate.value == pytest.approx(10 * (10 - seconds))
-    assert finding.rows == "latency.csv: 2, 3"
+    assert finding.rows == "results.csv: 2, 3"
     assert finding.figure == "speed.png"
 
 
@@ -128,7 +126,7 @@ def test_half_precision_of_another_model_or_batch_is_not_compared() -> None:
         latency_row(A100 | {"device_name": "NVIDIA A10"}, 6.0, **HALF),
         failed_row(A100, "oom", precision="bf16"),
     )
-    (finding,) = found("half-precision", latency=table)
+    (finding,) = found("half-precision", results=table)
     assert (finding.verdict, finding.estimate) == (UNDECIDED, None)
 
 
@@ -138,13 +136,13 @@ def test_onnxruntime_on_a_cpu_is_set_against_both_attentions() -> None:
         latency_row(SHAPES, 1.6, **VANILLA),
         latency_row(SHAPES, 0.88, **ONNX),
     )
-    today, then = found("onnxruntime-on-cpu", latency=table)
+    today, then = found("onnxruntime-on-cpu", results=table)
     assert (today.verdict, then.verdict) == (FAILS, HOLDS)
     assert "SDPA" in today.reason
     assert "vanilla" in then.subject
     # On a GPU the post says nothing of it.
     gpu = rows(latency_row(SD_V1, 1.0), latency_row(SD_V1, 0.5, **ONNX))
-    assert found("onnxruntime-on-cpu", latency=gpu)[0].estimate is None
+    assert found("onnxruntime-on-cpu", results=gpu)[0].estimate is None
 
 
 def raced(*made: dict[str, Any]) -> list[Row]:
@@ -200,11 +198,10 @@ def test_memory_is_compared_in_the_counter_of_the_post() -> None:
         SD_V1 | {"reserved_after_run_bytes": 3.0e9, **HALF},
         SD_V1 | {"reserved_after_run_bytes": 9.0e9, "batch_size": 2},
         SHAPES | {"resident_peak_bytes": 7.7e9},
-        name="memory.csv",
     )
-    single, half = found("memory-of-one-image", memory=table)
+    single, half = found("memory-of-one-image", results=table)
     assert (single.verdict, half.verdict) == (HOLDS, FAILS)
-    assert half.rows == "memory.csv: 3"
+    assert half.rows == "results.csv: 3"
 
 
 def test_two_cards_are_compared_across_machines() -> None:
@@ -213,6 +210,7 @@ def test_two_cards_are_compared_across_machines() -> None:
     best = throughput_row(A100 | HALF, 50.0, batch_size=28)
     elsewhere = {
         **latency_row(SD_V1, 4.0, **HALF),
+        "n": 12,
         "images_per_minute": 20.0,
         "device_name": "NVIDIA GeForce RTX 3080",
         "device_kind": "cuda",
@@ -222,13 +220,12 @@ def test_two_cards_are_compared_across_machines() -> None:
     published = rows_of_published(elsewhere, elsewhere | {"source": "Lambda", "campaign": "post"})
     single, largest = found(
         "a100-against-3080",
-        latency=rows(own),
-        throughput=rows(best, name="throughput.csv"),
+        results=rows(own, best),
         published=published,
     )
     assert single.verdict == HOLDS
     assert single.estimate is not None and single.estimate.value == pytest.approx(100 / 3)
-    assert single.rows == "latency.csv: 2; published.csv: 2"
+    assert single.rows == "published.csv: 2; results.csv: 2"
     # Images per minute of others come without an interval.
     assert largest.verdict == UNDECIDED
     assert largest.estimate == Estimate(2.5)
@@ -246,9 +243,8 @@ def test_throughput_saturates(last: float, verdict: str) -> None:
             throughput_row(SD_V1, rate, batch_size=size)
             for size, rate in ((1, 40.0), (2, 70.0), (4, 100.0), (8, last))
         ),
-        name="throughput.csv",
     )
-    (finding,) = found("throughput-saturates", throughput=table)
+    (finding,) = found("throughput-saturates", results=table)
     assert finding.verdict == verdict
     assert finding.estimate is not None and finding.estimate.value == pytest.approx(last - 100)
     assert "batch 4 to 8" in finding.subject
@@ -256,19 +252,17 @@ def test_throughput_saturates(last: float, verdict: str) -> None:
 
 def test_removing_autocast() -> None:
     table = rows(latency_row(A100, 4.0, **HALF), latency_row(A100, 5.0, **CAST))
-    (finding,) = found("removing-autocast", latency=table)
+    (finding,) = found("removing-autocast", results=table)
     assert finding.verdict == HOLDS
     assert finding.estimate is not None and finding.estimate.value == pytest.approx(25.0)
 
 
 def test_slicing_is_time_and_memory() -> None:
-    times = rows(latency_row(SHAPES, 1.0, **VANILLA), latency_row(SHAPES, 1.10, **SLICED))
-    memory = rows(
-        SHAPES | VANILLA | {"resident_peak_bytes": 2e9},
-        SHAPES | SLICED | {"resident_peak_bytes": 1.999e9},
-        name="memory.csv",
+    table = rows(
+        latency_row(SHAPES, 1.0, **VANILLA, resident_peak_bytes=2e9),
+        latency_row(SHAPES, 1.10, **SLICED, resident_peak_bytes=1.999e9),
     )
-    time, bytes_ = found("slicing", latency=times, memory=memory)
+    time, bytes_ = found("slicing", results=table)
     assert (time.verdict, bytes_.verdict) == (HOLDS, FAILS)
     assert bytes_.estimate is not None and bytes_.estimate.value == pytest.approx(0.05)
 
@@ -305,16 +299,16 @@ def test_every_finding_names_the_model_that_it_is_of() -> None:
     models = ("shapes", "sdxl", "sd-v1-4")
     settings: tuple[dict[str, Any], ...] = ({}, HALF, CAST, VANILLA, SLICED, ONNX)
     made = [SHAPES | {"model": model} | setting for model in models for setting in settings]
-    latency = rows(*(latency_row(base, 1.0 + 0.1 * i) for i, base in enumerate(made)))
-    throughput = rows(
+    table = rows(
+        *(latency_row(base, 1.0 + 0.1 * i) for i, base in enumerate(made)),
         *(
             throughput_row(SHAPES | {"model": model, "batch_size": n}, 10.0 * n)
             for model in models
             for n in (2, 4)
-        )
+        ),
     )
     for claim in CLAIMS:
-        findings = list(claim.find(Tables(latency, (), throughput, kinds=KINDS)))
+        findings = list(claim.find(Tables(table)))
         named = [next((m for m in models if m in f.subject), None) for f in findings]
         assert None not in named, claim.key
         if findings:
@@ -355,28 +349,26 @@ def test_a_name_is_no_markup() -> None:
 
 def test_the_lines_are_those_of_the_files(tmp_path: Path) -> None:
     """From files to files, with a row that failed before the two that count."""
-    latency = write_rows(
+    results = write_rows(
         [
             failed_row(A100, "unsupported", precision="bf16"),
             latency_row(A100, 10.0),
             latency_row(A100, 6.0, **HALF),
         ],
-        tmp_path / "latency.csv",
-        schemas.LATENCY,
+        tmp_path / "results.csv",
+        schemas.RESULTS,
     )
     empty = {
         name: write_rows([], tmp_path / f"{name}.csv", getattr(schemas, name.upper()))
-        for name in ("memory", "throughput", "quality", "races", "published")
+        for name in ("quality", "races", "published")
     }
     pictures = write_pictures(tmp_path / "none.npz", 0.0, [1, 2, 4], [1, 2, 3, 4])
     text, table = tmp_path / "findings.md", tmp_path / "findings.csv"
-    write_findings(
-        latency, **empty, references={"shapes": pictures}, kinds=KINDS, text=text, table=table
-    )
+    write_findings(results, **empty, references={"shapes": pictures}, text=text, table=table)
     written = read_table(table, schemas.FINDINGS).set_index("claim")
     half = written.loc["half-precision"]
-    assert (half["verdict"], half["rows"]) == (HOLDS, "latency.csv: 3, 4")
-    lines = latency.read_text().splitlines()
+    assert (half["verdict"], half["rows"]) == (HOLDS, "results.csv: 3, 4")
+    lines = results.read_text().splitlines()
     assert "fp32" in lines[2] and "fp16" in lines[3]
     assert "**holds**" in text.read_text()
-    assert "[latency.csv](tables/latency.csv), lines 3, 4" in text.read_text()
+    assert "[results.csv](tables/results.csv), lines 3, 4" in text.read_text()

@@ -17,12 +17,11 @@ from sdbench.files import write_json
 from sdbench.fits import GB, Way, find_ways, fit_rows, judge, judge_weights
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
 from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import FITS, LARGEST, MEMORY, NO, UNKNOWN, YES
+from sdbench.tables.schemas import FITS, LARGEST, NO, RESULTS, UNKNOWN, YES
 from tests.unit import tables_factory as factory
 from tests.unit.figure_reading import faults, texts
 from tests.unit.fits_factory import largest_row, make_components, memory_rows
 
-KINDS = {"gpu": "cuda", "cpu": "cpu"}
 PEAKS = st.dictionaries(st.integers(1, 64), st.integers(1, 10**9), max_size=5)
 """Any peaks at all, those of a counter that wavers included."""
 LIMITS = st.integers(0, 2 * 10**9)
@@ -122,7 +121,7 @@ def test_weights_are_counted_where_they_are() -> None:
 
 def ways(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[str, str], Way]:
     components = {row["model"]: make_components() for row in memory}
-    found = find_ways(memory, largest, components, KINDS)
+    found = find_ways(memory, largest, components)
     return {(way.variant.precision, way.variant.options): way for way in found}
 
 
@@ -198,10 +197,9 @@ def table(tmp_path: Path) -> Path:
         else:
             memory.append(factory.failed_row(factory.SD_V1, "unsupported", model=model))
     predict_fits(
-        factory.write_rows(memory, tmp_path / "memory.csv", MEMORY),
+        factory.write_rows(memory, tmp_path / "results.csv", RESULTS),
         factory.write_rows([largest_row(18, 19)], tmp_path / "largest.csv", LARGEST),
         manifests,
-        KINDS,
         tmp_path / "fits.csv",
     )
     return tmp_path / "fits.csv"

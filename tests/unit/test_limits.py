@@ -21,6 +21,8 @@ from tests.unit.records_factory import (
     make_record,
 )
 
+RATE = {"latency": 1.0}
+
 
 def switched(record: Record, **switches: str) -> Record:
     environment = record["environment"]
@@ -34,15 +36,17 @@ def test_a_picture_is_its_text_every_evaluation_and_one_decode() -> None:
 
 
 def test_a_share_is_what_was_achieved_by_the_ceiling() -> None:
-    columns = limit_columns(
-        make_record(make_case()), 0.5, OPERATIONS, make_ceilings({"fp32": 18.004, "bf16": 90.0})
-    )
+    ceilings = make_ceilings({"fp32": 18.004, "bf16": 90.0})
+    rates = {"latency": 0.5, "throughput": 1.0}
+    columns = limit_columns(make_record(make_case()), rates, OPERATIONS, ceilings)
     assert columns == pytest.approx(
         {
             "tflop_per_image": 9.002,
-            "tflops": 4.501,
             "ceiling_tflops": 18.004,
-            "ceiling_share": 0.25,
+            "latency_tflops": 4.501,
+            "latency_ceiling_share": 0.25,
+            "throughput_tflops": 9.002,
+            "throughput_ceiling_share": 0.5,
         }
     )
 
@@ -64,7 +68,7 @@ def test_the_ceiling_is_that_of_the_precision_that_is_computed_in(
     if autocast:
         record = switched(record, autocast_dtype=autocast)
     measured = make_ceilings({"fp32": 10.0, "fp16": 20.0, "bf16": 30.0})
-    assert limit_columns(record, 1.0, OPERATIONS, measured)["ceiling_tflops"] == ceiling
+    assert limit_columns(record, RATE, OPERATIONS, measured)["ceiling_tflops"] == ceiling
 
 
 @pytest.mark.parametrize(
@@ -78,15 +82,15 @@ def test_the_ceiling_is_that_of_the_precision_that_is_computed_in(
     ids=["no such precision", "another machine", "more threads", "no device"],
 )
 def test_without_its_ceiling_a_row_has_no_share(measured: dict[str, Any]) -> None:
-    columns = limit_columns(make_record(make_case()), 1.0, OPERATIONS, measured)
-    assert set(columns) == {"tflop_per_image", "tflops"}
+    columns = limit_columns(make_record(make_case()), RATE, OPERATIONS, measured)
+    assert set(columns) == {"tflop_per_image", "latency_tflops"}
 
 
 def test_products_in_8_bits_have_no_ceiling() -> None:
     """ONNX Runtime's would else pass that of fp32, which is not theirs."""
     record = switched(make_record(make_case()), quantized_activations="int8")
-    columns = limit_columns(record, 1.0, OPERATIONS, make_ceilings({"fp32": 10.0}))
-    assert set(columns) == {"tflop_per_image", "tflops"}
+    columns = limit_columns(record, RATE, OPERATIONS, make_ceilings({"fp32": 10.0}))
+    assert set(columns) == {"tflop_per_image", "latency_tflops"}
 
 
 def test_the_table_of_ceilings_has_a_row_for_each(tmp_path: Path) -> None:
@@ -102,8 +106,8 @@ def test_the_table_of_ceilings_has_a_row_for_each(tmp_path: Path) -> None:
     assert table["contended"].all()
 
 
-def test_the_tables_hold_each_rows_own_rate(tmp_path: Path) -> None:
-    """In `latency` by the median of single calls, in `throughput` by calls back to back."""
+def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
+    """`latency_*` by the median of single calls, `throughput_*` by calls back to back."""
     folder = tmp_path / "records"
     cases = [make_case(4), make_case(8)]
     throughput = {"intervals_s": [3.0, 4.0, 5.0], "energy": None}
@@ -114,7 +118,7 @@ def test_the_tables_hold_each_rows_own_rate(tmp_path: Path) -> None:
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 36.008}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
-    outputs = ("latency", "memory", "throughput", "largest", "ceilings", "noise")
+    outputs = ("results", "largest", "ceilings", "noise")
     collect_records(
         indexes=[folder / "index.json"],
         device_ceilings=[tmp_path / "cpu.json"],
@@ -124,14 +128,11 @@ def test_the_tables_hold_each_rows_own_rate(tmp_path: Path) -> None:
         gate={"min_ssim": 0.9, "min_psnr_db": 20},
         **{name: tmp_path / f"{name}.csv" for name in outputs},
     )
-    for name, rate, schema in (
-        ("latency", 4 / 2.0, schemas.LATENCY),
-        ("throughput", 4 / 4.0, schemas.THROUGHPUT),
-    ):
-        table = read_table(tmp_path / f"{name}.csv", schema)
-        assert table["tflop_per_image"][0] == pytest.approx(9.002)
-        assert table["tflops"][0] == pytest.approx(9.002 * rate)
-        assert table["ceiling_share"][0] == pytest.approx(9.002 * rate / 36.008)
-        limits = [column for column in table if column in schemas.LIMITS]
-        assert table[limits].iloc[1].isna().all()
+    table = read_table(tmp_path / "results.csv", schemas.RESULTS)
+    assert table["tflop_per_image"][0] == pytest.approx(9.002)
+    for name, rate in (("latency", 4 / 2.0), ("throughput", 4 / 4.0)):
+        assert table[f"{name}_tflops"][0] == pytest.approx(9.002 * rate)
+        assert table[f"{name}_ceiling_share"][0] == pytest.approx(9.002 * rate / 36.008)
+    limits = [name for name in table.columns if "tflop" in name or "ceiling" in name]
+    assert len(limits) == 6 and table[limits].iloc[1].isna().all()
     assert len(read_table(tmp_path / "ceilings.csv", schemas.CEILINGS)) == 4

@@ -13,16 +13,16 @@ import pytest
 from sdbench.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.rows import bootstrap_interval, latency_row, memory_row, throughput_rows
-from tests.unit.records_factory import make_case, make_failure, make_record
+from sdbench.tables.rows import bootstrap_interval, compared_memory
+from tests.unit.records_factory import make_case, make_failure, make_record, make_rows
 
 
 def test_latency_is_the_median_with_its_quartiles() -> None:
-    row = latency_row(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4, 0.3, 0.3]))
+    (row,) = make_rows(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4, 0.3, 0.3]))
     assert row["latency_s"] == 0.3
     assert row["latency_q1_s"] == pytest.approx(0.25)
     assert row["latency_q3_s"] == pytest.approx(0.35)
-    assert row["n"] == 7
+    assert row["latency_n"] == 7
     assert row["latency_ci_low_s"] <= 0.3 <= row["latency_ci_high_s"]
     assert row["load_s"] == 0.5
     assert row["step_s"] == pytest.approx(0.045)
@@ -35,9 +35,8 @@ def test_compiling_is_apart_from_every_other_time(tmp_path: Path) -> None:
         make_record(make_case(options="compile"), cold_start=cold_start),
         make_failure(make_case(2), "oom", "out of memory"),
     ]
-    rows = [latency_row(record) for record in records]
-    write_table(pd.DataFrame(rows), tmp_path / "latency.csv", schemas.LATENCY)
-    table = read_table(tmp_path / "latency.csv", schemas.LATENCY)
+    write_table(pd.DataFrame(make_rows(*records)), tmp_path / "results.csv", schemas.RESULTS)
+    table = read_table(tmp_path / "results.csv", schemas.RESULTS)
     assert table["compile_s"].isna().tolist() == [True, False, True]
     assert table["compile_s"][1] == 205
     assert table["compile_cached"].isna().tolist() == [True, False, True]
@@ -67,16 +66,11 @@ def test_there_is_no_interval_of_fewer_than_six_samples(samples: list[float]) ->
 
 def test_a_failed_case_has_a_reason_and_no_numbers() -> None:
     record = make_failure(make_case(), "oom", "out of memory")
-    for row in (
-        latency_row(record),
-        memory_row(record),
-        *throughput_rows([record], {"cpu": 0}, "USD"),
-    ):
-        assert row["status"] == "oom"
-        assert row["reason"] == "out of memory"
-        assert "latency_s" not in row
-        assert "images_per_minute" not in row
-        assert "resident_peak_bytes" not in row
+    (row,) = make_rows(record)
+    assert row["status"] == "oom"
+    assert row["reason"] == "out of memory"
+    for column in ("latency_s", "images_per_minute", "resident_peak_bytes", "memory_bytes"):
+        assert column not in row
 
 
 def test_throughput_counts_all_images_over_all_the_time() -> None:
@@ -84,11 +78,46 @@ def test_throughput_counts_all_images_over_all_the_time() -> None:
     intervals = [1.0, 1.0, 1.0, 1.0, 1.0, 7.0]
     throughput = {"intervals_s": intervals, "energy": None}
     record = make_record(make_case(4), [1.0] * 3, throughput=throughput)
-    (row,) = throughput_rows([record], {"cpu": 0}, "USD")
+    (row,) = make_rows(record)
     assert row["images_per_minute"] == 60 * 4 * 6 / sum(intervals)
     assert row["images_per_minute_ci_low"] < row["images_per_minute"]
     assert row["images_per_minute_ci_high"] == 240.0  # no call of the slow one's
-    assert row["n"] == 6
+    assert row["throughput_n"] == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "counter", "label"),
+    [
+        ("cpu", "resident_peak_bytes", "peak resident memory of the process"),
+        ("mps", "reserved_after_run_bytes", "torch reserved after run"),
+    ],
+)
+def test_rows_are_compared_by_the_counter_of_their_kind_of_device(
+    kind: str, counter: str, label: str
+) -> None:
+    others = {"loaded_bytes": 1, "resident_above_load_bytes": 2}
+    assert compared_memory({**others, counter: 3}, kind, "pytorch") == {
+        "memory_bytes": 3,
+        "memory_counter": label,
+    }
+    assert compared_memory(others | {counter: None}, kind, "pytorch") == {}
+    (row,) = make_rows(make_record(make_case()))
+    assert (row["device_kind"], row["memory_bytes"]) == ("cpu", row["resident_peak_bytes"])
+
+
+def test_a_gpus_memory_is_that_of_the_whole_process_whatever_engine_took_it() -> None:
+    """PyTorch's tensors are few where CUDA graphs or ONNX Runtime hold the rest."""
+    graphs = {"peak_allocated_bytes": 1, "peak_reserved_bytes": 9, "reserved_after_run_bytes": 8}
+    counter = "peak memory of the process on the GPU"
+    for backend, driver, wanted in (
+        ("pytorch", 8 + 5, 9 + 5),  # 5: the context
+        ("onnxruntime", 8 + 5 + 70, 9 + 5 + 70),  # 70: its arena
+        ("pytorch", None, 9),  # as on AMD's GPUs
+    ):
+        memory = graphs | {"nvml_process_bytes": driver}
+        found = compared_memory(memory, "cuda", backend)
+        assert found == {"memory_bytes": wanted, "memory_counter": counter}
+    assert compared_memory(graphs, "cuda", "onnxruntime") == {}, "nothing to compare by"
 
 
 def test_largest_and_best_batch_are_marked_within_each_variant() -> None:
@@ -99,16 +128,16 @@ def test_largest_and_best_batch_are_marked_within_each_variant() -> None:
         make_failure(make_case(8), "oom", "out of memory"),
         make_record(make_case(1, precision="bf16"), [9.0]),
     ]
-    rows = throughput_rows(records, {"cpu": 0}, "USD")
+    rows = make_rows(*records)
     assert [row["largest"] for row in rows] == [False, False, True, False, True]
     assert [row["best"] for row in rows] == [False, True, False, False, True]
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "latency.csv"
+    path = tmp_path / "results.csv"
     records = [make_record(make_case(1)), make_failure(make_case(2), "oom", "too big")]
-    write_table(pd.DataFrame([latency_row(r) for r in records]), path, schemas.LATENCY)
-    table = read_table(path, schemas.LATENCY)
+    write_table(pd.DataFrame(make_rows(*records)), path, schemas.RESULTS)
+    table = read_table(path, schemas.RESULTS)
     assert list(table["status"]) == ["ok", "oom"]
     assert pd.isna(table["latency_s"][1])
     assert "-1" not in path.read_text()
@@ -120,21 +149,21 @@ def test_a_table_without_rows_is_a_table(tmp_path: Path) -> None:
 
 
 def test_a_model_may_be_called_na(tmp_path: Path) -> None:
-    row = latency_row(make_record(make_case())) | {"model": "NA"}
-    write_table(pd.DataFrame([row]), tmp_path / "t.csv", schemas.LATENCY)
-    assert read_table(tmp_path / "t.csv", schemas.LATENCY)["model"][0] == "NA"
+    (row,) = make_rows(make_record(make_case()))
+    write_table(pd.DataFrame([row | {"model": "NA"}]), tmp_path / "t.csv", schemas.RESULTS)
+    assert read_table(tmp_path / "t.csv", schemas.RESULTS)["model"][0] == "NA"
 
 
 def test_a_case_cannot_be_in_a_table_twice(tmp_path: Path) -> None:
-    rows = [latency_row(make_record(make_case()))] * 2
+    rows = make_rows(*[make_record(make_case())] * 2)
     with pytest.raises(pandera.errors.SchemaError):
-        write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.LATENCY)
+        write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.RESULTS)
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_a_spoilt_table_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "latency.csv"
-    write_table(pd.DataFrame([latency_row(make_record(make_case()))]), path, schemas.LATENCY)
+    path = tmp_path / "results.csv"
+    write_table(pd.DataFrame(make_rows(make_record(make_case()))), path, schemas.RESULTS)
     good = path.read_text()
     for spoilt in (
         good.replace("latency_s,", "latency,", 1),
@@ -144,6 +173,6 @@ def test_a_spoilt_table_is_refused_by_name(tmp_path: Path) -> None:
         assert spoilt != good
         path.write_text(spoilt)
         with pytest.raises(UserError) as caught:
-            read_table(path, schemas.LATENCY)
+            read_table(path, schemas.RESULTS)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)

@@ -108,7 +108,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         ],
         "quality": [],
     }
-    target = "results/tables/latency.csv"
+    target = "results/tables/results.csv"
     asked = "--configfile", write_config(folder, config), "--", target
     assert planned(folder, *asked) == {
         "outline_model": 1,
@@ -142,7 +142,7 @@ def test_what_another_machine_has_room_for_is_not_known_here(folder: Path) -> No
         "matrix": [{**block, "batch_sizes": [1]}],
         "quality": [],
     }
-    asked = "--configfile", write_config(folder, config), "--", "results/tables/latency.csv"
+    asked = "--configfile", write_config(folder, config), "--", "results/tables/results.csv"
     if machine_bytes() < 130e9:
         assert "build_model" not in planned(folder, *asked)
     for remote in (("--jobs", "2"), ("--mode", "remote")):
@@ -171,7 +171,7 @@ def test_a_quality_figure_measures_nothing(folder: Path) -> None:
 
 def test_another_config_names_its_own_results(folder: Path) -> None:
     name = write_config(folder, {"pathvars": {"results": "elsewhere"}})
-    jobs = planned(folder, "--configfile", name, "--", "elsewhere/tables/latency.csv")
+    jobs = planned(folder, "--configfile", name, "--", "elsewhere/tables/results.csv")
     assert jobs["measure_sweep"] == 3
 
 
@@ -215,7 +215,7 @@ def test_what_is_made_for_an_engine_is_what_its_options_ask_for(
     folder: Path, options: list[str], needed: dict[str, int]
 ) -> None:
     name = write_config(folder, one_block(options=options))
-    jobs = planned(folder, "--configfile", name, "--", "results/tables/latency.csv")
+    jobs = planned(folder, "--configfile", name, "--", "results/tables/results.csv")
     made = ("export_onnx", "quantize_onnx", "convert_openvino", "search_settings")
     assert {rule: jobs[rule] for rule in made if rule in jobs} == {"export_onnx": 1} | needed
 
@@ -253,7 +253,7 @@ def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> N
         "batch_sizes": [1],
     }
     name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
-    target = "results/tables/latency.csv"
+    target = "results/tables/results.csv"
     run = run_snakemake(folder, "-n", "--cores", "4", "--configfile", name, "--", target)
     jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
     assert len(jobs) == 3

@@ -11,7 +11,7 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
     numbers = result.numbers
     value = numbers["latency_s"]
     if extra is None:
-        extra = f"n = {numbers['n']:.0f}" if "n" in numbers else ""
+        extra = f"n = {numbers['latency_n']:.0f}" if "latency_n" in numbers else ""
     if result.fails_gate:
         extra = ", ".join(filter(None, (extra, FAILS_GATE)))
     return Cell(

@@ -1,5 +1,8 @@
 """Which memory counter a bar shows, and what it is called."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from sdbench.figures.labels import number
 from sdbench.figures.results import Result
 from sdbench.figures.sheets import Cell, absent_cell, missing_cell, value_text
@@ -10,7 +13,7 @@ GB_AXIS = "GB (10⁹ bytes)"
 
 RESIDENT = KINDS["cpu"].memory_counter[1]
 ABOVE_LOAD = "peak resident memory above the level after load"
-PEAK_ALLOCATED = KINDS["cuda"].memory_counter[1]
+DEVICE_PEAK = KINDS["cuda"].memory_counter[1]
 AFTER_RUN = "reserved after the run, as in 2022"
 PUBLISHED_AFTER_RUN = "torch reserved after run"
 """What PUBLISHED calls the counter `AFTER_RUN`."""
@@ -18,29 +21,41 @@ PUBLISHED_AFTER_RUN = "torch reserved after run"
 COLUMNS = {
     RESIDENT: "resident_peak_bytes",
     ABOVE_LOAD: "resident_above_load_bytes",
-    PEAK_ALLOCATED: "peak_allocated_bytes",
+    DEVICE_PEAK: "device_peak_bytes",
     AFTER_RUN: "reserved_after_run_bytes",
 }
-"""Counter -> column of MEMORY."""
+"""Counter -> column of RESULTS."""
 
 AXES = {
     ABOVE_LOAD: "peak GB above load",
-    PEAK_ALLOCATED: "peak GB allocated",
+    DEVICE_PEAK: "peak GB on the GPU",
     AFTER_RUN: "GB reserved after the run",
 }
 """What `peak_counter` gives -> what its axis says where there is little room."""
 
 _BESIDE = {
     RESIDENT: (("o", "loaded_bytes"),),
-    PEAK_ALLOCATED: (("D", "peak_reserved_bytes"), ("^", "nvml_process_bytes")),
+    DEVICE_PEAK: (("D", "peak_reserved_bytes"), ("^", "peak_allocated_bytes")),
 }
 _GLYPHS = {"o": "●", "D": "◆", "^": "▲"}
 MARKS = (
     ("o", "after load"),
-    ("D", "peak reserved by torch"),
-    ("^", "process, as NVML sees it"),
+    ("D", "peak reserved by PyTorch"),
+    ("^", "peak of PyTorch's tensors"),
 )
 """Marker -> what it shows: the counters beside the one that has the bar."""
+
+
+def without_timing(results: Iterable[Result]) -> list[Result]:
+    """Return own results without what makes their times unsure: it moves no memory."""
+    return [
+        replace(
+            result,
+            contended=False,
+            numbers={name: n for name, n in result.numbers.items() if name != "noise"},
+        )
+        for result in results
+    ]
 
 
 def whole_counter(result: Result) -> str:

@@ -64,17 +64,12 @@ class Result:
         return (self.campaign, self.kind, self.device, self.model, self.backend, self.precision)
 
 
-def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
-    """Return the rows of a table of cases.
-
-    Args:
-        table: of schema LATENCY, MEMORY or THROUGHPUT.
-        kinds: device name -> its kind, such as `cuda`, as in the config.
-    """
+def measured(table: pd.DataFrame) -> list[Result]:
+    """Return the rows of a table of schema RESULTS."""
     return [
         Result(
             condition=condition(row),
-            kind=kinds[str(row["device"])],
+            kind=str(row["device_kind"]),
             device=_own_device(str(row["device"]), row["device_name"]),
             model=str(row["model"]),
             weights=str(row["weights"]),
@@ -85,8 +80,9 @@ def measured(table: pd.DataFrame, kinds: Mapping[str, str]) -> list[Result]:
             batch_size=int(row["batch_size"]),
             status=str(row["status"]),
             reason=row["reason"] or "",
-            contended=row.get("contended") is True,
-            fails_gate=row.get("passes_gate") is False,
+            counter=row["memory_counter"] or "",
+            contended=row["contended"] is True,
+            fails_gate=row["passes_gate"] is False,
             numbers=_numbers(row),
         )
         for row in _records(table)
@@ -112,7 +108,8 @@ def published(table: pd.DataFrame) -> list[Result]:
             counter=row["memory_counter"] or "",
             contended=row["contended"] is True,
             fails_gate=row["passes_gate"] is False,
-            numbers=_numbers(row),
+            # Published calls are counted once, whatever was timed.
+            numbers=_numbers(row | {"latency_n": row["n"], "throughput_n": row["n"]}),
         )
         for row in _records(table)
     ]
@@ -181,7 +178,7 @@ def rate_interval(
     """Return the interval of a value that follows from images per minute, in the value's unit.
 
     Args:
-        result: of the table of throughput.
+        result: with images per minute.
         value: proportional to images per minute, or to the time of each where `inverse`.
     """
     numbers = result.numbers

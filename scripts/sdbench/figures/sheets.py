@@ -243,7 +243,7 @@ def source_note(results: Sequence[Result], own: str) -> str:
     return " ".join(note)
 
 
-def calls_note(results: Sequence[Result], column: str = "n") -> str:
+def calls_note(results: Sequence[Result], column: str = "latency_n") -> str:
     """Say over how many calls, which `column` counts, the own numbers were taken."""
     counts = [int(r.numbers[column]) for r in results if not r.published and column in r.numbers]
     if not counts:

@@ -120,7 +120,7 @@ def onnxruntime_on_cpu(tables: Tables) -> Iterator[Finding]:
         [
             row
             for row in single_images(tables)
-            if row["kind"] == "cpu" and row["precision"] == "fp32"
+            if row["device_kind"] == "cpu" and row["precision"] == "fp32"
         ],
         lambda row: row["backend"] == "pytorch" and row["options"] in (NONE, "attention-vanilla"),
         lambda row: row["backend"] == "onnxruntime" and row["options"] == NONE,
@@ -190,7 +190,7 @@ _OTHERWISE_IN_2022 = {
 
 def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
     """Memory in the post's own counter."""
-    for row in tables.memory:
+    for row in tables.results:
         single = row["precision"] == "fp32" and row["options"] == NONE
         half = row["precision"] in HALVES and row["options"] in (NONE, AUTOCAST)
         drawn = condition(row)
@@ -223,7 +223,7 @@ def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
 def a100_against_3080(tables: Tables) -> Iterator[Finding]:
     """Two cards, at one image and at each card's best batch."""
     one = [row for row in all_latency(tables) if row["batch_size"] == 1]
-    best = [row for row in [*tables.throughput, *elsewhere(tables)] if row["images_per_minute"]]
+    best = [row for row in [*tables.results, *elsewhere(tables)] if row["images_per_minute"]]
     for rows, column, claimed, what in (
         (one, "latency_s", (28.0, 38.0), "% faster at one image"),
         (best_batches(best), "images_per_minute", (2.25, 2.75), "times as fast at its best batch"),
@@ -252,7 +252,7 @@ def a100_against_3080(tables: Tables) -> Iterator[Finding]:
 
 def throughput_saturates(tables: Tables) -> Iterator[Finding]:
     """What the last doubling of the batch brings."""
-    rows = [row for row in tables.throughput if row["options"] == NONE]
+    rows = [row for row in tables.results if row["options"] == NONE]
     key = grouping("device", "model", "backend", "precision")
     for _, group in itertools.groupby(sorted(rows, key=as_text(key)), key=key):
         ordered = sorted(group, key=lambda row: row["batch_size"])
@@ -319,7 +319,7 @@ def slicing(tables: Tables) -> Iterator[Finding]:
             "attention.png",
             where(parts, whole),
         )
-    one = [row for row in tables.memory if row["batch_size"] == 1]
+    one = [row for row in tables.results if row["batch_size"] == 1]
     for whole, parts in pairs(one, vanilla, sliced, alike):
         column = "peak_allocated_bytes" if parts["peak_allocated_bytes"] else "resident_peak_bytes"
         if not (parts[column] and whole[column]):

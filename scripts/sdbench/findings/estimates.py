@@ -42,7 +42,7 @@ def ratio(above: Row, below: Row, column: str) -> Estimate:
     does the machine's noise, which moves all rows of a job together and is in neither interval.
 
     Args:
-        above: numerator; a row of LATENCY, THROUGHPUT or PUBLISHED.
+        above: numerator; a row of RESULTS or PUBLISHED.
         below: denominator.
         column: `latency_s` or `images_per_minute`.
     """

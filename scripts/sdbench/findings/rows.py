@@ -25,13 +25,10 @@ class Tables:
     `trajectory` by state, each 8-bit of shape (height, width, 3).
     """
 
-    latency: Sequence[Row] = ()
-    memory: Sequence[Row] = ()
-    throughput: Sequence[Row] = ()
+    results: Sequence[Row] = ()
     quality: Sequence[Row] = ()
     races: Sequence[Row] = ()
     published: Sequence[Row] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, Mapping[str, Mapping[int, NDArray[np.uint8]]]] = field(
         default_factory=dict
     )
@@ -55,7 +52,7 @@ def numbered(table: pd.DataFrame, name: str) -> list[Row]:
 def elsewhere(tables: Tables) -> list[Row]:
     """Return the rows that were measured with sdbench on other machines."""
     return [
-        {**row, "kind": row["device_kind"], "device": row["campaign"]}
+        {**row, "device": row["campaign"]}
         for row in tables.published
         if str(row["source"]).startswith(MEASURED_WITH_US)
     ]
@@ -63,8 +60,7 @@ def elsewhere(tables: Tables) -> list[Row]:
 
 def all_latency(tables: Tables) -> list[Row]:
     """Return the rows that have a time for an image, of this machine and of others."""
-    own = [{**row, "kind": tables.kinds[row["device"]]} for row in tables.latency]
-    return [row for row in [*own, *elsewhere(tables)] if row["latency_s"]]
+    return [row for row in [*tables.results, *elsewhere(tables)] if row["latency_s"]]
 
 
 def single_images(tables: Tables) -> list[Row]:

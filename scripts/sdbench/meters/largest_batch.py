@@ -79,6 +79,24 @@ def beyond_allocator(memory: Mapping[str, float | None]) -> int:
     return int(max(0, (driver or 0) - (allocator or 0)))
 
 
+def device_peak_bytes(memory: Mapping[str, float | None], allocator_sees_all: bool) -> int | None:
+    """Return the bytes of the device that the process held at its peak, whatever took them.
+
+    What PyTorch's allocator had reserved at most, and what the driver counts beyond that: the CUDA
+    context, and the memory of an engine with an allocator of its own. What PyTorch's tensors alone
+    take would rank `compile` and ONNX Runtime as nearly free: it sees neither the pools of CUDA
+    graphs nor ONNX Runtime's arena.
+
+    Args:
+        memory: counters, as `meters.memory` names them.
+        allocator_sees_all: whether the engine allocates through PyTorch alone. Of another one
+            nothing is known where the driver does not tell.
+    """
+    reserved = memory.get("peak_reserved_bytes")
+    unknown = not allocator_sees_all and memory.get("nvml_process_bytes") is None
+    return None if reserved is None or unknown else int(reserved) + beyond_allocator(memory)
+
+
 def find_largest(
     try_batch: Callable[[int], int | None],
     peaks: Mapping[int, int],

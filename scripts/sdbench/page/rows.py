@@ -1,15 +1,13 @@
 """What the page knows of each case: its rows of the tables, measured and published, as one."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sdbench.figures.labels import backend_label, condition_label, shorten
 from sdbench.figures.results import Result, measured, published
-from sdbench.kinds import KINDS
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import LATENCY, MEMORY, PUBLISHED, THROUGHPUT
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 HERE = "measured here"
 GB = 1e9
@@ -40,7 +38,7 @@ class CaseRow:
     contended: bool
     memory_counter: str
     memory_gb: float | None
-    n: float | None
+    latency_n: float | None
     latency_s: float | None
     latency_q1_s: float | None
     latency_q3_s: float | None
@@ -63,59 +61,44 @@ class CaseRow:
         return self.status == "ok"
 
 
-def case_rows(
-    latency: Path, memory: Path, throughput: Path, published_table: Path, kinds: Mapping[str, str]
-) -> list[CaseRow]:
+def case_rows(results_table: Path, published_table: Path) -> list[CaseRow]:
     """Return a row for each case of the tables, what was measured first.
 
     Args:
-        latency: table of schema LATENCY.
-        memory: table of schema MEMORY.
-        throughput: table of schema THROUGHPUT.
+        results_table: table of schema RESULTS.
         published_table: table of schema PUBLISHED.
-        kinds: device name -> its kind, such as `cuda`.
     """
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for path, schema in ((latency, LATENCY), (throughput, THROUGHPUT), (memory, MEMORY)):
-        for result in measured(read_table(path, schema), kinds):
-            row = _row(result)
-            held = merged.setdefault((result.place, result.options, result.batch_size), row)
-            # `n` counts other calls in each table: that of the latency stays.
-            held.update({k: v for k, v in row.items() if held[k] is None or held[k] == ""})
-    rows = [CaseRow(**row) for row in merged.values()]
-    rows += [CaseRow(**_row(r)) for r in published(read_table(published_table, PUBLISHED))]
-    return rows
+    results = measured(read_table(results_table, RESULTS))
+    results += published(read_table(published_table, PUBLISHED))
+    return [_row(result) for result in results]
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result) -> CaseRow:
     numbers = result.numbers
-    column, counter = KINDS[result.kind].memory_counter
-    if result.published:
-        column, counter = "memory_bytes", result.counter
-    memory = numbers.get(column)
+    memory = numbers.get("memory_bytes")
     likeness = numbers.get("ssim")
-    return {
-        "origin": result.campaign or HERE,
-        "condition": condition_label(result.condition),
-        "family": result.condition.family,
-        "model": shorten(result.model),
-        "device": result.device,
-        "backend": backend_label(result.backend),
-        "precision": result.precision,
-        "options": result.options,
-        "batch_size": result.batch_size,
-        "status": result.status,
-        "reason": result.reason,
-        "gate": "misses" if result.fails_gate else "" if likeness is None else "keeps",
-        "contended": result.contended,
-        "memory_counter": counter if memory is not None else "",
-        "memory_gb": None if memory is None else memory / GB,
+    return CaseRow(
+        origin=result.campaign or HERE,
+        condition=condition_label(result.condition),
+        family=result.condition.family,
+        model=shorten(result.model),
+        device=result.device,
+        backend=backend_label(result.backend),
+        precision=result.precision,
+        options=result.options,
+        batch_size=result.batch_size,
+        status=result.status,
+        reason=result.reason,
+        gate="misses" if result.fails_gate else "" if likeness is None else "keeps",
+        contended=result.contended,
+        memory_counter=result.counter if memory is not None else "",
+        memory_gb=None if memory is None else memory / GB,
         **{name: numbers.get(name) for name in _NUMBERS},
-    }
+    )
 
 
 _NUMBERS = (
-    "n",
+    "latency_n",
     "latency_s",
     "latency_q1_s",
     "latency_q3_s",

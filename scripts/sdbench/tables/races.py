@@ -5,8 +5,7 @@ from typing import Any
 
 from sdbench.capabilities import BACKENDS
 from sdbench.cases import Variant
-from sdbench.kinds import KINDS
-from sdbench.tables.rows import CONFIDENCE, FEWEST, RESAMPLES, Record, Row
+from sdbench.tables.rows import CONFIDENCE, FEWEST, RESAMPLES, Record, Row, compared_memory
 
 import numpy as np
 import scipy.stats
@@ -42,7 +41,11 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
     runs = record["reference_run"], record["challenger_run"]
     base, own = (np.array(run["evaluation_s"]) for run in runs)
     low, high = ratio_interval(own, base)
-    counter, label = KINDS[case["device"]["kind"]].memory_counter
+    kind = case["device"]["kind"]
+    base_memory, own_memory = (
+        compared_memory(run["memory"], kind, raced["backend"])
+        for run, raced in zip(runs, (reference, case["variant"]), strict=True)
+    )
     waiting = max(waiting_cores(run) for run in runs)
     return row | {
         "evaluation_s": float(np.median(own)),
@@ -53,9 +56,8 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
         "ratio_min": float((own / base).min()),
         "ratio_max": float((own / base).max()),
         **{key: runs[1][key] for key in ("load_s", "compile_s", "compile_cached")},
-        "memory_bytes": runs[1]["memory"][counter],
-        "reference_memory_bytes": runs[0]["memory"][counter],
-        "memory_counter": label,
+        **own_memory,
+        "reference_memory_bytes": base_memory.get("memory_bytes"),
         "divergence": record["divergence"],
         "waiting_cores": waiting,
         "contended": record["contention"]["contended"] or waiting > max_busy_cores,

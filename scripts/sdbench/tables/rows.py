@@ -1,10 +1,12 @@
 """One row of a table from one record."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sdbench.capabilities import BACKENDS
 from sdbench.cases import Variant
+from sdbench.kinds import KINDS
+from sdbench.meters.largest_batch import device_peak_bytes
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ FEWEST = 6
 
 
 def case_columns(record: Record) -> Row:
-    """Return the columns that every table of cases begins with."""
+    """Return what a row of the table `results` says of how its case was run, and how that ended."""
     case, variant = record["case"], Variant(**record["case"]["variant"])
     generation = case["generation"]
     library = BACKENDS[variant.backend].library
@@ -39,6 +41,7 @@ def case_columns(record: Record) -> Row:
         "model": variant.model,
         "weights": record["weights"],
         "device": variant.device,
+        "device_kind": case["device"]["kind"],
         "device_name": record["environment"]["device_name"],
         "backend": variant.backend,
         "precision": variant.precision,
@@ -76,18 +79,40 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
-def latency_row(record: Record) -> Row:
-    """Return the row of the table `latency`."""
-    row = case_columns(record)
-    if record["status"] != "ok":
-        return row
+def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency: str) -> list[Row]:
+    """Return the rows of the table `results`, but for what no single record knows: quality, noise
+    and limits. Each variant's largest and best batch is marked.
+
+    Args:
+        records: the records of the matrix.
+        prices: by device, what an hour of it costs; 0 for unknown.
+        currency: of the prices.
+    """
+    rows = []
+    for record in records:
+        row = case_columns(record) | _memory_columns(record) | {"largest": False, "best": False}
+        if record["status"] == "ok":
+            row |= _latency_columns(record) | _throughput_columns(record)
+            row |= _cost(prices[row["device"]], currency, row["call_s"] / row["batch_size"])
+        rows.append(row)
+    by_variant: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            by_variant.setdefault(_variant(row), []).append(row)
+    for ran in by_variant.values():
+        max(ran, key=lambda row: row["batch_size"])["largest"] = True
+        max(ran, key=lambda row: row["images_per_minute"])["best"] = True
+    return rows
+
+
+def _latency_columns(record: Record) -> Row:
     samples = record["latency"]["samples_s"]
     low, high = bootstrap_interval(samples, np.median)
     q1, median, q3 = np.percentile(samples, [25, 50, 75])
     phases = record["phases"]
     parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
-    return row | {
-        "n": len(samples),
+    return {
+        "latency_n": len(samples),
         "latency_s": median,
         "latency_q1_s": q1,
         "latency_q3_s": q3,
@@ -104,49 +129,45 @@ def latency_row(record: Record) -> Row:
     }
 
 
-def memory_row(record: Record) -> Row:
-    """Return the row of the table `memory`."""
-    return case_columns(record) | (record["memory"] or {})
+def _memory_columns(record: Record) -> Row:
+    memory, case = record["memory"] or {}, record["case"]
+    backend = case["variant"]["backend"]
+    compared = compared_memory(memory, case["device"]["kind"], backend)
+    return {**memory, "device_peak_bytes": _device_peak_bytes(memory, backend), **compared}
 
 
-def throughput_rows(
-    records: Iterable[Record], prices: Mapping[str, float], currency: str
-) -> list[Row]:
-    """Return the rows of the table `throughput`, each variant's largest and best batch marked.
+def _device_peak_bytes(memory: Mapping[str, float | None], backend: str) -> int | None:
+    return device_peak_bytes(memory, allocator_sees_all=backend == "pytorch")
+
+
+def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str) -> Row:
+    """Return `memory_bytes`, by the one counter that rows of a kind of device are compared by, and
+    as `memory_counter` what it counts; nothing where that was not counted.
 
     Args:
-        records: the records of the matrix.
-        prices: by device, what an hour of it costs; 0 for unknown.
-        currency: of the prices.
+        memory: every counter of a process that it has, in bytes.
+        kind: of its device, such as `cuda`.
+        backend: what executed the networks.
     """
-    rows = []
-    for record in records:
-        row = case_columns(record)
-        if record["status"] == "ok":
-            intervals = record["throughput"]["intervals_s"]
-            call_s = float(np.mean(intervals))
-            low, high = bootstrap_interval(intervals, np.mean)
-            images, images_per_call = len(intervals) * row["batch_size"], row["batch_size"]
-            row |= {
-                "n": len(intervals),
-                "call_s": call_s,
-                "images_per_minute": 60 * images_per_call / call_s,
-                # The slow end of the call is the low end of the rate.
-                "images_per_minute_ci_low": high and 60 * images_per_call / high,
-                "images_per_minute_ci_high": low and 60 * images_per_call / low,
-                **_energy(record["throughput"]["energy"], images),
-                **_cost(prices[row["device"]], currency, call_s / images_per_call),
-            }
-        rows.append(row)
-    by_variant: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        row |= {"largest": False, "best": False}
-        if row["status"] == "ok":
-            by_variant.setdefault(_variant(row), []).append(row)
-    for ran in by_variant.values():
-        max(ran, key=lambda row: row["batch_size"])["largest"] = True
-        max(ran, key=lambda row: row["images_per_minute"])["best"] = True
-    return rows
+    column, counter = KINDS[kind].memory_counter
+    counted = {**memory, "device_peak_bytes": _device_peak_bytes(memory, backend)}
+    value = counted.get(column)
+    return {} if value is None else {"memory_bytes": value, "memory_counter": counter}
+
+
+def _throughput_columns(record: Record) -> Row:
+    intervals, images_per_call = record["throughput"]["intervals_s"], record["case"]["batch_size"]
+    call_s = float(np.mean(intervals))
+    low, high = bootstrap_interval(intervals, np.mean)
+    return {
+        "throughput_n": len(intervals),
+        "call_s": call_s,
+        "images_per_minute": 60 * images_per_call / call_s,
+        # The slow end of the call is the low end of the rate.
+        "images_per_minute_ci_low": high and 60 * images_per_call / high,
+        "images_per_minute_ci_high": low and 60 * images_per_call / low,
+        **_energy(record["throughput"]["energy"], len(intervals) * images_per_call),
+    }
 
 
 def _energy(energy: Mapping[str, Any] | None, images: int) -> Row:

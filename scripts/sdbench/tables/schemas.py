@@ -46,41 +46,20 @@ SETTINGS = {
 
 FLAG = pa.Column("boolean", nullable=True)
 
-CIRCUMSTANCES = {
-    "contended": FLAG,
-    "noise": _number(),
-    "psnr_db": _number(),
-    "ssim": _number(-1.0),
-    "passes_gate": FLAG,
-}
+CIRCUMSTANCES = {"contended": FLAG, "noise": _number()}
 """`contended`: something else used the device just before. `noise`: the machine's own, of the job
-that measured it, as in the table of that name. `psnr_db`, `ssim`: the picture against
-the fp32 picture of PyTorch from the same latents, where the matrix has that; `passes_gate`: whether
-it keeps the config's `quality_gate`. Empty for seeded weights, whose pictures mean nothing."""
+that measured it, as in the table of that name."""
 
-LIMITS = {
-    "tflop_per_image": _number(),
-    "tflops": _number(),
-    "ceiling_tflops": _number(),
-    "ceiling_share": _number(),
-}
-"""`tflop_per_image`: 10^12 floating-point operations of one picture, of all networks together;
-`tflops`: those done in a second; `ceiling_tflops`: what the fastest matrix product reached on the
-same device in the same precision (that of autocast, under autocast), as in the table of ceilings;
-`ceiling_share`: the second by the third. The last two are empty where no ceiling was measured, as
-none is of products in 8 bits."""
+IMAGE_QUALITY = {"psnr_db": _number(), "ssim": _number(-1.0), "passes_gate": FLAG}
+"""`psnr_db`, `ssim`: the picture against the fp32 picture of PyTorch from the same latents, where
+the matrix has that; `passes_gate`: whether it keeps the config's `quality_gate`. Empty for seeded
+weights, whose pictures mean nothing."""
+
+DEVICE_KIND = pa.Column(str, pa.Check.isin(list(KINDS)))
 
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),
     "reason": _text(nullable=True),
-}
-
-CASE = {
-    **VARIANT,
-    "backend_version": _text(nullable=True),
-    "batch_size": _count(1),
-    **SETTINGS,
-    **STATUS,
 }
 
 
@@ -89,7 +68,7 @@ def _table(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa
 
 
 CASE_KEY = ["model", "device", "backend", "precision", "options", "batch_size"]
-"""What a row of a table of cases must differ in from the others."""
+"""What a row of RESULTS must differ in from the others."""
 
 CASES = _table(
     {
@@ -106,11 +85,29 @@ CASES = _table(
 )
 """Every cell of the matrix: a case with its id, or the reason why there is none."""
 
-LATENCY = _table(
+RESULTS = _table(
     {
-        **CASE,
-        "n": _count(),
+        # What a person looks for.
+        **{
+            name: VARIANT[name]
+            for name in ("model", "device", "device_name", "backend", "precision", "options")
+        },
+        "batch_size": _count(1),
+        **STATUS,
         "latency_s": _number(),
+        "images_per_minute": _number(),
+        "memory_bytes": _number(),
+        "memory_counter": _text(nullable=True),
+        **IMAGE_QUALITY,
+        # How it was run.
+        "device_kind": DEVICE_KIND,
+        "weights": VARIANT["weights"],
+        "attention": VARIANT["attention"],
+        "backend_version": _text(nullable=True),
+        **SETTINGS,
+        **CIRCUMSTANCES,
+        # One call.
+        "latency_n": _count(),
         "latency_q1_s": _number(),
         "latency_q3_s": _number(),
         "latency_ci_low_s": _number(),
@@ -128,18 +125,18 @@ LATENCY = _table(
         "step_s": _number(),
         "parts_n": _count(),
         "denoiser_evaluations": _count(),
-        **LIMITS,
-        **CIRCUMSTANCES,
-    },
-    CASE_KEY,
-)
-"""One call: median, quartiles and a 95 % bootstrap interval of the median over n timed calls;
-cold start apart, compiling for this batch size apart from that (`compile_cached`: torch took all of
-it from its cache); and medians of the parts from `parts_n` calls of a pass of their own."""
-
-MEMORY = _table(
-    {
-        **CASE,
+        # Calls back to back.
+        "throughput_n": _count(),
+        "call_s": _number(),
+        "images_per_minute_ci_low": _number(),
+        "images_per_minute_ci_high": _number(),
+        "largest": pa.Column(bool),
+        "best": pa.Column(bool),
+        "energy_j_per_image": _number(),
+        "energy_source": _text(nullable=True),
+        "cost_per_1000_images": _number(),
+        "currency": _text(nullable=True),
+        # Memory.
         "loaded_bytes": _number(),
         "resident_peak_bytes": _number(),
         "resident_above_load_bytes": _number(),
@@ -147,37 +144,43 @@ MEMORY = _table(
         "peak_reserved_bytes": _number(),
         "reserved_after_run_bytes": _number(),
         "nvml_process_bytes": _number(),
+        "device_peak_bytes": _number(),
+        # The device's limit.
+        "tflop_per_image": _number(),
+        "ceiling_tflops": _number(),
+        "latency_tflops": _number(),
+        "latency_ceiling_share": _number(),
+        "throughput_tflops": _number(),
+        "throughput_ceiling_share": _number(),
     },
     CASE_KEY,
 )
-"""Each counter in a column of its own. `loaded_bytes`, `resident_*`: the process on a CPU;
-`peak_allocated_bytes`, `peak_reserved_bytes`: torch's CUDA allocator, peak since load;
-`reserved_after_run_bytes`: the counter of the 2022 post; `nvml_process_bytes`: what the driver
-says that the process holds."""
+"""All that was measured of each case.
 
-THROUGHPUT = _table(
-    {
-        **CASE,
-        "n": _count(),
-        "call_s": _number(),
-        "images_per_minute": _number(),
-        "images_per_minute_ci_low": _number(),
-        "images_per_minute_ci_high": _number(),
-        "largest": pa.Column(bool),
-        "best": pa.Column(bool),
-        **LIMITS,
-        **CIRCUMSTANCES,
-        "energy_j_per_image": _number(),
-        "energy_source": _text(nullable=True),
-        "cost_per_1000_images": _number(),
-        "currency": _text(nullable=True),
-    },
-    CASE_KEY,
-)
-"""Calls back to back, `n` of them: the mean time from the end of one to the end of the next, and
-the images per minute that this makes, with the 95 % bootstrap interval of that mean.
-`largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
-energy where the device counts it, money where the config has a price."""
+One call, `latency_*`: median, quartiles and a 95 % bootstrap interval of the median over
+`latency_n` timed calls; cold start apart, compiling for this batch size apart from that
+(`compile_cached`: torch took all of it from its cache); and medians of the parts from `parts_n`
+calls of a pass of their own.
+
+Calls back to back, `throughput_n` of them: the mean time from the end of one to the end of the next
+(`call_s`), and the images per minute that this makes, with the 95 % bootstrap interval of that
+mean. `largest`: the largest batch of its variant that ran; `best`: the one with most images/minute;
+energy where the device counts it, money where the config has a price.
+
+Memory: each counter in a column of its own. `loaded_bytes`, `resident_*`: the process on a CPU;
+`peak_allocated_bytes`, `peak_reserved_bytes`: torch's CUDA allocator, peak since load;
+`reserved_after_run_bytes`: the counter of the 2022 post; `nvml_process_bytes`: what the driver says
+that the process holds; `device_peak_bytes`: the process at its peak, whatever engine ran, which is
+`peak_reserved_bytes` and what the driver counts beyond `reserved_after_run_bytes`. `memory_bytes`
+repeats the one that rows of a kind of device are compared by, and `memory_counter` says what it
+counts.
+
+The device's limit: `tflop_per_image`, 10^12 floating-point operations of one picture, of all
+networks together; `ceiling_tflops`, what the fastest matrix product reached on the same device in
+the same precision (that of autocast, under autocast), as in the table of ceilings; `*_tflops`, what
+was done in a second, of single calls (`latency_*`) and of calls back to back (`throughput_*`);
+`*_ceiling_share`, that by the ceiling. Ceiling and shares are empty where none was measured, as
+none is of products in 8 bits."""
 
 LARGEST = _table(
     {
@@ -282,7 +285,7 @@ RACES = _table(
     {
         "campaign": _text(nullable=True),
         **VARIANT,
-        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
+        "device_kind": DEVICE_KIND,
         "threads": _count(1),
         "backend_version": _text(nullable=True),
         "reference_backend": _text(),
@@ -323,7 +326,7 @@ RACES = _table(
 with its 95 % bootstrap interval over the rounds, and the least and most of the rounds' own ratios.
 `memory_bytes`: the peak of the process by the counter of its kind of device; `divergence`: the
 largest difference of the two outputs, as a share of the largest value: of numbers, not of pictures.
-`tflop`: 10^12 floating-point operations of an evaluation; the next three as in LATENCY.
+`tflop`: 10^12 floating-point operations of an evaluation; the next three as in RESULTS.
 `waiting_cores`: processors that the one which waited kept busy, on average; `contended`: whether
 those were too many, or something else used the device just before. `campaign` is empty for what was
 measured here."""
@@ -384,7 +387,7 @@ PUBLISHED = _table(
         "source": _text(),
         "model": _text(),
         "device_name": _text(),
-        "device_kind": pa.Column(str, pa.Check.isin(list(KINDS))),
+        "device_kind": DEVICE_KIND,
         "backend": _text(),
         "backend_version": _text(nullable=True),
         "precision": _text(),
@@ -406,6 +409,7 @@ PUBLISHED = _table(
         "memory_bytes": _number(),
         "memory_counter": _text(nullable=True),
         **CIRCUMSTANCES,
+        **IMAGE_QUALITY,
     }
 )
 """Results that others published, with the settings under which they measured; and what we export.

@@ -252,7 +252,7 @@ def test_a_case_is_measured_on_intels_gpus(job: Sweep, monkeypatch: pytest.Monke
     assert environment["gpu"]["driver"] == "1.6.0"
     assert record["throughput"]["energy"] is None
     assert record["contention"]["gpu_processes"] == []
-    assert record["device_state"] == {"before": {}, "during": [{}], "after": {}}
+    assert record["device_state"] == {"before": {}, "during": [{}, {}], "after": {}}
 
 
 def test_a_case_is_measured_on_apples_gpu(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

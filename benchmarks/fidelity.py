@@ -21,7 +21,7 @@ import torch.utils.benchmark
 import yaml
 
 from sdbench import backends
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.config import check_config, load_schema, name_case
 from sdbench.meters.latency import time_call
 

@@ -12,20 +12,16 @@ from snakemake.settings.types import DeploymentMethod
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 from sdbench.campaigns import known_campaigns
-from sdbench.capabilities import INT8_GRAPHS
-from sdbench.cases import (
-    TUNED,
-    Case,
-    Variant,
+from sdbench.cases.case import Case, Variant, measured_device
+from sdbench.cases.expansion import (
     expand_matrix,
     expand_quality,
     expand_races,
     expand_searches,
     matrix_rows,
-    measured_device,
-    parse_options,
     thread_families,
 )
+from sdbench.cases.options import INT8_GRAPHS, TUNED, parse_options
 from sdbench.config import (
     check_campaigns,
     check_config,

@@ -194,8 +194,10 @@ FAMILY_CODE = sorted(
 # numbers.
 ENGINE_CODE = [
     *FAMILY_CODE,
-    "capabilities.py",
-    "cases.py",
+    "cases/absence.py",
+    "cases/capabilities.py",
+    "cases/case.py",
+    "cases/options.py",
     "hugging_face.py",
     "kinds.py",
     "machine.py",

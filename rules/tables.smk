@@ -20,16 +20,20 @@ TABLES = [
     "quality",
 ]
 FITS_CODE = [
-    "capabilities.py",
-    "cases.py",
+    "cases/absence.py",
+    "cases/capabilities.py",
+    "cases/case.py",
+    "cases/options.py",
     "kinds.py",
     "fits.py",
     "meters/largest_batch.py",
     "models/weights.py",
 ]
 TABLE_CODE = [
-    "capabilities.py",
-    "cases.py",
+    "cases/absence.py",
+    "cases/capabilities.py",
+    "cases/case.py",
+    "cases/options.py",
     "kinds.py",
     "tables/rows.py",
     "tables/files.py",

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.backends.engine import WEIGHTS, threads, torch_device
-from sdbench.cases import NONE, Case, Variant, why_absent
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Case, Variant
+from sdbench.cases.options import NONE
 from sdbench.devices import describe_device, look_around
 from sdbench.files import write_json
 from sdbench.limits import COPY, PRODUCT

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.measurement import Sweep, make_sweep
 from sdbench.sweep import run_sweep
 

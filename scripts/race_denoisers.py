@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Pair
+from sdbench.cases.case import Pair
 from sdbench.measurement import Sweep, make_sweep
 from sdbench.races import run_races
 

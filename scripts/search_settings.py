@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.files import write_json
 from sdbench.machine import describe_machine
 from sdbench.settings import search_settings as search

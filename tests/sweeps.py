@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.measurement import Graphs, Sweep
 from sdbench.meters import resident
 from sdbench.models.manifest import describe_components, model_files

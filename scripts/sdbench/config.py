@@ -9,20 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import (
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Case, Variant, measured_device
+from sdbench.cases.expansion import (
     MOST_CELLS,
     MOST_JOBS,
-    Case,
-    Variant,
     count_cells,
     count_jobs,
-    format_options,
-    measured_device,
-    parse_options,
     quality_reference,
     race_variant,
-    why_absent,
 )
+from sdbench.cases.options import format_options, parse_options
 from sdbench.config_files import FastLoader, locate, read_config_file
 from sdbench.errors import UserError, one_line
 from sdbench.kinds import KINDS
@@ -363,7 +360,9 @@ def _explain(error: ValidationError, files: Sequence[Path]) -> str:
         allowed = f"allowed is one of {_enumerate(_form(c) for c in limit)}: use one of these"
     elif rule == "pattern":
         hint = schema.get("description") or f"a text that matches {limit}"
-        allowed = f"allowed is: {hint.rstrip('.')}: change it"
+        names = [choice["const"] for choice in schema.get("anyOf", ()) if "const" in choice]
+        hint = hint.rstrip(".") + (f"; there are {_enumerate(names)}" if names else "")
+        allowed = f"allowed is: {hint}: change it"
     elif rule in _BOUNDS:
         allowed = f"allowed is {_BOUNDS[rule].format(limit)}: change it"
     else:

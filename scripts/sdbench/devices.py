@@ -3,7 +3,7 @@
 from typing import Any
 
 from sdbench.backends.engine import Engine
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.meters.contention import busy_cores
 from sdbench.platforms import platform_of
 

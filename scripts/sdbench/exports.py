@@ -6,7 +6,7 @@ The record of an export, `<folder>.json`, lies beside the folder that has a fold
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import digest
+from sdbench.cases.case import digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, sha256_of_all
 

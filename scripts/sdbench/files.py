@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import digest
+from sdbench.cases.case import digest
 from sdbench.errors import UserError
 
 _MAKE_WRITABLE = "give the right to write there, or name another folder in pathvars.results"

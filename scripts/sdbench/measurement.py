@@ -17,7 +17,8 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases import TUNED, Case, digest
+from sdbench.cases.case import Case, digest
+from sdbench.cases.options import TUNED
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.exports import exported_beside, identify

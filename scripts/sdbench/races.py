@@ -15,7 +15,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import DenoiserInputs, Engine, torch_device
-from sdbench.cases import Case, Pair
+from sdbench.cases.case import Case, Pair
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError
 from sdbench.machine import budget_bytes, describe_machine

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import Case, Pair, digest, parse_options
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Case, Pair, digest
+from sdbench.cases.options import parse_options
 from sdbench.errors import UserError, plain
 from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sdbench.cases import Case, digest
+from sdbench.cases.case import Case, digest
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json
 from sdbench.machine import budget_bytes

@@ -13,7 +13,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import threads, torch_device
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.files import write_json
 from sdbench.machine import describe_machine

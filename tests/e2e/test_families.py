@@ -17,7 +17,9 @@ from convert_openvino import convert_openvino
 from export_onnx import export_onnx
 from sdbench import backends, platforms, processes
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
-from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Case, Variant
+from sdbench.cases.options import SWITCHES, TENSORRT
 from sdbench.errors import UnsupportedError
 from sdbench.families import by_name, families, family_of
 from sdbench.files import read_json

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.measurement import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files

@@ -12,7 +12,7 @@ import torch
 from torch._C._autograd import DeviceType
 
 from profile_case import profile_case
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.errors import UserError
 from sdbench.meters.kernels import kernel_rows
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from sdbench import backends, platforms, processes
-from sdbench.cases import Case, Pair, Variant
+from sdbench.cases.case import Case, Pair, Variant
 from sdbench.measurement import Graphs, Sweep
 from sdbench.processes import Ended, Partner
 from sdbench.races import Racer, divergence, run_races

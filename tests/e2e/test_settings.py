@@ -12,7 +12,7 @@ from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
 from sdbench import backends, processes, settings
 from sdbench.backends import onnxruntime as backend
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.files import read_json, write_json
 from sdbench.measurement import make_sweep
 from sdbench.processes import Ended

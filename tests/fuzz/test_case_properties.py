@@ -7,17 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.cases import (
+from sdbench.cases.absence import Absent
+from sdbench.cases.case import Case
+from sdbench.cases.expansion import (
     MOST_CELLS,
-    SWITCHES,
-    Absent,
-    Case,
     count_cells,
     count_jobs,
     expand_matrix,
     expand_quality,
     product,
 )
+from sdbench.cases.options import SWITCHES
 from sdbench.config import check_config, load_schema
 from tests.conftest import DEFAULT, ROOT
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases import Absent, Case, expand_matrix, expand_quality, measured_device
+from sdbench.cases.absence import Absent
+from sdbench.cases.case import Case, measured_device
+from sdbench.cases.expansion import expand_matrix, expand_quality
 from sdbench.config import Config, check_campaigns, check_config
 from sdbench.config_files import read_config_file
 from sdbench.errors import UserError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collect_records import collect_records
-from sdbench.cases import digest
+from sdbench.cases.case import digest
 from sdbench.errors import UserError
 from sdbench.files import sealed, sha256, write_json
 from sdbench.records import INDEX, REFERENCE, Record, read_indexed, read_record, record_path

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sdbench.backends import load
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.errors import UserError
 from sdbench.models.manifest import describe
 from sdbench.models.sources import check_sources

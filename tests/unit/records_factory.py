@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sdbench.cases import Case, Pair, Variant
+from sdbench.cases.case import Case, Pair, Variant
 from sdbench.records import RACE_VERSION, SCHEMA_VERSION, Record
 
 GENERATION = {

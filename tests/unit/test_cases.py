@@ -1,29 +1,19 @@
 """The matrix is data: no case is lost, none is there twice, and absence has a reason."""
 
 import random
-import re
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from jsonschema import Draft202012Validator
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import (
-    SWITCHES,
-    Absent,
-    Case,
-    Variant,
-    expand_matrix,
-    expand_quality,
-    expand_searches,
-    format_options,
-    measured_device,
-    parse_options,
-    product,
-    why_absent,
-)
+from sdbench.cases.absence import Absent, why_absent
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Case, Variant, measured_device
+from sdbench.cases.expansion import expand_matrix, expand_quality, expand_searches, product
+from sdbench.cases.options import OPTIONS, SWITCHES, Option, format_options, parse_options
 from sdbench.config import Config
 from sdbench.kinds import KINDS
 
@@ -175,8 +165,14 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("onnxruntime", "bf16", "none", "cpu", "no kernels for products in bf16"),
         ("onnxruntime", "fp16", "none", "cpu", "casts to fp32"),
         ("onnxruntime", "fp32", "int8-weights+tuned", "cpu", None),
-        ("onnxruntime", "fp32", "int8-weights", "cuda", "int8-weights of onnxruntime is for CPUs"),
-        ("onnxruntime", "fp32", "tuned", "cuda", "tuned of onnxruntime is for CPUs"),
+        (
+            "onnxruntime",
+            "fp32",
+            "int8-weights",
+            "cuda",
+            "int8-weights of onnxruntime runs on cpu",
+        ),
+        ("onnxruntime", "fp32", "tuned", "cuda", "tuned of onnxruntime runs on cpu"),
         ("onnxruntime", "fp32", "int8-weights+tensorrt", "cuda", "operators of ONNX Runtime's own"),
         ("onnxruntime", "fp32", "tensorrt+tuned", "cuda", "no settings of TensorRT"),
         ("openvino", "fp32", "none", "cpu", None),
@@ -211,24 +207,48 @@ def test_absence_has_its_reason(
     assert found is None if reason is None else reason in str(found)
 
 
-def test_the_schema_and_the_switches_are_what_the_backends_have(schema: dict[str, Any]) -> None:
+def test_the_schema_has_what_backends_and_options_have(schema: dict[str, Any]) -> None:
     assert schema["$defs"]["backend"]["enum"] == list(BACKENDS)
-    assert {switch for backend in BACKENDS.values() for switch in backend.switches} == set(SWITCHES)
     precisions = schema["$defs"]["precision"]["enum"]
     assert {p for backend in BACKENDS.values() for p in backend.precisions} == set(precisions)
     assert {kind for backend in BACKENDS.values() for kind in backend.kinds} == set(KINDS)
+    for option in OPTIONS.values():
+        assert set(option.no_precision) <= set(precisions)
+        for backend, kinds in option.backends.items():
+            assert set(kinds) <= set(KINDS) and backend in BACKENDS
 
 
-def test_a_backend_says_why_it_lacks_what_others_have() -> None:
+def test_what_others_have_and_one_lacks_has_its_reason() -> None:
     for backend in BACKENDS.values():
         assert set(backend.kinds) == set(KINDS) or backend.no_kind
         assert len(backend.precisions) == 4 or backend.no_precision
+    for option in OPTIONS.values():
+        everywhere = all(kinds == BACKENDS[b].kinds for b, kinds in option.backends.items())
+        assert everywhere != bool(option.no_kind)
+        assert all(option.excluded().values())
 
 
-def test_the_schema_knows_every_switch(schema: dict[str, Any]) -> None:
-    option = schema["$defs"]["option"]
-    assert re.match(option["pattern"], "+".join(SWITCHES))
-    assert all(f" {switch}" in option["description"] for switch in SWITCHES)
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+def test_options_exclude_each_other(option: Option) -> None:
+    """As a reason that one option alone names would exclude nothing."""
+    others = option.excluded()
+    assert set(others.values()) == set(option.excludes)
+    for other, reason in others.items():
+        assert OPTIONS[other].excluded()[option.name] == reason
+        variant = Variant("m", "d", "pytorch", "fp32", format_options([option.name, other]))
+        assert str(why_absent(variant, "cuda")).endswith(f"exclude each other: {reason}")
+
+
+@pytest.mark.parametrize("text", ["none", *OPTIONS, "autocast+tuned", "+".join(OPTIONS)])
+def test_the_schema_takes_options(text: str, schema: dict[str, Any]) -> None:
+    assert Draft202012Validator(schema["$defs"]["option"]).is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fast", "none+autocast", "+autocast", "autocast+", "autocast\n", "autocasttuned"]
+)
+def test_the_schema_takes_nothing_else(text: str, schema: dict[str, Any]) -> None:
+    assert not Draft202012Validator(schema["$defs"]["option"]).is_valid(text)
 
 
 @given(st.lists(st.sampled_from(SWITCHES), unique=True))

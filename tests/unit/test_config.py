@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases import Variant, expand_matrix
+from sdbench.cases.case import Variant
+from sdbench.cases.expansion import expand_matrix
 from sdbench.config import Config, check_campaigns, check_config, name_case
 from sdbench.errors import UserError
 from tests.conftest import DEFAULT, ROOT

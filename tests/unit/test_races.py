@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collect_races import collect_races
-from sdbench.cases import Pair, expand_races, thread_families
+from sdbench.cases.case import Pair
+from sdbench.cases.expansion import expand_races, thread_families
 from sdbench.config import Config, check_config
 from sdbench.errors import UserError
 from sdbench.files import write_json

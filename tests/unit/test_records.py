@@ -8,7 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UserError
 from sdbench.records import (
     SCHEMA_VERSION,

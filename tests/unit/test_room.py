@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdbench.cases import Variant
+from sdbench.cases.case import Variant
 from sdbench.kinds import KINDS
 from sdbench.models import room
 from sdbench.models.architectures import load_architecture

@@ -16,7 +16,8 @@ from sdbench.backends.engine import (
     torch_device,
 )
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
-from sdbench.cases import INT8, TENSORRT, Case
+from sdbench.cases.case import Case
+from sdbench.cases.options import INT8, TENSORRT
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.kinds import KINDS
 from sdbench.ort import onnxruntime

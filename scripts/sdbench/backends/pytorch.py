@@ -18,7 +18,8 @@ from sdbench.backends.engine import (
     threads,
     torch_device,
 )
-from sdbench.cases import (
+from sdbench.cases.case import Case, Variant
+from sdbench.cases.options import (
     AUTOCAST,
     COMPILE,
     FUSED_QKV,
@@ -27,8 +28,6 @@ from sdbench.cases import (
     OFFLOADS,
     QUANTIZED,
     VAE_TILING,
-    Case,
-    Variant,
 )
 from sdbench.errors import UnsupportedError
 from sdbench.families import Family, family_of

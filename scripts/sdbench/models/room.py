@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Variant
+from sdbench.cases.case import Variant
 from sdbench.kinds import KINDS
 from sdbench.machine import budget_bytes, machine_bytes
 from sdbench.models.architectures import Architecture, find_architecture

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import Variant
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Variant
 
 import numpy as np
 import pandas as pd

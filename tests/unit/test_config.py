@@ -11,6 +11,7 @@ from sdbench.campaigns import known_campaigns
 from sdbench.cases.case import Variant
 from sdbench.cases.expansion import expand_matrix
 from sdbench.config import Config, check_campaigns, check_config, name_case
+from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 
@@ -173,8 +174,10 @@ def test_a_repeated_key_is_refused(
     mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
     with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
         check_config(raw_config, schema, [DEFAULT, mine])
-    mine.write_text("a: &a {x: 1}\nb: {<<: *a, x: 2}\n")  # a merge may be overridden
+    # A merge may be overridden, and merged in its turn before it is built itself.
+    mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
     check_config(raw_config, schema, [DEFAULT, mine])
+    assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
 
 
 def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from sdbench.failures import show_failures
 from sdbench.files import check_writable, sha256_of_all
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
+from sdbench.meters.measuring import Racing, Watching
 from sdbench.models.architectures import (
     find_architecture,
     load_architecture,
@@ -122,7 +123,7 @@ onstart:
     # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
     devices = config["devices"] if workflow.local_exec else {}
     for name, device in devices.items():
-        reason = missing_device(device)
+        reason = missing_device(measured_device(device))
         if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 

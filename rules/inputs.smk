@@ -222,6 +222,7 @@ METER_CODE = [
     "models/manifest.py",
     "meters/compiling.py",
     "meters/contention.py",
+    "meters/measuring.py",
     "meters/energy.py",
     "meters/largest_batch.py",
     "meters/latency.py",
@@ -243,6 +244,7 @@ RACE_CODE = [
     "backends/pytorch.py",
     "meters/compiling.py",
     "meters/contention.py",
+    "meters/measuring.py",
     "meters/latency.py",
     "meters/memory.py",
     "meters/resident.py",
@@ -256,6 +258,7 @@ CEILING_CODE = [
     "devices.py",
     "meters/ceilings.py",
     "meters/contention.py",
+    "meters/measuring.py",
     "meters/latency.py",
 ]
 DRAWING_CODE = [
@@ -301,7 +304,7 @@ def search_code(wildcards):
 
 def measured_entry(wildcards):
     "What of a device's entry in the config can move a measurement."
-    return measured_device(device_of(wildcards))
+    return vars(measured_device(device_of(wildcards)))
 
 
 def environment_file(wildcards):

@@ -17,7 +17,7 @@ from sdbench.backends.engine import (
     to_8_bits,
     torch_device,
 )
-from sdbench.cases.case import Case, digest
+from sdbench.cases.case import Case, Device, digest
 from sdbench.cases.options import TUNED
 from sdbench.devices import describe_device, describe_engine, look_around
 from sdbench.errors import UnsupportedError, one_line
@@ -27,6 +27,7 @@ from sdbench.machine import budget_bytes, describe_machine, identify_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
+from sdbench.meters.measuring import Measuring, Racing
 from sdbench.meters.memory import (
     is_out_of_memory,
     measure_memory,
@@ -85,7 +86,7 @@ class Sweep:
     components: Components
     graphs: Mapping[str, Graphs]
     weights: str
-    measuring: Mapping[str, Any]
+    measuring: Racing
     decided_by: Mapping[str, str]
     granted_bytes: int | None = None
     claim: Claim | None = None
@@ -103,7 +104,7 @@ class Sweep:
     @property
     def limit_s(self) -> float | None:
         """The seconds that a case may take; None for any number."""
-        return self.measuring["case_time_limit_s"] or None
+        return self.measuring.case_time_limit_s or None
 
     def read_by(self, case: Case) -> Graphs | None:
         """Return the exported networks that the variant of `case` reads; None if it reads none."""
@@ -131,8 +132,8 @@ class Sweep:
 
 
 def make_sweep(
-    device: Mapping[str, Any],
-    measuring: Mapping[str, Any],
+    device: Device,
+    measuring: Racing,
     manifest: Path,
     model_folder: Path | None,
     graphs: Sequence[Path],
@@ -341,6 +342,7 @@ def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
 def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
+    assert isinstance(measuring, Measuring), "a race has less of it"
     platform = platform_of(device)
     latents = engine.latents(case.generation, case.batch_size)
 
@@ -362,12 +364,10 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     before = platform.state(device)
     latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
     throughput = measure_throughput(
-        call, engine.synchronize, platform.energy(device), measuring["throughput_duration_s"]
+        call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
     )
     after = platform.state(device)
-    phases = [
-        time_phases(engine, case.generation, latents) for _ in range(measuring["phase_samples"])
-    ]
+    phases = [time_phases(engine, case.generation, latents) for _ in range(measuring.phase_samples)]
     memory = measure_memory(call, device, loaded_bytes)
     refuse_above(budget, memory)
     sweep.assert_owner()

@@ -261,7 +261,7 @@ class Racer:
         output = outputs[0].float().cpu().numpy()
         if not np.isfinite(output).all():
             raise ValueError("the denoiser computed values that are not numbers")
-        for _ in range(self.sweep.measuring["warmup_calls"] - 1):
+        for _ in range(self.sweep.measuring.warmup_calls - 1):
             call()
         # A collection in the middle of an evaluation would be counted as the network's time.
         gc.collect()

@@ -21,7 +21,7 @@ from torch._dynamo.utils import counters
 from sdbench import backends, platforms
 from sdbench.backends import pytorch
 from sdbench.backends.engine import WEIGHTS, Engine
-from sdbench.cases.case import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.options import COMPILE, OPTIONS, VAE_TILING, Option, parse_options
 from sdbench.errors import UnsupportedError
 from sdbench.measurement import settled_bytes
@@ -53,8 +53,7 @@ def model(least: Path) -> Path:
 
 def make_case(options: str = "none", precision: str = "fp32", batch_size: int = 1) -> Case:
     variant = Variant("least", "cpu", "pytorch", precision, options)
-    device = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
-    return Case(variant, batch_size, GENERATION, device)
+    return Case(variant, batch_size, GENERATION, Device("cpu", threads=1))
 
 
 def load(model: Path, options: str = "none") -> Engine:

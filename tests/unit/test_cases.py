@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from sdbench.cases.absence import Absent, why_absent
 from sdbench.cases.capabilities import BACKENDS
-from sdbench.cases.case import Case, Variant, measured_device
+from sdbench.cases.case import Case, Device, Variant, measured_device
 from sdbench.cases.expansion import expand_matrix, expand_quality, expand_searches, product
 from sdbench.cases.options import OPTIONS, SWITCHES, Option, format_options, parse_options
 from sdbench.config import Config
@@ -114,21 +114,22 @@ def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
 def test_every_setting_is_part_of_the_identity(
     change: Callable[[dict[str, Any], dict[str, Any]], None],
 ) -> None:
-    generation, device = dict(GENERATION), {"kind": "cpu", "threads": 0}
+    generation: dict[str, Any] = dict(GENERATION)
+    device: dict[str, Any] = {"kind": "cpu"}
     variant = Variant("m", "cpu", "pytorch", "fp32", "none")
-    before = Case(variant, 1, dict(generation), dict(device)).id
+    before = Case(variant, 1, dict(generation), Device(**device)).id
     change(generation, device)
-    assert Case(variant, 1, generation, device).id != before
+    assert Case(variant, 1, generation, Device(**device)).id != before
 
 
 def test_where_a_cluster_finds_a_device_is_no_part_of_it() -> None:
     device = {"kind": "cuda", "gpu_model": "a100"}
     where = {"constraint": "ib", "cpus": 8, "exclusive": False, "price_per_hour": 1.5}
-    assert measured_device(device | where) == device
+    assert measured_device(device | where) == Device("cuda", gpu_model="a100")
 
 
 def test_a_case_survives_the_way_through_params() -> None:
-    case = Case(Variant("m", "cpu", "pytorch", "fp32", "none"), 2, GENERATION, {"kind": "cpu"})
+    case = Case(Variant("m", "cpu", "pytorch", "fp32", "none"), 2, GENERATION, Device("cpu"))
     assert Case.from_dict(case.as_dict()) == case
     assert Case.from_dict(case.as_dict()).id == case.id
 

@@ -1,6 +1,7 @@
 """The config is complete or refused in one line that tells what to do."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 import yaml
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases.case import Variant
+from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.expansion import expand_matrix
 from sdbench.config import Config, check_campaigns, check_config, name_case
 from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
+from sdbench.meters.measuring import Measuring
 from tests.conftest import DEFAULT, ROOT
 
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
@@ -56,7 +58,8 @@ def test_the_default_run_has_every_rung_of_the_ladder_at_full_size(config: Confi
 
 def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["pathvars"] == {"results": "results"}
-    assert config["devices"]["cpu"]["threads"] == 0
+    assert measured_device(config["devices"]["cpu"]) == Device("cpu")
+    assert {field.name for field in fields(Measuring)} == set(config["measuring"])
     assert config["export"]["opset"] == 23
     assert config["matrix"][2]["options"] == ["attention-vanilla", "attention-sliced"]
     assert config["matrix"][3]["options"] == ["none"]

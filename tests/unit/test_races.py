@@ -1,5 +1,6 @@
 """Races: which there are, what their records keep, and the numbers that are made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory
 from tests.unit.records_factory import (
+    MEASURING,
     OPERATIONS,
     make_ceilings,
     make_failed_race,
@@ -142,16 +144,16 @@ def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> N
 
 
 def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
-    pair, measuring, decided = make_pair(), {"warmup_calls": 1}, {"model": "a"}
+    pair, decided = make_pair(), {"model": "a"}
     prints = {
-        race_fingerprint(pair, measuring, decided),
-        race_fingerprint(make_pair(rounds=4), measuring, decided),
-        race_fingerprint(make_pair("channels-last"), measuring, decided),
-        race_fingerprint(pair, {"warmup_calls": 2}, decided),
-        race_fingerprint(pair, measuring, {"model": "b"}),
+        race_fingerprint(pair, MEASURING, decided),
+        race_fingerprint(make_pair(rounds=4), MEASURING, decided),
+        race_fingerprint(make_pair("channels-last"), MEASURING, decided),
+        race_fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
+        race_fingerprint(pair, MEASURING, {"model": "b"}),
     }
     assert len(prints) == 5
-    assert race_fingerprint(make_pair(), dict(measuring), dict(decided)) in prints
+    assert race_fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
 
 
 def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:

@@ -100,14 +100,14 @@ def torch_device(case: Case) -> torch.device:
         UnsupportedError: if this machine does not have it.
         WrongDeviceError: if it is a GPU of another model than the config promises.
     """
-    platform, index = PLATFORMS[case.device["kind"]], case.device["index"]
+    platform, index = PLATFORMS[case.device.kind], case.device.index
     missing = platform.why_missing(index)
     if missing is not None:
         raise UnsupportedError(
             f"device {case.variant.device!r} is {platform.kind.upper()} device {index}: {missing}"
         )
     device = platform.device(index)
-    promised, found = case.device["gpu_model"], platform.name(device)
+    promised, found = case.device.gpu_model, platform.name(device)
     if not is_gpu_model(promised, found):
         raise WrongDeviceError(
             f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
@@ -152,7 +152,7 @@ def refuse_generation(family: Family, case: Case) -> None:
 
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
-    return int(case.device["threads"]) or usable_cores()
+    return case.device.threads or usable_cores()
 
 
 def check_images(images: Images) -> None:

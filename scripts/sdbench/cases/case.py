@@ -69,17 +69,37 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Device:
+    """What of a device of the config can move a measurement; the schema says what each means."""
+
+    kind: str
+    index: int = 0
+    threads: int = 0
+    memory_budget_gb: float = 0
+    gpu_model: str = ""
+
+
+NOT_MEASURED = ("price_per_hour", "constraint", "cpus", "exclusive")
+"""Keys of a device that move no measurement: its price, and where a cluster finds it."""
+
+
+def measured_device(entry: Mapping[str, Any]) -> Device:
+    """Return the part of a device's entry in the config that can move a measurement."""
+    return Device(**{key: value for key, value in entry.items() if key not in NOT_MEASURED})
+
+
+@dataclass(frozen=True)
 class Case:
     """One cell of the matrix: a variant, a batch size and every setting that moves time or pixels.
 
-    `generation` and `device` are entries of the complete config, without `NOT_MEASURED`;
-    `generation` holds prompt, steps, scheduler, guidance, height and width in pixels, and seed.
+    `generation` is that of the model in the complete config: prompt, steps, scheduler, guidance,
+    height and width in pixels, and seed.
     """
 
     variant: Variant
     batch_size: int
     generation: Mapping[str, Any]
-    device: Mapping[str, Any]
+    device: Device
 
     @property
     def id(self) -> str:
@@ -92,15 +112,14 @@ class Case:
             "variant": self.variant.as_dict(),
             "batch_size": self.batch_size,
             "generation": dict(self.generation),
-            "device": dict(self.device),
+            "device": dict(vars(self.device)),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Case":
         """Return the case that `as_dict` wrote."""
-        return cls(
-            Variant(**data["variant"]), data["batch_size"], data["generation"], data["device"]
-        )
+        variant, device = Variant(**data["variant"]), Device(**data["device"])
+        return cls(variant, data["batch_size"], data["generation"], device)
 
 
 @dataclass(frozen=True)
@@ -132,12 +151,3 @@ class Pair:
     def from_dict(cls, data: Mapping[str, Any]) -> "Pair":
         """Return the pair that `as_dict` wrote."""
         return cls(Case.from_dict(data["case"]), Variant(**data["reference"]), data["rounds"])
-
-
-NOT_MEASURED = ("price_per_hour", "constraint", "cpus", "exclusive")
-"""Keys of a device that move no measurement: its price, and where a cluster finds it."""
-
-
-def measured_device(device: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a device's entry that can move a measurement."""
-    return {key: value for key, value in device.items() if key not in NOT_MEASURED}

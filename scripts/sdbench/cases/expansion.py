@@ -6,6 +6,7 @@ Pure: no file is read, no device touched, nothing heavy imported.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sdbench.cases.absence import Absent, why_absent
@@ -15,7 +16,7 @@ from sdbench.cases.options import format_options, parse_options
 
 def thread_families(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return for each device of the config the first that differs from it in threads alone."""
-    same = {name: measured_device(entry) | {"threads": None} for name, entry in devices.items()}
+    same = {name: replace(measured_device(entry), threads=0) for name, entry in devices.items()}
     return {name: next(n for n, entry in same.items() if entry == same[name]) for name in devices}
 
 
@@ -75,7 +76,7 @@ def expand_matrix(config: Mapping[str, Any]) -> tuple[list[Case], list[Absent]]:
     for variant, sizes in batches.items():
         device = measured_device(config["devices"][variant.device])
         generation = config["models"][variant.model]["generation"]
-        reason = why_absent(variant, device["kind"])
+        reason = why_absent(variant, device.kind)
         for size in sorted(sizes):
             if reason is None:
                 cases.append(Case(variant, size, generation, device))

@@ -12,8 +12,9 @@ from snakemake.settings.types import DeploymentMethod
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases.case import Case, Variant, measured_device
+from sdbench.cases.case import Variant
 from sdbench.cases.expansion import (
+    Plan,
     expand_matrix,
     expand_quality,
     expand_races,
@@ -87,9 +88,10 @@ try:
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
     check_sources(config["models"], WORKFLOW, ARCHITECTURES, config_files)
-    CASES, ABSENT = expand_matrix(config)
-    PAIRS = expand_quality(config)
-    RACES = expand_races(config)
+    PLAN = Plan.of(config)
+    CASES, ABSENT = expand_matrix(PLAN)
+    PAIRS = expand_quality(PLAN)
+    RACES = expand_races(PLAN)
     VARIANTS = {case.variant for case in CASES}.union(
         *([r, *others] for r, others in PAIRS),
         (race.case.variant for race in RACES),
@@ -121,9 +123,9 @@ onstart:
     except UserError as error:
         refuse(error)
     # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
-    devices = config["devices"] if workflow.local_exec else {}
+    devices = PLAN.devices if workflow.local_exec else {}
     for name, device in devices.items():
-        reason = missing_device(measured_device(device))
+        reason = missing_device(device)
         if reason and name in {variant.device for variant in VARIANTS}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
 

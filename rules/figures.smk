@@ -415,7 +415,7 @@ rule plot_threads:
     params:
         code=code_of(*CURVE_CODE, "figures/results.py", "figures/sheets.py"),
         kinds=DEVICE_KINDS,
-        families=thread_families(config["devices"]),
+        families=thread_families(PLAN.devices),
     script:
         "../scripts/plot_threads.py"
 

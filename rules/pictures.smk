@@ -85,7 +85,7 @@ rule plot_quality_panel:
         "../envs/figures.yaml"
     params:
         code=code_of(*PICTURE_CODE),
-        panel_steps=[quality_entry(other.model)["panel_step"] for _, other in COMPARED],
+        panel_steps=[quality_entry(other.model).panel_step for _, other in COMPARED],
     script:
         "../scripts/plot_quality_panel.py"
 

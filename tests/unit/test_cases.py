@@ -12,7 +12,13 @@ from jsonschema import Draft202012Validator
 from sdbench.cases.absence import Absent, why_absent
 from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Case, Device, Variant, measured_device
-from sdbench.cases.expansion import expand_matrix, expand_quality, expand_searches, product
+from sdbench.cases.expansion import (
+    MatrixEntry,
+    Plan,
+    expand_matrix,
+    expand_quality,
+    expand_searches,
+)
 from sdbench.cases.options import OPTIONS, SWITCHES, Option, format_options, parse_options
 from sdbench.config import Config
 from sdbench.kinds import KINDS
@@ -49,21 +55,19 @@ blocks = st.fixed_dictionaries(
 )
 
 
-def config_of(matrix: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "models": {name: {"generation": GENERATION} for name in "ab"},
-        "devices": {
-            "cpu": {"kind": "cpu", "index": 0, "threads": 0, "memory_budget_gb": 0},
-            "gpu": {"kind": "cuda", "index": 0, "threads": 0, "memory_budget_gb": 0},
-        },
-        "matrix": matrix,
-        "quality": [],
-    }
+def plan_of(matrix: list[dict[str, Any]]) -> Plan:
+    return Plan(
+        generations=dict.fromkeys("ab", GENERATION),
+        devices={"cpu": Device("cpu"), "gpu": Device("cuda")},
+        matrix=[MatrixEntry(**entry) for entry in matrix],
+        quality=[],
+        races=[],
+    )
 
 
 @given(st.lists(blocks, min_size=1, max_size=3))
 def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> None:
-    cases, absent = expand_matrix(config_of(matrix))
+    cases, absent = expand_matrix(plan_of(matrix))
     wanted = {
         (b["model"], d, k, p, format_options(parse_options(o)), n)
         for b in matrix
@@ -82,12 +86,12 @@ def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> No
 
 @given(st.lists(blocks, min_size=1, max_size=3), st.randoms())
 def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.Random) -> None:
-    cases, _ = expand_matrix(config_of(matrix))
+    cases, _ = expand_matrix(plan_of(matrix))
     shuffled = [
         {key: rng.sample(v, len(v)) if isinstance(v, list) else v for key, v in block.items()}
         for block in rng.sample(matrix, len(matrix))
     ]
-    again, _ = expand_matrix(config_of(shuffled))
+    again, _ = expand_matrix(plan_of(shuffled))
     ids = {case.id for case in cases}
     assert len(ids) == len(cases)
     assert ids == {case.id for case in again}
@@ -95,7 +99,7 @@ def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.
 
 def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
     config["matrix"][0]["batch_sizes"] = [8, 1, 4]
-    cases, _ = expand_matrix(config)
+    cases, _ = expand_matrix(Plan.of(config))
     first = [c.batch_size for c in cases if c.variant == cases[0].variant]
     assert first == [1, 4, 8]
 
@@ -281,12 +285,12 @@ def test_attention_follows_from_the_options(options: str, attention: str) -> Non
 def test_what_can_exist_is_searched_up_to_its_highest_cap(
     matrix: list[dict[str, Any]],
 ) -> None:
-    config = config_of(matrix)
-    searches = expand_searches(config)
-    existing = {case.variant for case in expand_matrix(config)[0]}
+    plan = plan_of(matrix)
+    searches = expand_searches(plan)
+    existing = {case.variant for case in expand_matrix(plan)[0]}
     assert set(searches) <= existing
     for variant, cap in searches.items():
-        caps = [b["largest_batch"] for b in matrix if variant in product(b)]
+        caps = [entry.largest_batch for entry in plan.matrix if variant in entry.variants()]
         assert cap == max(caps) > 0
 
 
@@ -307,7 +311,7 @@ def test_the_graphs_that_a_variant_reads(backend: str, options: str, graphs: str
 
 
 def test_the_reference_is_not_compared_with_itself(config: Config) -> None:
-    ((reference, others),) = expand_quality(config)
+    ((reference, others),) = expand_quality(Plan.of(config))
     assert reference == Variant("shapes", "cpu", "pytorch", "fp32", "none")
     assert [(o.backend, o.precision) for o in others] == [
         ("pytorch", "bf16"),

@@ -66,7 +66,7 @@ class Option:
     offloads: bool = False
 
     def excluded(self) -> dict[str, str]:
-        """Return the options that cannot be in force together with this one, each with the why."""
+        """Return the options that cannot be in force together with this one, each with the reason."""
         return {
             other.name: reason
             for reason in self.excludes

@@ -13,20 +13,17 @@ WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).pare
 
 from sdbench import __version__ as VERSION
 from sdbench.campaigns import known_campaigns
-from sdbench.capabilities import INT8_GRAPHS
-from sdbench.cases import (
-    TUNED,
-    Case,
-    Variant,
+from sdbench.cases.case import Variant
+from sdbench.cases.expansion import (
+    Plan,
     expand_matrix,
     expand_quality,
     expand_races,
     expand_searches,
     matrix_rows,
-    measured_device,
-    parse_options,
     thread_families,
 )
+from sdbench.cases.options import INT8_GRAPHS, TUNED, parse_options
 from sdbench.config import (
     check_campaigns,
     check_config,
@@ -39,6 +36,7 @@ from sdbench.failures import show_failures
 from sdbench.files import check_writable
 from sdbench.kinds import KINDS
 from sdbench.machine import missing_device
+from sdbench.meters.measuring import Racing, Watching
 from sdbench.models.architectures import (
     find_architecture,
     load_architecture,
@@ -90,9 +88,10 @@ try:
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     config.update(check_config(config, SCHEMA, config_files))
     check_sources(config["models"], WORKFLOW, ARCHITECTURES, config_files)
-    CASES, ABSENT = expand_matrix(config)
-    PAIRS = expand_quality(config)
-    RACES = expand_races(config)
+    PLAN = Plan.of(config)
+    CASES, ABSENT = expand_matrix(PLAN)
+    PAIRS = expand_quality(PLAN)
+    RACES = expand_races(PLAN)
     VARIANTS = {case.variant for case in CASES}.union(
         *([r, *others] for r, others in PAIRS),
         (race.case.variant for race in RACES),
@@ -124,7 +123,7 @@ onstart:
     except UserError as error:
         refuse(error)
     # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
-    devices = config["devices"] if workflow.local_exec else {}
+    devices = PLAN.devices if workflow.local_exec else {}
     for name, device in devices.items():
         reason = missing_device(device)
         if reason and name in {variant.device for variant in VARIANTS}:

@@ -353,7 +353,7 @@ rule plot_threads:
     conda:
         "../envs/figures.yaml"
     params:
-        families=thread_families(config["devices"]),
+        families=thread_families(PLAN.devices),
     script:
         "../scripts/plot_threads.py"
 

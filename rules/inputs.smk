@@ -35,7 +35,7 @@ SWEEP_TUNED = defaultdict(list)
 for variant in sorted(VARIANTS):
     if is_tuned(variant.options):
         SWEEP_TUNED[sweep_of(variant)].append(variant)
-for variant, cap in expand_searches(config).items():
+for variant, cap in expand_searches(PLAN).items():
     SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
 SWEEP_INDEXES = [
     f"<results>/records/{model}/{device}/{backend}/index.json"
@@ -167,7 +167,7 @@ def drawn_settings(wildcards):
 
 def tuned_cases(wildcards):
     "Return the cases, of one picture, whose settings are searched."
-    return [case_of(v).as_dict() for v in SWEEP_TUNED[sweep_of(wildcards)]]
+    return [PLAN.case(v).as_dict() for v in SWEEP_TUNED[sweep_of(wildcards)]]
 
 
 def tuned_graphs(wildcards):
@@ -192,7 +192,7 @@ def counted_generation(wildcards):
 
 def measured_entry(wildcards):
     "What of a device's entry in the config can move a measurement."
-    return measured_device(device_of(wildcards))
+    return vars(PLAN.devices[wildcards.device])
 
 
 def environment_file(wildcards):
@@ -200,19 +200,12 @@ def environment_file(wildcards):
 
 
 def quality_entry(model):
-    return next(entry for entry in config["quality"] if entry["model"] == model)
-
-
-def case_of(variant):
-    "Return the case of one picture of a variant, which the matrix need not have."
-    generation = config["models"][variant.model]["generation"]
-    device = measured_device(config["devices"][variant.device])
-    return Case(variant, 1, generation, device)
+    return next(entry for entry in PLAN.quality if entry.model == model)
 
 
 def drawn_case(wildcards):
     "Return the case that the pictures of a variant are drawn as."
-    return case_of(Variant(**wildcards)).as_dict()
+    return PLAN.case(Variant(**wildcards)).as_dict()
 
 
 def profiled_case(wildcards):
@@ -220,7 +213,7 @@ def profiled_case(wildcards):
     names = dict(wildcards)
     size = int(names.pop("batch_size"))
     try:
-        return name_case(config, SCHEMA, Variant(**names), size).as_dict()
+        return name_case(PLAN, SCHEMA, Variant(**names), size).as_dict()
     except UserError as error:
         refuse(f"results/profile/{'/'.join(names.values())}/batch-{size}.csv: {error}")
 
@@ -234,14 +227,12 @@ def profiled_model(wildcards):
 
 def quality_runs(wildcards):
     entry = quality_entry(wildcards.model)
-    count = entry["trajectory_steps"]
-    return (
-        list(range(1, count + 1)) if entry["runs"] == "all" else sorted(entry["runs"])
-    )
+    count = entry.trajectory_steps
+    return list(range(1, count + 1)) if entry.runs == "all" else sorted(entry.runs)
 
 
 def trajectory_steps(wildcards):
-    return quality_entry(wildcards.model)["trajectory_steps"]
+    return quality_entry(wildcards.model).trajectory_steps
 
 
 def reference_pictures(wildcards):

@@ -1,9 +1,6 @@
 # Speed and memory. One job loads Python and PyTorch once and measures every case of one model on
 # one device with one backend: start-up costs seconds, and on a cluster this is what lands on a node.
 
-# What of the config's `measuring` says what to do where something else uses the device.
-CONTENTION = ("contention", "max_busy_cores", "contention_wait_s")
-
 
 rule measure_sweep:
     "Measure every case of one model on one device with one backend."
@@ -96,10 +93,7 @@ rule race_denoisers:
     params:
         code=race_code,
         pairs=raced_pairs,
-        measuring={
-            key: config["measuring"][key]
-            for key in (*CONTENTION, "warmup_calls", "case_time_limit_s")
-        },
+        measuring=vars(Racing.of(config["measuring"])),
     script:
         "../scripts/race_denoisers.py"
 
@@ -125,7 +119,7 @@ rule measure_ceilings:
         runtime=growing(30),
     params:
         device=measured_entry,
-        contention={key: config["measuring"][key] for key in CONTENTION},
+        watching=vars(Watching.of(config["measuring"])),
     script:
         "../scripts/measure_ceilings.py"
 

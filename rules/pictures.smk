@@ -78,7 +78,7 @@ rule plot_quality_panel:
     conda:
         "../envs/figures.yaml"
     params:
-        panel_steps=[quality_entry(other.model)["panel_step"] for _, other in COMPARED],
+        panel_steps=[quality_entry(other.model).panel_step for _, other in COMPARED],
     script:
         "../scripts/plot_quality_panel.py"
 

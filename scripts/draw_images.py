@@ -6,7 +6,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.archive import save_pictures
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.exports import exported_beside
 from sdbench.files import read_json
 from sdbench.machine import budget_bytes

@@ -1,17 +1,20 @@
 """Measure the ceilings of one device: the fastest matrix product in each precision, and copy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import NONE, Case, Variant, why_absent
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.options import NONE
 from sdbench.devices import WEIGHTS, describe_device, look_around, threads, torch_device
 from sdbench.files import write_json
 from sdbench.limits import COPY, PRODUCT
 from sdbench.machine import describe_machine
 from sdbench.meters.ceilings import copy_ceiling, product_ceiling
 from sdbench.meters.contention import watch
+from sdbench.meters.measuring import Watching
 from sdbench.meters.status import classify
 from sdbench.processes import Ended, run_apart
 
@@ -22,8 +25,8 @@ Row = dict[str, Any]
 
 def measure_ceilings(
     name: str,
-    device: Mapping[str, Any],
-    contention: Mapping[str, Any],
+    device: Device,
+    watching: Watching,
     ceilings: Path,
     limit_s: float | None = None,
 ) -> None:
@@ -31,8 +34,8 @@ def measure_ceilings(
 
     Args:
         name: of the device.
-        device: its entry in the config.
-        contention: the config's settings `contention`, `max_busy_cores` and `contention_wait_s`.
+        device: what is known of it from the config.
+        watching: what to do where something else uses the device.
         ceilings: written: `device`, its name; `contention`, what else used it just before;
             `environment`, the machine, with `device_name` and `threads` (None where the device is
             not there); and `ceilings`, for each an `operation`, `precision`, `status`, `reason`,
@@ -43,11 +46,11 @@ def measure_ceilings(
     cases = [
         Case(variant, 1, {}, device)
         for variant in (Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS)
-        if why_absent(variant, device["kind"]) is None
+        if why_absent(variant, device.kind) is None
     ]
     ended = ""
     try:
-        sent = run_apart(_measure, cases, contention, limit_s=limit_s)
+        sent = run_apart(_measure, cases, watching, limit_s=limit_s)
     except Ended as error:
         ended, sent = error.reason("it was measured"), error.args[1]
     facts, *rows = sent or [{}]
@@ -72,12 +75,12 @@ def measure_ceilings(
         print(f"{what}: {' '.join(numbers) or row['reason']}", flush=True)
 
 
-def _measure(send: Callable[[Any], None], cases: list[Case], contention: Mapping[str, Any]) -> None:
+def _measure(send: Callable[[Any], None], cases: list[Case], watching: Watching) -> None:
     """Send what is known of the device, then a row for each ceiling."""
     try:
         device = torch_device(cases[0])
         torch.set_num_threads(threads(cases[0]))
-        seen = watch(lambda: look_around(device), contention)
+        seen = watch(lambda: look_around(device), watching)
         facts = {"threads": torch.get_num_threads(), **describe_device(device)}
         send({"contention": seen, "environment": facts})
     except Exception as error:
@@ -110,8 +113,8 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         measure_ceilings(
             snakemake.wildcards.device,
-            snakemake.params.device,
-            snakemake.params.contention,
+            Device(**snakemake.params.device),
+            Watching(**snakemake.params.watching),
             Path(snakemake.output[0]),
             time_limit_s(snakemake.config),
         )

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.context import Sweep, make_sweep
+from sdbench.meters.measuring import Measuring
 from sdbench.sweep import run_sweep
 
 
@@ -31,8 +32,8 @@ if __name__ == "__main__":
             cases=snakemake.params.cases,
             searches=snakemake.params.searches,
             sweep=make_sweep(
-                device=snakemake.params.cases[0]["device"],
-                measuring=snakemake.params.measuring,
+                device=Device(**snakemake.params.cases[0]["device"]),
+                measuring=Measuring(**snakemake.params.measuring),
                 manifest=Path(snakemake.input.manifest),
                 model_folder=optional(snakemake.input.model),
                 graphs=[Path(path) for path in snakemake.input.graphs],

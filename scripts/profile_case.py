@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import backends
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError, UserError
 from sdbench.files import write_whole
 from sdbench.machine import budget_bytes

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Pair
+from sdbench.cases.case import Device, Pair
 from sdbench.context import Sweep, make_sweep
+from sdbench.meters.measuring import Racing
 from sdbench.races import run_races
 
 
@@ -26,8 +27,8 @@ if __name__ == "__main__":
         race_denoisers(
             pairs=snakemake.params.pairs,
             sweep=make_sweep(
-                device=snakemake.params.pairs[0]["case"]["device"],
-                measuring=snakemake.params.measuring,
+                device=Device(**snakemake.params.pairs[0]["case"]["device"]),
+                measuring=Racing(**snakemake.params.measuring),
                 manifest=Path(snakemake.input.manifest),
                 model_folder=optional(snakemake.input.model),
                 graphs=[Path(path) for path in snakemake.input.graphs],

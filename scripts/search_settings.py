@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.files import write_json
 from sdbench.machine import describe_machine
 from sdbench.settings import search_settings as search
@@ -28,12 +28,13 @@ def search_settings(
     """
     folders = {record.parent.name: record.with_suffix("") for record in graphs}
     searches = {}
-    for case in map(Case.from_dict, cases):
+    tuned = [Case.from_dict(case) for case in cases]
+    for case in tuned:
         print(f"{case.variant.key}: searching", flush=True)
         name = case.variant.graphs
         assert name is not None, "only backends that read exported networks are tuned"
         searches[case.variant.key] = search(case, model_folder, folders[name], limit_s)
-    write_json(output, {"searches": searches, "machine": describe_machine(cases[0]["device"])})
+    write_json(output, {"searches": searches, "machine": describe_machine(tuned[0].device)})
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@ are given, and what they leave."""
 
 import gc
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.context import Graphs, Sweep
 from sdbench.meters import resident
+from sdbench.meters.measuring import Racing
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.records import Record, read_indexed
+from tests.unit import records_factory
 
 Measure = Callable[..., dict[str, Any]]
 
@@ -24,26 +27,13 @@ GENERATION = {
     "seed": 0,
 }
 
-MEASURING = {
-    "warmup_calls": 1,
-    "min_samples": 3,
-    "min_duration_s": 0.0,
-    "max_duration_s": 10.0,
-    "min_samples_capped": 3,
-    "phase_samples": 2,
-    "contention": "warn",
-    "max_busy_cores": 0.25,
-    "contention_wait_s": 0,
-    "throughput_duration_s": 0.1,
-    "case_time_limit_s": 600,
-}
-"""As short as can be."""
+MEASURING = records_factory.MEASURING
 
 
 def make_job(
     folder: Path,
     model: Path,
-    measuring: Mapping[str, Any],
+    measuring: Racing,
     graphs: Mapping[str, Graphs] | None = None,
 ) -> Sweep:
     """Return a job that leaves the records of a model in `folder`."""
@@ -55,8 +45,7 @@ def make_case(
     batch_size: int = 1, options: str = "none", precision: str = "fp32", **device: Any
 ) -> Case:
     variant = Variant("tiny", "cpu", "pytorch", precision, options)
-    settings = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
-    return Case(variant, batch_size, GENERATION, settings | device)
+    return Case(variant, batch_size, GENERATION, replace(Device("cpu", threads=1), **device))
 
 
 def indexed(job: Sweep) -> list[Record]:

@@ -9,20 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import (
-    MOST_CELLS,
-    MOST_JOBS,
-    Case,
-    Variant,
-    count_cells,
-    count_jobs,
-    format_options,
-    measured_device,
-    parse_options,
-    quality_reference,
-    race_variant,
-    why_absent,
-)
+from sdbench.cases.case import Case, Variant
+from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, Plan, count_cells, count_jobs
+from sdbench.cases.options import format_options, parse_options
 from sdbench.config_files import FastLoader, locate, read_config_file
 from sdbench.errors import UserError, one_line
 from sdbench.kinds import KINDS
@@ -68,8 +57,10 @@ def check_config(
         raise UserError(_explain(error, files))
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
-    _check_size(complete, files)
-    _check_meaning(complete, files)
+    plan = Plan.of(complete)
+    _check_size(plan, files)
+    _check_names(complete, files)
+    _check_variants(plan, files)
     ordered: Config = _in_order(complete)
     return ordered
 
@@ -103,12 +94,12 @@ _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 """What XML 1.0 cannot hold or discourages: surrogates and control characters."""
 
 
-def _check_size(complete: Config, files: Sequence[Path]) -> None:
+def _check_size(plan: Plan, files: Sequence[Path]) -> None:
     """Refuse more than can be planned in seconds, before it is written out."""
-    cells, jobs = count_cells(complete), count_jobs(complete)
+    cells, jobs = count_cells(plan), count_jobs(plan)
     for section, found, most, what in (
         ("matrix", cells, MOST_CELLS, "cells"),
-        ("quality" if complete["quality"] else "matrix", jobs, MOST_JOBS, "jobs"),
+        ("quality" if plan.quality else "matrix", jobs, MOST_JOBS, "jobs"),
     ):
         if found > most:
             raise UserError(
@@ -117,8 +108,8 @@ def _check_size(complete: Config, files: Sequence[Path]) -> None:
             )
 
 
-def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
-    """Refuse what is well-formed and means nothing: names of nothing, impossible variants."""
+def _check_names(complete: Config, files: Sequence[Path]) -> None:
+    """Refuse an option that is named twice, and the name of nothing."""
     for path, options in _options(complete):
         try:
             parse_options(options)
@@ -130,47 +121,49 @@ def _check_meaning(complete: Config, files: Sequence[Path]) -> None:
             f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
         )
-    for name, device in complete["devices"].items():
-        if device["gpu_model"] and not KINDS[device["kind"]].is_gpu:
+
+
+def _check_variants(plan: Plan, files: Sequence[Path]) -> None:
+    """Refuse devices and variants that cannot exist, and what is compared or raced twice."""
+    for name, device in plan.devices.items():
+        if device.gpu_model and not KINDS[device.kind].is_gpu:
             raise UserError(
                 f"{locate(['devices', name, 'gpu_model'], files)}: found "
-                f"{_shorten(device['gpu_model'])} on a CPU; allowed is a model on a GPU, such as "
+                f"{_shorten(device.gpu_model)} on a CPU; allowed is a model on a GPU, such as "
                 "kind `cuda`: change the kind or remove the model"
             )
-    for i, entry in enumerate(complete["quality"]):
-        reference = quality_reference(entry)
-        reason = why_absent(reference, complete["devices"][reference.device]["kind"])
+    for i, entry in enumerate(plan.quality):
+        reason = plan.why_absent(entry.reference_variant())
         if reason is not None:
             raise UserError(
                 f"{locate(['quality', i, 'reference'], files)}: found a variant that cannot exist: "
                 f"{reason}: choose another reference"
             )
-    entries = [entry["model"] for entry in complete["quality"]]
+    entries = [entry.model for entry in plan.quality]
     for i, model in enumerate(entries):
         if model in entries[:i]:
             raise UserError(
                 f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
                 "allowed is one entry for each model: put its devices and precisions together"
             )
-    _check_races(complete, files)
+    _check_races(plan, files)
 
 
-def _check_races(complete: Config, files: Sequence[Path]) -> None:
+def _check_races(plan: Plan, files: Sequence[Path]) -> None:
     """Refuse a variant that cannot exist, and one that is raced twice alike."""
     seen = set()
-    for i, race in enumerate(complete["races"]):
-        kind = complete["devices"][race["device"]]["kind"]
-        places: list[tuple[KeyPath, Mapping[str, str]]] = [(["reference"], race["reference"])]
-        places += [(["variants", j], given) for j, given in enumerate(race["variants"])]
-        for place, given in places:
-            reason = why_absent(race_variant(race, given), kind)
+    for i, race in enumerate(plan.races):
+        places: list[tuple[KeyPath, Variant]] = [(["reference"], race.variant(race.reference))]
+        places += [(["variants", j], race.variant(given)) for j, given in enumerate(race.variants)]
+        for place, variant in places:
+            reason = plan.why_absent(variant)
             if reason is not None:
                 raise UserError(
                     f"{locate(['races', i, *place], files)}: found a variant that cannot exist: "
                     f"{reason}: remove or change it"
                 )
-        for size, (place, given) in itertools.product(race["sizes"], places[1:]):
-            one = (race_variant(race, given), size, race["batch_size"])
+        for size, (place, variant) in itertools.product(race.sizes, places[1:]):
+            one = (variant, size, race.batch_size)
             if one in seen:
                 raise UserError(
                     f"{locate(['races', i, *place], files)}: found a variant that is raced at "
@@ -193,11 +186,11 @@ def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path])
             )
 
 
-def name_case(config: Config, schema: Mapping[str, Any], variant: Variant, batch_size: int) -> Case:
+def name_case(plan: Plan, schema: Mapping[str, Any], variant: Variant, batch_size: int) -> Case:
     """Return a case of PyTorch by its names, which the matrix need not have.
 
     Args:
-        config: a complete configuration, which must have the model and the device.
+        plan: of the configuration, which must have the model and the device.
         schema: what `load_schema` returned; it has the precisions.
         variant: names as a user wrote them.
         batch_size: of the case.
@@ -206,8 +199,8 @@ def name_case(config: Config, schema: Mapping[str, Any], variant: Variant, batch
         UserError: if one is the name of nothing, or no such case can exist.
     """
     allowed = {
-        "model": config["models"],
-        "device": config["devices"],
+        "model": plan.generations,
+        "device": plan.devices,
         "backend": ["pytorch"],
         "precision": schema["$defs"]["precision"]["enum"],
     }
@@ -221,12 +214,10 @@ def name_case(config: Config, schema: Mapping[str, Any], variant: Variant, batch
         options = format_options(parse_options(variant.options))
     except ValueError as fault:
         raise UserError(f"options: {fault}: name known switches, each once") from None
-    device = config["devices"][variant.device]
-    reason = why_absent(variant, device["kind"])
+    reason = plan.why_absent(variant)
     if reason is not None:
         raise UserError(f"no such case can exist: {reason}: choose another")
-    generation = config["models"][variant.model]["generation"]
-    return Case(replace(variant, options=options), batch_size, generation, measured_device(device))
+    return plan.case(replace(variant, options=options), batch_size)
 
 
 def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -363,7 +354,9 @@ def _explain(error: ValidationError, files: Sequence[Path]) -> str:
         allowed = f"allowed is one of {_enumerate(_form(c) for c in limit)}: use one of these"
     elif rule == "pattern":
         hint = schema.get("description") or f"a text that matches {limit}"
-        allowed = f"allowed is: {hint.rstrip('.')}: change it"
+        names = [choice["const"] for choice in schema.get("anyOf", ()) if "const" in choice]
+        hint = hint.rstrip(".") + (f"; there are {_enumerate(names)}" if names else "")
+        allowed = f"allowed is: {hint}: change it"
     elif rule in _BOUNDS:
         allowed = f"allowed is {_BOUNDS[rule].format(limit)}: change it"
     else:

@@ -1,13 +1,20 @@
-"""Write the reference of all config keys from the schema: `make docs`."""
+"""Write what the schema says of options, and the reference of all config keys: `make docs`."""
 
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.cases.options import NONE, OPTIONS, Option
 from sdbench.config import load_schema, resolve
+from sdbench.kinds import KINDS
+
+import yaml
 
 MARK = "<!-- made from config/schema.yaml by `make docs`: do not edit below -->"
+BEGIN = "  # made from scripts/sdbench/cases/options.py by `make docs`: do not edit\n"
+END = "  # end of what is made\n"
 
 _LIMITS = {
     "minimum": "at least {}",
@@ -25,6 +32,60 @@ _TYPES = {
 }
 
 
+def render_option_schema() -> str:
+    """Return YAML, the schema of a set of options: each by itself, for editors, and all sets."""
+    schema = {
+        "description": f"Options joined by `+`, or `{NONE}`.",
+        "type": "string",
+        "pattern": rf"^({NONE}|((^|\b\+)({'|'.join(OPTIONS)}))+)$(?!\n)",
+        # The pattern decides; this is what editors offer.
+        "anyOf": [
+            {"const": NONE, "description": "No option."},
+            *({"const": name, "description": option.does} for name, option in OPTIONS.items()),
+            {"pattern": r"\+", "description": "Several options."},
+        ],
+    }
+    text = yaml.safe_dump({"option": schema}, sort_keys=False, default_flow_style=None, width=1000)
+    return textwrap.indent(text, "  ")
+
+
+def render_options() -> str:
+    """Return Markdown, a table of all options: what each does, where, and without which others."""
+    rows = [
+        f"| `{option.name}` | {option.does} | {_where(option)} | {_not_with(option)} "
+        f"| {'yes' if option.changes_image else 'no'} |"
+        for option in OPTIONS.values()
+    ]
+    return (
+        "## Options\n\n"
+        "What `options` may name, joined by `+`. Without an attention option PyTorch uses\n"
+        "`scaled_dot_product_attention` (SDPA). An option changes the image if it computes\n"
+        "something else; most others round in another order, which moves it a little. More on\n"
+        "each is in [docs/method.md](../docs/method.md#options).\n\n"
+        "| option | what it does | backends | not together with | changes the image |\n"
+        "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
+    )
+
+
+def _where(option: Option) -> str:
+    """Return the backends that have an option, on which kinds of device, and why on no others."""
+    places = [
+        backend if len(kinds) == len(KINDS) else f"{backend} on {', '.join(kinds)}"
+        for backend, kinds in option.backends.items()
+    ]
+    return "; ".join(places) + (f" ({option.no_kind})" if option.no_kind else "")
+
+
+def _not_with(option: Option) -> str:
+    """Return the options that an option excludes, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for other, reason in option.excluded().items():
+        reasons.setdefault(reason, []).append(f"`{other}`")
+    listed = [f"{', '.join(others)}: {reason}" for reason, others in reasons.items()]
+    listed += [f"`{precision}`: {reason}" for precision, reason in option.no_precision.items()]
+    return "; ".join(listed)
+
+
 def render_reference(schema: Mapping[str, Any]) -> str:
     """Return Markdown, a table for each section: key, meaning, allowed values, default, why."""
     parts = []
@@ -35,7 +96,7 @@ def render_reference(schema: Mapping[str, Any]) -> str:
             "| key | meaning | allowed | default | why |\n"
             "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, render_options()])
 
 
 def _rows(node: Mapping[str, Any], prefix: str, root: Mapping[str, Any]) -> Iterator[str]:
@@ -77,6 +138,8 @@ def _allowed(value: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return ", ".join(f"`{choice}`" for choice in value["enum"])
     if value.get("type") == "object" and "required" in value:
         return "{" + ", ".join(value["required"]) + "}"
+    if value.get("anyOf") == root["$defs"]["option"]["anyOf"]:
+        return "[options](#options)"
     text = _TYPES[value["type"]]
     if isinstance(value.get("items"), Mapping):
         text += f" of: {_allowed(value['items'], root)}"
@@ -85,7 +148,10 @@ def _allowed(value: Mapping[str, Any], root: Mapping[str, Any]) -> str:
 
 
 def main(schema: Path, readme: Path) -> None:
-    """Replace what stands below the mark in `readme` by the reference of `schema`."""
+    """Replace what is made in `schema`, and what stands below the mark in `readme`."""
+    before, _, rest = schema.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    schema.write_text(before + BEGIN + render_option_schema() + END + after, encoding="utf-8")
     written = readme.read_text(encoding="utf-8").partition(MARK)[0]
     reference = render_reference(load_schema(schema))
     readme.write_text(f"{written}{MARK}\n\n{reference}", encoding="utf-8")

@@ -1,14 +1,14 @@
 """Read the files of a config, and say in one line why one cannot be read.
 
 Stricter than Snakemake, which reads them first where nothing keeps it: a repeated key is refused,
-and whatever could keep a reader busy for ever, or run code. Imports nothing heavy.
+and whatever could run code. Imports nothing heavy.
 """
 
 import argparse
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,6 @@ __all__ = [
     "refuse_unreadable_arguments",
 ]
 
-LARGEST = 1_000_000
-"""Bytes of a file."""
-DEEPEST = 30
-"""Levels of mappings and lists within each other; a config has eight."""
-MOST_VALUES = 20_000
-"""Keys and values of a file, its aliases written out: as many as Snakemake reads in two seconds."""
 TEMPLATE = "__use_yte__"
 """The key with which Snakemake runs what a YAML file holds as Python."""
 
@@ -43,17 +37,10 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """Return what a file of the config holds, JSON or YAML, as Snakemake would read it.
 
     Raises:
-        UserError: if it is not there, or not one mapping in UTF-8; if a key stands twice, or an
-            alias within itself; if it is larger than `LARGEST`, deeper than `DEEPEST` or holds more
-            than `MOST_VALUES`; or if it is a template.
+        UserError: if it is not there, or not one mapping in UTF-8; if a key stands twice; or if it
+            is a template.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            size = path.stat().st_size
-            raise UserError(
-                f"{path}: found {size:,} bytes; allowed are {LARGEST:,}: name lists once, and give "
-                "them an anchor"
-            )
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a file that can be read") from None
@@ -85,8 +72,6 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
         data = _parse(text)
     except _RefusedError as refusal:
         raise UserError(f"{path}: {refusal}") from None
-    except RecursionError:  # of JSON; YAML is looked at first
-        raise UserError(f"{path}: {_TOO_DEEP}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -110,73 +95,18 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
 
 
 class _RefusedError(Exception):
-    """What is wrong with a text that is well-formed."""
+    """A key that stands twice."""
 
 
 # What PyYAML lets through of a number or a date that is none.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
-_TOO_DEEP = f"found more than {DEEPEST} levels within each other: make it flatter"
 
 
 def _parse(text: str) -> Any:
     try:  # as Snakemake does
-        data = json.loads(text, object_pairs_hook=_mapping)
+        return json.loads(text, object_pairs_hook=_mapping)
     except ValueError:
-        return _parse_yaml(text)
-    _weigh(data, _members)
-    return data
-
-
-def _parse_yaml(text: str) -> Any:
-    # By events first: libyaml falls over a tree that is too deep, and takes minutes to read it.
-    depth = 0
-    for event in yaml.parse(text, FastLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise _RefusedError(_TOO_DEEP)
-    root = yaml.compose(text, FastLoader)
-    if root is None:
-        return None
-    # Before it is built: a merge key (`<<`) writes aliases out.
-    _weigh(root, _nodes)
-    return yaml.load(text, _StrictLoader)
-
-
-def _weigh(root: Any, members: Callable[[Any], Iterable[Any]]) -> None:
-    """Refuse a tree with too many values, aliases written out, or one that holds itself."""
-    weights: dict[int, int] = {}
-    within: set[int] = set()
-
-    def weigh(value: Any) -> int:
-        own = id(value)
-        if own in within:
-            raise _RefusedError("found an alias within what it stands for: write it out")
-        if len(within) > DEEPEST:
-            raise _RefusedError(_TOO_DEEP)
-        if own not in weights:
-            within.add(own)
-            weights[own] = 1 + sum(map(weigh, members(value)))
-            within.remove(own)
-        return weights[own]
-
-    if weigh(root) > MOST_VALUES:
-        raise _RefusedError(
-            f"found {weigh(root):,} values, aliases written out; allowed are {MOST_VALUES:,}: "
-            "give cases in common lists, or make two configs of it"
-        )
-
-
-def _nodes(node: Any) -> Iterable[Any]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return node.value if isinstance(node, yaml.SequenceNode) else ()
-
-
-def _members(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else ()
+        return yaml.load(text, _StrictLoader)
 
 
 def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -189,14 +119,21 @@ def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 class _StrictLoader(FastLoader):
     """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(keys)) < len(keys):
-            line = node.start_mark.line + 1
-            raise _RefusedError(
-                f"{_first_repeated(keys)}: found twice, in line {line} ff.: keep one of them"
-            )
-        return super().construct_mapping(node, deep)
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._seen: set[Any] = set()
+
+    def flatten_mapping(self, node: Any) -> None:
+        # Once for each mapping: this adds the keys of a merge (`<<`) to it, which may be repeated.
+        if node not in self._seen:
+            self._seen.add(node)
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) < len(keys):
+                line = node.start_mark.line + 1
+                raise _RefusedError(
+                    f"{_first_repeated(keys)}: found twice, in line {line} ff.: keep one of them"
+                )
+        super().flatten_mapping(node)
 
 
 def _first_repeated(keys: Sequence[str]) -> str:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.backends import chosen_settings
-from sdbench.cases import TUNED, Case
+from sdbench.cases.case import Case, Device
+from sdbench.cases.options import TUNED
 from sdbench.exports import exported_beside, identify
 from sdbench.files import read_json, sha256
 from sdbench.machine import identify_machine
+from sdbench.meters.measuring import Racing
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
 from sdbench.ownership import Claim
@@ -41,7 +43,7 @@ class Sweep:
     components: Components
     graphs: Mapping[str, Graphs]
     weights: str
-    measuring: Mapping[str, Any]
+    measuring: Racing
     decided_by: Mapping[str, str]
     granted_bytes: int | None = None
     claim: Claim | None = None
@@ -59,7 +61,7 @@ class Sweep:
     @property
     def limit_s(self) -> float | None:
         """The seconds that a case may take; None for any number."""
-        return self.measuring["case_time_limit_s"] or None
+        return self.measuring.case_time_limit_s or None
 
     def read_by(self, case: Case) -> Graphs | None:
         """Return the exported networks that the variant of `case` reads; None if it reads none."""
@@ -87,8 +89,8 @@ class Sweep:
 
 
 def make_sweep(
-    device: Mapping[str, Any],
-    measuring: Mapping[str, Any],
+    device: Device,
+    measuring: Racing,
     manifest: Path,
     model_folder: Path | None,
     graphs: Sequence[Path],

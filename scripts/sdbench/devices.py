@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError, WrongDeviceError
 from sdbench.machine import is_gpu_model, usable_cores
 from sdbench.meters.contention import busy_cores
@@ -27,14 +27,14 @@ def torch_device(case: Case) -> torch.device:
         UnsupportedError: if this machine does not have it.
         WrongDeviceError: if it is a GPU of another model than the config promises.
     """
-    platform, index = PLATFORMS[case.device["kind"]], case.device["index"]
+    platform, index = PLATFORMS[case.device.kind], case.device.index
     missing = platform.why_missing(index)
     if missing is not None:
         raise UnsupportedError(
             f"device {case.variant.device!r} is {platform.kind.upper()} device {index}: {missing}"
         )
     device = platform.device(index)
-    promised, found = case.device["gpu_model"], platform.name(device)
+    promised, found = case.device.gpu_model, platform.name(device)
     if not is_gpu_model(promised, found):
         raise WrongDeviceError(
             f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
@@ -56,7 +56,7 @@ def refuse_emulation(arithmetic: str, device: torch.device) -> None:
 
 def threads(case: Case) -> int:
     """Return the number of threads of each operation on the CPU."""
-    return int(case.device["threads"]) or usable_cores()
+    return case.device.threads or usable_cores()
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sdbench.cases import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED, Variant, why_absent
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Variant
+from sdbench.cases.options import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
 from sdbench.kinds import KINDS
 from sdbench.meters.largest_batch import Line, beyond_allocator, deciding_counter, draw_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes

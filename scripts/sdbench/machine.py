@@ -5,12 +5,12 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import sdbench
+from sdbench.cases.case import Device
 from sdbench.kinds import KINDS
 
 LIBRARIES = {
@@ -108,11 +108,11 @@ def _variants(words: list[str]) -> set[str]:
     return slices.union(*(re.findall("|".join(VARIANTS), token) for token in said))
 
 
-def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
+def identify_machine(device: Device) -> dict[str, Any]:
     """Return what of this machine decides a number: another one makes records of its own.
 
     Args:
-        device: an entry of the config's `devices`.
+        device: one of the config.
     """
     machine = describe_machine(device)
     return {
@@ -126,18 +126,18 @@ def identify_machine(device: Mapping[str, Any]) -> dict[str, Any]:
             if name not in ("snakemake", "sdbench")
         },
         # Each model once: a cluster may give a job another GPU of the same model the next time.
-        "gpus": sorted(set(KINDS[device["kind"]].gpus() or [])),
+        "gpus": sorted(set(KINDS[device.kind].gpus() or [])),
     }
 
 
-def missing_device(device: Mapping[str, Any]) -> str | None:
+def missing_device(device: Device) -> str | None:
     """Say what is wrong with a device of the config on this machine; None if it is there."""
-    kind = KINDS[device["kind"]]
+    kind = KINDS[device.kind]
     gpus = kind.gpus()
-    if kind.is_gpu and gpus is not None and device["index"] >= len(gpus):
+    if kind.is_gpu and gpus is not None and device.index >= len(gpus):
         return (
-            f"found {device['index']}, and this machine lists {len(gpus)} GPU(s) of kind "
-            f"{device['kind']}: run on a machine that has it, or leave the device out of the matrix"
+            f"found {device.index}, and this machine lists {len(gpus)} GPU(s) of kind "
+            f"{device.kind}: run on a machine that has it, or leave the device out of the matrix"
         )
     return None
 
@@ -153,26 +153,26 @@ def machine_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def budget_bytes(device: Mapping[str, Any], granted: int | None = None) -> int | None:
+def budget_bytes(device: Device, granted: int | None = None) -> int | None:
     """Return the bytes that a process may hold resident on a device of the config.
 
     The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
     `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
     """
-    if KINDS[device["kind"]].is_gpu:
+    if KINDS[device.kind].is_gpu:
         return None
     machine = machine_bytes()
-    return int(device["memory_budget_gb"] * 1e9) or min(machine, granted or machine) // 2
+    return int(device.memory_budget_gb * 1e9) or min(machine, granted or machine) // 2
 
 
-def describe_machine(device: Mapping[str, Any]) -> dict[str, Any]:
+def describe_machine(device: Device) -> dict[str, Any]:
     """Return what is known of this machine before a device of it is in use.
 
     Host, processor, memory in bytes, system, the cluster's job, the versions of Python and
     libraries, and the name of the device: a GPU says its own when it is in use, until then None.
 
     Args:
-        device: an entry of the config's `devices`.
+        device: one of the config.
     """
     libraries = {"sdbench": sdbench.__version__}
     for package, library in LIBRARIES.items():
@@ -182,7 +182,7 @@ def describe_machine(device: Mapping[str, Any]) -> dict[str, Any]:
             continue
     return {
         "host": socket.gethostname(),
-        "device_name": None if KINDS[device["kind"]].is_gpu else cpu_name(),
+        "device_name": None if KINDS[device.kind].is_gpu else cpu_name(),
         "cpu": {
             "name": cpu_name(),
             "architecture": platform.machine(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.context import Sweep
 from sdbench.devices import describe_device, look_around, torch_device
 from sdbench.files import StorageError
@@ -16,7 +16,13 @@ from sdbench.machine import budget_bytes, describe_machine
 from sdbench.meters.compiling import compile_anew
 from sdbench.meters.contention import watch
 from sdbench.meters.latency import sample_latency, time_call
-from sdbench.meters.memory import measure_memory, memory_limit, refuse_above, refuse_misfit
+from sdbench.meters.measuring import Measuring
+from sdbench.meters.memory import (
+    measure_memory,
+    memory_limit,
+    refuse_above,
+    refuse_misfit,
+)
 from sdbench.meters.phases import time_phases
 from sdbench.meters.resident import settled_bytes
 from sdbench.meters.status import classify
@@ -156,6 +162,7 @@ def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
 def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
+    assert isinstance(measuring, Measuring), "a race has less of it"
     platform = platform_of(device)
     latents = engine.latents(case.generation, case.batch_size)
 
@@ -177,13 +184,13 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     before = platform.state(device)
     latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
     throughput = measure_throughput(
-        call, engine.synchronize, platform.energy(device), measuring["throughput_duration_s"]
+        call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
     )
     after = platform.state(device)
     during: list[dict[str, Any]] = []
     phases = [
         time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
-        for _ in range(measuring["phase_samples"])
+        for _ in range(measuring.phase_samples)
     ]
     memory = measure_memory(call, device, loaded_bytes)
     refuse_above(budget, memory)

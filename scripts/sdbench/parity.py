@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.capabilities import UNSUPPORTED
+from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.errors import UserError
 from sdbench.families import Family, by_name, family_of
 from sdbench.files import write_json, write_whole

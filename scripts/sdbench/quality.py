@@ -8,7 +8,7 @@ of a longer one: its timesteps differ.
 from collections.abc import Iterator, Sequence
 
 from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 
 import numpy as np
 import torch

@@ -15,7 +15,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.engine import DenoiserInputs, Engine, describe_engine
-from sdbench.cases import Case, Pair
+from sdbench.cases.case import Case, Pair
 from sdbench.context import Sweep
 from sdbench.devices import describe_device, look_around, torch_device
 from sdbench.errors import UnsupportedError
@@ -268,7 +268,7 @@ class Racer:
         output = outputs[0].float().cpu().numpy()
         if not np.isfinite(output).all():
             raise ValueError("the denoiser computed values that are not numbers")
-        for _ in range(self.sweep.measuring["warmup_calls"] - 1):
+        for _ in range(self.sweep.measuring.warmup_calls - 1):
             call()
         # A collection in the middle of an evaluation would be counted as the network's time.
         gc.collect()

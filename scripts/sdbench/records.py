@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import Case, Pair, parse_options
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Case, Pair
+from sdbench.cases.options import parse_options
 from sdbench.errors import UserError, plain
 from sdbench.files import parse_json, read_json, sealed, sha256, write_json, write_whole
 from sdbench.kinds import KINDS
+from sdbench.meters.measuring import Racing
 from sdbench.runtime.digests import digest
 
 import numpy as np
@@ -39,28 +41,21 @@ def record_validator(name: str = "record") -> Draft202012Validator:
     return Draft202012Validator(yaml.safe_load(text))
 
 
-def fingerprint(case: Case, measuring: Mapping[str, Any], decided_by: Mapping[str, str]) -> str:
+def fingerprint(case: Case, measuring: Racing, decided_by: Mapping[str, str]) -> str:
     """Return what a record must carry to be taken for `case` again, 64 hexadecimal digits.
 
     Args:
         case: the case.
-        measuring: the config's settings of how it is measured; how long that may take at most
-            decides no number.
+        measuring: how it is measured.
         decided_by: digests of all else that decides the numbers: model, code, environment file.
     """
-    return digest([SCHEMA_VERSION, case.as_dict(), _decisive(measuring), dict(decided_by)])
+    return digest([SCHEMA_VERSION, case.as_dict(), measuring.decisive(), dict(decided_by)])
 
 
-def _decisive(measuring: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in measuring.items() if key != "case_time_limit_s"}
-
-
-def race_fingerprint(
-    pair: Pair, measuring: Mapping[str, Any], decided_by: Mapping[str, str]
-) -> str:
+def race_fingerprint(pair: Pair, measuring: Racing, decided_by: Mapping[str, str]) -> str:
     """Return what the record of a race must carry to be taken for `pair` again, as `fingerprint`
     does for a case."""
-    return digest([RACE_VERSION, pair.as_dict(), _decisive(measuring), dict(decided_by)])
+    return digest([RACE_VERSION, pair.as_dict(), measuring.decisive(), dict(decided_by)])
 
 
 def record_path(folder: Path, case: Case) -> Path:
@@ -132,14 +127,14 @@ def read_record(path: Path) -> Record:
         UserError: if the file is damaged or of another version; it names the file.
     """
     record = _read(path, SCHEMA_VERSION, record_validator())
-    case = Case.from_dict(record["case"])
-    if case.variant.backend not in BACKENDS:
-        raise UserError(f"{path}: backend: found {plain(case.variant.backend)}: {_REMEDY}")
+    variant = record["case"]["variant"]
+    if variant["backend"] not in BACKENDS:
+        raise UserError(f"{path}: backend: found {plain(variant['backend'])}: {_REMEDY}")
     try:
-        parse_options(case.variant.options)
+        parse_options(variant["options"])
     except ValueError as fault:
         raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
-    wanted = case.id
+    wanted = digest(record["case"])[:16]
     if record["case_id"] != wanted:
         raise UserError(
             f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "

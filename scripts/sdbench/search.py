@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.context import Sweep
 from sdbench.errors import UserError
 from sdbench.files import read_json, write_json

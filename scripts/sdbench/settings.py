@@ -13,7 +13,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.backends.exported import open_denoiser
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.families import family_of
 from sdbench.models.configs import plain_configs

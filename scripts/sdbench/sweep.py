@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sdbench import backends
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.context import Sweep
 from sdbench.devices import threads, torch_device
 from sdbench.errors import UnsupportedError, WrongDeviceError

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from transformers import CLIPTextConfig
 
 import measure_ceilings as rule
 from sdbench import platforms
+from sdbench.cases.case import Device
 from sdbench.errors import UnsupportedError
 from sdbench.families import families
 from sdbench.hugging_face import diffusers
 from sdbench.meters import ceilings
+from sdbench.meters.measuring import Watching
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
 from sdbench.models.operations import count_flop
@@ -26,8 +29,8 @@ from tests.unit.clock import Clock
 
 processors = diffusers.models.attention_processor
 
-CPU = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
-WATCHING = {"contention": "warn", "max_busy_cores": 64, "contention_wait_s": 0}
+CPU = Device("cpu", threads=1)
+WATCHING = Watching("warn", max_busy_cores=64, contention_wait_s=0)
 
 
 def write_configuration(name: str, folder: Path) -> Path:
@@ -161,7 +164,7 @@ Measured = Callable[..., dict[str, Any]]
 
 
 def measured(tmp_path: Path, **device: Any) -> dict[str, Any]:
-    rule.measure_ceilings("mine", CPU | device, WATCHING, tmp_path / "mine.json")
+    rule.measure_ceilings("mine", replace(CPU, **device), WATCHING, tmp_path / "mine.json")
     found: dict[str, Any] = json.loads((tmp_path / "mine.json").read_text())
     return found
 

@@ -17,7 +17,9 @@ from convert_openvino import convert_openvino
 from export_onnx import export_onnx
 from sdbench import backends, platforms, processes
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
-from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.options import SWITCHES, TENSORRT
 from sdbench.errors import UnsupportedError
 from sdbench.families import by_name, families, family_of
 from sdbench.files import read_json
@@ -147,8 +149,12 @@ def make_case(
     own = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").generation
     assert own is not None
     variant = Variant(twin.name, "cpu", "pytorch", precision, options)
-    device = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
-    return Case(variant, 1, {"prompt": "a red circle", "seed": 0, **own, **generation}, device)
+    return Case(
+        variant,
+        1,
+        {"prompt": "a red circle", "seed": 0, **own, **generation},
+        Device("cpu", threads=1),
+    )
 
 
 def load(twin: Path, options: str = "none", **generation: Any) -> Engine:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sdbench import platforms
 from sdbench.backends import pytorch
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.context import Sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
@@ -73,13 +73,7 @@ def measure(
         "width": 32,
         "seed": 0,
     }
-    device = {
-        "kind": second_memory.KIND,
-        "index": 0,
-        "threads": 1,
-        "memory_budget_gb": 0,
-        "gpu_model": "",
-    }
+    device = Device(second_memory.KIND, threads=1)
     variants = [Variant(model.name, "gpu", "pytorch", precision, option) for option in options]
     cases = [Case(variant, 1, generation, device) for variant in variants]
     run_apart(_sweep, library, cases, make_job(folder, model, MEASURING))

@@ -17,7 +17,7 @@ from quantize_onnx import quantize_onnx
 from sdbench import backends, parity
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.errors import UnsupportedError
 from sdbench.files import read_json
 from sdbench.ort import onnxruntime

@@ -18,8 +18,8 @@ from convert_openvino import convert_openvino
 from sdbench import backends, parity, platforms
 from sdbench.backends import openvino as backend
 from sdbench.backends.engine import Engine
-from sdbench.capabilities import UNSUPPORTED
-from sdbench.cases import Case, Variant
+from sdbench.cases.capabilities import UNSUPPORTED
+from sdbench.cases.case import Case, Variant
 from sdbench.context import Graphs
 from sdbench.errors import UnsupportedError
 from sdbench.files import read_json

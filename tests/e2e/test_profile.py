@@ -12,7 +12,7 @@ import torch
 from torch._C._autograd import DeviceType
 
 from profile_case import profile_case
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.errors import UserError
 from sdbench.meters.kernels import kernel_rows
 
@@ -28,7 +28,7 @@ CASE = Case(
         "width": 64,
         "seed": 0,
     },
-    {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""},
+    Device("cpu", threads=1),
 )
 
 
@@ -74,7 +74,7 @@ def test_on_a_gpu_kernels_count_and_not_the_operators_that_launch_them() -> None
 
 
 def test_a_case_that_this_machine_lacks_is_refused_in_one_line(model: Path, tmp_path: Path) -> None:
-    absent = replace(CASE, device={**CASE.device, "kind": "cuda", "index": 99})
+    absent = replace(CASE, device=Device("cuda", index=99))
     with pytest.raises(UserError, match=r"batch-1\.csv: unsupported here: .* CUDA device 99"):
         profile_case(absent.as_dict(), model, tmp_path / "batch-1.csv", tmp_path / "trace.json.gz")
     assert not list(tmp_path.iterdir())

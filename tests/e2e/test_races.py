@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from sdbench import backends, platforms, processes
-from sdbench.cases import Case, Pair, Variant
+from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.context import Graphs, Sweep
 from sdbench.processes import Ended, Partner
 from sdbench.races import Racer, divergence, run_races
@@ -29,7 +29,7 @@ from tests.sweeps import GENERATION, MEASURING, make_job
 from tests.waiting import is_running, wait_until
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
-DEVICE = {"kind": "cpu", "index": 0, "threads": 1, "memory_budget_gb": 0, "gpu_model": ""}
+DEVICE = Device("cpu", threads=1)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
     """Not in a loop: neither OpenMP's threads nor ONNX Runtime's use a processor meanwhile."""
     # A fork has no threads, and OpenMP would count on those of the tests before this one.
     monkeypatch.setattr(processes, "START", "spawn")
-    threads = dict(DEVICE, threads=2)
+    threads = replace(DEVICE, threads=2)
     pairs = [make_pair(rounds=6), make_pair("attention-vanilla", rounds=5)]
     records = race(job, *(replace(p, case=replace(p.case, device=threads)) for p in pairs))
     for record, rounds in zip(records, (6, 5), strict=True):
@@ -201,7 +201,7 @@ def test_without_its_reference_nothing_is_raced(
 
 
 def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
-    small = dict(DEVICE, memory_budget_gb=0.1)
+    small = replace(DEVICE, memory_budget_gb=0.1)
     pair = make_pair()
     (record,) = race(job, replace(pair, case=replace(pair.case, device=small)))
     assert record["status"] == "oom"

@@ -12,7 +12,7 @@ from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
 from sdbench import backends, processes, settings
 from sdbench.backends import onnxruntime as backend
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Variant
 from sdbench.context import make_sweep
 from sdbench.files import read_json, write_json
 from sdbench.processes import Ended
@@ -160,9 +160,9 @@ def test_a_tuned_case_is_measured_with_what_was_found(
 
     def measure(settings: dict[str, Any]) -> list[dict[str, Any]]:
         write_json(found, {"searches": {"fp32/tuned": {"settings": settings}}})
-        cases = [tuned("none").as_dict(), tuned().as_dict()]
+        cases = [tuned("none"), tuned()]
         sweep = make_sweep(
-            device=cases[0]["device"],
+            device=cases[0].device,
             measuring=MEASURING,
             manifest=manifest,
             model_folder=model,
@@ -173,7 +173,7 @@ def test_a_tuned_case_is_measured_with_what_was_found(
             granted_bytes=None,
             settings=found,
         )
-        measure_sweep(cases, [], sweep)
+        measure_sweep([case.as_dict() for case in cases], [], sweep)
         return [record for _, record in read_indexed(tmp_path / "records" / "index.json")]
 
     plain, best = measure(chosen)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sdbench import backends, machine, measurement, platforms, processes
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.context import Sweep
 from sdbench.measurement import Loaded
 from sdbench.ownership import OWNER, TakenOver, claim

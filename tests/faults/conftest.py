@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,9 @@ from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job
 
-SHORT = MEASURING | {
-    "min_samples": 1,
-    "min_samples_capped": 1,
-    "phase_samples": 1,
-    "throughput_duration_s": 0.01,
-}
+SHORT = replace(
+    MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1, throughput_duration_s=0.01
+)
 """As short as a measurement can be, and whole all the same."""
 
 
@@ -55,7 +53,7 @@ def write_config(clone: Path, results: Path | str, **changes: Any) -> str:
         "devices": {"cpu": {"kind": "cpu", "threads": 1}},
         "matrix": [{**block, "batch_sizes": [1, 2]}],
         "quality": [],
-        "measuring": SHORT,
+        "measuring": vars(SHORT),
         "pathvars": {"results": str(results)},
     }
     name = f"{Path(results).name}.yaml"

@@ -24,6 +24,7 @@ from sdbench.records import keeps, read_indexed, record_path, write_index, write
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
 from tests.conftest import ROOT
+from tests.faults.conftest import SHORT
 from tests.reliability import Tally
 from tests.sweeps import make_case as tiny_case
 from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record
@@ -209,10 +210,10 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
 
 
 def sweep(model: Path, folder: Path, manifest: Path) -> None:
-    case = tiny_case(1).as_dict()
+    case = tiny_case(1)
     job = make_sweep(
-        device=case["device"],
-        measuring={},
+        device=case.device,
+        measuring=SHORT,
         manifest=manifest,
         model_folder=model,
         graphs=[],
@@ -221,7 +222,7 @@ def sweep(model: Path, folder: Path, manifest: Path) -> None:
         folder=folder,
         granted_bytes=None,
     )
-    measure_sweep([case], [], job)
+    measure_sweep([case.as_dict()], [], job)
 
 
 def test_damaged_weights_are_noticed_before_anything_is_measured(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.context import Sweep
 from sdbench.records import read_indexed, read_record, record_path
 from sdbench.sweep import run_sweep

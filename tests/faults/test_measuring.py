@@ -155,7 +155,7 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
         return measure(loaded, case, *args)
 
     monkeypatch.setattr(measurement, "_measure", hang_at_two)
-    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 15})
+    limited = replace(job, measuring=replace(SHORT, case_time_limit_s=15))
     with tally.fault("a backend that hangs"):
         run_sweep([make_case(1), make_case(2), make_case(3)], limited, {})
         records = measured(job)
@@ -171,7 +171,7 @@ def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
     job: Sweep, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: stop())
-    limited = replace(job, measuring=SHORT | {"case_time_limit_s": 3})
+    limited = replace(job, measuring=replace(SHORT, case_time_limit_s=3))
     with tally.fault("a backend that hangs"):
         run_sweep([make_case(1)], limited, {})
         (record,) = measured(job)
@@ -257,7 +257,7 @@ def slow(self, *args, **kwargs):
 
 Engine.draw = slow
 model, folder = map(Path, sys.argv[1:])
-measuring = SHORT | {"min_samples": 8, "min_samples_capped": 8, "case_time_limit_s": 300}
+measuring = replace(SHORT, min_samples=8, min_samples_capped=8, case_time_limit_s=300)
 job = make_job(folder, model, measuring)
 sdbench.sweep.run_sweep([make_case(1)], job, {})
 """

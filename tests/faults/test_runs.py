@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,11 @@ def test_of_two_snakemakes_without_a_lock_one_writes(
     clone: Path, model: Path, tally: Tally
 ) -> None:
     """The later one takes over; the earlier one writes nothing more, and fails nobody."""
-    measuring = SHORT | {"min_samples": 40, "min_samples_capped": 40, "max_duration_s": 60}
+    measuring = replace(SHORT, min_samples=40, min_samples_capped=40, max_duration_s=60)
     block = {"model": "tiny", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
     matrix = [{**block, "batch_sizes": [1, 2, 3, 4, 5, 6]}]
     models = {"tiny": {"source": {"local": str(model)}, "generation": GENERATION}}
-    changes = {"models": models, "measuring": measuring, "matrix": matrix}
+    changes = {"models": models, "measuring": vars(measuring), "matrix": matrix}
     name = write_config(clone, "results/both", **changes)
     index = "results/both/records/tiny/cpu/pytorch/index.json"
     command = ["snakemake", "--cores", "1", "--nolock", "--configfile", name, "--", index]

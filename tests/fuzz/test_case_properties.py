@@ -7,17 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.cases import (
+from sdbench.cases.absence import Absent
+from sdbench.cases.case import Case
+from sdbench.cases.expansion import (
     MOST_CELLS,
-    SWITCHES,
-    Absent,
-    Case,
+    Plan,
     count_cells,
     count_jobs,
     expand_matrix,
     expand_quality,
-    product,
 )
+from sdbench.cases.options import SWITCHES
 from sdbench.config import check_config, load_schema
 from tests.conftest import DEFAULT, ROOT
 
@@ -76,8 +76,8 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def complete(config: dict[str, Any]) -> dict[str, Any]:
-    return check_config(copy.deepcopy(config), SCHEMA, [DEFAULT])
+def complete(config: dict[str, Any]) -> Plan:
+    return Plan.of(check_config(copy.deepcopy(config), SCHEMA, [DEFAULT]))
 
 
 @given(configs())
@@ -89,19 +89,19 @@ def test_no_two_cases_share_an_identity(config: dict[str, Any]) -> None:
 
 @given(configs())
 def test_every_cell_is_a_case_or_absent_with_its_reason(config: dict[str, Any]) -> None:
-    checked = complete(config)
-    cases, absent = expand_matrix(checked)
+    plan = complete(config)
+    cases, absent = expand_matrix(plan)
     cells: list[Case | Absent] = [*cases, *absent]
     found = [(cell.variant, cell.batch_size) for cell in cells]
     wanted = {
         (variant, size)
-        for block in checked["matrix"]
-        for variant in product(block)
-        for size in block["batch_sizes"]
+        for entry in plan.matrix
+        for variant in entry.variants()
+        for size in entry.batch_sizes
     }
     assert len(found) == len(wanted) and set(found) == wanted
     assert all(cell.reason for cell in absent)
-    assert count_cells(checked) >= len(wanted)
+    assert count_cells(plan) >= len(wanted)
 
 
 @given(configs(), st.randoms(use_true_random=False))
@@ -147,9 +147,9 @@ def test_a_changed_setting_changes_every_identity_of_its_model(
 
 @given(configs())
 def test_jobs_are_counted_without_being_written_out(config: dict[str, Any]) -> None:
-    checked = complete(config)
-    cases, _ = expand_matrix(checked)
+    plan = complete(config)
+    cases, _ = expand_matrix(plan)
     sweeps = {(c.variant.model, c.variant.device, c.variant.backend) for c in cases}
-    drawn = [variant for pair in expand_quality(checked) for variant in (pair[0], *pair[1])]
-    assert count_jobs(checked) >= len(sweeps) + len(drawn)
-    assert count_cells(checked) <= MOST_CELLS
+    drawn = [variant for pair in expand_quality(plan) for variant in (pair[0], *pair[1])]
+    assert count_jobs(plan) >= len(sweeps) + len(drawn)
+    assert count_cells(plan) <= MOST_CELLS

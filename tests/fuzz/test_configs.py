@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases import Absent, Case, expand_matrix, expand_quality, measured_device
+from sdbench.cases.absence import Absent
+from sdbench.cases.case import Case, measured_device
+from sdbench.cases.expansion import Plan, expand_matrix, expand_quality
 from sdbench.config import Config, check_campaigns, check_config
 from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
@@ -29,8 +31,8 @@ def plan(file: Path, base: Config, schema: dict[str, Any]) -> tuple[Config, list
     complete = check_config(merged, schema, [DEFAULT, file])
     check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [DEFAULT, file])
     check_campaigns(complete, known_campaigns(ROOT / "resources/published.csv"), [DEFAULT, file])
-    cases, absent = expand_matrix(complete)
-    expand_quality(complete)
+    cases, absent = expand_matrix(Plan.of(complete))
+    expand_quality(Plan.of(complete))
     return merged, cases, absent
 
 
@@ -62,7 +64,7 @@ def assert_right(config: Config, cases: list[Case], absent: list[Absent]) -> Non
         generation = config["models"][case.variant.model]["generation"]
         device = measured_device(config["devices"][case.variant.device])
         assert {**case.generation, **generation} == case.generation
-        assert {**case.device, **device} == case.device
+        assert case.device == device
 
 
 def outcome(file: Path, base: Config, schema: dict[str, Any], *parts: str) -> str:

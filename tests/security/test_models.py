@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sdbench.backends import load
-from sdbench.cases import Case, Variant
+from sdbench.cases.case import Case, Device, Variant
 from sdbench.errors import UserError
 from sdbench.models.manifest import describe
 from sdbench.models.sources import check_sources
@@ -55,7 +55,7 @@ def test_what_lies_beside_the_weights_is_not_run(tmp_path: Path, tally: Tally) -
     assert not [
         file for file in describe(folder, {"local": "x"}, "mine")["files"] if "evil" in file
     ]
-    device = {"kind": "cpu", "index": 0, "threads": 1, "gpu_model": "", "memory_budget_gb": 0}
+    device = Device("cpu", threads=1)
     case = Case(Variant("mine", "cpu", "pytorch", "fp32", "none"), 1, GENERATION, device)
     engine = load(case, folder, None)
     assert engine.draw(GENERATION, engine.latents(GENERATION, 1)).shape == (1, 64, 64, 3)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sdbench.cases import Case, Pair, Variant
+from sdbench.cases.case import Case, Device, Pair, Variant
+from sdbench.meters.measuring import Measuring
 from sdbench.records import RACE_VERSION, SCHEMA_VERSION, Record
 from sdbench.tables.rows import Row, result_rows
 
@@ -16,10 +17,25 @@ GENERATION = {
     "seed": 0,
 }
 
+MEASURING = Measuring(
+    contention="warn",
+    max_busy_cores=0.25,
+    contention_wait_s=0,
+    warmup_calls=1,
+    case_time_limit_s=600,
+    min_samples=3,
+    min_duration_s=0.0,
+    max_duration_s=10.0,
+    min_samples_capped=3,
+    phase_samples=2,
+    throughput_duration_s=0.1,
+)
+"""As short as can be."""
+
 
 def make_case(batch_size: int = 1, precision: str = "fp32", options: str = "none") -> Case:
     variant = Variant("shapes", "cpu", "pytorch", precision, options)
-    return Case(variant, batch_size, GENERATION, {"kind": "cpu", "threads": 1})
+    return Case(variant, batch_size, GENERATION, Device("cpu", threads=1))
 
 
 def make_record(case: Case, samples: list[float] | None = None, **changes: Any) -> Record:

@@ -1,29 +1,25 @@
 """The matrix is data: no case is lost, none is there twice, and absence has a reason."""
 
 import random
-import re
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from jsonschema import Draft202012Validator
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import (
-    SWITCHES,
-    Absent,
-    Case,
-    Variant,
+from sdbench.cases.absence import Absent, why_absent
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Case, Device, Variant, measured_device
+from sdbench.cases.expansion import (
+    MatrixEntry,
+    Plan,
     expand_matrix,
     expand_quality,
     expand_searches,
-    format_options,
-    measured_device,
-    parse_options,
-    product,
-    why_absent,
 )
+from sdbench.cases.options import OPTIONS, SWITCHES, Option, format_options, parse_options
 from sdbench.config import Config
 from sdbench.kinds import KINDS
 
@@ -59,21 +55,19 @@ blocks = st.fixed_dictionaries(
 )
 
 
-def config_of(matrix: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "models": {name: {"generation": GENERATION} for name in "ab"},
-        "devices": {
-            "cpu": {"kind": "cpu", "index": 0, "threads": 0, "memory_budget_gb": 0},
-            "gpu": {"kind": "cuda", "index": 0, "threads": 0, "memory_budget_gb": 0},
-        },
-        "matrix": matrix,
-        "quality": [],
-    }
+def plan_of(matrix: list[dict[str, Any]]) -> Plan:
+    return Plan(
+        generations=dict.fromkeys("ab", GENERATION),
+        devices={"cpu": Device("cpu"), "gpu": Device("cuda")},
+        matrix=[MatrixEntry(**entry) for entry in matrix],
+        quality=[],
+        races=[],
+    )
 
 
 @given(st.lists(blocks, min_size=1, max_size=3))
 def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> None:
-    cases, absent = expand_matrix(config_of(matrix))
+    cases, absent = expand_matrix(plan_of(matrix))
     wanted = {
         (b["model"], d, k, p, format_options(parse_options(o)), n)
         for b in matrix
@@ -92,12 +86,12 @@ def test_every_cell_is_a_case_or_absent_once(matrix: list[dict[str, Any]]) -> No
 
 @given(st.lists(blocks, min_size=1, max_size=3), st.randoms())
 def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.Random) -> None:
-    cases, _ = expand_matrix(config_of(matrix))
+    cases, _ = expand_matrix(plan_of(matrix))
     shuffled = [
         {key: rng.sample(v, len(v)) if isinstance(v, list) else v for key, v in block.items()}
         for block in rng.sample(matrix, len(matrix))
     ]
-    again, _ = expand_matrix(config_of(shuffled))
+    again, _ = expand_matrix(plan_of(shuffled))
     ids = {case.id for case in cases}
     assert len(ids) == len(cases)
     assert ids == {case.id for case in again}
@@ -105,7 +99,7 @@ def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.
 
 def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
     config["matrix"][0]["batch_sizes"] = [8, 1, 4]
-    cases, _ = expand_matrix(config)
+    cases, _ = expand_matrix(Plan.of(config))
     first = [c.batch_size for c in cases if c.variant == cases[0].variant]
     assert first == [1, 4, 8]
 
@@ -124,21 +118,22 @@ def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
 def test_every_setting_is_part_of_the_identity(
     change: Callable[[dict[str, Any], dict[str, Any]], None],
 ) -> None:
-    generation, device = dict(GENERATION), {"kind": "cpu", "threads": 0}
+    generation: dict[str, Any] = dict(GENERATION)
+    device: dict[str, Any] = {"kind": "cpu"}
     variant = Variant("m", "cpu", "pytorch", "fp32", "none")
-    before = Case(variant, 1, dict(generation), dict(device)).id
+    before = Case(variant, 1, dict(generation), Device(**device)).id
     change(generation, device)
-    assert Case(variant, 1, generation, device).id != before
+    assert Case(variant, 1, generation, Device(**device)).id != before
 
 
 def test_where_a_cluster_finds_a_device_is_no_part_of_it() -> None:
     device = {"kind": "cuda", "gpu_model": "a100"}
     where = {"constraint": "ib", "cpus": 8, "exclusive": False, "price_per_hour": 1.5}
-    assert measured_device(device | where) == device
+    assert measured_device(device | where) == Device("cuda", gpu_model="a100")
 
 
 def test_a_case_survives_the_way_through_params() -> None:
-    case = Case(Variant("m", "cpu", "pytorch", "fp32", "none"), 2, GENERATION, {"kind": "cpu"})
+    case = Case(Variant("m", "cpu", "pytorch", "fp32", "none"), 2, GENERATION, Device("cpu"))
     assert Case.from_dict(case.as_dict()) == case
     assert Case.from_dict(case.as_dict()).id == case.id
 
@@ -175,8 +170,14 @@ def test_a_case_survives_the_way_through_params() -> None:
         ("onnxruntime", "bf16", "none", "cpu", "no kernels for products in bf16"),
         ("onnxruntime", "fp16", "none", "cpu", "casts to fp32"),
         ("onnxruntime", "fp32", "int8-weights+tuned", "cpu", None),
-        ("onnxruntime", "fp32", "int8-weights", "cuda", "int8-weights of onnxruntime is for CPUs"),
-        ("onnxruntime", "fp32", "tuned", "cuda", "tuned of onnxruntime is for CPUs"),
+        (
+            "onnxruntime",
+            "fp32",
+            "int8-weights",
+            "cuda",
+            "int8-weights of onnxruntime runs on cpu",
+        ),
+        ("onnxruntime", "fp32", "tuned", "cuda", "tuned of onnxruntime runs on cpu"),
         ("onnxruntime", "fp32", "int8-weights+tensorrt", "cuda", "operators of ONNX Runtime's own"),
         ("onnxruntime", "fp32", "tensorrt+tuned", "cuda", "no settings of TensorRT"),
         ("openvino", "fp32", "none", "cpu", None),
@@ -211,24 +212,48 @@ def test_absence_has_its_reason(
     assert found is None if reason is None else reason in str(found)
 
 
-def test_the_schema_and_the_switches_are_what_the_backends_have(schema: dict[str, Any]) -> None:
+def test_the_schema_has_what_backends_and_options_have(schema: dict[str, Any]) -> None:
     assert schema["$defs"]["backend"]["enum"] == list(BACKENDS)
-    assert {switch for backend in BACKENDS.values() for switch in backend.switches} == set(SWITCHES)
     precisions = schema["$defs"]["precision"]["enum"]
     assert {p for backend in BACKENDS.values() for p in backend.precisions} == set(precisions)
     assert {kind for backend in BACKENDS.values() for kind in backend.kinds} == set(KINDS)
+    for option in OPTIONS.values():
+        assert set(option.no_precision) <= set(precisions)
+        for backend, kinds in option.backends.items():
+            assert set(kinds) <= set(KINDS) and backend in BACKENDS
 
 
-def test_a_backend_says_why_it_lacks_what_others_have() -> None:
+def test_what_others_have_and_one_lacks_has_its_reason() -> None:
     for backend in BACKENDS.values():
         assert set(backend.kinds) == set(KINDS) or backend.no_kind
         assert len(backend.precisions) == 4 or backend.no_precision
+    for option in OPTIONS.values():
+        everywhere = all(kinds == BACKENDS[b].kinds for b, kinds in option.backends.items())
+        assert everywhere != bool(option.no_kind)
+        assert all(option.excluded().values())
 
 
-def test_the_schema_knows_every_switch(schema: dict[str, Any]) -> None:
-    option = schema["$defs"]["option"]
-    assert re.match(option["pattern"], "+".join(SWITCHES))
-    assert all(f" {switch}" in option["description"] for switch in SWITCHES)
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+def test_options_exclude_each_other(option: Option) -> None:
+    """As a reason that one option alone names would exclude nothing."""
+    others = option.excluded()
+    assert set(others.values()) == set(option.excludes)
+    for other, reason in others.items():
+        assert OPTIONS[other].excluded()[option.name] == reason
+        variant = Variant("m", "d", "pytorch", "fp32", format_options([option.name, other]))
+        assert str(why_absent(variant, "cuda")).endswith(f"exclude each other: {reason}")
+
+
+@pytest.mark.parametrize("text", ["none", *OPTIONS, "autocast+tuned", "+".join(OPTIONS)])
+def test_the_schema_takes_options(text: str, schema: dict[str, Any]) -> None:
+    assert Draft202012Validator(schema["$defs"]["option"]).is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fast", "none+autocast", "+autocast", "autocast+", "autocast\n", "autocasttuned"]
+)
+def test_the_schema_takes_nothing_else(text: str, schema: dict[str, Any]) -> None:
+    assert not Draft202012Validator(schema["$defs"]["option"]).is_valid(text)
 
 
 @given(st.lists(st.sampled_from(SWITCHES), unique=True))
@@ -260,12 +285,12 @@ def test_attention_follows_from_the_options(options: str, attention: str) -> Non
 def test_what_can_exist_is_searched_up_to_its_highest_cap(
     matrix: list[dict[str, Any]],
 ) -> None:
-    config = config_of(matrix)
-    searches = expand_searches(config)
-    existing = {case.variant for case in expand_matrix(config)[0]}
+    plan = plan_of(matrix)
+    searches = expand_searches(plan)
+    existing = {case.variant for case in expand_matrix(plan)[0]}
     assert set(searches) <= existing
     for variant, cap in searches.items():
-        caps = [b["largest_batch"] for b in matrix if variant in product(b)]
+        caps = [entry.largest_batch for entry in plan.matrix if variant in entry.variants()]
         assert cap == max(caps) > 0
 
 
@@ -286,7 +311,7 @@ def test_the_graphs_that_a_variant_reads(backend: str, options: str, graphs: str
 
 
 def test_the_reference_is_not_compared_with_itself(config: Config) -> None:
-    ((reference, others),) = expand_quality(config)
+    ((reference, others),) = expand_quality(Plan.of(config))
     assert reference == Variant("shapes", "cpu", "pytorch", "fp32", "none")
     assert [(o.backend, o.precision) for o in others] == [
         ("pytorch", "bf16"),

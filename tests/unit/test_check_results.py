@@ -8,7 +8,8 @@ import pytest
 
 from check_results import check_results
 from sdbench.archive import save_pictures
-from sdbench.cases import Case, matrix_rows
+from sdbench.cases.case import Case
+from sdbench.cases.expansion import matrix_rows
 from sdbench.errors import UserError
 from sdbench.limits import limit_columns
 from sdbench.records import Record

@@ -11,12 +11,12 @@ import pytest
 from sdbench import nvml
 from sdbench.meters import contention
 from sdbench.meters.energy import Counter, rapl_energy_j
+from sdbench.meters.measuring import Watching
 from sdbench.meters.throughput import measure_throughput
 from sdbench.tables.rows import noise_row, result_rows
 from tests.unit.clock import Clock
 from tests.unit.records_factory import make_case, make_record
 
-WATCHING = {"contention": "warn", "max_busy_cores": 0.25, "contention_wait_s": 20}
 IDLE: dict[str, Any] = {"busy_cores": 0.1, "gpu_processes": []}
 BUSY: dict[str, Any] = {"busy_cores": 1.5, "gpu_processes": []}
 SHARED: dict[str, Any] = {"busy_cores": 0.1, "gpu_processes": [{"pid": 7, "bytes": 1}]}
@@ -25,9 +25,8 @@ SHARED: dict[str, Any] = {"busy_cores": 0.1, "gpu_processes": [{"pid": 7, "bytes
 def watch(looks: list[dict[str, Any]], policy: str) -> tuple[dict[str, Any], list[float]]:
     slept: list[float] = []
     seen: Iterator[dict[str, Any]] = iter(looks)
-    return contention.watch(
-        lambda: next(seen), WATCHING | {"contention": policy}, slept.append
-    ), slept
+    watching = Watching(policy, max_busy_cores=0.25, contention_wait_s=20)
+    return contention.watch(lambda: next(seen), watching, slept.append), slept
 
 
 @pytest.mark.parametrize("policy", ["warn", "wait", "fail"])

@@ -1,6 +1,7 @@
 """The config is complete or refused in one line that tells what to do."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 import yaml
 
 from sdbench.campaigns import known_campaigns
-from sdbench.cases import Variant, expand_matrix
+from sdbench.cases.case import Device, Variant, measured_device
+from sdbench.cases.expansion import Plan, expand_matrix
 from sdbench.config import Config, check_campaigns, check_config, name_case
+from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
+from sdbench.meters.measuring import Measuring
 from tests.conftest import DEFAULT, ROOT
 
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
@@ -30,7 +34,7 @@ def test_shipped_presets_are_valid_and_have_cases(
     preset: Path, raw_config: Config, schema: dict[str, Any]
 ) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(check_config(merged, schema, [DEFAULT, preset]))
+    cases, _ = expand_matrix(Plan.of(check_config(merged, schema, [DEFAULT, preset])))
     assert cases
 
 
@@ -48,13 +52,14 @@ def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
 def test_the_default_run_has_every_rung_of_the_ladder_at_full_size(config: Config) -> None:
     races = yaml.safe_load((ROOT / "config/presets/cpu-ladder.yaml").read_text())["races"]
     ladder = {tuple(variant.values()) for race in races for variant in race["variants"]}
-    cases, _ = expand_matrix(config)
+    cases, _ = expand_matrix(Plan.of(config))
     assert ladder <= {(c.variant.backend, c.variant.precision, c.variant.options) for c in cases}
 
 
 def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["pathvars"] == {"results": "results"}
-    assert config["devices"]["cpu"]["threads"] == 0
+    assert measured_device(config["devices"]["cpu"]) == Device("cpu")
+    assert {field.name for field in fields(Measuring)} == set(config["measuring"])
     assert config["export"]["opset"] == 23
     assert config["matrix"][2]["options"] == ["attention-vanilla", "attention-sliced"]
     assert config["matrix"][3]["options"] == ["none"]
@@ -172,8 +177,10 @@ def test_a_repeated_key_is_refused(
     mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
     with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
         check_config(raw_config, schema, [DEFAULT, mine])
-    mine.write_text("a: &a {x: 1}\nb: {<<: *a, x: 2}\n")  # a merge may be overridden
+    # A merge may be overridden, and merged in its turn before it is built itself.
+    mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
     check_config(raw_config, schema, [DEFAULT, mine])
+    assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
 
 
 def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[str, Any]) -> None:
@@ -231,7 +238,7 @@ def test_a_case_that_is_asked_for_must_exist(
     names: tuple[str, ...], message: str, config: Config, schema: dict[str, Any]
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        name_case(config, schema, Variant(*names), 1)
+        name_case(Plan.of(config), schema, Variant(*names), 1)
     assert "\n" not in str(caught.value)
 
 
@@ -239,9 +246,9 @@ def test_a_case_that_is_asked_for_need_not_be_in_the_matrix(
     config: Config, schema: dict[str, Any]
 ) -> None:
     asked = Variant("shapes", "cpu", "pytorch", "fp32", "compile+channels-last")
-    case = name_case(config, schema, asked, 3)
+    case = name_case(Plan.of(config), schema, asked, 3)
     assert case.variant.options == "channels-last+compile"
     assert case.batch_size == 3
-    of_the_matrix, *_ = expand_matrix(config)[0]
-    again = name_case(config, schema, of_the_matrix.variant, of_the_matrix.batch_size)
+    of_the_matrix, *_ = expand_matrix(Plan.of(config))[0]
+    again = name_case(Plan.of(config), schema, of_the_matrix.variant, of_the_matrix.batch_size)
     assert again == of_the_matrix

@@ -1,11 +1,13 @@
 """What a device of the config is on a machine."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sdbench import kinds, machine
+from sdbench.cases.case import Device
 from sdbench.kinds import KINDS
 from sdbench.machine import (
     budget_bytes,
@@ -76,7 +78,7 @@ def list_gpus(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
 
 
 def test_another_gpu_of_the_same_model_is_the_same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = {"kind": "cuda", "index": 0}
+    device = Device("cuda", index=0)
     seen = []
     for uuid in ("GPU-1111", "GPU-2222"):
         list_gpus(monkeypatch, f"GPU 0: NVIDIA A100-SXM4-40GB (UUID: {uuid})\n")
@@ -99,30 +101,30 @@ def test_the_memory_of_gpus_is_what_the_driver_tells(monkeypatch: pytest.MonkeyP
 
 
 def test_half_of_the_machine_or_of_what_a_cluster_grants_is_the_budget() -> None:
-    device = {"kind": "cpu", "memory_budget_gb": 0}
+    device = Device("cpu")
     assert budget_bytes(device) == machine_bytes() // 2
     assert budget_bytes(device, 4 * 10**9) == 2 * 10**9
     assert budget_bytes(device, 2 * machine_bytes()) == machine_bytes() // 2
-    assert budget_bytes({**device, "memory_budget_gb": 3}, 4 * 10**9) == 3 * 10**9
-    assert budget_bytes({"kind": "cuda"}) is None
+    assert budget_bytes(replace(device, memory_budget_gb=3), 4 * 10**9) == 3 * 10**9
+    assert budget_bytes(Device("cuda")) is None
 
 
 def test_a_record_says_where_a_cluster_put_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURMD_NODENAME", "node3")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    found = describe_machine({"kind": "cpu"})
+    found = describe_machine(Device("cpu"))
     assert (found["slurm_job"], found["slurm_node"]) == ("17", "node3")
     assert found["cuda_visible_devices"] == "1"
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert describe_machine({"kind": "cpu"})["slurm_job"] is None
+    assert describe_machine(Device("cpu"))["slurm_job"] is None
 
 
 def test_two_gpus_are_two_devices_and_a_third_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     list_gpus(monkeypatch, "".join(f"GPU {i}: NVIDIA L4 (UUID: GPU-{i})\n" for i in range(2)))
-    assert missing_device({"kind": "cuda", "index": 0}) is None
-    assert missing_device({"kind": "cuda", "index": 1}) is None
-    said = missing_device({"kind": "cuda", "index": 2})
+    assert missing_device(Device("cuda", index=0)) is None
+    assert missing_device(Device("cuda", index=1)) is None
+    said = missing_device(Device("cuda", index=2))
     assert said is not None and said.startswith("found 2, and this machine lists 2 GPU(s)")
 
 
@@ -142,23 +144,23 @@ def test_gpus_of_other_makers_are_those_that_linux_drives(tmp_path: Path) -> Non
 
 
 def test_a_mac_has_one_gpu_and_nothing_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert missing_device({"kind": "mps", "index": 0}) is not None
+    assert missing_device(Device("mps", index=0)) is not None
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert missing_device({"kind": "mps", "index": 0}) is None
-    assert missing_device({"kind": "mps", "index": 1}) is not None
+    assert missing_device(Device("mps", index=0)) is None
+    assert missing_device(Device("mps", index=1)) is not None
 
 
 def test_where_the_system_does_not_tell_pytorch_is_asked_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path,))
-    assert missing_device({"kind": "xpu", "index": 3}) is None
+    assert missing_device(Device("xpu", index=3)) is None
 
 
 def test_a_gpu_has_its_name_when_it_is_in_use() -> None:
-    assert describe_machine({"kind": "cpu"})["device_name"]
-    assert describe_machine({"kind": "cuda"})["device_name"] is None
+    assert describe_machine(Device("cpu"))["device_name"]
+    assert describe_machine(Device("cuda"))["device_name"] is None
 
 
 def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +170,5 @@ def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: told)
-    found = identify_machine({"kind": "mps"})
+    found = identify_machine(Device("mps"))
     assert (found["cpu"], found["gpus"]) == ("Apple M2 Max", ["Apple"])

@@ -1,20 +1,22 @@
 """The latency meter takes as many samples as it is asked for, and times nothing but the call."""
 
 import gc
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sdbench.meters.latency import sample_latency, time_call
+from tests.unit import records_factory
 from tests.unit.clock import Clock
 
-MEASURING = {
-    "warmup_calls": 2,
-    "min_samples": 5,
-    "min_duration_s": 1.0,
-    "max_duration_s": 100.0,
-    "min_samples_capped": 3,
-}
+MEASURING = replace(
+    records_factory.MEASURING,
+    warmup_calls=2,
+    min_samples=5,
+    min_duration_s=1.0,
+    max_duration_s=100.0,
+)
 
 
 def test_the_work_that_a_call_leaves_behind_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +40,7 @@ def test_samples_until_count_and_duration_are_reached(
     call_s: float, changes: dict[str, Any], samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch, call_s)
-    found = sample_latency(clock.call, clock.synchronize, MEASURING | changes)
+    found = sample_latency(clock.call, clock.synchronize, replace(MEASURING, **changes))
     assert len(found["samples_s"]) == samples
     assert len(found["warmup_s"]) == 2
     assert clock.calls == 2 + len(found["samples_s"])

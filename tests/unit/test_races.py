@@ -1,5 +1,6 @@
 """Races: which there are, what their records keep, and the numbers that are made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collect_races import collect_races
-from sdbench.cases import Pair, expand_races, thread_families
+from sdbench.cases.case import Pair
+from sdbench.cases.expansion import Plan, expand_races, thread_families
 from sdbench.config import Config, check_config
 from sdbench.errors import UserError
 from sdbench.files import write_json
@@ -29,6 +31,7 @@ from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory
 from tests.unit.records_factory import (
+    MEASURING,
     OPERATIONS,
     make_ceilings,
     make_failed_race,
@@ -47,7 +50,7 @@ RACE: dict[str, Any] = {
 
 
 def raced(config: Config, schema: dict[str, Any], *races: dict[str, Any]) -> list[Pair]:
-    return expand_races(check_config({**config, "races": list(races)}, schema, [DEFAULT]))
+    return expand_races(Plan.of(check_config({**config, "races": list(races)}, schema, [DEFAULT])))
 
 
 def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[str, Any]) -> None:
@@ -71,7 +74,7 @@ def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[s
 
 
 def test_nothing_is_raced_by_default(config: Config) -> None:
-    assert expand_races(config) == []
+    assert expand_races(Plan.of(config)) == []
 
 
 @pytest.mark.parametrize(
@@ -122,8 +125,12 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
         "one": {"kind": "cpu", "threads": 1, "price_per_hour": 0.1},
         "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2},
     }
-    devices = check_config(raw_config, schema, [DEFAULT])["devices"]
-    assert thread_families(devices) == {"cpu": "cpu", "one": "cpu", "small": "small"}
+    checked = check_config(raw_config, schema, [DEFAULT])
+    assert thread_families(Plan.of(checked).devices) == {
+        "cpu": "cpu",
+        "one": "cpu",
+        "small": "small",
+    }
 
 
 def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> None:
@@ -141,16 +148,16 @@ def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> N
 
 
 def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
-    pair, measuring, decided = make_pair(), {"warmup_calls": 1}, {"model": "a"}
+    pair, decided = make_pair(), {"model": "a"}
     prints = {
-        race_fingerprint(pair, measuring, decided),
-        race_fingerprint(make_pair(rounds=4), measuring, decided),
-        race_fingerprint(make_pair("channels-last"), measuring, decided),
-        race_fingerprint(pair, {"warmup_calls": 2}, decided),
-        race_fingerprint(pair, measuring, {"model": "b"}),
+        race_fingerprint(pair, MEASURING, decided),
+        race_fingerprint(make_pair(rounds=4), MEASURING, decided),
+        race_fingerprint(make_pair("channels-last"), MEASURING, decided),
+        race_fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
+        race_fingerprint(pair, MEASURING, {"model": "b"}),
     }
     assert len(prints) == 5
-    assert race_fingerprint(make_pair(), dict(measuring), dict(decided)) in prints
+    assert race_fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
 
 
 def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A record is whole, valid and of its own case, or it is refused by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UserError
 from sdbench.records import (
     SCHEMA_VERSION,
@@ -21,7 +22,7 @@ from sdbench.records import (
     write_picture,
     write_record,
 )
-from tests.unit.records_factory import make_case, make_failure, make_record
+from tests.unit.records_factory import MEASURING, make_case, make_failure, make_record
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -125,10 +126,12 @@ def test_a_record_without_the_picture_that_was_drawn_is_not_kept(tmp_path: Path)
 
 def test_how_long_a_case_may_take_decides_no_number() -> None:
     limited = [
-        fingerprint(make_case(), {"min_samples": 3, "case_time_limit_s": limit}, {})
+        fingerprint(make_case(), replace(MEASURING, case_time_limit_s=limit), {})
         for limit in (60, 0)
     ]
-    assert limited[0] == limited[1] != fingerprint(make_case(), {"min_samples": 4}, {})
+    assert (
+        limited[0] == limited[1] != fingerprint(make_case(), replace(MEASURING, min_samples=4), {})
+    )
 
 
 def test_a_record_changed_by_hand_is_not_kept(tmp_path: Path) -> None:
@@ -168,16 +171,16 @@ def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> 
 
 
 def test_the_fingerprint_changes_with_all_that_decides_a_number() -> None:
-    case, measuring, decided = make_case(), {"min_samples": 5}, {"model": "a", "code": "b"}
+    case, decided = make_case(), {"model": "a", "code": "b"}
     prints = {
-        fingerprint(case, measuring, decided),
-        fingerprint(make_case(batch_size=2), measuring, decided),
-        fingerprint(case, {"min_samples": 6}, decided),
-        fingerprint(case, measuring, {**decided, "model": "c"}),
-        fingerprint(case, measuring, {**decided, "code": "c"}),
+        fingerprint(case, MEASURING, decided),
+        fingerprint(make_case(batch_size=2), MEASURING, decided),
+        fingerprint(case, replace(MEASURING, min_samples=6), decided),
+        fingerprint(case, MEASURING, {**decided, "model": "c"}),
+        fingerprint(case, MEASURING, {**decided, "code": "c"}),
     }
     assert len(prints) == 5
-    assert fingerprint(make_case(), dict(measuring), dict(decided)) in prints
+    assert fingerprint(make_case(), replace(MEASURING), dict(decided)) in prints
 
 
 def test_records_of_different_settings_lie_beside_each_other(tmp_path: Path) -> None:

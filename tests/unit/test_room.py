@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdbench.cases import Variant
+from sdbench.cases.case import Device, Variant
 from sdbench.kinds import KINDS
 from sdbench.models import room
 from sdbench.models.architectures import load_architecture
@@ -122,9 +122,9 @@ def test_a_gpu_has_the_memory_of_the_largest(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_another_machine_has_is_not_known() -> None:
-    assert device_room_bytes(GPU, elsewhere=True) is None
-    assert device_room_bytes(cpu(0), elsewhere=True) is None
-    assert device_room_bytes(cpu(8), elsewhere=True) == 8 * GB
+    assert device_room_bytes(Device("cuda"), elsewhere=True) is None
+    assert device_room_bytes(Device("cpu"), elsewhere=True) is None
+    assert device_room_bytes(Device("cpu", memory_budget_gb=8), elsewhere=True) == 8 * GB
     asked = ("gpu", "bf16", "group-offload")
     assert not unmade(asked, elsewhere=True, gpu=GPU)
     assert unmade(("cpu", "bf16", "none"), elsewhere=True, cpu=cpu(8))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.backends.engine import Engine, refuse_generation
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError
 from sdbench.families import family_of
 from sdbench.files import read_json

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError
 from sdbench.families import Configs, Family, families, family_of, plain
 from sdbench.hugging_face import diffusers

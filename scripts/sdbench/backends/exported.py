@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sdbench.backends.engine import Engine, load_scheduler
-from sdbench.capabilities import UNSUPPORTED
-from sdbench.cases import Case
+from sdbench.cases.capabilities import UNSUPPORTED
+from sdbench.cases.case import Case
 from sdbench.errors import UnsupportedError
 from sdbench.families import Configs, Family, by_name, family_of
 from sdbench.hugging_face import diffusers, transformers

@@ -12,7 +12,8 @@ from typing import Any
 
 from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
-from sdbench.cases import INT8, TENSORRT, Case
+from sdbench.cases.case import Case
+from sdbench.cases.options import INT8, TENSORRT
 from sdbench.devices import refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError, one_line
 from sdbench.kinds import KINDS

@@ -9,7 +9,8 @@ from typing import Any
 
 from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
-from sdbench.cases import INT8, Case
+from sdbench.cases.case import Case
+from sdbench.cases.options import INT8
 from sdbench.devices import refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.meters.compiling import counted_as_compiling

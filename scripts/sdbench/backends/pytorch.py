@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.backends.engine import Engine, load_scheduler
-from sdbench.cases import (
+from sdbench.cases.case import Case, Variant
+from sdbench.cases.options import (
     AUTOCAST,
     COMPILE,
     FUSED_QKV,
@@ -19,8 +20,6 @@ from sdbench.cases import (
     OFFLOADS,
     QUANTIZED,
     VAE_TILING,
-    Case,
-    Variant,
 )
 from sdbench.devices import WEIGHTS, refuse_emulation, threads, torch_device
 from sdbench.errors import UnsupportedError

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sdbench.cases import AUTOCAST
+from sdbench.cases.options import AUTOCAST
 from sdbench.figures.results import Result, ratio_text
 from sdbench.figures.sheets import Cell, Panel, make_panels
 

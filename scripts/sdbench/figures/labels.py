@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from sdbench.cases import NONE
+from sdbench.cases.options import NONE
 from sdbench.published import Condition
 
 BACKENDS = {

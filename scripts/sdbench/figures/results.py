@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdbench.cases import ATTENTION, NONE
+from sdbench.cases.options import ATTENTION, NONE
 from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
 from sdbench.figures.style import PRECISIONS

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sdbench.cases import AUTOCAST, NONE
+from sdbench.cases.options import AUTOCAST, NONE
 from sdbench.figures.labels import ATTENTION, device_label
 from sdbench.findings.estimates import (
     FAILS,

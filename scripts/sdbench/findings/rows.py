@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdbench.cases import NONE
+from sdbench.cases.options import NONE
 from sdbench.figures.labels import backend_label, device_label
 from sdbench.findings.estimates import Row
 from sdbench.published import Condition, condition, model_family

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.meters.measuring import Watching
+
 STAT = Path("/proc/stat")
 WATCH_S = 0.5
 """How long the processors are watched. This process sleeps meanwhile: what is busy is another."""
@@ -45,14 +47,14 @@ def _jiffies(stat: Path) -> tuple[int, int]:
 
 def watch(
     look: Callable[[], dict[str, Any]],
-    measuring: Mapping[str, Any],
+    watching: Watching,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Look whether anything else uses the device, and do what the config says.
 
     Args:
         look: returns `busy_cores` and `gpu_processes`.
-        measuring: the config's settings `contention`, `max_busy_cores` and `contention_wait_s`.
+        watching: what the config says.
         sleep: waits for a number of seconds.
 
     Returns:
@@ -64,10 +66,10 @@ def watch(
     waited = 0.0
     while True:
         seen = look()
-        reasons = _reasons(seen, measuring)
-        if not reasons or measuring["contention"] == "warn":
+        reasons = _reasons(seen, watching)
+        if not reasons or watching.contention == "warn":
             return {**seen, "contended": bool(reasons), "waited_s": waited}
-        if measuring["contention"] == "fail" or waited >= measuring["contention_wait_s"]:
+        if watching.contention == "fail" or waited >= watching.contention_wait_s:
             raise ContentionError(
                 f"something else uses the device: {', '.join(reasons)}, after waiting {waited:g} s "
                 "(measuring.contention in the config)"
@@ -76,9 +78,9 @@ def watch(
         waited += 5.0
 
 
-def _reasons(seen: Mapping[str, Any], measuring: Mapping[str, Any]) -> list[str]:
+def _reasons(seen: Mapping[str, Any], watching: Watching) -> list[str]:
     reasons = []
-    if seen["busy_cores"] is not None and seen["busy_cores"] > measuring["max_busy_cores"]:
+    if seen["busy_cores"] is not None and seen["busy_cores"] > watching.max_busy_cores:
         reasons.append(f"{seen['busy_cores']:.2f} cores are busy")
     for process in seen["gpu_processes"]:
         reasons.append(f"process {process['pid']} computes on the GPU")

@@ -2,8 +2,10 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from sdbench.meters.measuring import Measuring
 
 
 def time_call(call: Callable[[], object], synchronize: Callable[[], None]) -> float:
@@ -18,7 +20,7 @@ def time_call(call: Callable[[], object], synchronize: Callable[[], None]) -> fl
 def sample_latency(
     call: Callable[[], object],
     synchronize: Callable[[], None],
-    measuring: Mapping[str, Any],
+    measuring: Measuring,
     warmed_s: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Time calls until there are enough of them and they have taken long enough.
@@ -26,14 +28,13 @@ def sample_latency(
     Args:
         call: what is timed.
         synchronize: waits for the device; called on both sides of each call.
-        measuring: the config's settings `warmup_calls`, `min_samples`, `min_duration_s`,
-            `max_duration_s` and `min_samples_capped`.
+        measuring: how many warm-up calls and samples, and how long.
         warmed_s: the seconds of warm-up calls that have been made.
 
     Returns:
         `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
     """
-    missing = measuring["warmup_calls"] - len(warmed_s)
+    missing = measuring.warmup_calls - len(warmed_s)
     warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
     samples: list[float] = []
     # A collection in the middle of a call would be counted as the network's time.
@@ -47,9 +48,9 @@ def sample_latency(
     return {"warmup_s": warmup, "samples_s": samples}
 
 
-def _enough(samples: list[float], measuring: Mapping[str, Any]) -> bool:
-    minimum: int = measuring["min_samples"]
-    if sum(samples) >= measuring["max_duration_s"]:
-        minimum = min(minimum, measuring["min_samples_capped"])
+def _enough(samples: list[float], measuring: Measuring) -> bool:
+    minimum = measuring.min_samples
+    if sum(samples) >= measuring.max_duration_s:
+        minimum = min(minimum, measuring.min_samples_capped)
         return len(samples) >= minimum
-    return len(samples) >= minimum and sum(samples) >= float(measuring["min_duration_s"])
+    return len(samples) >= minimum and sum(samples) >= measuring.min_duration_s

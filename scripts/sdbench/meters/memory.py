@@ -4,7 +4,7 @@ import contextlib
 import resource
 from collections.abc import Callable, Iterator, Mapping
 
-from sdbench.cases import Case
+from sdbench.cases.case import Case
 from sdbench.devices import torch_device
 from sdbench.errors import UnsupportedError
 from sdbench.machine import budget_bytes, machine_bytes

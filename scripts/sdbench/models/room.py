@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import Variant
+from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.kinds import KINDS
 from sdbench.machine import budget_bytes, machine_bytes
 from sdbench.models.architectures import Architecture, find_architecture
@@ -49,7 +49,7 @@ def without_room(
 
     @functools.cache
     def room(device: str) -> int | None:
-        return device_room_bytes(config["devices"][device], elsewhere)
+        return device_room_bytes(measured_device(config["devices"][device]), elsewhere)
 
     found = set()
     for model, ways in asked.items():
@@ -106,13 +106,13 @@ def may_fit(components: Components, variant: Variant, room: int | None, elsewher
     return elsewhere or host_bytes(*how) <= machine_bytes()
 
 
-def device_room_bytes(device: Mapping[str, Any], elsewhere: bool) -> int | None:
+def device_room_bytes(device: Device, elsewhere: bool) -> int | None:
     """Return the bytes that weights have on a device, at most; None where that is not known yet.
 
     Of a GPU those of the largest one of its kind: what PyTorch counts first need not be the first
     that the driver lists.
     """
-    kind = KINDS[device["kind"]]
+    kind = KINDS[device.kind]
     if not kind.is_gpu:
-        return budget_bytes(device) if device["memory_budget_gb"] or not elsewhere else None
+        return budget_bytes(device) if device.memory_budget_gb or not elsewhere else None
     return None if elsewhere else max(kind.gpu_bytes() or [], default=None)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sdbench.cases import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTIZED
+from sdbench.cases.options import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTIZED
 
 Components = Mapping[str, Mapping[str, Any]]
 """What `manifest.describe_components` returns, by name of the component."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases import NONE
+from sdbench.cases.options import NONE
 from sdbench.comparison import Picture, compare_pictures
 from sdbench.errors import UserError
 from sdbench.records import INDEX, has_its_picture

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import Variant
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Variant
 from sdbench.tables.rows import CONFIDENCE, FEWEST, RESAMPLES, Record, Row, compared_memory
 
 import numpy as np

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sdbench.capabilities import BACKENDS
-from sdbench.cases import Variant
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Variant
 from sdbench.kinds import KINDS
 from sdbench.meters.largest_batch import device_peak_bytes
 

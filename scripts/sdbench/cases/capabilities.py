@@ -6,9 +6,6 @@ library lacks is found by the backend's own module when it loads a variant.
 
 from dataclasses import dataclass
 
-INT8_GRAPHS = "-int8"
-"""What the folder of exported networks with int8 weights ends with."""
-
 UNSUPPORTED = "unsupported.txt"
 """In the place of an exported network: why an engine cannot run it."""
 
@@ -19,16 +16,13 @@ class Capability:
 
     `library`: the package whose version it goes by. `kinds`: the kinds of device that it runs on,
     and `no_kind` why on no other. `precisions`: those that it has, and `no_precision` why no other.
-    `switches`: the options that it knows. `graphs`: the folder of the results with the exported
-    networks that it reads; None where it reads the model itself.
-
-    Exported networks with int8 weights lie in a folder of their own (`INT8_GRAPHS`).
+    `graphs`: the folder of the results with the exported networks that it reads; None where it
+    reads the model itself. Which options it has, each option says (`sdbench.cases.options`).
     """
 
     library: str
     kinds: tuple[str, ...]
     precisions: tuple[str, ...]
-    switches: tuple[str, ...]
     no_kind: str = ""
     no_precision: str = ""
     graphs: str | None = None
@@ -39,21 +33,6 @@ BACKENDS = {
         library="torch",
         kinds=("cpu", "cuda", "mps", "xpu"),
         precisions=("fp32", "tf32", "fp16", "bf16"),
-        switches=(
-            "autocast",
-            "attention-vanilla",
-            "attention-sliced",
-            "fused-qkv",
-            "vae-slicing",
-            "vae-tiling",
-            "channels-last",
-            "int8-weights",
-            "fp8-weights",
-            "nf4-weights",
-            "model-offload",
-            "group-offload",
-            "compile",
-        ),
     ),
     "onnxruntime": Capability(
         library="onnxruntime",
@@ -64,7 +43,6 @@ BACKENDS = {
             "the ONNX graphs are exported in fp32, and its CPU provider has no kernels for "
             "products in bf16 and computes fp16 with casts to fp32"
         ),
-        switches=("int8-weights", "tensorrt", "tuned"),
         graphs="onnx",
     ),
     "openvino": Capability(
@@ -73,7 +51,6 @@ BACKENDS = {
         no_kind="it runs on CPUs here, and its drivers for Intel's GPUs were not at hand",
         precisions=("fp32", "fp16", "bf16"),
         no_precision="it has no such mode on a CPU",
-        switches=("int8-weights", "tuned"),
         graphs="openvino",
     ),
 }

@@ -1,0 +1,1 @@
+"""What to run, and why a cell of the matrix is absent: cases, options, what each backend has."""

@@ -1,0 +1,209 @@
+"""Turn a configuration into the cases to measure, and the cells that cannot be measured.
+
+Pure: no file is read, no device touched, nothing heavy imported.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sdbench.cases.absence import Absent, why_absent
+from sdbench.cases.case import Case, Device, Pair, Variant, measured_device
+from sdbench.cases.options import format_options, parse_options
+
+
+def _variant(model: str, device: str, backend: str, precision: str, options: str) -> Variant:
+    return Variant(model, device, backend, precision, format_options(parse_options(options)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The variants of a model that an entry of the config asks for: the product of its lists."""
+
+    model: str
+    devices: Sequence[str]
+    backends: Sequence[str]
+    precisions: Sequence[str]
+    options: Sequence[str]
+
+    def count(self) -> int:
+        """Return how many variants there are, none of them written out."""
+        return math.prod(map(len, (self.devices, self.backends, self.precisions, self.options)))
+
+    def variants(self) -> Iterator[Variant]:
+        """Yield them, in the order of the lists."""
+        lists = (self.devices, self.backends, self.precisions, self.options)
+        return itertools.starmap(_variant, itertools.product([self.model], *lists))
+
+
+@dataclass(frozen=True)
+class MatrixEntry(Grid):
+    """An entry of `matrix`; the schema says what its keys mean."""
+
+    batch_sizes: Sequence[int]
+    largest_batch: int
+
+
+@dataclass(frozen=True)
+class QualityEntry(Grid):
+    """An entry of `quality`; the schema says what its keys mean."""
+
+    reference: Mapping[str, str]
+    trajectory_steps: int
+    runs: Sequence[int] | Literal["all"]
+    panel_step: int
+
+    def reference_variant(self) -> Variant:
+        """Return the variant whose pictures are taken as right."""
+        return _variant(self.model, **self.reference)
+
+
+@dataclass(frozen=True)
+class RaceEntry:
+    """An entry of `races`; the schema says what its keys mean."""
+
+    model: str
+    device: str
+    reference: Mapping[str, str]
+    variants: Sequence[Mapping[str, str]]
+    sizes: Sequence[int]
+    batch_size: int
+    rounds: int
+
+    def variant(self, given: Mapping[str, str]) -> Variant:
+        """Return `given`, the reference or one of the variants, with this model and device."""
+        return _variant(self.model, self.device, **given)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a complete config asks for. `generations` are by model, `devices` by name."""
+
+    generations: Mapping[str, Mapping[str, Any]]
+    devices: Mapping[str, Device]
+    matrix: Sequence[MatrixEntry]
+    quality: Sequence[QualityEntry]
+    races: Sequence[RaceEntry]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Plan":
+        """Return the plan of what `check_config` returned."""
+        return cls(
+            {name: model["generation"] for name, model in config["models"].items()},
+            {name: measured_device(entry) for name, entry in config["devices"].items()},
+            [MatrixEntry(**entry) for entry in config["matrix"]],
+            [QualityEntry(**entry) for entry in config["quality"]],
+            [RaceEntry(**entry) for entry in config["races"]],
+        )
+
+    def case(self, variant: Variant, batch_size: int = 1) -> Case:
+        """Return a case, which the matrix need not have."""
+        return Case(
+            variant, batch_size, self.generations[variant.model], self.devices[variant.device]
+        )
+
+    def why_absent(self, variant: Variant) -> str | None:
+        """Say why no case can exist for `variant`; None if one can."""
+        return why_absent(variant, self.devices[variant.device].kind)
+
+
+def thread_families(devices: Mapping[str, Device]) -> dict[str, str]:
+    """Return for each device of the config the first that differs from it in threads alone."""
+    same = {name: replace(device, threads=0) for name, device in devices.items()}
+    return {name: next(n for n, device in same.items() if device == same[name]) for name in devices}
+
+
+MOST_CELLS, MOST_JOBS = 30_000, 750
+"""What Snakemake plans within five seconds: cells of a matrix, and jobs that measure or draw."""
+
+
+def count_cells(plan: Plan) -> int:
+    """Return how many cells the entries of the matrix have together, none of them written out."""
+    return sum(entry.count() * len(entry.batch_sizes) for entry in plan.matrix)
+
+
+def count_jobs(plan: Plan) -> int:
+    """Return how many jobs measure, draw or compare pictures, at most: it knows of nothing absent.
+
+    Each model, device and backend is measured by one; each compared variant is drawn by one, and
+    compared by another.
+    """
+    sweeps = {
+        sweep
+        for entry in plan.matrix
+        for sweep in itertools.product([entry.model], entry.devices, entry.backends)
+    }
+    return len(sweeps) + 2 * sum(1 + entry.count() for entry in plan.quality)
+
+
+def expand_matrix(plan: Plan) -> tuple[list[Case], list[Absent]]:
+    """Return the cells of the matrix that can exist, and those that cannot.
+
+    Each once, in the order of the config; batch sizes rise within a variant.
+    """
+    batches: dict[Variant, set[int]] = {}
+    for entry in plan.matrix:
+        for variant in entry.variants():
+            batches.setdefault(variant, set()).update(entry.batch_sizes)
+    cases, absent = [], []
+    for variant, sizes in batches.items():
+        reason = plan.why_absent(variant)
+        for size in sorted(sizes):
+            if reason is None:
+                cases.append(plan.case(variant, size))
+            else:
+                absent.append(Absent(variant, size, reason))
+    return cases, absent
+
+
+def expand_searches(plan: Plan) -> dict[Variant, int]:
+    """Return the variants whose largest batch is searched for, each with the cap of its search."""
+    caps: dict[Variant, int] = {}
+    for entry in plan.matrix:
+        for variant in entry.variants():
+            cap = max(entry.largest_batch, caps.get(variant, 0))
+            if cap and plan.why_absent(variant) is None:
+                caps[variant] = cap
+    return caps
+
+
+def matrix_rows(cases: Iterable[Case], absent: Iterable[Absent]) -> list[dict[str, Any]]:
+    """Return the rows of the table `cases`: first those that exist, then those that cannot."""
+    return [
+        case.variant.as_dict() | {"batch_size": case.batch_size, "case_id": case.id}
+        for case in cases
+    ] + [
+        cell.variant.as_dict() | {"batch_size": cell.batch_size, "absent_because": cell.reason}
+        for cell in absent
+    ]
+
+
+def expand_quality(plan: Plan) -> list[tuple[Variant, list[Variant]]]:
+    """Return for each `quality` entry its reference and the variants to compare with it.
+
+    A variant that cannot exist is left out (`why_absent` has said why in the matrix's table), and
+    so is the reference itself.
+    """
+    pairs = []
+    for entry in plan.quality:
+        reference = entry.reference_variant()
+        others = [
+            variant
+            for variant in dict.fromkeys(entry.variants())
+            if variant != reference and plan.why_absent(variant) is None
+        ]
+        pairs.append((reference, others))
+    return pairs
+
+
+def expand_races(plan: Plan) -> list[Pair]:
+    """Return the pairs of the races, in the order of the config."""
+    pairs = []
+    for entry in plan.races:
+        for size, given in itertools.product(entry.sizes, entry.variants):
+            case = plan.case(entry.variant(given), entry.batch_size)
+            case = replace(case, generation={**case.generation, "height": size, "width": size})
+            pairs.append(Pair(case, entry.variant(entry.reference), entry.rounds))
+    return pairs

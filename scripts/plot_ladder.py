@@ -10,10 +10,8 @@ from sdbench.figures.panels import save_sheet
 from sdbench.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
 from sdbench.figures.style import Files
 from sdbench.kinds import KINDS
-from sdbench.tables.files import read_table
+from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.schemas import RACES
-
-import pandas as pd
 
 Race = dict[str, Any]
 REFERENCE = ("reference_backend", "reference_precision", "reference_options")
@@ -34,11 +32,7 @@ def plot_ladder(races: Path, files: Files) -> None:
 
 def ladder_sheet(races: Path) -> Sheet:
     """Return what the figure holds: a panel for each size, a row in it for each variant."""
-    table = read_table(races, RACES)
-    rows = [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in table.to_dict("records")
-    ]
+    rows = rows_of(read_table(races, RACES))
     places = list(dict.fromkeys(_place(row) for row in rows))
     return Sheet(
         title="The ladder: the denoiser against the reference",

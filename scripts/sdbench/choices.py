@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sdbench.published import FP32_TF32, condition
+from sdbench.tables.files import rows_of
 from sdbench.tables.schemas import CHOICES
 
 import pandas as pd
@@ -30,11 +31,7 @@ def rank_choices(
     elsewhere["device"] = elsewhere["device_name"]
     elsewhere.loc[elsewhere["tf32_convolutions"], "precision"] = FP32_TF32
     both = [own.assign(origin=MEASURED), elsewhere]
-    rows = [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for table in both
-        for row in table[table["status"] == "ok"].to_dict("records")
-    ]
+    rows = [row for table in both for row in rows_of(table[table["status"] == "ok"])]
     by_condition: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
         misses = dict(_misses(row, need))

@@ -26,7 +26,8 @@ from sdbench.records import (
     write_race_index,
 )
 from sdbench.tables.files import read_table
-from sdbench.tables.races import race_row, ratio_interval
+from sdbench.tables.intervals import ratio_interval
+from sdbench.tables.races import race_row
 from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory

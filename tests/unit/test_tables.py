@@ -13,7 +13,8 @@ import pytest
 from sdbench.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.rows import bootstrap_interval, compared_memory
+from sdbench.tables.intervals import bootstrap_interval
+from sdbench.tables.rows import compared_memory
 from tests.unit.records_factory import make_case, make_failure, make_record, make_rows
 
 

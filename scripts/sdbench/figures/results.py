@@ -9,6 +9,7 @@ from sdbench.figures.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.figures.labels import TIMES, backend_label, device_label, shorten
 from sdbench.figures.style import PRECISIONS
 from sdbench.published import FP32_TF32, Condition, condition
+from sdbench.tables.files import rows_of
 
 import pandas as pd
 
@@ -85,7 +86,7 @@ def measured(table: pd.DataFrame) -> list[Result]:
             fails_gate=row["passes_gate"] is False,
             numbers=_numbers(row),
         )
-        for row in _records(table)
+        for row in rows_of(table)
     ]
 
 
@@ -111,7 +112,7 @@ def published(table: pd.DataFrame) -> list[Result]:
             # Published calls are counted once, whatever was timed.
             numbers=_numbers(row | {"latency_n": row["n"], "throughput_n": row["n"]}),
         )
-        for row in _records(table)
+        for row in rows_of(table)
     ]
 
 
@@ -236,13 +237,6 @@ def _own_device(device: str, name: str | None) -> str:
     if name is None or device_label(name) == device:
         return shorten(device)
     return f"{device_label(name)} ({shorten(device, 24)})"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in table.to_dict("records")
-    ]
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

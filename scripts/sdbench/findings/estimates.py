@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdbench.tables.intervals import FEWEST
+
 import scipy.stats
 
 Row = Mapping[str, Any]
@@ -65,9 +67,6 @@ def quotient(above: Estimate, below: Estimate) -> Estimate:
     )
     return Estimate(value, value / reach, value * reach)
 
-
-FEWEST = 6
-"""Timed calls from which a median has an interval, as in the tables."""
 
 _ENDS = {
     "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),

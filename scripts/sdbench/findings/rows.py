@@ -8,6 +8,7 @@ from sdbench.cases.options import NONE
 from sdbench.figures.labels import backend_label, device_label
 from sdbench.findings.estimates import Row
 from sdbench.published import Condition, condition, model_family
+from sdbench.tables.files import rows_of
 
 import numpy as np
 import pandas as pd
@@ -42,9 +43,8 @@ def numbered(table: pd.DataFrame, name: str) -> list[Row]:
         name: of the file.
     """
     return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        | {"where": (name, line)}
-        for line, row in enumerate(table.to_dict("records"), start=2)
+        row | {"where": (name, line)}
+        for line, row in enumerate(rows_of(table), start=2)
         if row["status"] == "ok"
     ]
 

@@ -88,7 +88,11 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
 def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:
     """Read a CSV table as `read_table` does; return its rows, None for what is empty."""
     # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
-    table = read_table(path, schema).astype(object)
+    return rows_of(read_table(path, schema).astype(object))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, None for what is empty."""
     return [
         {str(key): None if pd.isna(value) else value for key, value in row.items()}
         for row in table.to_dict("records")

@@ -1,14 +1,13 @@
 """The row of a race from its record."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
-from sdbench.tables.rows import CONFIDENCE, FEWEST, RESAMPLES, Record, Row, compared_memory
+from sdbench.tables.intervals import ratio_interval
+from sdbench.tables.rows import Record, Row, compared_memory
 
 import numpy as np
-import scipy.stats
 
 
 def race_row(record: Record, max_busy_cores: float) -> Row:
@@ -62,28 +61,6 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
         "waiting_cores": waiting,
         "contended": record["contention"]["contended"] or waiting > max_busy_cores,
     }
-
-
-def ratio_interval(
-    above: Sequence[float] | Any, below: Sequence[float] | Any
-) -> tuple[float | None, float | None]:
-    """Return the 95 % bootstrap interval of the ratio of two medians, of numbers taken in rounds.
-
-    Percentiles of 2,000 seeded resamples of rounds: what slowed both of a round stays in both. As
-    for one median there is none of fewer than six.
-    """
-    if len(above) < FEWEST:
-        return None, None
-    interval = scipy.stats.bootstrap(
-        (above, below),
-        lambda one, other, axis: np.median(one, axis=axis) / np.median(other, axis=axis),
-        paired=True,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def waiting_cores(run: Mapping[str, Sequence[float]]) -> float:

@@ -1,16 +1,16 @@
 """One row of a table from one record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.kinds import KINDS
 from sdbench.meters.largest_batch import device_peak_bytes
+from sdbench.tables.intervals import bootstrap_interval
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 Record = Mapping[str, Any]
 Row = dict[str, Any]
@@ -26,10 +26,6 @@ EXPORTED = (
     "export_s",
 )
 """What a network that an engine cannot run has no value of."""
-
-CONFIDENCE = 0.95
-RESAMPLES = 2000
-FEWEST = 6
 
 
 def case_columns(record: Record) -> Row:
@@ -54,29 +50,6 @@ def case_columns(record: Record) -> Row:
         "reason": record["reason"],
         "contended": record["contention"] and record["contention"]["contended"],
     }
-
-
-def bootstrap_interval(
-    samples: Sequence[float], statistic: Callable[..., Any]
-) -> tuple[float | None, float | None]:
-    """Return the bootstrap confidence interval of a statistic at 95 %.
-
-    The percentile interval of Efron 1979 from 2,000 seeded resamples. There is none of fewer than
-    six samples: not even their whole range holds the median 95 times of 100.
-    """
-    if len(samples) < FEWEST:
-        return None, None
-    if min(samples) == max(samples):
-        return samples[0], samples[0]
-    interval = scipy.stats.bootstrap(
-        (samples,),
-        statistic,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency: str) -> list[Row]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from sdbench.errors import UserError
 from sdbench.files import read_json
 from sdbench.limits import race_limit_columns
-from sdbench.records import read_indexed, read_race
+from sdbench.records import read_indexed
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.races import race_row
 from sdbench.tables.schemas import RACES
@@ -38,7 +38,7 @@ def collect_races(
     measured = {found["device"]: found for found in map(read_json, device_ceilings)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}
     rows = []
-    for _, record in (pair for index in indexes for pair in read_indexed(index, read_race)):
+    for _, record in (pair for index in indexes for pair in read_indexed(index)):
         row = race_row(record, max_busy_cores)
         if row["status"] == "ok":
             own = counted[row["model"], f"{row['width']}x{row['height']}"]

@@ -37,13 +37,12 @@ from sdbench.platforms import platform_of
 from sdbench.processes import Ended, Partner
 from sdbench.records import (
     RACE_VERSION,
+    fingerprint,
     keeps,
     now,
-    race_fingerprint,
-    race_path,
-    read_race,
-    write_race,
-    write_race_index,
+    record_path,
+    write_index,
+    write_record,
 )
 
 import numpy as np
@@ -74,15 +73,15 @@ def run_races(pairs: list[Pair], sweep: Sweep) -> None:
     for _, group in itertools.groupby(pending, key=lambda pair: pair.reference_case):
         _race_all(list(group), sweep)
     sweep.assert_owner()
-    write_race_index(sweep.folder, pairs)
+    write_index(sweep.folder, pairs)
 
 
 def _is_kept(pair: Pair, sweep: Sweep) -> bool:
-    return keeps(race_path(sweep.folder, pair), _fingerprint(pair, sweep), read_race)
+    return keeps(record_path(sweep.folder, pair), _fingerprint(pair, sweep))
 
 
 def _fingerprint(pair: Pair, sweep: Sweep) -> str:
-    return race_fingerprint(pair, sweep.measuring, sweep.deciding(pair.case))
+    return fingerprint(pair, sweep.measuring, sweep.deciding(pair.case))
 
 
 class _Failed(Exception):  # noqa: N818 - it is a result before it is an error
@@ -332,7 +331,7 @@ def _write(
         "finished_at": now(),
     }
     sweep.assert_owner()
-    write_race(sweep.folder, pair, record)
+    write_record(sweep.folder, pair, record)
     print(f"{_name(pair)}: {status}{f' ({reason})' if reason else ''}", flush=True)
 
 

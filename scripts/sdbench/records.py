@@ -1,9 +1,12 @@
-"""The record: everything that is known of one measured case, or of one race, as JSON."""
+"""The record: everything that is known of one measured case, or of one race, as JSON.
+
+The two have a schema and a version each, and are written, kept and read the same way.
+"""
 
 import datetime
 import functools
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,46 +35,45 @@ REFERENCE = "reference.json"
 LOADED_BY_NAME = "{name}.schema.yaml"
 
 Record = dict[str, Any]
+Measured = Case | Pair
+"""What a record is of."""
+
+
+def schema_version(measured: Measured) -> int:
+    """Return the version of the records of cases, or of races."""
+    return RACE_VERSION if isinstance(measured, Pair) else SCHEMA_VERSION
 
 
 @functools.cache
 def record_validator(name: str = "record") -> Draft202012Validator:
-    """Return the validator of records; its schema stands in <name>.schema.yaml beside this file."""
+    """Return the validator of records; their schema stands next to this file."""
     text = Path(__file__).with_name(LOADED_BY_NAME.format(name=name)).read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
 
 
-def fingerprint(case: Case, measuring: Racing, decided_by: Mapping[str, str]) -> str:
-    """Return what a record must carry to be taken for `case` again, 64 hexadecimal digits.
+def fingerprint(measured: Measured, measuring: Racing, decided_by: Mapping[str, str]) -> str:
+    """Return what a record must carry to be reused for a case or a race, 64 hexadecimal digits.
 
     Args:
-        case: the case.
+        measured: the case or the race.
         measuring: how it is measured.
         decided_by: digests of all else that decides the numbers: model, code, environment file.
     """
-    return digest([SCHEMA_VERSION, case.as_dict(), measuring.decisive(), dict(decided_by)])
+    version = schema_version(measured)
+    return digest([version, measured.as_dict(), measuring.decisive(), dict(decided_by)])
 
 
-def race_fingerprint(pair: Pair, measuring: Racing, decided_by: Mapping[str, str]) -> str:
-    """Return what the record of a race must carry to be taken for `pair` again, as `fingerprint`
-    does for a case."""
-    return digest([RACE_VERSION, pair.as_dict(), measuring.decisive(), dict(decided_by)])
+def record_path(folder: Path, measured: Measured) -> Path:
+    """Return where a record lies below the folder of its model, device and backend.
 
-
-def record_path(folder: Path, case: Case) -> Path:
-    """Return where the record of `case` lies below the folder of its model, device and backend.
-
-    The id is in the name: a changed setting makes a new record beside the old one, and going back
+    The id is in the name: a changed setting makes a new record next to the old one, and going back
     to the old setting finds it again.
     """
-    return folder / case.variant.key / f"batch-{case.batch_size}-{case.id[:8]}.json"
-
-
-def race_path(folder: Path, pair: Pair) -> Path:
-    """Return where the record of a race lies below the folder of its model, device and backend."""
-    case = pair.case
-    name = f"{case.generation['width']}px-batch-{case.batch_size}-{digest(pair.as_dict())[:8]}.json"
-    return folder / case.variant.key / name
+    if isinstance(measured, Pair):
+        case, id_ = measured.case, digest(measured.as_dict())
+        name = f"{case.generation['width']}px-batch-{case.batch_size}-{id_[:8]}.json"
+        return folder / case.variant.key / name
+    return folder / measured.variant.key / f"batch-{measured.batch_size}-{measured.id[:8]}.json"
 
 
 def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
@@ -101,32 +103,53 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write_record(folder: Path, case: Case, record: Record) -> None:
+def write_record(folder: Path, measured: Measured, record: Record) -> None:
     """Write a record, whole or not at all.
 
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    _write(record_path(folder, case), record, record_validator())
+    record_validator(_schema_of(record)).validate(sealed(record))
+    write_json(record_path(folder, measured), record)
 
 
-def write_race(folder: Path, pair: Pair, record: Record) -> None:
-    """Write the record of a race, as `write_record` does that of a case."""
-    _write(race_path(folder, pair), record, record_validator("race"))
-
-
-def _write(path: Path, record: Record, validator: Draft202012Validator) -> None:
-    validator.validate(sealed(record))
-    write_json(path, record)
+def _schema_of(record: Mapping[str, Any]) -> str:
+    return "race" if "reference" in record else "record"
 
 
 def read_record(path: Path) -> Record:
-    """Read a record and check it.
+    """Read a record of a case or a race and check it.
 
     Raises:
         UserError: if the file is damaged or of another version; it names the file.
     """
-    record = _read(path, SCHEMA_VERSION, record_validator())
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
+    record: Record = found if isinstance(found, dict) else {}
+    schema = _schema_of(record)
+    allowed = RACE_VERSION if schema == "race" else SCHEMA_VERSION
+    version = record.get("schema_version")
+    if version != allowed:
+        raise UserError(
+            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
+        )
+    fault = best_match(record_validator(schema).iter_errors(record))
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path)) or "the record"
+        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
+    kind = record["case"]["device"]["kind"]
+    if kind not in KINDS:
+        raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
+    if record != sealed(record):
+        raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+    if schema == "record":
+        _check_case(path, record)
+    return record
+
+
+def _check_case(path: Path, record: Record) -> None:
     variant = record["case"]["variant"]
     if variant["backend"] not in BACKENDS:
         raise UserError(f"{path}: backend: found {plain(variant['backend'])}: {_REMEDY}")
@@ -140,44 +163,12 @@ def read_record(path: Path) -> Record:
             f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "
             f"{_REMEDY}"
         )
-    return record
-
-
-def read_race(path: Path) -> Record:
-    """Read the record of a race, as `read_record` does that of a case."""
-    return _read(path, RACE_VERSION, record_validator("race"))
-
-
-def _read(path: Path, allowed: int, validator: Draft202012Validator) -> Record:
-    try:
-        record: Record = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != allowed:
-        raise UserError(
-            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
-        )
-    fault = best_match(validator.iter_errors(record))
-    if fault is not None:
-        where = ".".join(map(str, fault.absolute_path)) or "the record"
-        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
-    kind = record["case"]["device"]["kind"]
-    if kind not in KINDS:
-        raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
-    if record != sealed(record):
-        raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
-    return record
 
 
 _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
 
 
-Read = Callable[[Path], Record]
-"""`read_record`, or `read_race`."""
-
-
-def keeps(path: Path, wanted: str, read: Read = read_record) -> bool:
+def keeps(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
     A damaged record cannot, nor one without its picture, nor one with status `error` or
@@ -185,7 +176,7 @@ def keeps(path: Path, wanted: str, read: Read = read_record) -> bool:
     used the GPU too.
     """
     try:
-        record = read(path)
+        record = read_record(path)
     except UserError:
         return False
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
@@ -194,25 +185,17 @@ def keeps(path: Path, wanted: str, read: Read = read_record) -> bool:
     return holds and has_its_picture(path, record)
 
 
-def write_index(folder: Path, cases: list[Case], searches: list[dict[str, Any]]) -> None:
-    """Write which records of `folder` belong to the matrix, with their checksums, and what the
+def write_index(
+    folder: Path, measured: Iterable[Measured], searches: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write which records of `folder` belong to the config, with their checksums, and what the
     searches for the largest batch found."""
-    records = _checksums(folder, (record_path(folder, case) for case in cases))
-    index = {"schema_version": SCHEMA_VERSION, "largest": searches, "records": records}
-    write_json(folder / INDEX, index)
+    paths = [record_path(folder, one) for one in measured]
+    records = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    write_json(folder / INDEX, {"largest": list(searches), "records": records})
 
 
-def write_race_index(folder: Path, pairs: Iterable[Pair]) -> None:
-    """Write which records of `folder` belong to the races of the config, with their checksums."""
-    records = _checksums(folder, (race_path(folder, pair) for pair in pairs))
-    write_json(folder / INDEX, {"schema_version": RACE_VERSION, "records": records})
-
-
-def _checksums(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
-
-
-def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Record]]:
+def read_indexed(index: Path) -> list[tuple[Path, Record]]:
     """Read the records that an index names, in its order, each with its path.
 
     Raises:
@@ -233,7 +216,7 @@ def read_indexed(index: Path, read: Read = read_record) -> list[tuple[Path, Reco
             )
         if not path.exists():
             raise UserError(f"{path}: the record is gone: delete {index} and run again")
-        record = read(path)
+        record = read_record(path)
         if sha256(path) != checksum:
             raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
         records.append((path, record))

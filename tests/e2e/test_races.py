@@ -22,7 +22,7 @@ from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.context import Graphs, Sweep
 from sdbench.processes import Ended, Partner
 from sdbench.races import Racer, divergence, run_races
-from sdbench.records import Record, race_path, read_indexed, read_race
+from sdbench.records import Record, read_indexed, record_path
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_job
@@ -44,7 +44,7 @@ def make_pair(options: str = "none", rounds: int = 2, **changes: Any) -> Pair:
 
 def race(job: Sweep, *pairs: Pair) -> list[Record]:
     run_races(list(pairs), job)
-    return [record for _, record in read_indexed(job.folder / "index.json", read_race)]
+    return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
 def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
@@ -211,9 +211,9 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
 def test_pairs_that_were_raced_are_kept(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [make_pair("attention-vanilla"), make_pair("channels-last")]
     race(job, pairs[0])
-    before = race_path(job.folder, pairs[0]).stat().st_mtime_ns
+    before = record_path(job.folder, pairs[0]).stat().st_mtime_ns
     race(job, *pairs)
-    assert race_path(job.folder, pairs[0]).stat().st_mtime_ns == before
+    assert record_path(job.folder, pairs[0]).stat().st_mtime_ns == before
     monkeypatch.setattr("sdbench.races.Partner", None)  # nothing is begun
     assert [r["status"] for r in race(job, *pairs)] == ["ok"] * 2
 
@@ -248,10 +248,10 @@ def test_a_race_that_was_killed_is_resumed(job: Sweep, model: Path) -> None:
         assert children
         running.kill()
     wait_until(lambda: not any(map(is_running, children)))
-    before = race_path(job.folder, first).stat().st_mtime_ns
+    before = record_path(job.folder, first).stat().st_mtime_ns
     assert not (job.folder / "index.json").exists()
     assert [r["status"] for r in race(job, first, second)] == ["ok"] * 2
-    assert race_path(job.folder, first).stat().st_mtime_ns == before
+    assert record_path(job.folder, first).stat().st_mtime_ns == before
 
 
 def children_of(pid: int) -> list[int]:

@@ -17,13 +17,12 @@ from sdbench.errors import UserError
 from sdbench.files import write_json
 from sdbench.records import (
     Record,
+    fingerprint,
     keeps,
-    race_fingerprint,
-    race_path,
     read_indexed,
-    read_race,
-    write_race,
-    write_race_index,
+    record_path,
+    write_index,
+    write_record,
 )
 from sdbench.tables.files import read_table
 from sdbench.tables.intervals import ratio_interval
@@ -136,44 +135,44 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
 
 def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> None:
     pair = make_pair()
-    path = race_path(tmp_path, pair)
-    write_race(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
-    assert keeps(path, "0" * 64, read_race)
-    assert not keeps(path, "1" * 64, read_race)
+    path = record_path(tmp_path, pair)
+    write_record(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
+    assert keeps(path, "0" * 64)
+    assert not keeps(path, "1" * 64)
     path.write_text(path.read_text().replace("2.0", "3.0"))
-    assert not keeps(path, "0" * 64, read_race)
-    write_race(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
-    assert not keeps(path, "0" * 64, read_race)
-    write_race(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
-    assert keeps(path, "0" * 64, read_race)
+    assert not keeps(path, "0" * 64)
+    write_record(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
+    assert not keeps(path, "0" * 64)
+    write_record(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
+    assert keeps(path, "0" * 64)
 
 
 def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
     pair, decided = make_pair(), {"model": "a"}
     prints = {
-        race_fingerprint(pair, MEASURING, decided),
-        race_fingerprint(make_pair(rounds=4), MEASURING, decided),
-        race_fingerprint(make_pair("channels-last"), MEASURING, decided),
-        race_fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
-        race_fingerprint(pair, MEASURING, {"model": "b"}),
+        fingerprint(pair, MEASURING, decided),
+        fingerprint(make_pair(rounds=4), MEASURING, decided),
+        fingerprint(make_pair("channels-last"), MEASURING, decided),
+        fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
+        fingerprint(pair, MEASURING, {"model": "b"}),
     }
     assert len(prints) == 5
-    assert race_fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
+    assert fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
 
 
 def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:
     pairs = [make_pair(), make_pair("channels-last")]
     for pair in pairs:
-        write_race(tmp_path, pair, make_race(pair, [1.0], [2.0]))
-    write_race_index(tmp_path, pairs)
-    found = read_indexed(tmp_path / "index.json", read_race)
+        write_record(tmp_path, pair, make_race(pair, [1.0], [2.0]))
+    write_index(tmp_path, pairs)
+    found = read_indexed(tmp_path / "index.json")
     assert [record["case"]["variant"]["options"] for _, record in found] == [
         "attention-vanilla",
         "channels-last",
     ]
-    write_race(tmp_path, pairs[0], make_race(pairs[0], [1.5], [2.0]))
+    write_record(tmp_path, pairs[0], make_race(pairs[0], [1.5], [2.0]))
     with pytest.raises(UserError, match="changed since it was measured"):
-        read_indexed(tmp_path / "index.json", read_race)
+        read_indexed(tmp_path / "index.json")
 
 
 def row_of(record: Record) -> dict[str, Any]:
@@ -231,9 +230,9 @@ def test_one_that_spins_while_it_waits_counts_as_contention() -> None:
 def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) -> None:
     pairs = [make_pair(), make_pair("channels-last")]
     folder = tmp_path / "races"
-    write_race(folder, pairs[0], make_race(pairs[0], [3.0], [4.0]))
-    write_race(folder, pairs[1], make_failed_race(pairs[1], "unsupported", "no such thing"))
-    write_race_index(folder, pairs)
+    write_record(folder, pairs[0], make_race(pairs[0], [3.0], [4.0]))
+    write_record(folder, pairs[1], make_failed_race(pairs[1], "unsupported", "no such thing"))
+    write_index(folder, pairs)
     write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 4.0}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
     theirs = [tables_factory.race_row(0.6, campaign="lab", backend="onnxruntime")]

@@ -15,6 +15,7 @@ import yaml
 from xdist.scheduler import LoadScopeScheduling
 
 from sdbench.config import Config, check_config, load_schema
+from tests.forked import dry_run
 from tests.reliability import Tally
 
 # A shared machine is slow at times, which is no property of the code; and a test that fails in CI
@@ -131,7 +132,7 @@ def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
 
 def planned(folder: Path, *args: str) -> dict[str, int]:
     """Return how many jobs of each rule a dry run in `folder` plans, by rule; none, if nothing."""
-    run = run_snakemake(folder, "-n", "--cores", "1", *args)
+    run = dry_run(folder, *args)
     assert run.returncode == 0, run.stdout + run.stderr
     stats = run.stdout.rpartition("Job stats:")[2].partition("\n\n")[0]
     found = re.findall(r"^(\w+) +(\d+)$", stats, re.M)

@@ -8,6 +8,7 @@ import yaml
 
 from sdbench.machine import machine_bytes
 from tests.conftest import copy_workflow, planned, run_snakemake
+from tests.forked import dry_run
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         "measure_ceilings": 1,
         "collect_records": 1,
     }
-    run = run_snakemake(folder, "-n", "--cores", "1", *asked[:2], "--", "results/onnx/sd-v1.json")
+    run = dry_run(folder, *asked[:2], "--", "results/onnx/sd-v1.json")
     assert run.returncode != 0
     assert "error: sd-v1: no device that it is asked for on has room for it" in run.stderr
     device["memory_budget_gb"] = 5
@@ -254,7 +255,7 @@ def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> N
     }
     name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
     target = "results/tables/latency.csv"
-    run = run_snakemake(folder, "-n", "--cores", "4", "--configfile", name, "--", target)
+    run = dry_run(folder, "--cores", "4", "--configfile", name, "--", target)
     jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
     assert len(jobs) == 3
     for job in jobs:
@@ -302,7 +303,7 @@ BAD = [
 @pytest.mark.parametrize(("config", "message"), BAD, ids=[message for _, message in BAD])
 def test_a_wrong_config_gets_one_line(folder: Path, config: str, message: str) -> None:
     name = write_config(folder, config)
-    run = run_snakemake(folder, "-n", "--cores", "1", "--configfile", name)
+    run = dry_run(folder, "--configfile", name)
     assert run.returncode != 0
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert message in line
@@ -355,7 +356,7 @@ def test_a_job_of_a_cluster_does_not_ask_for_conda(
 ) -> None:
     """Its node may have none on its PATH: Snakemake tells it where the environments lie."""
     hide_conda(monkeypatch)
-    run = run_snakemake(folder, "-n", "--cores", "1", "--use-conda", "--mode", mode)
+    run = dry_run(folder, "--use-conda", "--mode", mode)
     assert "Miniforge" not in run.stdout + run.stderr
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
 from sdbench.config import Config, check_config, load_schema
+from sdbench.files import write_json
 from tests.forked import dry_run
 from tests.reliability import Tally
 
@@ -38,7 +40,6 @@ DEFAULT = ROOT / "config" / "config.yaml"
 TOGETHER = {
     "tests/slurm": "the cluster",
     "tests/conda": "the environments",
-    "tests/e2e/test_families_workflow.py": "the twins",
     "tests/e2e/test_default_workflow.py": "the finished run",
     "tests/e2e/test_staleness.py": "the finished run",
 }
@@ -97,6 +98,44 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     counted = Tally()
     yield counted
     counted.write(request.node.nodeid)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Path:
+    """Return a folder that one worker of the tests makes, while those that need it wait."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not folder.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    assert done.exists(), f"{name} was not made: the test that was to make it says why"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the workflow has run; whoever changes it works on a copy (`copy_run`)."""
+    from tests.finished import run_workflow  # with all that a page is made of
+
+    return made_once(tmp_path_factory, "finished", run_workflow)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in the diffusers layout; its manifest lies next to it, `tiny.json`."""
+    # Not above: `make test-fast` goes without PyTorch.
+    from sdbench.models.architectures import load_architecture
+    from sdbench.models.manifest import describe
+    from sdbench.models.seeded import build_seeded
+    from sdbench.models.tokenizer import byte_vocabulary
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    write_json(folder.with_suffix(".json"), describe(folder, {"seeded": "tiny", "seed": 0}, "tiny"))
+    return folder
 
 
 def copy_workflow(target: Path) -> Path:

@@ -41,7 +41,8 @@ def dry_run(folder: Path, *args: str) -> Run:
         process.join(TIMEOUT_S)
         if process.exitcode is None:
             process.kill()
-        return Run(*(path.read_text(errors="replace") for path in said), process.exitcode, seconds.value)
+        stdout, stderr = (path.read_text(errors="replace") for path in said)
+    return Run(stdout, stderr, process.exitcode, seconds.value)
 
 
 def _enter(

@@ -22,6 +22,16 @@ def write_config(folder: Path, config: object) -> str:
     return name
 
 
+def one_block(**changes: object) -> dict[str, object]:
+    """Return a config of one block: the bundled model, PyTorch, one picture; or as `changes` has
+    it."""
+    block = {"model": "shapes", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    return {"matrix": [{**block, "batch_sizes": [1], **changes}], "quality": []}
+
+
+GENERATION = {"prompt": "a horse", "steps": 4, "height": 64, "width": 64, "seed": 0}
+
+
 def test_the_default_runs_every_stage(folder: Path) -> None:
     jobs = planned(folder)
     assert jobs["measure_sweep"] == 3
@@ -92,22 +102,12 @@ def test_races_leave_with_the_other_results(folder: Path) -> None:
 
 
 def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
-    generation = {"prompt": "a horse", "steps": 4, "scheduler": "ddim", "guidance": 7.5}
-    generation |= {"height": 64, "width": 64, "seed": 0}
+    generation = GENERATION | {"scheduler": "ddim", "guidance": 7.5}
     device = {"kind": "cpu", "memory_budget_gb": 1}
     config = {
         "models": {"sd-v1": {"source": {"seeded": "sd-v1"}, "generation": generation}},
         "devices": {"cpu": device},
-        "matrix": [
-            {
-                "model": "sd-v1",
-                "devices": ["cpu"],
-                "backends": ["pytorch", "onnxruntime"],
-                "precisions": ["fp32"],
-                "batch_sizes": [1],
-            }
-        ],
-        "quality": [],
+        **one_block(model="sd-v1", backends=["pytorch", "onnxruntime"]),
     }
     target = "results/tables/latency.csv"
     asked = "--configfile", write_config(folder, config), "--", target
@@ -134,14 +134,11 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
 
 def test_what_another_machine_has_room_for_is_not_known_here(folder: Path) -> None:
     """A machine that jobs are sent from may be small, and theirs large."""
-    generation = {"prompt": "a horse", "steps": 4, "scheduler": "flow-euler", "guidance": 3.5}
-    generation |= {"height": 64, "width": 64, "seed": 0}
-    block = {"model": "flux", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    generation = GENERATION | {"scheduler": "flow-euler", "guidance": 3.5}
     config = {
         # 67 GB, with all of them on a CPU of which half is the budget.
         "models": {"flux": {"source": {"seeded": "flux.1-dev"}, "generation": generation}},
-        "matrix": [{**block, "batch_sizes": [1]}],
-        "quality": [],
+        **one_block(model="flux"),
     }
     asked = "--configfile", write_config(folder, config), "--", "results/tables/latency.csv"
     if machine_bytes() < 130e9:
@@ -177,29 +174,10 @@ def test_another_config_names_its_own_results(folder: Path) -> None:
 
 
 def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
-    block = {
-        "model": "shapes",
-        "devices": ["cpu"],
-        "backends": ["pytorch"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    name = write_config(folder, {"matrix": [block], "quality": []})
-    jobs = planned(folder, "--configfile", name)
+    jobs = planned(folder, "--configfile", write_config(folder, one_block()))
     assert "export_onnx" not in jobs
     assert "draw_images" not in jobs
     assert jobs["check_results"] == 1
-
-
-def one_block(**changes: object) -> dict[str, object]:
-    block = {
-        "model": "shapes",
-        "devices": ["cpu"],
-        "backends": ["openvino"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    return {"matrix": [block | changes], "quality": []}
 
 
 @pytest.mark.parametrize(
@@ -215,7 +193,7 @@ def one_block(**changes: object) -> dict[str, object]:
 def test_what_is_made_for_an_engine_is_what_its_options_ask_for(
     folder: Path, options: list[str], needed: dict[str, int]
 ) -> None:
-    name = write_config(folder, one_block(options=options))
+    name = write_config(folder, one_block(backends=["openvino"], options=options))
     jobs = planned(folder, "--configfile", name, "--", "results/tables/latency.csv")
     made = ("export_onnx", "quantize_onnx", "convert_openvino", "search_settings")
     assert {rule: jobs[rule] for rule in made if rule in jobs} == {"export_onnx": 1} | needed
@@ -232,7 +210,7 @@ def test_pictures_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
         "precisions": ["fp32"],
         "options": ["none", "tuned"],
     }
-    name = write_config(folder, one_block() | {"quality": [entry]})
+    name = write_config(folder, one_block(backends=["openvino"]) | {"quality": [entry]})
     jobs = planned(folder, "--configfile", name)
     assert (jobs["search_settings"], jobs["convert_openvino"], jobs["draw_images"]) == (1, 1, 3)
     target = "results/quality/shapes/cpu/openvino/fp32/none.npz"
@@ -246,14 +224,7 @@ def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> N
         "second": {"kind": "cuda", "index": 1},
         "arc": {"kind": "xpu"},
     }
-    block = {
-        "model": "shapes",
-        "devices": list(devices),
-        "backends": ["pytorch"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
+    name = write_config(folder, {"devices": devices, **one_block(devices=list(devices))})
     target = "results/tables/latency.csv"
     run = dry_run(folder, "--cores", "4", "--configfile", name, "--", target)
     jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
@@ -271,17 +242,9 @@ def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
 
 def test_each_device_of_the_matrix_has_its_ceilings_once(folder: Path) -> None:
     """Whatever it measures there; a device that is in no matrix has none."""
-    block = {
-        "model": "shapes",
-        "devices": ["cpu", "other"],
-        "backends": ["pytorch", "onnxruntime"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
     config = {
         "devices": {name: {"kind": "cpu"} for name in ("other", "unused")},
-        "matrix": [block],
-        "quality": [],
+        **one_block(devices=["cpu", "other"], backends=["pytorch", "onnxruntime"]),
     }
     jobs = planned(folder, "--configfile", write_config(folder, config))
     assert (jobs["measure_sweep"], jobs["measure_ceilings"]) == (4, 2)
@@ -315,16 +278,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_job(folder: Path) -> N
     config = {
         "pathvars": {"results": "nothing"},
         "devices": {"gpu": {"kind": "cuda", "index": 99}},
-        "matrix": [
-            {
-                "model": "shapes",
-                "devices": ["gpu"],
-                "backends": ["pytorch"],
-                "precisions": ["fp32"],
-                "batch_sizes": [1],
-            }
-        ],
-        "quality": [],
+        **one_block(devices=["gpu"]),
     }
     name = write_config(folder, config)
     for _ in range(2):  # and no lock is left behind
@@ -368,9 +322,4 @@ def hide_conda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_locked_folder_can_be_unlocked(folder: Path) -> None:
     run = run_snakemake(folder, "--unlock")
-    assert run.returncode == 0, run.stderr
-
-
-def test_the_workflow_is_clean(folder: Path) -> None:
-    run = run_snakemake(folder, "--lint")
     assert run.returncode == 0, run.stderr

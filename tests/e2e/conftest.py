@@ -3,16 +3,17 @@
 Whoever changes one of them works on a copy.
 """
 
-from collections.abc import Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
-from sdbench import processes
 from sdbench.measurement import Sweep
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
@@ -48,15 +49,24 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_freshly(work: Callable[..., object], *args: Any) -> None:
+    """Call `work(*args)` in a process of its own that imports everything again, as a script does.
+
+    The exporter refuses switches that a test may have set in PyTorch, and threads that OpenVINO has
+    started do not survive a fork.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=work, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 @pytest.fixture(scope="session")
 def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model's networks as ONNX graphs; their record lies next to the folder."""
 
     def export(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            # The exporter refuses the switches that a test before this may have set in PyTorch.
-            patch.setattr(processes, "START", "spawn")
-            export_onnx(model, folder / "tiny", folder / "tiny.json", opset=23, tolerance=1e-4)
+        run_freshly(export_onnx, model, folder / "tiny", folder / "tiny.json", 23, 1e-4)
 
     return made_once(tmp_path_factory, "onnx", export) / "tiny"
 

@@ -15,7 +15,7 @@ from torch._dynamo.utils import counters
 
 from convert_openvino import convert_openvino
 from export_onnx import export_onnx
-from sdbench import backends, platforms, processes
+from sdbench import backends, platforms
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases import SWITCHES, TENSORRT, Case, Variant, why_absent
 from sdbench.errors import UnsupportedError
@@ -37,6 +37,7 @@ from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import device_bytes
 from sdbench.quality import draw_runs, draw_trajectory
 from tests.conftest import ROOT
+from tests.e2e.conftest import run_freshly
 
 ARCHITECTURES = ROOT / "resources" / "architectures"
 TWINS = {
@@ -310,12 +311,14 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
 def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders `onnx` and `openvino` of a family's exported networks, a record beside each."""
     folder = tmp_path_factory.mktemp("graphs")
-    onnx, openvino = folder / "onnx", folder / "openvino"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "START", "spawn")  # see `exported` in conftest.py
-        export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
-        convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
+    run_freshly(export, twin, folder)
     return folder
+
+
+def export(twin: Path, folder: Path) -> None:
+    onnx, openvino = folder / "onnx", folder / "openvino"
+    export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
+    convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
 
 
 def test_exported_networks_draw_the_pictures_of_pytorch(

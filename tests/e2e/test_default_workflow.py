@@ -153,7 +153,7 @@ def test_exports_agree_with_pytorch(finished: Path) -> None:
 
 def test_quality_has_all_steps_of_both_modes(finished: Path) -> None:
     table = read_table(finished / "results/tables/quality.csv", schemas.QUALITY)
-    table = table[table["model"] == "tiny"]
+    table = table[table["model"] == "shapes"]
     for (_, precision), series in table.groupby(["backend", "precision"]):
         if precision == "bf16" and not HAS_BF16:
             assert set(series["status"]) == {"unsupported"}
@@ -167,7 +167,7 @@ def test_quality_has_all_steps_of_both_modes(finished: Path) -> None:
     assert (exact["max_abs_difference"] <= 2).all()
     assert (table[table["precision"] == "bf16"]["ssim"].dropna() > 0.5).all()
     # A 5-step run is not the 5th state of a longer one.
-    with np.load(finished / "results/quality/tiny/cpu/pytorch/fp32/none.npz") as series:
+    with np.load(finished / "results/quality/shapes/cpu/pytorch/fp32/none.npz") as series:
         run = series["runs"][RUNS.index(5)].astype(int)
         assert np.abs(run - series["trajectory"][4]).max() > 10
         # The last run and the last state are both whole runs of that length.
@@ -191,7 +191,7 @@ def test_settings_were_searched_for_both_engines_of_graphs(finished: Path) -> No
 
 
 def test_every_picture_is_kept_with_its_difference(finished: Path) -> None:
-    kept = finished / "results/quality/tiny/cpu/onnxruntime/fp32/none"
+    kept = finished / "results/quality/shapes/cpu/onnxruntime/fp32/none"
     assert len(list((kept / "trajectory").glob("*.png"))) == STEPS
     assert len(list((kept / "runs").glob("*.png"))) == len(RUNS)
 

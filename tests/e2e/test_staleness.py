@@ -176,7 +176,8 @@ def test_the_threads_of_a_device(folder: Path) -> None:
 )
 def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
     def change(config: dict[str, Any]) -> None:
-        config["models"]["tiny"]["generation"][key] = value
+        for model in ("shapes", "tiny"):
+            config["models"][model]["generation"][key] = value
 
     # No export: a graph does not depend on what is drawn with it, nor do ceilings. There are
     # families that read no more of a prompt than it has.
@@ -188,7 +189,8 @@ def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
 @pytest.mark.parametrize("key", ["height", "width"])
 def test_how_large_it_is_drawn(folder: Path, key: str) -> None:
     def change(config: dict[str, Any]) -> None:
-        config["models"]["tiny"]["generation"][key] = 128
+        for model in ("shapes", "tiny"):
+            config["models"][model]["generation"][key] = 128
 
     expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **DRAWN}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES

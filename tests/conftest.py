@@ -12,9 +12,12 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
 from sdbench.config import Config, check_config, load_schema
+from sdbench.files import write_json
+from tests.forked import dry_run
 from tests.reliability import Tally
 
 # A shared machine is slow at times, which is no property of the code; and a test that fails in CI
@@ -37,7 +40,6 @@ DEFAULT = ROOT / "config" / "config.yaml"
 TOGETHER = {
     "tests/slurm": "the cluster",
     "tests/conda": "the environments",
-    "tests/e2e/test_families_workflow.py": "the twins",
     "tests/e2e/test_default_workflow.py": "the finished run",
     "tests/e2e/test_staleness.py": "the finished run",
 }
@@ -98,6 +100,44 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     counted.write(request.node.nodeid)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]) -> Path:
+    """Return a folder that one worker of the tests makes, while those that need it wait."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not folder.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    assert done.exists(), f"{name} was not made: the test that was to make it says why"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the workflow has run; whoever changes it works on a copy (`copy_run`)."""
+    from tests.finished import run_workflow  # with all that a page is made of
+
+    return made_once(tmp_path_factory, "finished", run_workflow)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in the diffusers layout; its manifest lies next to it, `tiny.json`."""
+    # Not above: `make test-fast` goes without PyTorch.
+    from sdbench.models.architectures import load_architecture
+    from sdbench.models.manifest import describe
+    from sdbench.models.seeded import build_seeded
+    from sdbench.models.tokenizer import byte_vocabulary
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    build_seeded(architecture, byte_vocabulary(), 0, folder)
+    write_json(folder.with_suffix(".json"), describe(folder, {"seeded": "tiny", "seed": 0}, "tiny"))
+    return folder
+
+
 def copy_workflow(target: Path) -> Path:
     """Copy what a clone would hold, uncommitted changes included, to `target`."""
     listed = subprocess.run(
@@ -131,7 +171,7 @@ def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
 
 def planned(folder: Path, *args: str) -> dict[str, int]:
     """Return how many jobs of each rule a dry run in `folder` plans, by rule; none, if nothing."""
-    run = run_snakemake(folder, "-n", "--cores", "1", *args)
+    run = dry_run(folder, *args)
     assert run.returncode == 0, run.stdout + run.stderr
     stats = run.stdout.rpartition("Job stats:")[2].partition("\n\n")[0]
     found = re.findall(r"^(\w+) +(\d+)$", stats, re.M)

@@ -1,4 +1,4 @@
-"""What the tests did to the workflow, counted, and the page that shows it: `make test-slow`.
+"""What the tests did to the workflow, counted, and the page that shows it: `make test-all`.
 
 Each test leaves a file of its own in `COUNTS`, so that tests of several processes do not meet.
 """
@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 COUNTS = ROOT / ".cache" / "reliability"
 PAGE = ROOT / "docs" / "reliability.md"
-MARK = "<!-- made from the last run by `make test-slow`: do not edit below -->"
+MARK = "<!-- made from the last run by `make test-all`: do not edit below -->"
 
 TABLES = {"fault": ("injected", "survived"), "input": ("tried", "accepted", "refused")}
 """The tables of the page: what a row is, and what is counted of it."""

@@ -73,7 +73,7 @@ def bench() -> Iterator[Bench]:
 def _give_up(reason: str) -> None:
     """End the proof where wheels cannot be had: skipped at home, failed in CI."""
     say = pytest.fail if os.environ.get("CI") else pytest.skip
-    say(f"run `pytest tests/conda` where pip finds the wheels of envs/*.yaml; it said: {reason}")
+    say(f"run this where pip finds the wheels of envs/*.yaml; it said: {reason}")
 
 
 def cached_channel() -> Path:

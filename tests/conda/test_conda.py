@@ -18,6 +18,8 @@ from tests.conda.conftest import Bench
 from tests.conftest import copy_workflow
 from tests.environments import BACKENDS, ENVS, SCRIPTS, dependencies, imported, jobs
 
+pytestmark = pytest.mark.slow
+
 BROUGHT_BY_SNAKEMAKE = {"docutils", "jinja2", "jsonschema", "markupsafe", "pyyaml"}
 """What environments name and Snakemake has too: the run cannot miss them, the imports can."""
 

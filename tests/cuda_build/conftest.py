@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sdbench.kinds import nvidia_gpus
-from tests.e2e.conftest import job, model
+from tests.e2e.conftest import job
 
-__all__ = ["job", "model"]
+__all__ = ["job"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,37 +1,25 @@
-"""What tests share that is slow to make: the tiny model, its exported networks, a finished run.
+"""What tests share that is slow to make: the tiny model and its exported networks.
 
 Whoever changes one of them works on a copy.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
+import multiprocessing
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from filelock import FileLock
 
 from export_onnx import export_onnx
-from sdbench import processes
 from sdbench.context import Sweep
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
-from tests.conftest import ROOT, copy_workflow, run_snakemake
+from tests.conftest import ROOT, made_once
 from tests.sweeps import MEASURING, make_job
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model in the diffusers layout."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -61,22 +49,26 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_freshly(work: Callable[..., object], *args: Any) -> None:
+    """Call `work(*args)` in a process of its own that imports everything again, as a script does.
+
+    The exporter refuses switches that a test may have set in PyTorch, and threads that OpenVINO has
+    started do not survive a fork.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=work, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 @pytest.fixture(scope="session")
 def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model's networks as ONNX graphs; their record lies beside the folder.
+    """The tiny model's networks as ONNX graphs; their record lies next to the folder."""
 
-    One worker exports them, and the others wait for it.
-    """
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "onnx" / "tiny"
-    folder.parent.mkdir(exist_ok=True)
-    record = folder.with_suffix(".json")
-    with FileLock(folder.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
-        # The exporter refuses the switches that a test before this one may have set in PyTorch.
-        patch.setattr(processes, "START", "spawn")
-        if not record.exists():
-            export_onnx(model, folder, record, opset=23, tolerance=1e-4)
-    return folder
+    def export(folder: Path) -> None:
+        run_freshly(export_onnx, model, folder / "tiny", folder / "tiny.json", 23, 1e-4)
+
+    return made_once(tmp_path_factory, "onnx", export) / "tiny"
 
 
 @pytest.fixture
@@ -91,42 +83,3 @@ def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-STEPS = 8
-RUNS = [1, 2, 3, 5, 10, 20, 30]
-"""What the finished run draws with."""
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which the default workflow has run. Whoever changes it works on a `copy_run`.
-
-    Each pass of its measurements is as short as the table allows an interval from; pictures take
-    fewer steps than the default's 20, and up to 100 in its series. Without `compile`, which takes
-    minutes: test_options.py compiles less.
-    """
-    folder = copy_workflow(tmp_path_factory.mktemp("clone"))
-    config = yaml.safe_load((folder / "config/config.yaml").read_text())
-    for block in config["matrix"]:
-        if "compile" in block.get("options", []):
-            block["options"].remove("compile")
-    # Two would wait for each other whenever another test takes a core.
-    config["devices"]["cpu"]["threads"] = 1
-    config["measuring"] |= {
-        "min_samples": 6,
-        "min_duration_s": 0,
-        "max_duration_s": 5,
-        "throughput_duration_s": 0.1,
-    }
-    config["models"]["shapes"]["generation"]["steps"] = STEPS
-    config["quality"][0] |= {"trajectory_steps": 30, "runs": RUNS, "panel_step": 20}
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    run = run_snakemake(folder, "--cores", "1", timeout=2400)
-    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
-    return folder
-
-
-def copy_run(finished: Path, target: Path) -> Path:
-    """Copy a finished run with the dates of its files, from which Snakemake knows what is stale."""
-    return Path(shutil.copytree(finished, target, symlinks=True))

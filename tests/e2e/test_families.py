@@ -1,5 +1,5 @@
 """The tiny twin of every family goes the way of the real models: built, described, counted, drawn
-with, exported, and refused what it cannot have. test_families_workflow.py sees it measured."""
+with, exported, and refused what it cannot have. test_default_workflow.py sees it measured."""
 
 import contextlib
 from dataclasses import replace
@@ -15,7 +15,7 @@ from torch._dynamo.utils import counters
 
 from convert_openvino import convert_openvino
 from export_onnx import export_onnx
-from sdbench import backends, platforms, processes
+from sdbench import backends, platforms
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Case, Device, Variant
@@ -39,6 +39,7 @@ from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import device_bytes
 from sdbench.quality import draw_runs, draw_trajectory
 from tests.conftest import ROOT
+from tests.e2e.conftest import run_freshly
 
 ARCHITECTURES = ROOT / "resources" / "architectures"
 TWINS = {
@@ -101,6 +102,8 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     assert manifest.keys() == described.keys()
     same = manifest.keys() - {"files", "digest"}
     assert {key: manifest[key] for key in same} == {key: described[key] for key in same}
+    numbers = {name: network.parameters for name, network in architecture.networks.items()}
+    assert described["parameters"] == numbers
 
 
 @pytest.mark.parametrize("model", TWINS)
@@ -129,11 +132,24 @@ def test_every_family_has_a_twin() -> None:
     assert {twin.pipeline for twin in twins} == families().keys()
 
 
-@pytest.fixture(scope="module", params=TWINS.values())
+@pytest.fixture(
+    scope="module",
+    params=[
+        # But for the number for guidance, its networks are those of tiny-flux-dev.
+        pytest.param(name, marks=[pytest.mark.slow] if name == "tiny-flux-schnell" else [])
+        for name in TWINS.values()
+    ],
+)
 def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / str(request.param)
     build(str(request.param), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def plain(twin: Path) -> Engine:
+    """The twin without options; whoever changes it loads another."""
+    return load(twin)
 
 
 def build(name: str, folder: Path, **changes: Any) -> Path:
@@ -165,15 +181,9 @@ def draw(engine: Engine, case: Case, pictures: int = 1) -> Any:
     return engine.draw(case.generation, engine.latents(case.generation, pictures))
 
 
-def test_its_manifest_is_what_its_description_says(twin: Path) -> None:
-    manifest = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
-    networks = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").networks
-    assert manifest["parameters"] == {n: network.parameters for n, network in networks.items()}
-
-
 def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
     """The shapes that a family says its denoiser has are those that the pipeline gives it."""
-    case, engine = make_case(twin), load(twin)
+    case, engine = make_case(twin), load(twin)  # for its hooks
     denoiser = getattr(engine.pipeline, engine.family.denoiser)
     evaluations: list[tuple[Any, Any]] = []
     hook = denoiser.register_forward_pre_hook(
@@ -207,8 +217,8 @@ def test_guidance_by_two_passes_computes_twice(twin: Path) -> None:
     assert (two > 1.9 * one) == (family.pipeline != "FluxPipeline")
 
 
-def test_every_state_is_decoded_as_the_pipeline_does(twin: Path) -> None:
-    case, engine = make_case(twin), load(twin)
+def test_every_state_is_decoded_as_the_pipeline_does(twin: Path, plain: Engine) -> None:
+    case, engine = make_case(twin), plain
     states: list[torch.Tensor] = []
     latents = engine.latents(case.generation, 2)
     pictures = engine.draw(
@@ -222,18 +232,18 @@ def test_every_state_is_decoded_as_the_pipeline_does(twin: Path) -> None:
     assert not np.allclose(pictures[0], pictures[1], atol=1e-3)
 
 
-def test_pictures_over_steps_are_drawn(twin: Path) -> None:
-    case, engine = make_case(twin), load(twin)
-    trajectory = draw_trajectory(engine, case, 2)
-    runs = np.stack(list(draw_runs(engine, case, [1, 2], trajectory)))
+def test_pictures_over_steps_are_drawn(twin: Path, plain: Engine) -> None:
+    case = make_case(twin)
+    trajectory = draw_trajectory(plain, case, 2)
+    runs = np.stack(list(draw_runs(plain, case, [1, 2], trajectory)))
     assert trajectory.shape == runs.shape
     assert np.array_equal(runs[-1], trajectory[-1])
-    assert np.array_equal(to_8_bits(draw(engine, case))[0], runs[-1])
+    assert np.array_equal(to_8_bits(draw(plain, case))[0], runs[-1])
 
 
 @pytest.mark.parametrize("switch", [s for s in SWITCHES if s != TENSORRT])
 def test_a_switch_is_in_force_or_refused(
-    switch: str, twin: Path, monkeypatch: pytest.MonkeyPatch
+    switch: str, twin: Path, plain: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
     case = make_case(twin, switch)
@@ -245,7 +255,10 @@ def test_a_switch_is_in_force_or_refused(
             load(twin, switch)
         assert _cannot(switch, twin)
         return
-    plain, engine = load(twin), load(twin, switch)
+    engine = load(twin, switch)
+    if switch == "fused-qkv":
+        denoiser = getattr(engine.pipeline, family.denoiser)
+        assert any(getattr(module, "fused_projections", False) for module in denoiser.modules())
     eager: Any = contextlib.nullcontext()
     if switch == "compile":  # by a backend that translates nothing, which takes seconds
         torch.compiler.reset()
@@ -280,14 +293,6 @@ def _cannot(switch: str, twin: Path) -> bool:
     return False
 
 
-def test_fused_projections_are_those_of_the_denoiser(twin: Path) -> None:
-    family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
-    if "fused-qkv" in family.unsupported:
-        pytest.skip("it has none")
-    denoiser = getattr(load(twin, "fused-qkv").pipeline, family.denoiser)
-    assert any(getattr(module, "fused_projections", False) for module in denoiser.modules())
-
-
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_scheduler_draws_or_is_refused(scheduler: str, twin: Path) -> None:
     family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
@@ -312,19 +317,24 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
 def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders `onnx` and `openvino` of a family's exported networks, a record beside each."""
     folder = tmp_path_factory.mktemp("graphs")
-    onnx, openvino = folder / "onnx", folder / "openvino"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "START", "spawn")  # see `exported` in conftest.py
-        export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
-        convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
+    if family_of(twin).why_not_exported is None:
+        run_freshly(export, twin, folder)
+    else:
+        export(twin, folder)
     return folder
 
 
+def export(twin: Path, folder: Path) -> None:
+    onnx, openvino = folder / "onnx", folder / "openvino"
+    export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
+    convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
+
+
 def test_exported_networks_draw_the_pictures_of_pytorch(
-    twin: Path, request: pytest.FixtureRequest
+    twin: Path, plain: Engine, request: pytest.FixtureRequest
 ) -> None:
     if twin.name == "tiny-flux-schnell":
-        pytest.skip("its networks are those of tiny-flux-dev, but for the number for guidance")
+        pytest.skip("see `twin`")
     graphs: Path = request.getfixturevalue("graphs")
     case, family = make_case(twin), family_of(twin)
     if family.why_not_exported is not None:
@@ -335,7 +345,7 @@ def test_exported_networks_draw_the_pictures_of_pytorch(
         with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of .*exported:"):
             backends.load(case, twin, graphs / "onnx")
         return
-    expected = draw(load(twin), case, 2)
+    expected = draw(plain, case, 2)
     for backend, folder in (("onnxruntime", "onnx"), ("openvino", "openvino")):
         record = read_json(graphs / f"{folder}.json")
         assert list(record)[-2:] == [family.denoiser, "vae_decoder"]
@@ -345,9 +355,9 @@ def test_exported_networks_draw_the_pictures_of_pytorch(
         assert 0 < np.abs(found - expected).max() < 1e-4
 
 
-def test_noise_for_a_graph_is_shaped_as_what_the_pipeline_gives(twin: Path) -> None:
+def test_noise_for_a_graph_is_shaped_as_what_the_pipeline_gives(twin: Path, plain: Engine) -> None:
     """By names, too, which are those of the graph's inputs."""
-    family, engine = family_of(twin), load(twin)
+    family, engine = family_of(twin), plain
     if family.why_not_exported is not None:
         pytest.skip("no graph is made of it")
     generation = make_case(twin).generation

@@ -390,6 +390,7 @@ def cold_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         yield
 
 
+@pytest.mark.slow
 def test_compiling_is_counted_apart_and_once_for_each_shape(cold_cache: None) -> None:
     compiled = torch.compile(lambda x: (x.sin() + 1).cos(), dynamic=False)
     small, large = torch.zeros(3), torch.zeros(5)

@@ -278,6 +278,7 @@ def test_a_racer_that_spins_while_it_waits_is_seen(
     assert waiting_cores(record["challenger_run"]) > 0.2 > waiting_cores(record["reference_run"])
 
 
+@pytest.mark.slow
 def test_the_denoiser_is_compiled_apart_from_its_evaluations(
     least: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
-from sdbench import backends, processes, settings
+from sdbench import backends, settings
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases.case import Case, Variant
 from sdbench.context import make_sweep
@@ -19,6 +19,7 @@ from sdbench.processes import Ended
 from sdbench.records import read_indexed
 from sdbench.settings import DEFAULT, compare, is_better
 from search_settings import search_settings
+from tests.e2e.conftest import run_freshly
 from tests.sweeps import GENERATION, MEASURING, make_case
 
 
@@ -26,9 +27,7 @@ from tests.sweeps import GENERATION, MEASURING, make_case
 def int8(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported networks with int8 weights."""
     folder = tmp_path_factory.mktemp("results") / "onnx-int8" / exported.name
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "START", "spawn")  # see `exported`
-        quantize_onnx(model, exported, folder, folder.with_suffix(".json"), 23)
+    run_freshly(quantize_onnx, model, exported, folder, folder.with_suffix(".json"), 23)
     return folder
 
 

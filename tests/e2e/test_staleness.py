@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, planned
-from tests.e2e.conftest import copy_run
+from tests.finished import copy_run
 
 Jobs = dict[str, int]
 
@@ -147,8 +147,8 @@ def test_a_device(folder: Path) -> None:
 
 
 def test_a_race(folder: Path) -> None:
-    race = {"model": "shapes", "device": "cpu", "sizes": [128], "variants": [{}]}
-    jobs = after_config(folder, lambda c: c.update(races=[race]))
+    race = {"model": "tiny", "device": "cpu", "sizes": [128], "variants": [{}]}
+    jobs = after_config(folder, lambda c: c["races"].append(race))
     expected = {"race_denoisers": 1, "collect_races": 1, "count_operations": 1, "plot_ladder": 1}
     assert jobs == expected | {"write_findings": 1, **ENDS}
 
@@ -176,7 +176,8 @@ def test_the_threads_of_a_device(folder: Path) -> None:
 )
 def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
     def change(config: dict[str, Any]) -> None:
-        config["models"]["shapes"]["generation"][key] = value
+        for model in ("shapes", "tiny"):
+            config["models"][model]["generation"][key] = value
 
     # No export: a graph does not depend on what is drawn with it, nor do ceilings. There are
     # families that read no more of a prompt than it has.
@@ -188,7 +189,8 @@ def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
 @pytest.mark.parametrize("key", ["height", "width"])
 def test_how_large_it_is_drawn(folder: Path, key: str) -> None:
     def change(config: dict[str, Any]) -> None:
-        config["models"]["shapes"]["generation"][key] = 128
+        for model in ("shapes", "tiny"):
+            config["models"][model]["generation"][key] = 128
 
     expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **DRAWN}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES

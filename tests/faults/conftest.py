@@ -11,28 +11,13 @@ import pytest
 import yaml
 
 from sdbench.context import Sweep
-from sdbench.files import write_json
-from sdbench.models.architectures import load_architecture
-from sdbench.models.manifest import describe
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
-from tests.conftest import ROOT, copy_workflow
+from tests.conftest import copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job
 
 SHORT = replace(
     MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1, throughput_duration_s=0.01
 )
 """As short as a measurement can be, and whole all the same."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model; its manifest lies beside it, `tiny.json`."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    architecture = load_architecture(ROOT / "resources/architectures/tiny.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder)
-    write_json(folder.with_suffix(".json"), describe(folder, {"seeded": "tiny", "seed": 0}, "tiny"))
-    return folder
 
 
 @pytest.fixture

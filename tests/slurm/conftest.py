@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sdbench.config import Config
-from tests.conftest import ROOT, copy_workflow, run_snakemake
+from tests.conftest import ROOT, copy_workflow
 from tests.slurm.cluster import PACKAGES, Cluster, missing_commands, running_cluster
 
 
@@ -137,21 +137,10 @@ class Workflow:
         return {path.name: path.read_bytes() for path in paths}
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results that hold the tiny model, built on this machine."""
-    folder = copy_workflow(tmp_path_factory.mktemp("tiny"))
-    (folder / "mine.yaml").write_text(yaml.safe_dump(TINY))
-    args = ("results/models/tiny.json", "--cores", "2", "--configfile", "mine.yaml")
-    run = run_snakemake(folder, *args)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder / "results"
-
-
 @pytest.fixture
-def tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> Iterator[Workflow]:
+def tiny(cluster: Cluster, model: Path, tmp_path: Path) -> Iterator[Workflow]:
     """The workflow with the tiny model in place and four cases to measure, tables left out."""
     workflow = Workflow(tmp_path, cluster, TINY, until=["measure_sweep"])
-    shutil.copytree(tiny_model, tmp_path / "results", ignore=shutil.ignore_patterns("logs"))
+    shutil.copytree(model.parent, tmp_path / "results/models")
     yield workflow
     workflow.end()

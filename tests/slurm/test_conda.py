@@ -12,6 +12,8 @@ import pytest
 
 from tests.slurm.conftest import INDEX, START, TINY, Workflow
 
+pytestmark = pytest.mark.slow
+
 CONDA = """\
 #!/bin/sh
 root={root}

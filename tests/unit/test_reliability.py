@@ -24,12 +24,12 @@ def test_the_page_says_what_is_promised_and_how_it_is_tested() -> None:
     written = PAGE.read_text().partition(MARK)[0]
     sections = re.findall(r"^## (.+)$", written, re.M)
     assert sections == ["Promises", "How it is tested", "Counts"]
-    assert "`make test-slow`" in written
+    assert "`make test-all`" in written
 
 
 def test_the_counts_on_the_page_are_those_of_a_run() -> None:
     counts = PAGE.read_text().partition(MARK)[2]
-    assert re.search(r"^Last run: \d{4}-\d\d-\d\d\.$", counts, re.M), "run `make test-slow`"
+    assert re.search(r"^Last run: \d{4}-\d\d-\d\d\.$", counts, re.M), "run `make test-all`"
     for table, rows in read_tables(counts).items():
         *each, total = [[int(cell) for cell in row[1:]] for row in rows]
         assert total == [sum(column) for column in zip(*each, strict=True)]

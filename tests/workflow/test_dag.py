@@ -8,6 +8,7 @@ import yaml
 
 from sdbench.machine import machine_bytes
 from tests.conftest import copy_workflow, planned, run_snakemake
+from tests.forked import dry_run
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,16 @@ def write_config(folder: Path, config: object) -> str:
     name = "mine.yaml"
     (folder / name).write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     return name
+
+
+def one_block(**changes: object) -> dict[str, object]:
+    """Return a config of one block: the bundled model, PyTorch, one picture; or as `changes` has
+    it."""
+    block = {"model": "shapes", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    return {"matrix": [{**block, "batch_sizes": [1], **changes}], "quality": []}
+
+
+GENERATION = {"prompt": "a horse", "steps": 4, "height": 64, "width": 64, "seed": 0}
 
 
 def test_the_default_runs_every_stage(folder: Path) -> None:
@@ -91,22 +102,12 @@ def test_races_leave_with_the_other_results(folder: Path) -> None:
 
 
 def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
-    generation = {"prompt": "a horse", "steps": 4, "scheduler": "ddim", "guidance": 7.5}
-    generation |= {"height": 64, "width": 64, "seed": 0}
+    generation = GENERATION | {"scheduler": "ddim", "guidance": 7.5}
     device = {"kind": "cpu", "memory_budget_gb": 1}
     config = {
         "models": {"sd-v1": {"source": {"seeded": "sd-v1"}, "generation": generation}},
         "devices": {"cpu": device},
-        "matrix": [
-            {
-                "model": "sd-v1",
-                "devices": ["cpu"],
-                "backends": ["pytorch", "onnxruntime"],
-                "precisions": ["fp32"],
-                "batch_sizes": [1],
-            }
-        ],
-        "quality": [],
+        **one_block(model="sd-v1", backends=["pytorch", "onnxruntime"]),
     }
     target = "results/tables/results.csv"
     asked = "--configfile", write_config(folder, config), "--", target
@@ -116,7 +117,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         "measure_ceilings": 1,
         "collect_records": 1,
     }
-    run = run_snakemake(folder, "-n", "--cores", "1", *asked[:2], "--", "results/onnx/sd-v1.json")
+    run = dry_run(folder, *asked[:2], "--", "results/onnx/sd-v1.json")
     assert run.returncode != 0
     assert "error: sd-v1: no device that it is asked for on has room for it" in run.stderr
     device["memory_budget_gb"] = 5
@@ -133,14 +134,11 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
 
 def test_what_another_machine_has_room_for_is_not_known_here(folder: Path) -> None:
     """A machine that jobs are sent from may be small, and theirs large."""
-    generation = {"prompt": "a horse", "steps": 4, "scheduler": "flow-euler", "guidance": 3.5}
-    generation |= {"height": 64, "width": 64, "seed": 0}
-    block = {"model": "flux", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
+    generation = GENERATION | {"scheduler": "flow-euler", "guidance": 3.5}
     config = {
         # 67 GB, with all of them on a CPU of which half is the budget.
         "models": {"flux": {"source": {"seeded": "flux.1-dev"}, "generation": generation}},
-        "matrix": [{**block, "batch_sizes": [1]}],
-        "quality": [],
+        **one_block(model="flux"),
     }
     asked = "--configfile", write_config(folder, config), "--", "results/tables/results.csv"
     if machine_bytes() < 130e9:
@@ -176,29 +174,10 @@ def test_another_config_names_its_own_results(folder: Path) -> None:
 
 
 def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
-    block = {
-        "model": "shapes",
-        "devices": ["cpu"],
-        "backends": ["pytorch"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    name = write_config(folder, {"matrix": [block], "quality": []})
-    jobs = planned(folder, "--configfile", name)
+    jobs = planned(folder, "--configfile", write_config(folder, one_block()))
     assert "export_onnx" not in jobs
     assert "draw_images" not in jobs
     assert jobs["check_results"] == 1
-
-
-def one_block(**changes: object) -> dict[str, object]:
-    block = {
-        "model": "shapes",
-        "devices": ["cpu"],
-        "backends": ["openvino"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    return {"matrix": [block | changes], "quality": []}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +193,7 @@ def one_block(**changes: object) -> dict[str, object]:
 def test_what_is_made_for_an_engine_is_what_its_options_ask_for(
     folder: Path, options: list[str], needed: dict[str, int]
 ) -> None:
-    name = write_config(folder, one_block(options=options))
+    name = write_config(folder, one_block(backends=["openvino"], options=options))
     jobs = planned(folder, "--configfile", name, "--", "results/tables/results.csv")
     made = ("export_onnx", "quantize_onnx", "convert_openvino", "search_settings")
     assert {rule: jobs[rule] for rule in made if rule in jobs} == {"export_onnx": 1} | needed
@@ -231,7 +210,7 @@ def test_pictures_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
         "precisions": ["fp32"],
         "options": ["none", "tuned"],
     }
-    name = write_config(folder, one_block() | {"quality": [entry]})
+    name = write_config(folder, one_block(backends=["openvino"]) | {"quality": [entry]})
     jobs = planned(folder, "--configfile", name)
     assert (jobs["search_settings"], jobs["convert_openvino"], jobs["draw_images"]) == (1, 1, 3)
     target = "results/quality/shapes/cpu/openvino/fp32/none.npz"
@@ -245,16 +224,9 @@ def test_gpus_of_one_machine_are_measured_one_after_the_other(folder: Path) -> N
         "second": {"kind": "cuda", "index": 1},
         "arc": {"kind": "xpu"},
     }
-    block = {
-        "model": "shapes",
-        "devices": list(devices),
-        "backends": ["pytorch"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
-    name = write_config(folder, {"devices": devices, "matrix": [block], "quality": []})
+    name = write_config(folder, {"devices": devices, **one_block(devices=list(devices))})
     target = "results/tables/results.csv"
-    run = run_snakemake(folder, "-n", "--cores", "4", "--configfile", name, "--", target)
+    run = dry_run(folder, "--cores", "4", "--configfile", name, "--", target)
     jobs = [job for job in run.stdout.split("\nrule ") if job.startswith("measure_sweep:")]
     assert len(jobs) == 3
     for job in jobs:
@@ -270,17 +242,9 @@ def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
 
 def test_each_device_of_the_matrix_has_its_ceilings_once(folder: Path) -> None:
     """Whatever it measures there; a device that is in no matrix has none."""
-    block = {
-        "model": "shapes",
-        "devices": ["cpu", "other"],
-        "backends": ["pytorch", "onnxruntime"],
-        "precisions": ["fp32"],
-        "batch_sizes": [1],
-    }
     config = {
         "devices": {name: {"kind": "cpu"} for name in ("other", "unused")},
-        "matrix": [block],
-        "quality": [],
+        **one_block(devices=["cpu", "other"], backends=["pytorch", "onnxruntime"]),
     }
     jobs = planned(folder, "--configfile", write_config(folder, config))
     assert (jobs["measure_sweep"], jobs["measure_ceilings"]) == (4, 2)
@@ -302,7 +266,7 @@ BAD = [
 @pytest.mark.parametrize(("config", "message"), BAD, ids=[message for _, message in BAD])
 def test_a_wrong_config_gets_one_line(folder: Path, config: str, message: str) -> None:
     name = write_config(folder, config)
-    run = run_snakemake(folder, "-n", "--cores", "1", "--configfile", name)
+    run = dry_run(folder, "--configfile", name)
     assert run.returncode != 0
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert message in line
@@ -314,16 +278,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_job(folder: Path) -> N
     config = {
         "pathvars": {"results": "nothing"},
         "devices": {"gpu": {"kind": "cuda", "index": 99}},
-        "matrix": [
-            {
-                "model": "shapes",
-                "devices": ["gpu"],
-                "backends": ["pytorch"],
-                "precisions": ["fp32"],
-                "batch_sizes": [1],
-            }
-        ],
-        "quality": [],
+        **one_block(devices=["gpu"]),
     }
     name = write_config(folder, config)
     for _ in range(2):  # and no lock is left behind
@@ -355,7 +310,7 @@ def test_a_job_of_a_cluster_does_not_ask_for_conda(
 ) -> None:
     """Its node may have none on its PATH: Snakemake tells it where the environments lie."""
     hide_conda(monkeypatch)
-    run = run_snakemake(folder, "-n", "--cores", "1", "--use-conda", "--mode", mode)
+    run = dry_run(folder, "--use-conda", "--mode", mode)
     assert "Miniforge" not in run.stdout + run.stderr
 
 
@@ -367,9 +322,4 @@ def hide_conda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_locked_folder_can_be_unlocked(folder: Path) -> None:
     run = run_snakemake(folder, "--unlock")
-    assert run.returncode == 0, run.stderr
-
-
-def test_the_workflow_is_clean(folder: Path) -> None:
-    run = run_snakemake(folder, "--lint")
     assert run.returncode == 0, run.stderr

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.conftest import DEFAULT, ROOT, planned, run_snakemake
+from tests.forked import dry_run
 
 OUTER = """
 configfile: "study.yaml"
@@ -59,7 +60,7 @@ def test_a_figure_can_be_asked_for_from_another_snakefile(study: Path) -> None:
 
 def test_a_wrong_config_of_a_module_gets_one_line(study: Path) -> None:
     (study / "study.yaml").write_text(yaml.safe_dump({"sdbench": {"models": {}}}))
-    run = run_snakemake(study, "-n")
+    run = dry_run(study)
     assert run.returncode != 0
     assert "Traceback" not in run.stderr
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]

@@ -1,68 +1,50 @@
-"""The default workflow on a cluster: where its jobs land, and what comes back."""
+"""The workflow on a cluster, until all is measured: where its jobs land, and what comes back."""
 
 import json
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from sdbench.config import Config
 from sdbench.records import read_indexed
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
-from tests.conftest import DEFAULT, copy_workflow
+from tests.finished import RUNS, finished_config
 from tests.slurm.cluster import Cluster
-from tests.slurm.conftest import INDEX, TINY, Workflow
+from tests.slurm.conftest import INDEX, START, TINY, Workflow
 
 GPUS = {
     "a100": {"kind": "cuda", "gpu_model": "a100"},
     "rtx3090": {"kind": "cuda", "gpu_model": "rtx3090"},
 }
 NODE_OF = {"cpu": "cpu1", "a100": "a1001", "rtx3090": "rtx1"}
-TABLES = [f"results/tables/{name}.csv" for name in ("cases", "results", "quality")]
-Started = tuple[Path, "subprocess.Popen[bytes]"]
+RESULTS = "results/tables/results.csv"
+PICTURES = [f"results/quality/shapes/cpu/pytorch/{name}/none.npz" for name in ("fp32", "bf16")]
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
 
-def short_config(devices: dict[str, Any], backends: list[str]) -> Config:
-    """Return the default config of these backends, measured as shortly as can be.
-
-    With the tiny model and few options, and on all these devices what it has for PyTorch: where a
-    job lands is the same for all.
-    """
-    config: Config = yaml.safe_load(DEFAULT.read_text())
-    config["models"] = TINY["models"]
+def cluster_config() -> Config:
+    """Return what the finished run measures of the tiny model on PyTorch and ONNX Runtime without
+    options and draws with the bundled one on PyTorch, and on two GPUs the same of PyTorch."""
+    config = finished_config()
+    config["models"] = {name: config["models"][name] for name in ("shapes", "tiny")}
     # One thread: nodes that share a machine must not wait for each other's.
-    config["devices"]["cpu"] |= {"constraint": "cpu", "threads": 1}
-    config["devices"] |= devices
+    config["devices"] = {"cpu": {"kind": "cpu", "constraint": "cpu", "threads": 1}, **GPUS}
     config["matrix"] = [
-        {**block, "model": "tiny", "batch_sizes": block["batch_sizes"][:2]}
+        {**block, "batch_sizes": block["batch_sizes"][:2]}
         for block in config["matrix"]
-        if "options" not in block and set(block["backends"]) <= set(backends)
+        if block["model"] == "tiny"
+        and "options" not in block
+        and block["backends"] in (["pytorch"], ["onnxruntime"])
     ]
     for block in config["matrix"]:
         if block["backends"] == ["pytorch"]:
             block["devices"] = list(config["devices"])
-    config["quality"][0] |= {
-        "model": "tiny",
-        "backends": backends,
-        "precisions": ["fp32"],
-        "options": ["none", "attention-vanilla"],
-        "trajectory_steps": 2,
-        "runs": [1, 2],
-        "panel_step": 2,
-    }
-    config["measuring"] = {
-        "min_samples": 3,
-        "min_duration_s": 0,
-        "phase_samples": 1,
-        "throughput_duration_s": 0.1,
-    }
+    config["quality"] = [config["quality"][0] | {"backends": ["pytorch"]}]
+    config["races"] = []
     return config
 
 
@@ -75,38 +57,13 @@ def jobs(workflow: Workflow) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def started_locally(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """What PyTorch does on this machine, beside the cluster's run."""
-    folder = copy_workflow(tmp_path_factory.mktemp("local"))
-    (folder / "mine.yaml").write_text(yaml.safe_dump(short_config({}, ["pytorch"])))
-    command = ["snakemake", *TABLES, "--cores", "all", "--configfile", "mine.yaml"]
-    with (folder / "snakemake.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-    yield folder, process
-    process.kill()
-    process.wait(timeout=10)
-
-
-@pytest.fixture(scope="module")
-def workflow(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, started_locally: Started
-) -> Workflow:
-    """The default workflow after its run on the cluster."""
+def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The workflow after its run on the cluster."""
     (cluster.folder / "sacct.calls").unlink(missing_ok=True)
-    workflow = Workflow(
-        tmp_path_factory.mktemp("cluster"), cluster, short_config(GPUS, ["pytorch", "onnxruntime"])
-    )
-    status = workflow.finish(workflow.start(), timeout=900)
+    workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, cluster_config())
+    status = workflow.finish(workflow.start([*START, RESULTS, *PICTURES]), timeout=900)
     assert status == 0, workflow.said()
     return workflow
-
-
-@pytest.fixture(scope="module")
-def local(started_locally: Started) -> Path:
-    """The folder of the local run, after it."""
-    folder, process = started_locally
-    assert process.wait(timeout=600) == 0, (folder / "snakemake.log").read_text()[-4000:]
-    return folder
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -159,37 +116,6 @@ def test_what_torch_does_not_find_is_unsupported(workflow: Workflow) -> None:
     assert {record["status"] for record in on_gpus} == {"unsupported"}
 
 
-def test_the_rows_are_those_of_a_local_run(workflow: Workflow, local: Path) -> None:
-    def rows(folder: Path, name: str, schema: Any, columns: list[str]) -> pd.DataFrame:
-        table = read_table(folder / f"results/tables/{name}.csv", schema)
-        same = table[(table["device"] == "cpu") & (table["backend"] == "pytorch")]
-        return same[columns].reset_index(drop=True)
-
-    told = ("results", schemas.RESULTS, [*CASE, "status", "reason"])
-    pd.testing.assert_frame_equal(rows(workflow.folder, *told), rows(local, *told))
-    # Where the processor has no bf16, that is unsupported here and there.
-    assert set(rows(local, *told)["status"]) in ({"ok"}, {"ok", "unsupported"})
-    drawn = ("quality", schemas.QUALITY, list(schemas.QUALITY.columns))
-    pd.testing.assert_frame_equal(rows(workflow.folder, *drawn), rows(local, *drawn))
-
-
-def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, local: Path) -> None:
-    """Of a model with the same weights, built there and here from a seed."""
-    drawn = sorted(path.relative_to(local) for path in (local / "results/quality").rglob("*.npz"))
-    assert len(drawn) == 2
-    for path in drawn:
-        with np.load(local / path) as here, np.load(workflow.folder / path) as there:
-            for mode in ("runs", "trajectory"):
-                assert np.array_equal(here[mode], there[mode]), path
-            assert len(here["runs"]) == (2 if here["status"] == "ok" else 0)
-
-
-def test_every_figure_came_back(workflow: Workflow) -> None:
-    assert (workflow.folder / "results/checks.txt").exists()
-    assert len(list((workflow.folder / "results/figures").glob("*.png"))) == 19
-    assert (workflow.folder / "results/report.html").exists()
-
-
 def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_path: Path) -> None:
     """The node plans as the machine does that the job was sent from."""
     devices = {
@@ -203,3 +129,25 @@ def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_p
     assert found[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
     assert found[0]["environment"]["slurm_node"] == NODE_OF["cpu"]
     assert not (workflow.folder / "results/models/tiny").exists()
+
+
+def test_the_rows_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
+    def rows(folder: Path) -> pd.DataFrame:
+        table = read_table(folder / RESULTS, schemas.RESULTS)
+        own = table[table["device"] == "cpu"]
+        return own.set_index(CASE)[["status", "reason"]].sort_index()
+
+    there = rows(workflow.folder)
+    assert len(there) == 7
+    pd.testing.assert_frame_equal(there, rows(finished).loc[there.index])
+    # Where the processor has no bf16, that is unsupported here and there.
+    assert set(there["status"]) in ({"ok"}, {"ok", "unsupported"})
+
+
+def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
+    for path in PICTURES:
+        with np.load(finished / path) as here, np.load(workflow.folder / path) as there:
+            assert here["status"] == there["status"]
+            for mode in ("runs", "trajectory"):
+                assert np.array_equal(here[mode], there[mode]), path
+            assert len(here["runs"]) == (len(RUNS) if here["status"] == "ok" else 0)

@@ -1,0 +1,105 @@
+"""One finished run of the workflow, for everything that needs one."""
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from sdbench.config import Config
+from tests.conftest import DEFAULT, ROOT, copy_workflow, run_snakemake
+from tests.unit.page_factory import HOSTILE
+
+STEPS = 10
+RUNS = [1, 2, 3, 5, STEPS]
+"""What pictures are drawn with."""
+
+TWINS: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
+"""The tiny twins of all families."""
+NOT_EXPORTED = "tiny-pixart-sigma"
+TOO_LARGE = "flux.1-dev"
+"""A model that no device of the run has room for."""
+
+
+def finished_config() -> Config:
+    """Return the default config, with more models that are measured as shortly as can be.
+
+    The tiny model is in the place of the bundled one, except for pictures and weights in 8 bits:
+    neither means anything for random weights. All twins are measured, and one is asked for exported
+    networks, which it cannot have. A model at full size is asked for everything, on a device that
+    has no room for it. `compile` is left out, since it takes minutes: test_options.py compiles a
+    smaller model. Text that a user writes is hostile here: it must stay text wherever it is shown.
+    """
+    config: Config = yaml.safe_load(DEFAULT.read_text())
+    shapes = config["models"]["shapes"]
+    shapes["generation"]["steps"] = STEPS
+    config["models"] |= {
+        "tiny": {
+            "source": {"seeded": "tiny"},
+            "generation": shapes["generation"] | {"prompt": HOSTILE},
+        },
+        **TWINS["models"],
+        TOO_LARGE: {
+            "source": {"seeded": TOO_LARGE},
+            "generation": TWINS["models"]["tiny-flux-dev"]["generation"],
+        },
+    }
+    # Two threads would wait for each other whenever another test takes a core.
+    config["devices"] = {
+        "cpu": {"kind": "cpu", "threads": 1, "constraint": HOSTILE},
+        "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 8},
+    }
+    for block in config["matrix"]:
+        block["model"] = "tiny"
+        if "options" in block:
+            left_out = ("compile", "int8-weights")
+            block["options"] = [o for o in block["options"] if o not in left_out]
+    (plain, *_), twin = config["matrix"], TWINS["matrix"][0]
+    eights = {**plain, "model": "shapes", "precisions": ["fp32"], "batch_sizes": [1]}
+    too_large = {**twin, "model": TOO_LARGE, "devices": ["small"]}
+    config["matrix"] += [
+        eights,
+        {
+            **eights,
+            "backends": ["pytorch", "onnxruntime", "openvino"],
+            "options": ["int8-weights"],
+        },
+        *TWINS["matrix"],
+        {**twin, "model": NOT_EXPORTED, "backends": ["onnxruntime"]},
+        {**too_large, "options": ["none", "int8-weights"]},
+        {**too_large, "backends": ["onnxruntime"], "options": ["none", "tuned"]},
+    ]
+    drawn = {"trajectory_steps": STEPS, "runs": RUNS, "panel_step": 5}
+    config["quality"][0] |= drawn
+    config["quality"].append(
+        {
+            **config["quality"][0],
+            "model": TOO_LARGE,
+            "reference": {"device": "small"},
+            "devices": ["small"],
+            "backends": ["pytorch", "onnxruntime"],
+            "precisions": ["fp32"],
+        }
+    )
+    race = {"model": TOO_LARGE, "device": "small", "sizes": [64], "variants": [{"options": "none"}]}
+    config["races"] = [race]
+    # As short as a table allows an interval from.
+    config["measuring"] |= {
+        "min_samples": 6,
+        "min_duration_s": 0,
+        "max_duration_s": 5,
+        "throughput_duration_s": 0.1,
+    }
+    return config
+
+
+def run_workflow(folder: Path) -> None:
+    """Run the workflow in a clone, to its end."""
+    copy_workflow(folder)
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(finished_config(), sort_keys=False))
+    run = run_snakemake(folder, "--cores", "1", timeout=2400)
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
+
+
+def copy_run(finished: Path, target: Path) -> Path:
+    """Copy a finished run with the dates of its files, from which Snakemake knows what is stale."""
+    return Path(shutil.copytree(finished, target, symlinks=True))

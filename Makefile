@@ -101,6 +101,7 @@ test-cuda-build: $(CUDA_BUILDS:%=.cache/cuda-%/.tested)
 	$(@D)/bin/pip install --no-deps $(subst onnxruntime,onnxruntime-gpu,$(shell grep '^onnxruntime==' requirements.txt))
 	touch $@
 
+.PRECIOUS: .cache/cuda-%/.ready
 FORCE:
 
 # Known vulnerabilities of what is installed. Without a network it only says so.

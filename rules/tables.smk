@@ -41,11 +41,11 @@ rule collect_records:
     "Make the tables of results, largest batches, ceilings and noise."
     input:
         indexes=INDEXES,
-        ceilings=collect(
+        device_ceilings=collect(
             "<results>/ceilings/{device}.json",
             device=unique(device for _, device, _ in PLAN.cases_at),
         ),
-        operations=[
+        model_operations=[
             operations_of(model, config["models"][model]["generation"])
             for model in unique(model for model, _, _ in PLAN.cases_at)
             if model not in PLAN.too_large
@@ -75,7 +75,7 @@ rule collect_races:
     "Make the table of races: those run here, and those of other machines."
     input:
         indexes=RACE_INDEXES,
-        ceilings=collect(
+        device_ceilings=collect(
             "<results>/ceilings/{device}.json",
             device=unique(device for _, device, _ in PLAN.races_at),
         ),

@@ -22,7 +22,7 @@ import yaml
 
 from sdbench import backends
 from sdbench.cases.case import Case, Variant
-from sdbench.cases.expansion import Plan
+from sdbench.cases.expansion import RunConfig
 from sdbench.config import check_config, load_schema, name_case
 from sdbench.meters.latency import time_call
 
@@ -94,7 +94,7 @@ def default_case(threads: int) -> Case:
     config = yaml.safe_load(file.read_text())
     config["devices"]["cpu"]["threads"] = threads
     variant = Variant("shapes", "cpu", "pytorch", "fp32", "none")
-    return name_case(Plan.of(check_config(config, schema, [file])), schema, variant, 1)
+    return name_case(RunConfig.of(check_config(config, schema, [file])), schema, variant, 1)
 
 
 def ratio_of_medians(ours: list[float], others: list[float]) -> tuple[float, float, float]:

@@ -8,29 +8,18 @@ rule write_findings:
         quality="<results>/tables/quality.csv",
         races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
-        references=[
-            f"<results>/quality/{variant_path(reference)}.npz"
-            for reference, _ in PAIRS
-        ],
+        references=[images_of(reference) for reference, _ in PLAN.quality],
         caption=caption("findings"),
     output:
-        table=report(
-            "<results>/tables/findings.csv",
-            category="Answers",
-            caption="../report/findings.rst",
-        ),
-        text=report(
-            "<results>/findings.md",
-            category="Answers",
-            caption="../report/findings.rst",
-        ),
+        table=reported("<results>/tables/findings.csv", "Answers", "findings"),
+        text=reported("<results>/findings.md", "Answers", "findings"),
     log:
         "<logs>/write_findings.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
     params:
-        models=[reference.model for reference, _ in PAIRS],
+        models=[reference.model for reference, _ in PLAN.quality],
     script:
         "../scripts/write_findings.py"
 
@@ -42,11 +31,7 @@ rule rank_choices:
         published="<results>/tables/published.csv",
         caption=caption("choices"),
     output:
-        report(
-            "<results>/tables/choices.csv",
-            category="Answers",
-            caption="../report/choices.rst",
-        ),
+        reported("<results>/tables/choices.csv", "Answers", "choices"),
     log:
         "<logs>/rank_choices.log",
     localrule: True
@@ -65,15 +50,11 @@ rule predict_fits:
         largest="<results>/tables/largest.csv",
         manifests=collect(
             "<results>/models/{model}.json",
-            model=list(dict.fromkeys(model for model, _, _ in SWEEP_CASES)),
+            model=unique(model for model, _, _ in PLAN.cases_at),
         ),
         caption=caption("fits_table"),
     output:
-        report(
-            "<results>/tables/fits.csv",
-            category="Answers",
-            caption="../report/fits_table.rst",
-        ),
+        reported("<results>/tables/fits.csv", "Answers", "fits_table"),
     log:
         "<logs>/predict_fits.log",
     localrule: True

@@ -1,67 +1,83 @@
 # What a job reads, by its wildcards. Names that read as English, so that the rules do.
 
+import re
+
+from sdbench.cases.case import Variant
+from sdbench.cases.options import INT8_GRAPHS, TUNED
+from sdbench.config import name_case
+from sdbench.figures.catalogue import FIGURES
+from sdbench.models.architectures import find_architecture, parts_of
+from sdbench.models.manifest import model_files
+from sdbench.meters.measuring import Racing, Watching
+from sdbench.planning import sides
+
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
-COMPARED = [(reference, other) for reference, others in PAIRS for other in others]
-DRAWN = [variant for reference, others in PAIRS for variant in [reference, *others]]
 
 
-def variant_path(variant):
-    return VARIANT.format(**vars(variant))
+def unique(items):
+    return list(dict.fromkeys(items))
 
 
-def sweep_of(variant):
-    return variant.model, variant.device, variant.backend
+def images_of(variant):
+    return f"<results>/quality/{VARIANT.format(**vars(variant))}.npz"
 
 
-def is_tuned(options):
-    return TUNED in parse_options(options)
+# For each compared variant the images of its reference and its own: lists of the same length.
+COMPARED_IMAGES = {
+    "references": [images_of(reference) for reference, _ in PLAN.compared],
+    "others": [images_of(other) for _, other in PLAN.compared],
+}
 
-
-def graphs_of(variant):
-    "Return the record of the exported networks that a variant reads, if it reads any."
-    graphs = None if variant.model in UNMADE else variant.graphs
-    return [] if graphs is None else [f"<results>/{graphs}/{variant.model}.json"]
-
-
-# (model, device, backend) of every job that measures -> what it measures. Made once: a campaign may
-# have a hundred such jobs and ten thousand cases.
-SWEEP_CASES, SWEEP_SEARCHES = defaultdict(list), defaultdict(list)
-SWEEP_GRAPHS = defaultdict(dict)
-for case in CASES:
-    SWEEP_CASES[sweep_of(case.variant)].append(case.as_dict())
-    SWEEP_GRAPHS[sweep_of(case.variant)].update(dict.fromkeys(graphs_of(case.variant)))
-# Pictures of a tuned variant may be drawn, and it may be raced, where the matrix does not have it.
-SWEEP_TUNED = defaultdict(list)
-for variant in sorted(VARIANTS):
-    if is_tuned(variant.options):
-        SWEEP_TUNED[sweep_of(variant)].append(variant)
-for variant, cap in expand_searches(PLAN).items():
-    SWEEP_SEARCHES[sweep_of(variant)].append({"variant": variant.as_dict(), "cap": cap})
-SWEEP_INDEXES = [
-    f"<results>/records/{model}/{device}/{backend}/index.json"
-    for model, device, backend in SWEEP_CASES
-]
-
-# The same of the races.
-RACE_PAIRS, RACE_GRAPHS = defaultdict(list), defaultdict(dict)
-for race in RACES:
-    RACE_PAIRS[sweep_of(race.case.variant)].append(race.as_dict())
-    read = graphs_of(race.case.variant) + graphs_of(race.reference)
-    RACE_GRAPHS[sweep_of(race.case.variant)].update(dict.fromkeys(read))
+# An index for each job that measures, and for each that races.
+INDEXES = [f"<results>/records/{'/'.join(place)}/index.json" for place in PLAN.cases_at]
 RACE_INDEXES = [
-    f"<results>/races/{model}/{device}/{backend}/index.json"
-    for model, device, backend in RACE_PAIRS
+    f"<results>/races/{'/'.join(place)}/index.json" for place in PLAN.races_at
 ]
+
+# Races of other machines: whatever lies there is shown.
+RACES_DROPPED_IN = sorted(
+    resource(f"races/{file.name}")
+    for file in (WORKFLOW / "resources/races").glob("*.csv")
+)
+
+# The ladder is a figure of races, own or of other machines.
+SHOWN_FIGURES = {
+    name: figure
+    for name, figure in FIGURES.items()
+    if name != "ladder" or PLAN.races or RACES_DROPPED_IN
+}
+
+
+def figure_file(name, format):
+    return f"<results>/figures/{name}.{format}"
+
+
+def caption(name):
+    "Return the words next to a figure in the report: both are made again together."
+    return in_workflow(f"report/{name}.rst")
+
+
+def reported(path, category, name, labels=None):
+    "Return an output that Snakemake's report shows, with the caption of that name."
+    return report(
+        path, category=category, caption=f"../report/{name}.rst", labels=labels
+    )
+
+
+def table(name):
+    return reported(f"<results>/tables/{name}.csv", "Tables", name)
+
+
+def reported_figure(name, figure):
+    "Return the file of a figure that Snakemake's report shows, by its format."
+    shown = figure.formats[0]
+    labels = {"shows": figure.shows, "by": figure.by}
+    return {shown: reported(figure_file(name, shown), figure.category, name, labels)}
 
 
 def operations_of(model, generation):
     "Return the operations of a model's networks for one picture of a size in pixels."
     return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
-
-
-def caption(figure):
-    "Return the words that stand beside a figure in the report: both are made anew together."
-    return in_workflow(f"report/{figure}.rst")
 
 
 def model_folder(wildcards):
@@ -75,12 +91,12 @@ def model_folder(wildcards):
 
 def model_with_room(wildcards):
     "Return the folder of a model, or none where no device that it is asked for on has room for it."
-    return [] if wildcards.model in UNMADE else model_folder(wildcards)
+    return [] if wildcards.model in PLAN.too_large else model_folder(wildcards)
 
 
 def made_model(wildcards):
     "Return the folder of a model; what is made of one that is not made itself is refused."
-    if wildcards.model in UNMADE:
+    if wildcards.model in PLAN.too_large:
         refuse(
             f"{wildcards.model}: no device that it is asked for on has room for it, so it is not "
             "made: ask for it on a larger device"
@@ -102,7 +118,7 @@ def models_from(source):
 def architecture_file(wildcards):
     "The description of the networks of a seeded model, or of one of a hub that is known."
     source = config["models"][wildcards.model]["source"]
-    name = find_architecture(source, ARCHITECTURES).path.name
+    name = find_architecture(source, WORKFLOW / "resources/architectures").path.name
     return resource(f"architectures/{name}")
 
 
@@ -122,65 +138,84 @@ def has_int8_weights(wildcards):
     return wildcards.weights == INT8_GRAPHS
 
 
-def measured_graphs(wildcards):
-    return list(SWEEP_GRAPHS[sweep_of(wildcards)])
+def place_of(wildcards):
+    "Return what one job measures together, as `Variant.place` does."
+    return wildcards.model, wildcards.device, wildcards.backend
 
 
-def raced_graphs(wildcards):
-    return list(RACE_GRAPHS[sweep_of(wildcards)])
+# The variants of a job, by its wildcards.
 
 
-def raced_pairs(wildcards):
-    return RACE_PAIRS[sweep_of(wildcards)]
+def measured(wildcards):
+    return unique(case.variant for case in PLAN.cases_at[place_of(wildcards)])
 
 
-def race_code(wildcards):
-    "Return the digest of the code of a race, with the backends of both sides."
-    references = {pair["reference"]["backend"] for pair in raced_pairs(wildcards)}
-    return code_of("race_denoisers.py", *sorted({wildcards.backend, *references}))
+def tuned(wildcards):
+    return PLAN.tuned_at[place_of(wildcards)]
 
 
-def drawn_graphs(wildcards):
-    return graphs_of(Variant(**wildcards))
+def raced(wildcards):
+    return [race.case.variant for race in PLAN.races_at[place_of(wildcards)]]
 
 
-def settings_of(sweep):
-    "Return what the search for settings found, if a variant of the sweep asks for it."
-    model, device, backend = sweep
-    found = f"<results>/settings/{model}/{device}/{backend}.json"
-    return [found] if sweep in SWEEP_TUNED and model not in UNMADE else []
+def raced_with_references(wildcards):
+    return sides(PLAN.races_at[place_of(wildcards)])
 
 
-def measured_settings(wildcards):
-    tuned = {case["variant"]["options"] for case in sweep_cases(wildcards)}
-    return settings_of(sweep_of(wildcards)) if any(map(is_tuned, tuned)) else []
+def drawn(wildcards):
+    return [Variant(**wildcards)]
 
 
-def raced_settings(wildcards):
-    raced = {pair["case"]["variant"]["options"] for pair in raced_pairs(wildcards)}
-    return settings_of(sweep_of(wildcards)) if any(map(is_tuned, raced)) else []
+def graph_records(variants):
+    "Return the records of the exported networks that variants read, if they read any."
+    return unique(
+        f"<results>/{variant.graphs}/{variant.model}.json"
+        for variant in variants
+        if variant.graphs and variant.model not in PLAN.too_large
+    )
 
 
-def drawn_settings(wildcards):
-    return settings_of(sweep_of(wildcards)) if is_tuned(wildcards.options) else []
+def graphs_of(variants):
+    "Return an input: the records of the exported networks that the variants of a job read."
+    return lambda wildcards: graph_records(variants(wildcards))
+
+
+def settings_of(variants):
+    "Return an input: what the search for settings found, if a variant of a job asks for it."
+
+    def settings(wildcards):
+        found = f"<results>/settings/{'/'.join(place_of(wildcards))}.json"
+        asked = any(TUNED in variant.switches for variant in variants(wildcards))
+        searched = tuned(wildcards) and wildcards.model not in PLAN.too_large
+        return [found] if asked and searched else []
+
+    return settings
+
+
+def measured_cases(wildcards):
+    return [case.as_dict() for case in PLAN.cases_at[place_of(wildcards)]]
+
+
+def measured_searches(wildcards):
+    return [
+        {"variant": variant.as_dict(), "cap": PLAN.searches[variant]}
+        for variant in PLAN.searches_at[place_of(wildcards)]
+    ]
 
 
 def tuned_cases(wildcards):
     "Return the cases, of one picture, whose settings are searched."
-    return [PLAN.case(v).as_dict() for v in SWEEP_TUNED[sweep_of(wildcards)]]
+    return [PLAN.config.case(variant).as_dict() for variant in tuned(wildcards)]
 
 
-def tuned_graphs(wildcards):
-    read = [graphs_of(variant) for variant in SWEEP_TUNED[sweep_of(wildcards)]]
-    return list(dict.fromkeys(sum(read, [])))
+def raced_pairs(wildcards):
+    return [race.as_dict() for race in PLAN.races_at[place_of(wildcards)]]
 
 
-def sweep_cases(wildcards):
-    return SWEEP_CASES[sweep_of(wildcards)]
-
-
-def sweep_searches(wildcards):
-    return SWEEP_SEARCHES[sweep_of(wildcards)]
+def race_code(wildcards):
+    "Return the digest of the code of a race, with the backends of both sides."
+    backends = {variant.backend for variant in raced_with_references(wildcards)}
+    return code_of("race_denoisers.py", *sorted({wildcards.backend, *backends}))
 
 
 def counted_generation(wildcards):
@@ -192,7 +227,7 @@ def counted_generation(wildcards):
 
 def measured_entry(wildcards):
     "What of a device's entry in the config can move a measurement."
-    return vars(PLAN.devices[wildcards.device])
+    return vars(PLAN.config.devices[wildcards.device])
 
 
 def environment_file(wildcards):
@@ -200,12 +235,12 @@ def environment_file(wildcards):
 
 
 def quality_entry(model):
-    return next(entry for entry in PLAN.quality if entry.model == model)
+    return next(entry for entry in PLAN.config.quality if entry.model == model)
 
 
 def drawn_case(wildcards):
     "Return the case that the pictures of a variant are drawn as."
-    return PLAN.case(Variant(**wildcards)).as_dict()
+    return PLAN.config.case(Variant(**wildcards)).as_dict()
 
 
 def profiled_case(wildcards):
@@ -213,15 +248,13 @@ def profiled_case(wildcards):
     names = dict(wildcards)
     size = int(names.pop("batch_size"))
     try:
-        return name_case(PLAN, SCHEMA, Variant(**names), size).as_dict()
+        return name_case(PLAN.config, SCHEMA, Variant(**names), size).as_dict()
     except UserError as error:
         refuse(f"results/profile/{'/'.join(names.values())}/batch-{size}.csv: {error}")
 
 
 def profiled_model(wildcards):
-    profiled_case(
-        wildcards
-    )  # a name of nothing is refused before its folder is looked for
+    profiled_case(wildcards)  # refuses what does not exist, before its folder is sought
     return model_folder(wildcards)
 
 
@@ -236,5 +269,5 @@ def trajectory_steps(wildcards):
 
 
 def reference_pictures(wildcards):
-    reference = next(ref for ref, _ in PAIRS if ref.model == wildcards.model)
-    return f"<results>/quality/{variant_path(reference)}.npz"
+    references = (reference for reference, _ in PLAN.quality)
+    return images_of(next(ref for ref in references if ref.model == wildcards.model))

@@ -7,8 +7,8 @@ rule measure_sweep:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_with_room),
-        graphs=measured_graphs,
-        settings=measured_settings,
+        graphs=graphs_of(measured),
+        settings=settings_of(measured),
         environment_file=environment_file,
     output:
         # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
@@ -22,16 +22,11 @@ rule measure_sweep:
     # many threads the networks get is the device's own setting.
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
-        mem_mb=memory_for_device,
+        **ON_DEVICE,
         runtime=growing(240),
     params:
-        cases=sweep_cases,
-        searches=sweep_searches,
+        cases=measured_cases,
+        searches=measured_searches,
         measuring=config["measuring"],
     script:
         "../scripts/measure_sweep.py"
@@ -41,7 +36,7 @@ rule search_settings:
     "Search for the best settings of an engine, for the variants that ask for them (`tuned`)."
     input:
         model=ancient(made_model),
-        graphs=tuned_graphs,
+        graphs=graphs_of(tuned),
         environment_file=environment_file,
     output:
         "<results>/settings/{model}/{device}/{backend}.json",
@@ -52,12 +47,7 @@ rule search_settings:
     # As in measure_sweep: nothing else may run beside it.
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
-        mem_mb=memory_for_device,
+        **ON_DEVICE,
         runtime=growing(120),
     params:
         cases=tuned_cases,
@@ -70,11 +60,11 @@ rule race_denoisers:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_with_room),
-        graphs=raced_graphs,
-        settings=raced_settings,
+        graphs=graphs_of(raced_with_references),
+        settings=settings_of(raced),
         environment_file=environment_file,
     output:
-        # The records lie beside it, as those of a sweep do.
+        # The records lie beside it, as those of measure_sweep do.
         index="<results>/races/{model}/{device}/{backend}/index.json",
     log:
         "<logs>/race_denoisers/{model}/{device}/{backend}.log",
@@ -82,13 +72,8 @@ rule race_denoisers:
         "../envs/{backend}.yaml"
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
         # Two processes at a time, the reference and what is raced against it.
-        mem_mb=memory_for_racers,
+        **ON_DEVICE | {"mem_mb": memory_for_racers},
         runtime=growing(240),
     params:
         code=race_code,
@@ -110,12 +95,7 @@ rule measure_ceilings:
         "../envs/pytorch.yaml"
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
-        mem_mb=memory_for_device,
+        **ON_DEVICE,
         runtime=growing(30),
     params:
         device=measured_entry,
@@ -142,12 +122,7 @@ rule profile_case:
         "../envs/pytorch.yaml"
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
-        mem_mb=memory_for_device,
+        **ON_DEVICE,
         runtime=growing(60),
     params:
         case=profiled_case,

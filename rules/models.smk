@@ -54,7 +54,7 @@ rule outline_model:
     log:
         "<logs>/outline_model/{model}.log",
     wildcard_constraints:
-        model=one_of(UNMADE),
+        model=one_of(PLAN.too_large),
     localrule: True
     conda:
         "../envs/pytorch.yaml"
@@ -74,7 +74,7 @@ rule describe_model:
     log:
         "<logs>/describe_model/{model}.log",
     wildcard_constraints:
-        model=one_of(model for model in config["models"] if model not in UNMADE),
+        model=one_of(model for model in config["models"] if model not in PLAN.too_large),
     localrule: True
     conda:
         "../envs/hub.yaml"

@@ -1,7 +1,7 @@
 # The page: one file that opens offline, made of tables, figures, pictures and records.
 
 PAGE_FIGURES = [
-    Path(figure).stem for figure in FIGURES if Path(figure).suffix == ".png"
+    name for name, figure in SHOWN_FIGURES.items() if "svg" in figure.formats
 ]
 
 
@@ -15,10 +15,10 @@ rule write_page:
         quality="<results>/tables/quality.csv",
         findings="<results>/tables/findings.csv",
         choices="<results>/tables/choices.csv",
-        references=REFERENCES,
-        others=OTHERS,
+        references=COMPARED_IMAGES["references"],
+        others=COMPARED_IMAGES["others"],
         # The machines are in the records.
-        indexes=SWEEP_INDEXES,
+        indexes=INDEXES,
         figures=collect("<results>/figures/{figure}.svg", figure=PAGE_FIGURES),
         captions=[caption(figure) for figure in PAGE_FIGURES],
         method=in_workflow("docs/method.md"),

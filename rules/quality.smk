@@ -6,8 +6,8 @@ rule draw_images:
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_with_room),
-        graphs=drawn_graphs,
-        settings=drawn_settings,
+        graphs=graphs_of(drawn),
+        settings=settings_of(drawn),
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:
@@ -19,12 +19,7 @@ rule draw_images:
     # Drawing beside a measurement would disturb it.
     threads: cores_of_device
     resources:
-        gpu=gpus_of_device,
-        gpu_model=gpu_model_of_device,
-        constraint=constraint_of_device,
-        cpus_per_task=cpus_of_device,
-        slurm_extra=exclusive_node,
-        mem_mb=memory_for_device,
+        **ON_DEVICE,
         runtime=growing(240),
     params:
         case=drawn_case,

@@ -1,6 +1,9 @@
 # What a job asks a cluster for. On one machine nothing of this is asked for by anyone, except that
 # a measurement takes every core. Partitions are the site's to know and named nowhere here.
 
+from sdbench.kinds import KINDS
+from sdbench.models.architectures import load_architecture
+
 
 def is_submitted():
     "Tell whether jobs go to a cluster; true within such a job as well."
@@ -82,3 +85,14 @@ def memory_for_device(wildcards, attempt):
 
 def memory_for_racers(wildcards, attempt):
     return 2 * memory_for_device(wildcards, attempt)
+
+
+# What every job asks for that runs networks on a device.
+ON_DEVICE = {
+    "gpu": gpus_of_device,
+    "gpu_model": gpu_model_of_device,
+    "constraint": constraint_of_device,
+    "cpus_per_task": cpus_of_device,
+    "slurm_extra": exclusive_node,
+    "mem_mb": memory_for_device,
+}

@@ -1,11 +1,14 @@
 # Tables from records. A table can be made again without touching a device.
 
+from sdbench.cases.expansion import matrix_rows
+
 # Tables of the same form that others exported on their machines: whatever lies there is shown.
 DROPPED_IN = sorted(
     in_workflow(f"resources/{file.name}")
     for file in (WORKFLOW / "resources").glob("*.csv")
     if file.name != "published.csv"
 )
+
 
 TABLES = [
     "cases",
@@ -22,18 +25,14 @@ TABLES = [
 rule collect_cases:
     "List every cell of the matrix, those that cannot exist with the reason."
     output:
-        report(
-            "<results>/tables/cases.csv",
-            category="Tables",
-            caption="../report/cases.rst",
-        ),
+        table("cases"),
     log:
         "<logs>/collect_cases.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
     params:
-        rows=matrix_rows(CASES, ABSENT),
+        rows=matrix_rows(PLAN.cases, PLAN.absent),
     script:
         "../scripts/collect_cases.py"
 
@@ -41,37 +40,21 @@ rule collect_cases:
 rule collect_records:
     "Make the tables of results, largest batches, ceilings and noise."
     input:
-        indexes=SWEEP_INDEXES,
-        ceilings=collect(
+        indexes=INDEXES,
+        device_ceilings=collect(
             "<results>/ceilings/{device}.json",
-            device=list(dict.fromkeys(device for _, device, _ in SWEEP_CASES)),
+            device=unique(device for _, device, _ in PLAN.cases_at),
         ),
-        operations=[
+        model_operations=[
             operations_of(model, config["models"][model]["generation"])
-            for model in dict.fromkeys(model for model, _, _ in SWEEP_CASES)
-            if model not in UNMADE
+            for model in unique(model for model, _, _ in PLAN.cases_at)
+            if model not in PLAN.too_large
         ],
     output:
-        results=report(
-            "<results>/tables/results.csv",
-            category="Tables",
-            caption="../report/results.rst",
-        ),
-        largest=report(
-            "<results>/tables/largest.csv",
-            category="Tables",
-            caption="../report/largest.rst",
-        ),
-        ceilings=report(
-            "<results>/tables/ceilings.csv",
-            category="Tables",
-            caption="../report/ceilings.rst",
-        ),
-        noise=report(
-            "<results>/tables/noise.csv",
-            category="Tables",
-            caption="../report/noise.rst",
-        ),
+        results=table("results"),
+        largest=table("largest"),
+        ceilings=table("ceilings"),
+        noise=table("noise"),
     log:
         "<logs>/collect_records.log",
     localrule: True
@@ -92,24 +75,18 @@ rule collect_races:
     "Make the table of races: those run here, and those of other machines."
     input:
         indexes=RACE_INDEXES,
-        ceilings=collect(
+        device_ceilings=collect(
             "<results>/ceilings/{device}.json",
-            device=list(dict.fromkeys(device for _, device, _ in RACE_PAIRS)),
+            device=unique(device for _, device, _ in PLAN.races_at),
         ),
-        operations=list(
-            dict.fromkeys(
-                operations_of(race.case.variant.model, race.case.generation)
-                for race in RACES
-                if race.case.variant.model not in UNMADE
-            )
+        operations=unique(
+            operations_of(race.case.variant.model, race.case.generation)
+            for race in PLAN.races
+            if race.case.variant.model not in PLAN.too_large
         ),
         dropped_in=RACES_DROPPED_IN,
     output:
-        report(
-            "<results>/tables/races.csv",
-            category="Tables",
-            caption="../report/races.rst",
-        ),
+        table("races"),
     log:
         "<logs>/collect_races.log",
     localrule: True
@@ -124,19 +101,9 @@ rule collect_races:
 rule collect_exports:
     "Make the table of exported networks."
     input:
-        records=list(
-            dict.fromkeys(
-                record
-                for graphs in [*SWEEP_GRAPHS.values(), *RACE_GRAPHS.values()]
-                for record in graphs
-            )
-        ),
+        records=graph_records(PLAN.measured_or_raced),
     output:
-        report(
-            "<results>/tables/exports.csv",
-            category="Tables",
-            caption="../report/exports.rst",
-        ),
+        table("exports"),
     log:
         "<logs>/collect_exports.log",
     localrule: True
@@ -150,18 +117,15 @@ rule collect_quality:
     "Make the table of how far pictures are from the reference's."
     input:
         comparisons=[
-            f"<results>/quality/{variant_path(other)}.csv" for _, other in COMPARED
+            f"<results>/quality/{VARIANT.format(**vars(other))}.csv"
+            for _, other in PLAN.compared
         ],
         manifests=collect(
             "<results>/models/{model}.json",
-            model=[reference.model for reference, _ in PAIRS],
+            model=[reference.model for reference, _ in PLAN.quality],
         ),
     output:
-        report(
-            "<results>/tables/quality.csv",
-            category="Tables",
-            caption="../report/quality.rst",
-        ),
+        table("quality"),
     log:
         "<logs>/collect_quality.log",
     localrule: True
@@ -179,7 +143,7 @@ rule collect_quality:
                     for key in ("width", "height", "scheduler", "guidance")
                 },
             }
-            for reference, other in COMPARED
+            for reference, other in PLAN.compared
         ],
     script:
         "../scripts/collect_quality.py"
@@ -191,11 +155,7 @@ rule collect_published:
         literature=resource("published.csv"),
         dropped_in=DROPPED_IN,
     output:
-        report(
-            "<results>/tables/published.csv",
-            category="Tables",
-            caption="../report/published.rst",
-        ),
+        table("published"),
     log:
         "<logs>/collect_published.log",
     localrule: True
@@ -231,9 +191,16 @@ rule check_results:
     "Check that every case has its row, that no number is impossible, and that nothing failed."
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
-        pictures=[f"<results>/quality/{variant_path(variant)}.npz" for variant in DRAWN],
+        pictures=[
+            images_of(variant)
+            for reference, others in PLAN.quality
+            for variant in (reference, *others)
+        ],
         # Last of all: a failed case must not keep figures and page from being made.
-        figures=collect("<results>/figures/{figure}", figure=FIGURES),
+        figures=[
+            figure_file(name, figure.formats[0])
+            for name, figure in SHOWN_FIGURES.items()
+        ],
         answers=[
             "<results>/findings.md",
             "<results>/tables/choices.csv",

@@ -16,7 +16,6 @@ def collect_cases(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_cases(rows=snakemake.params.rows, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_cases, table=Path(snakemake.output[0]))

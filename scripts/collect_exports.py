@@ -22,10 +22,6 @@ def collect_exports(records: Sequence[Path], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_exports(
-            records=[Path(path) for path in snakemake.input.records],
-            table=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, collect_exports, table=Path(snakemake.output[0]))

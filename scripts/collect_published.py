@@ -42,12 +42,6 @@ def collect_published(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_published(
-            literature=Path(snakemake.input.literature),
-            dropped_in=[Path(path) for path in snakemake.input.dropped_in],
-            campaigns=snakemake.params.campaigns,
-            table=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, collect_published, table=Path(snakemake.output[0]))

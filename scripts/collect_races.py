@@ -60,14 +60,6 @@ def collect_races(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_races(
-            indexes=[Path(path) for path in snakemake.input.indexes],
-            device_ceilings=[Path(path) for path in snakemake.input.ceilings],
-            operations=[Path(path) for path in snakemake.input.operations],
-            dropped_in=[Path(path) for path in snakemake.input.dropped_in],
-            max_busy_cores=snakemake.params.max_busy_cores,
-            table=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, collect_races, table=Path(snakemake.output[0]))

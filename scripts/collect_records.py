@@ -78,18 +78,13 @@ def _noise(index: Path, record: Record) -> Row:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_records(
-            indexes=[Path(path) for path in snakemake.input.indexes],
-            device_ceilings=[Path(path) for path in snakemake.input.ceilings],
-            model_operations=[Path(path) for path in snakemake.input.operations],
-            prices=snakemake.params.prices,
-            currency=snakemake.params.currency,
-            gate=snakemake.params.gate,
-            results=Path(snakemake.output.results),
-            largest=Path(snakemake.output.largest),
-            ceilings=Path(snakemake.output.ceilings),
-            noise=Path(snakemake.output.noise),
-        )
+    run_script(
+        snakemake,
+        collect_records,
+        results=Path(snakemake.output.results),
+        largest=Path(snakemake.output.largest),
+        ceilings=Path(snakemake.output.ceilings),
+        noise=Path(snakemake.output.noise),
+    )

@@ -24,12 +24,11 @@ def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        compare_quality(
-            reference=Path(snakemake.input.reference),
-            other=Path(snakemake.input.other),
-            table=Path(snakemake.output.table),
-            pictures=Path(snakemake.output.pictures),
-        )
+    run_script(
+        snakemake,
+        compare_quality,
+        table=Path(snakemake.output.table),
+        pictures=Path(snakemake.output.pictures),
+    )

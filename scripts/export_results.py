@@ -46,13 +46,11 @@ def export_results(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        export_results(
-            results=Path(snakemake.input.results),
-            races=Path(snakemake.input.races),
-            campaign=snakemake.params.campaign,
-            table=Path(snakemake.output.cases),
-            races_table=Path(snakemake.output.races),
-        )
+    run_script(
+        snakemake,
+        export_results,
+        table=Path(snakemake.output.cases),
+        races_table=Path(snakemake.output.races),
+    )

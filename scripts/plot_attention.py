@@ -31,14 +31,14 @@ from sdbench.tables.schemas import RESULTS
 _NAMES = {"sdpa": "SDPA"}
 
 
-def plot_attention(results_table: Path, files: Files) -> None:
+def plot_attention(results: Path, files: Files) -> None:
     """Draw seconds and memory of one image for each attention implementation.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(attention_sheet(results_table), files)
+    save_sheet(attention_sheet(results), files)
 
 
 def attention_sheet(results_table: Path) -> Sheet:
@@ -130,10 +130,6 @@ def _label(result: Result, among: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_attention(
-            Path(snakemake.input.results),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_attention, files=Files.of(snakemake.output))

@@ -12,14 +12,14 @@ from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
 
-def plot_autocast_memory(results_table: Path, files: Files) -> None:
+def plot_autocast_memory(results: Path, files: Files) -> None:
     """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(autocast_memory_sheet(results_table), files)
+    save_sheet(autocast_memory_sheet(results), files)
 
 
 def autocast_memory_sheet(results_table: Path) -> Sheet:
@@ -44,10 +44,6 @@ def autocast_memory_sheet(results_table: Path) -> Sheet:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_autocast_memory(
-            Path(snakemake.input.results),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_autocast_memory, files=Files.of(snakemake.output))

@@ -12,14 +12,14 @@ from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
 
-def plot_autocast_speed(results_table: Path, files: Files) -> None:
+def plot_autocast_speed(results: Path, files: Files) -> None:
     """Draw median seconds of one call that makes one image, in pairs.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(autocast_speed_sheet(results_table), files)
+    save_sheet(autocast_speed_sheet(results), files)
 
 
 def autocast_speed_sheet(results_table: Path) -> Sheet:
@@ -40,10 +40,6 @@ def autocast_speed_sheet(results_table: Path) -> Sheet:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_autocast_speed(
-            Path(snakemake.input.results),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_autocast_speed, files=Files.of(snakemake.output))

@@ -15,18 +15,18 @@ MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 
 
 def plot_batch_throughput(
-    results_table: Path,
-    published_table: Path,
+    results: Path,
+    published: Path,
     files: Files,
 ) -> None:
     """Draw images per minute of each batch size with default options, one plot for each device.
 
     Args:
-        results_table: table of schema RESULTS.
-        published_table: table of schema PUBLISHED, what is shown beside.
+        results: table of schema RESULTS.
+        published: table of schema PUBLISHED, what is shown beside.
         files: written.
     """
-    sheet = batch_sheet(results_table, published_table)
+    sheet = batch_sheet(results, published)
     save_curves(sheet, files)
 
 
@@ -103,11 +103,6 @@ def _curve(label: str, line: Sequence[Result]) -> Curve:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_batch_throughput(
-            Path(snakemake.input.results),
-            Path(snakemake.input.published),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_batch_throughput, files=Files.of(snakemake.output))

@@ -12,14 +12,14 @@ from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
 
-def plot_cold_start(results_table: Path, files: Files) -> None:
+def plot_cold_start(results: Path, files: Files) -> None:
     """Draw seconds of loading, of compiling, of the first call and of a warm one, for one image.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(cold_start_sheet(results_table), files)
+    save_sheet(cold_start_sheet(results), files)
 
 
 def cold_start_sheet(results_table: Path) -> Sheet:
@@ -61,7 +61,6 @@ def _once(result: Result, column: str) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_cold_start(Path(snakemake.input.results), Files.of(snakemake.output))
+    run_script(snakemake, plot_cold_start, files=Files.of(snakemake.output))

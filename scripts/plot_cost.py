@@ -13,14 +13,14 @@ from sdbench.tables.schemas import RESULTS
 ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
 
 
-def plot_cost(results_table: Path, files: Files) -> None:
+def plot_cost(results: Path, files: Files) -> None:
     """Draw joules for each image, and the price of a thousand images.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(cost_sheet(results_table), files)
+    save_sheet(cost_sheet(results), files)
 
 
 def cost_sheet(results_table: Path) -> Sheet:
@@ -63,7 +63,6 @@ def _cell(result: Result, column: str, absent: str) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_cost(Path(snakemake.input.results), Files.of(snakemake.output))
+    run_script(snakemake, plot_cost, files=Files.of(snakemake.output))

@@ -13,18 +13,18 @@ from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_devices(
-    results_table: Path,
-    published_table: Path,
+    results: Path,
+    published: Path,
     files: Files,
 ) -> None:
     """Draw the shortest median time of one image that each device reached with each backend.
 
     Args:
-        results_table: table of schema RESULTS.
-        published_table: table of schema PUBLISHED, what is shown beside.
+        results: table of schema RESULTS.
+        published: table of schema PUBLISHED, what is shown beside.
         files: written.
     """
-    save_sheet(devices_sheet(results_table, published_table), files)
+    save_sheet(devices_sheet(results, published), files)
 
 
 def devices_sheet(results_table: Path, published_table: Path) -> Sheet:
@@ -61,11 +61,6 @@ def _label(result: Result, among: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_devices(
-            Path(snakemake.input.results),
-            Path(snakemake.input.published),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_devices, files=Files.of(snakemake.output))

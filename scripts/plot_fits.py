@@ -245,7 +245,6 @@ def _footnote(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_fits(Path(snakemake.input.fits), Files.of(snakemake.output))
+    run_script(snakemake, plot_fits, files=Files.of(snakemake.output))

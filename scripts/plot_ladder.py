@@ -125,7 +125,6 @@ def _footnote(rows: Sequence[Race]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_ladder(Path(snakemake.input.races), Files.of(snakemake.output))
+    run_script(snakemake, plot_ladder, files=Files.of(snakemake.output))

@@ -23,14 +23,14 @@ PERCENT = 100.0
 ACHIEVED, SHARE = "throughput_tflops", "throughput_ceiling_share"
 
 
-def plot_limit(results_table: Path, files: Files) -> None:
+def plot_limit(results: Path, files: Files) -> None:
     """Draw the share of the device's fastest matrix product that each case reaches.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(limit_sheet(results_table), files)
+    save_sheet(limit_sheet(results), files)
 
 
 def limit_sheet(results_table: Path) -> Sheet:
@@ -87,7 +87,6 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_limit(Path(snakemake.input.results), Files.of(snakemake.output))
+    run_script(snakemake, plot_limit, files=Files.of(snakemake.output))

@@ -23,18 +23,18 @@ from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_memory(
-    results_table: Path,
-    published_table: Path,
+    results: Path,
+    published: Path,
     files: Files,
 ) -> None:
     """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
 
     Args:
-        results_table: table of schema RESULTS.
-        published_table: table of schema PUBLISHED, what is shown beside.
+        results: table of schema RESULTS.
+        published: table of schema PUBLISHED, what is shown beside.
         files: written.
     """
-    save_sheet(memory_sheet(results_table, published_table), files)
+    save_sheet(memory_sheet(results, published), files)
 
 
 def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
@@ -84,11 +84,6 @@ def _with_counter(results: Sequence[Result]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_memory(
-            Path(snakemake.input.results),
-            Path(snakemake.input.published),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_memory, files=Files.of(snakemake.output))

@@ -27,14 +27,14 @@ PARTS = {
 """Column -> what it holds the seconds of."""
 
 
-def plot_parts(results_table: Path, files: Files) -> None:
+def plot_parts(results: Path, files: Files) -> None:
     """Draw seconds of each network in one call that makes one image, and of one step.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(parts_sheet(results_table), files)
+    save_sheet(parts_sheet(results), files)
 
 
 def parts_sheet(results_table: Path) -> Sheet:
@@ -76,7 +76,6 @@ def _cells(result: Result) -> tuple[Cell, ...]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_parts(Path(snakemake.input.results), Files.of(snakemake.output))
+    run_script(snakemake, plot_parts, files=Files.of(snakemake.output))

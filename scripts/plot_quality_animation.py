@@ -158,12 +158,6 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_quality_animation(
-            Path(snakemake.input.quality),
-            [Path(path) for path in snakemake.input.references],
-            [Path(path) for path in snakemake.input.others],
-            Path(snakemake.output.gif),
-        )
+    run_script(snakemake, plot_quality_animation, gif=Path(snakemake.output.gif))

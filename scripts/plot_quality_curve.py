@@ -113,10 +113,6 @@ def _label(row: Row, several_devices: bool) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_quality_curve(
-            Path(snakemake.input.quality),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_quality_curve, files=Files.of(snakemake.output))

@@ -153,13 +153,6 @@ def _left(column: int) -> float:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_quality_panel(
-            Path(snakemake.input.quality),
-            [Path(path) for path in snakemake.input.references],
-            [Path(path) for path in snakemake.input.others],
-            snakemake.params.panel_steps,
-            style.Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_quality_panel, files=style.Files.of(snakemake.output))

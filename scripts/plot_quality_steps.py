@@ -187,12 +187,6 @@ def _left(column: int) -> float:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_quality_steps(
-            Path(snakemake.input.quality),
-            [Path(path) for path in snakemake.input.references],
-            [Path(path) for path in snakemake.input.others],
-            style.Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_quality_steps, files=style.Files.of(snakemake.output))

@@ -12,18 +12,18 @@ from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_speed(
-    results_table: Path,
-    published_table: Path,
+    results: Path,
+    published: Path,
     files: Files,
 ) -> None:
     """Draw median seconds of one call that makes one image, with default options.
 
     Args:
-        results_table: table of schema RESULTS.
-        published_table: table of schema PUBLISHED, what is shown beside.
+        results: table of schema RESULTS.
+        published: table of schema PUBLISHED, what is shown beside.
         files: written.
     """
-    save_sheet(speed_sheet(results_table, published_table), files)
+    save_sheet(speed_sheet(results, published), files)
 
 
 def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
@@ -45,11 +45,6 @@ def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_speed(
-            Path(snakemake.input.results),
-            Path(snakemake.input.published),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_speed, files=Files.of(snakemake.output))

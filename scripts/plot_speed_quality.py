@@ -11,14 +11,14 @@ from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
 
-def plot_speed_quality(results_table: Path, files: Files) -> None:
+def plot_speed_quality(results: Path, files: Files) -> None:
     """Draw seconds of one image beside the SSIM and PSNR of that image, from fast to slow.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(speed_quality_sheet(results_table), files)
+    save_sheet(speed_quality_sheet(results), files)
 
 
 def speed_quality_sheet(results_table: Path) -> Sheet:
@@ -66,7 +66,6 @@ def _likeness(result: Result) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_speed_quality(Path(snakemake.input.results), Files.of(snakemake.output))
+    run_script(snakemake, plot_speed_quality, files=Files.of(snakemake.output))

@@ -18,7 +18,7 @@ Entry = tuple[Result, str, int, str]
 
 
 def plot_threads(
-    results_table: Path,
+    results: Path,
     ceilings: Path,
     families: Mapping[str, str],
     files: Files,
@@ -26,12 +26,12 @@ def plot_threads(
     """Draw seconds of one image against threads, one plot for each processor.
 
     Args:
-        results_table: table of schema RESULTS.
+        results: table of schema RESULTS.
         ceilings: table of schema CEILINGS, which has the threads that each device got.
         families: device name -> the name that all devices share which differ in threads alone.
         files: written.
     """
-    save_curves(threads_sheet(results_table, ceilings, families), files)
+    save_curves(threads_sheet(results, ceilings, families), files)
 
 
 def threads_sheet(results_table: Path, ceilings: Path, families: Mapping[str, str]) -> CurveSheet:
@@ -112,12 +112,6 @@ def _curve(label: str, line: Mapping[int, Result]) -> Curve:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_threads(
-            Path(snakemake.input.results),
-            Path(snakemake.input.ceilings),
-            snakemake.params.families,
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_threads, files=Files.of(snakemake.output))

@@ -20,18 +20,18 @@ from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 
 def plot_throughput(
-    results_table: Path,
-    published_table: Path,
+    results: Path,
+    published: Path,
     files: Files,
 ) -> None:
     """Draw images per minute at the largest batch that ran, with default options.
 
     Args:
-        results_table: table of schema RESULTS.
-        published_table: table of schema PUBLISHED, what is shown beside.
+        results: table of schema RESULTS.
+        published: table of schema PUBLISHED, what is shown beside.
         files: written.
     """
-    sheet = throughput_sheet(results_table, published_table)
+    sheet = throughput_sheet(results, published)
     save_sheet(sheet, files)
 
 
@@ -84,11 +84,6 @@ def _cell(result: Result, plain: Sequence[Result]) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        plot_throughput(
-            Path(snakemake.input.results),
-            Path(snakemake.input.published),
-            Files.of(snakemake.output),
-        )
+    run_script(snakemake, plot_throughput, files=Files.of(snakemake.output))

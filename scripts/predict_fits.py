@@ -34,12 +34,6 @@ def predict_fits(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        predict_fits(
-            results=Path(snakemake.input.results),
-            largest=Path(snakemake.input.largest),
-            manifests=[Path(path) for path in snakemake.input.manifests],
-            fits=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, predict_fits, fits=Path(snakemake.output[0]))

@@ -28,12 +28,6 @@ def rank_choices(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        rank_choices(
-            results=Path(snakemake.input.results),
-            published=Path(snakemake.input.published),
-            need=snakemake.params.need,
-            table=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, rank_choices, table=Path(snakemake.output[0]))

@@ -262,22 +262,6 @@ def _figure(svg: Path, caption: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.job import run_script
 
-    with logged(snakemake.log[0]):
-        write_page(
-            results=Path(snakemake.input.results),
-            published=Path(snakemake.input.published),
-            noise=Path(snakemake.input.noise),
-            cases=Path(snakemake.input.cases),
-            quality=Path(snakemake.input.quality),
-            references=[Path(path) for path in snakemake.input.references],
-            others=[Path(path) for path in snakemake.input.others],
-            indexes=[Path(path) for path in snakemake.input.indexes],
-            figures=[Path(path) for path in snakemake.input.figures],
-            captions=[Path(path) for path in snakemake.input.captions],
-            method=Path(snakemake.input.method),
-            page=Path(snakemake.output[0]),
-            findings=Path(snakemake.input.findings),
-            choices=Path(snakemake.input.choices),
-        )
+    run_script(snakemake, write_page, page=Path(snakemake.output[0]))

@@ -1,6 +1,7 @@
 """Which rule runs which script in which environment, what the script imports, what that has.
 
-Read from the text of the rules, the scripts and the environment files: nothing is run.
+Read from the catalogue of figures and the text of all else: rules, scripts and environment files.
+Nothing is run.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import yaml
 
 from sdbench.config import load_schema
+from sdbench.figures.catalogue import FIGURES
 from sdbench.runtime.code import reached, read_module
 from tests.conftest import ROOT
 
@@ -57,7 +59,8 @@ def jobs() -> list[Job]:
             assert env and script, f"{rule} has no environment or no script"
             envs = BACKENDS if env[1] == "{backend}" else [env[1]]
             found += [Job(rule, name, SCRIPTS / script[1]) for name in envs]
-    return found
+    figures = (f"plot_{name}" for name in FIGURES)
+    return found + [Job(rule, "figures", SCRIPTS / f"{rule}.py") for rule in figures]
 
 
 def needed(job: Job) -> set[str]:

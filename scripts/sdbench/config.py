@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case, Variant
-from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, Plan, count_cells, count_jobs
+from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, RunConfig, count_cells, count_jobs
 from sdbench.cases.options import format_options, parse_options
 from sdbench.config_files import FastLoader, locate, read_config_file
 from sdbench.errors import UserError, one_line
@@ -57,7 +57,7 @@ def check_config(
         raise UserError(_explain(error, files))
     complete: Config = copy.deepcopy(dict(config))
     _fill_defaults(complete, schema, schema)
-    plan = Plan.of(complete)
+    plan = RunConfig.of(complete)
     _check_size(plan, files)
     _check_names(complete, files)
     _check_variants(plan, files)
@@ -94,7 +94,7 @@ _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 """What XML 1.0 cannot hold or discourages: surrogates and control characters."""
 
 
-def _check_size(plan: Plan, files: Sequence[Path]) -> None:
+def _check_size(plan: RunConfig, files: Sequence[Path]) -> None:
     """Refuse more than can be planned in seconds, before it is written out."""
     cells, jobs = count_cells(plan), count_jobs(plan)
     for section, found, most, what in (
@@ -123,7 +123,7 @@ def _check_names(complete: Config, files: Sequence[Path]) -> None:
         )
 
 
-def _check_variants(plan: Plan, files: Sequence[Path]) -> None:
+def _check_variants(plan: RunConfig, files: Sequence[Path]) -> None:
     """Refuse devices and variants that cannot exist, and what is compared or raced twice."""
     for name, device in plan.devices.items():
         if device.gpu_model and not KINDS[device.kind].is_gpu:
@@ -149,7 +149,7 @@ def _check_variants(plan: Plan, files: Sequence[Path]) -> None:
     _check_races(plan, files)
 
 
-def _check_races(plan: Plan, files: Sequence[Path]) -> None:
+def _check_races(plan: RunConfig, files: Sequence[Path]) -> None:
     """Refuse a variant that cannot exist, and one that is raced twice alike."""
     seen = set()
     for i, race in enumerate(plan.races):
@@ -186,7 +186,9 @@ def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path])
             )
 
 
-def name_case(plan: Plan, schema: Mapping[str, Any], variant: Variant, batch_size: int) -> Case:
+def name_case(
+    plan: RunConfig, schema: Mapping[str, Any], variant: Variant, batch_size: int
+) -> Case:
     """Return a case of PyTorch by its names, which the matrix need not have.
 
     Args:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,32 @@ def _wait_for(files: Iterable[str]) -> None:
         if all(Path(file).exists() for file in files):
             return
         time.sleep(1)
+
+
+def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
+    """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
+
+    An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
+    is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
+
+    Args:
+        job: what Snakemake gives the script as `snakemake`.
+        work: called with keywords only.
+        more: its other arguments, outputs among them.
+    """
+    with logged(job.log[0]):
+        files = {name: _paths(given) for name, given in job.input.items()}
+        arguments = files | dict(job.params.items())
+        for name in _FOR_SNAKEMAKE:
+            arguments.pop(name, None)
+        work(**arguments, **more)
+
+
+_FOR_SNAKEMAKE = ("caption", "code", "version")
+
+
+def _paths(files: str | Sequence[str]) -> Path | list[Path]:
+    return Path(files) if isinstance(files, str) else [Path(file) for file in files]
 
 
 def optional(files: str | Sequence[str]) -> Path | None:

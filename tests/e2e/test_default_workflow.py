@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from sdbench.figures.catalogue import FIGURES
 from sdbench.platforms import computes_natively
 from sdbench.records import read_indexed, read_record, record_validator
 from sdbench.tables import schemas
@@ -215,10 +216,9 @@ def test_the_page_has_every_case_and_picture(finished: Path, records: list[dict[
 
 def test_every_figure_is_there_in_all_its_forms(finished: Path) -> None:
     figures = finished / "results/figures"
-    pngs = {path.stem for path in figures.glob("*.png")}
-    for kind in ("svg", "csv"):
-        assert pngs == {path.stem for path in figures.glob(f"*.{kind}")}
-    assert len(pngs) == 19
+    assert {path.name for path in figures.iterdir()} == {
+        f"{name}.{kind}" for name, figure in FIGURES.items() for kind in figure.formats
+    }
     assert (figures / "quality_animation.gif").stat().st_size > 10_000
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sdbench.figures.catalogue import FIGURES
 from tests.conftest import ROOT, planned
 from tests.finished import copy_run
 
@@ -20,42 +21,16 @@ Jobs = dict[str, int]
 
 ENDS = {"write_page": 1, "check_results": 1, "all": 1}
 """What follows from any table, figure or picture."""
-BAR_FIGURES = dict.fromkeys(
-    (
-        "plot_speed",
-        "plot_devices",
-        "plot_memory",
-        "plot_throughput",
-        "plot_batch_throughput",
-        "plot_autocast_speed",
-        "plot_autocast_memory",
-        "plot_attention",
-        "plot_parts",
-        "plot_cold_start",
-        "plot_speed_quality",
-        "plot_cost",
-        "plot_limit",
-        "plot_fits",
-        "plot_threads",
-    ),
-    1,
-)
+BAR_FIGURES = {
+    f"plot_{name}": 1 for name, figure in FIGURES.items() if {"results", "fits"} & {*figure.tables}
+}
 """The figures of speed and memory."""
-PICTURE_FIGURES = dict.fromkeys(
-    ("plot_quality_steps", "plot_quality_curve", "plot_quality_panel", "plot_quality_animation"), 1
-)
-BESIDE_PUBLISHED = dict.fromkeys(
-    (
-        "plot_speed",
-        "plot_devices",
-        "plot_memory",
-        "plot_throughput",
-        "plot_batch_throughput",
-        "write_findings",
-        "rank_choices",
-    ),
-    1,
-)
+PICTURE_FIGURES = {
+    f"plot_{name}": 1 for name, figure in FIGURES.items() if "quality" in figure.tables
+}
+BESIDE_PUBLISHED = {
+    f"plot_{name}": 1 for name, figure in FIGURES.items() if "published" in figure.tables
+} | {"write_findings": 1, "rank_choices": 1}
 LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) else {}
 """The figure of races, where those of another machine are shown."""
 ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}

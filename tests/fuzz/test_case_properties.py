@@ -11,7 +11,7 @@ from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import (
     MOST_CELLS,
-    Plan,
+    RunConfig,
     count_cells,
     count_jobs,
     expand_matrix,
@@ -76,8 +76,8 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def complete(config: dict[str, Any]) -> Plan:
-    return Plan.of(check_config(copy.deepcopy(config), SCHEMA, [DEFAULT]))
+def complete(config: dict[str, Any]) -> RunConfig:
+    return RunConfig.of(check_config(copy.deepcopy(config), SCHEMA, [DEFAULT]))
 
 
 @given(configs())

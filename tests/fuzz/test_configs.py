@@ -11,7 +11,7 @@ import pytest
 from sdbench.campaigns import known_campaigns
 from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, measured_device
-from sdbench.cases.expansion import Plan, expand_matrix, expand_quality
+from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
 from sdbench.config import Config, check_campaigns, check_config
 from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
@@ -31,8 +31,8 @@ def plan(file: Path, base: Config, schema: dict[str, Any]) -> tuple[Config, list
     complete = check_config(merged, schema, [DEFAULT, file])
     check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [DEFAULT, file])
     check_campaigns(complete, known_campaigns(ROOT / "resources/published.csv"), [DEFAULT, file])
-    cases, absent = expand_matrix(Plan.of(complete))
-    expand_quality(Plan.of(complete))
+    cases, absent = expand_matrix(RunConfig.of(complete))
+    expand_quality(RunConfig.of(complete))
     return merged, cases, absent
 
 

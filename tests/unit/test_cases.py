@@ -14,7 +14,7 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Case, Device, Variant, measured_device
 from sdbench.cases.expansion import (
     MatrixEntry,
-    Plan,
+    RunConfig,
     expand_matrix,
     expand_quality,
     expand_searches,
@@ -55,8 +55,8 @@ blocks = st.fixed_dictionaries(
 )
 
 
-def plan_of(matrix: list[dict[str, Any]]) -> Plan:
-    return Plan(
+def plan_of(matrix: list[dict[str, Any]]) -> RunConfig:
+    return RunConfig(
         generations=dict.fromkeys("ab", GENERATION),
         devices={"cpu": Device("cpu"), "gpu": Device("cuda")},
         matrix=[MatrixEntry(**entry) for entry in matrix],
@@ -99,7 +99,7 @@ def test_identity_survives_reordering(matrix: list[dict[str, Any]], rng: random.
 
 def test_batch_sizes_rise_within_a_variant(config: Config) -> None:
     config["matrix"][0]["batch_sizes"] = [8, 1, 4]
-    cases, _ = expand_matrix(Plan.of(config))
+    cases, _ = expand_matrix(RunConfig.of(config))
     first = [c.batch_size for c in cases if c.variant == cases[0].variant]
     assert first == [1, 4, 8]
 
@@ -311,7 +311,7 @@ def test_the_graphs_that_a_variant_reads(backend: str, options: str, graphs: str
 
 
 def test_the_reference_is_not_compared_with_itself(config: Config) -> None:
-    ((reference, others),) = expand_quality(Plan.of(config))
+    ((reference, others),) = expand_quality(RunConfig.of(config))
     assert reference == Variant("shapes", "cpu", "pytorch", "fp32", "none")
     assert [(o.backend, o.precision) for o in others] == [
         ("pytorch", "bf16"),

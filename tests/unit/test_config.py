@@ -10,7 +10,7 @@ import yaml
 
 from sdbench.campaigns import known_campaigns
 from sdbench.cases.case import Device, Variant, measured_device
-from sdbench.cases.expansion import Plan, expand_matrix
+from sdbench.cases.expansion import RunConfig, expand_matrix
 from sdbench.config import Config, check_campaigns, check_config, name_case
 from sdbench.config_files import read_config_file
 from sdbench.errors import UserError
@@ -34,7 +34,7 @@ def test_shipped_presets_are_valid_and_have_cases(
     preset: Path, raw_config: Config, schema: dict[str, Any]
 ) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(Plan.of(check_config(merged, schema, [DEFAULT, preset])))
+    cases, _ = expand_matrix(RunConfig.of(check_config(merged, schema, [DEFAULT, preset])))
     assert cases
 
 
@@ -52,7 +52,7 @@ def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
 def test_the_default_run_has_every_rung_of_the_ladder_at_full_size(config: Config) -> None:
     races = yaml.safe_load((ROOT / "config/presets/cpu-ladder.yaml").read_text())["races"]
     ladder = {tuple(variant.values()) for race in races for variant in race["variants"]}
-    cases, _ = expand_matrix(Plan.of(config))
+    cases, _ = expand_matrix(RunConfig.of(config))
     assert ladder <= {(c.variant.backend, c.variant.precision, c.variant.options) for c in cases}
 
 
@@ -238,7 +238,7 @@ def test_a_case_that_is_asked_for_must_exist(
     names: tuple[str, ...], message: str, config: Config, schema: dict[str, Any]
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        name_case(Plan.of(config), schema, Variant(*names), 1)
+        name_case(RunConfig.of(config), schema, Variant(*names), 1)
     assert "\n" not in str(caught.value)
 
 
@@ -246,9 +246,9 @@ def test_a_case_that_is_asked_for_need_not_be_in_the_matrix(
     config: Config, schema: dict[str, Any]
 ) -> None:
     asked = Variant("shapes", "cpu", "pytorch", "fp32", "compile+channels-last")
-    case = name_case(Plan.of(config), schema, asked, 3)
+    case = name_case(RunConfig.of(config), schema, asked, 3)
     assert case.variant.options == "channels-last+compile"
     assert case.batch_size == 3
-    of_the_matrix, *_ = expand_matrix(Plan.of(config))[0]
-    again = name_case(Plan.of(config), schema, of_the_matrix.variant, of_the_matrix.batch_size)
+    of_the_matrix, *_ = expand_matrix(RunConfig.of(config))[0]
+    again = name_case(RunConfig.of(config), schema, of_the_matrix.variant, of_the_matrix.batch_size)
     assert again == of_the_matrix

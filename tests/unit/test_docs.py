@@ -9,6 +9,7 @@ import yaml
 
 import sdbench
 from sdbench.config_docs import main as write_docs
+from sdbench.figures.catalogue import FIGURES
 from tests.conftest import ROOT
 
 
@@ -47,10 +48,20 @@ def test_every_rule_has_its_script_log_and_environment() -> None:
             assert re.match(r'\w+:\n    "', rule), f"{name} has no docstring"
 
 
+def test_every_figure_has_its_script_and_caption() -> None:
+    scripts = {path.stem for path in (ROOT / "scripts").glob("plot_*.py")}
+    # Its rule is one of those that train `shapes`.
+    assert scripts - {"plot_shapes_loss"} == {f"plot_{name}" for name in FIGURES}
+    for name in FIGURES:
+        assert (ROOT / f"report/{name}.rst").exists(), name
+
+
 def test_every_caption_is_used() -> None:
-    rules = "".join(p.read_text() for p in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")])
-    for caption in (ROOT / "report").glob("*.rst"):
-        assert f"report/{caption.name}" in rules, caption.name
+    rules = "".join(p.read_text() for p in (ROOT / "rules").glob("*.smk"))
+    named = re.findall(r'\btable\("(\w+)"\)|\breported\("[^"]+", "\w+", "(\w+)"\)', rules)
+    captions = {path.stem for path in (ROOT / "report").glob("*.rst")}
+    # That of the report itself is named by the Snakefile.
+    assert captions - {"workflow"} == {*FIGURES, *(a or b for a, b in named)}
 
 
 def test_the_version_is_the_one_to_cite() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from collect_races import collect_races
 from sdbench.cases.case import Pair
-from sdbench.cases.expansion import Plan, expand_races, thread_families
+from sdbench.cases.expansion import RunConfig, expand_races, thread_families
 from sdbench.config import Config, check_config
 from sdbench.errors import UserError
 from sdbench.files import write_json
@@ -50,7 +50,9 @@ RACE: dict[str, Any] = {
 
 
 def raced(config: Config, schema: dict[str, Any], *races: dict[str, Any]) -> list[Pair]:
-    return expand_races(Plan.of(check_config({**config, "races": list(races)}, schema, [DEFAULT])))
+    return expand_races(
+        RunConfig.of(check_config({**config, "races": list(races)}, schema, [DEFAULT]))
+    )
 
 
 def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[str, Any]) -> None:
@@ -74,7 +76,7 @@ def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[s
 
 
 def test_nothing_is_raced_by_default(config: Config) -> None:
-    assert expand_races(Plan.of(config)) == []
+    assert expand_races(RunConfig.of(config)) == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
         "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2},
     }
     checked = check_config(raw_config, schema, [DEFAULT])
-    assert thread_families(Plan.of(checked).devices) == {
+    assert thread_families(RunConfig.of(checked).devices) == {
         "cpu": "cpu",
         "one": "cpu",
         "small": "small",

@@ -29,6 +29,7 @@ rule study:
     input:
         "benchmark/tables/published.csv",
         "benchmark/tables/cases.csv",
+        "benchmark/figures/ladder.png",
     output:
         "study.txt",
     shell:
@@ -49,6 +50,8 @@ def test_its_rules_can_be_used_from_another_snakefile(study: Path) -> None:
     run = run_snakemake(study, "--cores", "1")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "benchmark/tables/cases.csv" in (study / "study.txt").read_text()
+    # A figure is drawn by its own script, whatever its rule is called here.
+    assert (study / "benchmark/figures/ladder.csv").exists()
     assert not (study / "results").exists()
 
 

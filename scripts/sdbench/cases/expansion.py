@@ -78,7 +78,7 @@ class RaceEntry:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """What a complete config asks for. `generations` are by model, `devices` by name."""
 
     generations: Mapping[str, Mapping[str, Any]]
@@ -88,8 +88,8 @@ class Plan:
     races: Sequence[RaceEntry]
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Plan":
-        """Return the plan of what `check_config` returned."""
+    def of(cls, config: Mapping[str, Any]) -> "RunConfig":
+        """Return it of what `check_config` returned."""
         return cls(
             {name: model["generation"] for name, model in config["models"].items()},
             {name: measured_device(entry) for name, entry in config["devices"].items()},
@@ -119,12 +119,12 @@ MOST_CELLS, MOST_JOBS = 30_000, 750
 """What Snakemake plans within five seconds: cells of a matrix, and jobs that measure or draw."""
 
 
-def count_cells(plan: Plan) -> int:
+def count_cells(config: RunConfig) -> int:
     """Return how many cells the entries of the matrix have together, none of them written out."""
-    return sum(entry.count() * len(entry.batch_sizes) for entry in plan.matrix)
+    return sum(entry.count() * len(entry.batch_sizes) for entry in config.matrix)
 
 
-def count_jobs(plan: Plan) -> int:
+def count_jobs(config: RunConfig) -> int:
     """Return how many jobs measure, draw or compare pictures, at most: it knows of nothing absent.
 
     Each model, device and backend is measured by one; each compared variant is drawn by one, and
@@ -132,39 +132,39 @@ def count_jobs(plan: Plan) -> int:
     """
     sweeps = {
         sweep
-        for entry in plan.matrix
+        for entry in config.matrix
         for sweep in itertools.product([entry.model], entry.devices, entry.backends)
     }
-    return len(sweeps) + 2 * sum(1 + entry.count() for entry in plan.quality)
+    return len(sweeps) + 2 * sum(1 + entry.count() for entry in config.quality)
 
 
-def expand_matrix(plan: Plan) -> tuple[list[Case], list[Absent]]:
+def expand_matrix(config: RunConfig) -> tuple[list[Case], list[Absent]]:
     """Return the cells of the matrix that can exist, and those that cannot.
 
     Each once, in the order of the config; batch sizes rise within a variant.
     """
     batches: dict[Variant, set[int]] = {}
-    for entry in plan.matrix:
+    for entry in config.matrix:
         for variant in entry.variants():
             batches.setdefault(variant, set()).update(entry.batch_sizes)
     cases, absent = [], []
     for variant, sizes in batches.items():
-        reason = plan.why_absent(variant)
+        reason = config.why_absent(variant)
         for size in sorted(sizes):
             if reason is None:
-                cases.append(plan.case(variant, size))
+                cases.append(config.case(variant, size))
             else:
                 absent.append(Absent(variant, size, reason))
     return cases, absent
 
 
-def expand_searches(plan: Plan) -> dict[Variant, int]:
+def expand_searches(config: RunConfig) -> dict[Variant, int]:
     """Return the variants whose largest batch is searched for, each with the cap of its search."""
     caps: dict[Variant, int] = {}
-    for entry in plan.matrix:
+    for entry in config.matrix:
         for variant in entry.variants():
             cap = max(entry.largest_batch, caps.get(variant, 0))
-            if cap and plan.why_absent(variant) is None:
+            if cap and config.why_absent(variant) is None:
                 caps[variant] = cap
     return caps
 
@@ -180,30 +180,30 @@ def matrix_rows(cases: Iterable[Case], absent: Iterable[Absent]) -> list[dict[st
     ]
 
 
-def expand_quality(plan: Plan) -> list[tuple[Variant, list[Variant]]]:
+def expand_quality(config: RunConfig) -> list[tuple[Variant, list[Variant]]]:
     """Return for each `quality` entry its reference and the variants to compare with it.
 
     A variant that cannot exist is left out (`why_absent` has said why in the matrix's table), and
     so is the reference itself.
     """
     pairs = []
-    for entry in plan.quality:
+    for entry in config.quality:
         reference = entry.reference_variant()
         others = [
             variant
             for variant in dict.fromkeys(entry.variants())
-            if variant != reference and plan.why_absent(variant) is None
+            if variant != reference and config.why_absent(variant) is None
         ]
         pairs.append((reference, others))
     return pairs
 
 
-def expand_races(plan: Plan) -> list[Pair]:
+def expand_races(config: RunConfig) -> list[Pair]:
     """Return the pairs of the races, in the order of the config."""
     pairs = []
-    for entry in plan.races:
+    for entry in config.races:
         for size, given in itertools.product(entry.sizes, entry.variants):
-            case = plan.case(entry.variant(given), entry.batch_size)
+            case = config.case(entry.variant(given), entry.batch_size)
             case = replace(case, generation={**case.generation, "height": size, "width": size})
             pairs.append(Pair(case, entry.variant(entry.reference), entry.rounds))
     return pairs

@@ -1,0 +1,44 @@
+"""What a config asks for, sorted by the job that does it."""
+
+from pathlib import Path
+
+import pytest
+
+from sdbench.config import Config
+from sdbench.errors import UserError
+from sdbench.planning import Plan, make_plan
+from tests.conftest import DEFAULT, ROOT
+
+
+def plan_of(config: Config, models: Path = Path("nowhere")) -> Plan:
+    return make_plan(config, [DEFAULT], ROOT, models, elsewhere=False)
+
+
+def test_every_case_belongs_to_one_job(config: Config) -> None:
+    plan = plan_of(config)
+    assert sorted(plan.cases_at) == [
+        ("shapes", "cpu", backend) for backend in ("onnxruntime", "openvino", "pytorch")
+    ]
+    for place, cases in plan.cases_at.items():
+        assert {case.variant.place for case in cases} == {place}
+    assert sum(map(len, plan.cases_at.values())) == len(plan.cases)
+    assert {case.variant for case in plan.cases} <= plan.variants
+    assert plan.cases_at["shapes", "gpu", "pytorch"] == []
+
+
+def test_what_is_compared_need_not_be_measured(config: Config) -> None:
+    (entry,) = config["quality"]
+    entry["backends"], entry["options"] = ["openvino"], ["none", "tuned"]
+    config["matrix"] = config["matrix"][:1]
+    plan = plan_of(config)
+    assert {reference.backend for reference, _ in plan.compared} == {"pytorch"}
+    (tuned,) = {v.options for v in plan.tuned_at["shapes", "cpu", "openvino"]}
+    assert tuned == "tuned"
+    assert not any(case.variant.backend == "openvino" for case in plan.cases)
+
+
+def test_a_matrix_without_a_cell_that_can_exist(config: Config) -> None:
+    block = config["matrix"][0] | {"backends": ["onnxruntime"], "precisions": ["tf32"]}
+    config["matrix"] = [block]
+    with pytest.raises(UserError, match=r"matrix: no cell of it can exist.*: change devices"):
+        plan_of(config)

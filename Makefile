@@ -42,7 +42,7 @@ lint: $(VENV)/.ready-dev
 
 # The reference of all config keys, from the schema.
 docs: $(VENV)/.ready
-	PYTHONPATH=scripts python -m sdbench.config_docs config/schema.yaml config/README.md
+	PYTHONPATH=scripts python -m sdbench.config.docs config/schema.yaml config/README.md
 
 # On Linux the usual wheel of torch brings gigabytes of CUDA. Where there is no NVIDIA driver, take
 # a build without them: one that pip is set up to find, else the one that uv knows of. CUDA=1 takes

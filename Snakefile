@@ -13,7 +13,7 @@ sys.path.insert(
     0, workflow.current_basedir.join("scripts").get_path_or_uri(secret_free=True)
 )
 
-from sdbench.config_files import refuse_unreadable
+from sdbench.config.files import refuse_unreadable
 
 own_config = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(True)
 

@@ -23,8 +23,8 @@ import yaml
 from sdbench import backends
 from sdbench.cases.case import Case, Variant
 from sdbench.cases.expansion import RunConfig
-from sdbench.config import check_config, load_schema, name_case
-from sdbench.meters.latency import time_call
+from sdbench.config.check import check_config, load_schema, name_case
+from sdbench.measure.latency import time_call
 
 ROOT = Path(__file__).parent.parent
 TOLERANCE = 0.01

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sdbench.files import read_json
-from sdbench.records import read_indexed
-from sdbench.settings import BLOCK_S
+from sdbench.measure.settings_search import BLOCK_S
+from sdbench.records.record import read_indexed
+from sdbench.runtime.files import read_json
 
 ROOT = Path(__file__).parent.parent
 LEAST = 0.6

@@ -19,7 +19,7 @@ ROUNDS = 7
 def start(send: Callable[[Any], None]) -> None:
     """Do what a process needs before it measures: the imports, which a fork has already."""
     import sdbench.backends.pytorch
-    import sdbench.sweep
+    import sdbench.measure.sweep
 
     send(len(sys.modules))
     del sdbench
@@ -29,8 +29,8 @@ def main() -> None:
     """Time both ways in turns."""
     begin = time.perf_counter()
     import sdbench.backends.pytorch
-    import sdbench.sweep
-    from sdbench import processes
+    import sdbench.measure.sweep
+    from sdbench.runtime import processes
 
     print(f"imports: {time.perf_counter() - begin:.2f} s")
     spent: dict[str, list[float]] = {"fork": [], "spawn": []}

@@ -10,13 +10,13 @@ from snakemake.settings.types import DeploymentMethod
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 from sdbench import __version__ as VERSION
-from sdbench.config import check_config, load_schema
-from sdbench.config_files import locate
-from sdbench.errors import UserError, refuse
-from sdbench.failures import show_failures
-from sdbench.files import check_writable
-from sdbench.machine import missing_device
-from sdbench.planning import make_plan
+from sdbench.config.check import check_config, load_schema
+from sdbench.config.files import locate
+from sdbench.runtime.errors import UserError, refuse
+from sdbench.runtime.failures import show_failures
+from sdbench.runtime.files import check_writable
+from sdbench.devices.machine import missing_device
+from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
 
 # What the name of a file of the workflow begins with: nothing, where it is run from its own folder.

@@ -4,12 +4,12 @@ import re
 
 from sdbench.cases.case import Variant
 from sdbench.cases.options import INT8_GRAPHS, TUNED
-from sdbench.config import name_case
-from sdbench.figures.catalogue import FIGURES
+from sdbench.config.check import name_case
+from sdbench.report.figures.catalogue import FIGURES
 from sdbench.models.architectures import find_architecture, parts_of
 from sdbench.models.manifest import model_files
-from sdbench.meters.measuring import Racing, Watching
-from sdbench.planning import sides
+from sdbench.cases.measuring import Racing, Watching
+from sdbench.models.planning import sides
 
 VARIANT = "{model}/{device}/{backend}/{precision}/{options}"
 

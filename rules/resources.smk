@@ -1,7 +1,7 @@
 # What a job asks a cluster for. On one machine nothing of this is asked for by anyone, except that
 # a measurement takes every core. Partitions are the site's to know and named nowhere here.
 
-from sdbench.kinds import KINDS
+from sdbench.cases.kinds import KINDS
 from sdbench.models.architectures import load_architecture
 
 

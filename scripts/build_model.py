@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 
 
 def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder: Path) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sdbench.archive import MODES, read_pictures
-from sdbench.errors import UserError
-from sdbench.files import write_whole
+from sdbench.records.image_archive import MODES, read_pictures
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import write_whole
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import CASE_KEY as KEY
@@ -159,7 +159,7 @@ def _join(key: tuple[object, ...]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     tables = {Path(path).stem: Path(path) for path in snakemake.input.tables}
     with logged(snakemake.log[0]):

@@ -16,6 +16,6 @@ def collect_cases(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, collect_cases, table=Path(snakemake.output[0]))

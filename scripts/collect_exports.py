@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.files import read_json
+from sdbench.runtime.files import read_json
 from sdbench.tables.files import write_table
 from sdbench.tables.rows import export_row
 from sdbench.tables.schemas import EXPORTS
@@ -22,6 +22,6 @@ def collect_exports(records: Sequence[Path], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, collect_exports, table=Path(snakemake.output[0]))

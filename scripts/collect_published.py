@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.errors import UserError, plain
-from sdbench.published import read_published
+from sdbench.runtime.errors import UserError, plain
 from sdbench.tables.files import write_table
+from sdbench.tables.published import read_published
 from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
 
 import pandas as pd
@@ -42,6 +42,6 @@ def collect_published(
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, collect_published, table=Path(snakemake.output[0]))

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError
-from sdbench.files import check_seal, read_json
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import check_seal, read_json
 from sdbench.tables.files import REMEDY, write_table
 from sdbench.tables.rows import quality_rows
 from sdbench.tables.schemas import QUALITY
@@ -41,7 +41,7 @@ def collect_quality(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         collect_quality(

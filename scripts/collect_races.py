@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.errors import UserError
-from sdbench.files import read_json
-from sdbench.limits import race_limit_columns
-from sdbench.records import read_indexed
+from sdbench.analysis.utilization import race_limit_columns
+from sdbench.records.record import read_indexed
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.races import race_row
 from sdbench.tables.schemas import RACES
@@ -60,6 +60,6 @@ def collect_races(
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, collect_races, table=Path(snakemake.output[0]))

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.files import read_json
-from sdbench.limits import limit_columns
-from sdbench.records import REFERENCE, read_indexed
+from sdbench.analysis.utilization import limit_columns
+from sdbench.records.record import REFERENCE, read_indexed
+from sdbench.runtime.files import read_json
 from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import Record, Row, ceiling_rows, largest_row, noise_row, result_rows
@@ -78,7 +78,7 @@ def _noise(index: Path, record: Record) -> Row:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(
         snakemake,

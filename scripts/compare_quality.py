@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sdbench.comparison import compare_series, save_triptychs
-from sdbench.files import write_beside_seal
+from sdbench.runtime.files import write_beside_seal
+from sdbench.tables.image_comparison import compare_series, save_triptychs
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(
         snakemake,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sdbench.parity import export_each, refuse_network
+from sdbench.export.parity import export_each, refuse_network
 
 
 def convert_openvino(
@@ -28,7 +28,7 @@ def convert_openvino(
 
 def _convert(name: str, converted: Path, *args: Any) -> Any:
     try:
-        from sdbench.conversion import convert_network
+        from sdbench.export.conversion import convert_network
     except ModuleNotFoundError as error:
         reason = f"OpenVINO's conversion needs {error.name}, which is not installed"
         return refuse_network(name, converted, reason)
@@ -36,7 +36,7 @@ def _convert(name: str, converted: Path, *args: Any) -> Any:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         convert_openvino(

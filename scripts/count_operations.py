@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.files import write_json
 from sdbench.models.manifest import check_model
 from sdbench.models.operations import count_flop
+from sdbench.runtime.files import write_json
 
 
 def count_operations(model_folder: Path, generation: Mapping[str, Any], operations: Path) -> None:
@@ -24,7 +24,7 @@ def count_operations(model_folder: Path, generation: Mapping[str, Any], operatio
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         check_model(Path(snakemake.input.model), Path(snakemake.input.manifest), "*.json")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.files import write_json
-from sdbench.job import logged
 from sdbench.models.manifest import describe
+from sdbench.runtime.files import write_json
+from sdbench.runtime.job import logged
 
 
 def describe_model(folder: Path, source: Mapping[str, Any], name: str, manifest: Path) -> None:

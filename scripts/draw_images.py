@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from sdbench import backends
-from sdbench.archive import save_pictures
 from sdbench.cases.case import Case
-from sdbench.exports import exported_beside
-from sdbench.files import read_json
-from sdbench.machine import budget_bytes
-from sdbench.meters.memory import memory_limit, refuse_misfit
-from sdbench.meters.status import classify
+from sdbench.devices.machine import budget_bytes
+from sdbench.export.exported import exported_beside
+from sdbench.measure.image_series import draw_runs, draw_trajectory
+from sdbench.measure.memory import memory_limit, refuse_misfit
+from sdbench.measure.status import classify
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
-from sdbench.ownership import claim
-from sdbench.processes import Ended, run_apart
-from sdbench.quality import draw_runs, draw_trajectory
+from sdbench.records.image_archive import save_pictures
+from sdbench.runtime.files import read_json
+from sdbench.runtime.ownership import claim
+from sdbench.runtime.processes import Ended, run_apart
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def _draw(
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged, optional, time_limit_s
+    from sdbench.runtime.job import granted_bytes, logged, optional, time_limit_s
 
     with logged(snakemake.log[0], snakemake.output):
         manifest = Path(snakemake.input.manifest)

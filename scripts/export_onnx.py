@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sdbench.export import export_network
+from sdbench.export.networks import export_network
+from sdbench.export.parity import export_each
 from sdbench.models.manifest import check_model
-from sdbench.parity import export_each
 
 
 def export_onnx(
@@ -22,7 +22,7 @@ def export_onnx(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         check_model(Path(snakemake.input.model), Path(snakemake.input.manifest))

@@ -46,7 +46,7 @@ def export_results(
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(
         snakemake,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 
 
 def fetch_model(repository: str, revision: str, folder: Path) -> None:

@@ -7,16 +7,15 @@ from typing import Any
 
 from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.measuring import COPY, PRODUCT, Watching
 from sdbench.cases.options import NONE
-from sdbench.devices import WEIGHTS, describe_device, look_around, threads, torch_device
-from sdbench.files import write_json
-from sdbench.limits import COPY, PRODUCT
-from sdbench.machine import describe_machine
-from sdbench.meters.ceilings import copy_ceiling, product_ceiling
-from sdbench.meters.contention import watch
-from sdbench.meters.measuring import Watching
-from sdbench.meters.status import classify
-from sdbench.processes import Ended, run_apart
+from sdbench.devices.device import WEIGHTS, describe_device, look_around, threads, torch_device
+from sdbench.devices.machine import describe_machine
+from sdbench.measure.contention import watch
+from sdbench.measure.peak_throughput import copy_ceiling, product_ceiling
+from sdbench.measure.status import classify
+from sdbench.runtime.files import write_json
+from sdbench.runtime.processes import Ended, run_apart
 
 import torch
 
@@ -39,7 +38,7 @@ def measure_ceilings(
         ceilings: written: `device`, its name; `contention`, what else used it just before;
             `environment`, the machine, with `device_name` and `threads` (None where the device is
             not there); and `ceilings`, for each an `operation`, `precision`, `status`, `reason`,
-            and what `sdbench.meters.ceilings` returns.
+            and what `sdbench.measure.peak_throughput` returns.
         limit_s: the seconds that one ceiling may take; None for any number.
     """
     # Every precision that a case of this device may have; the model plays no part.
@@ -108,7 +107,7 @@ def _row(operation: str, precision: str | None, status: str, reason: str | None)
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged, time_limit_s
+    from sdbench.runtime.job import logged, time_limit_s
 
     with logged(snakemake.log[0]):
         measure_ceilings(

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.context import Sweep, make_sweep
-from sdbench.meters.measuring import Measuring
-from sdbench.sweep import run_sweep
+from sdbench.cases.measuring import Measuring
+from sdbench.measure.context import Sweep, make_sweep
+from sdbench.measure.sweep import run_sweep
 
 
 def measure_sweep(
@@ -25,7 +25,7 @@ def measure_sweep(
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged, optional
+    from sdbench.runtime.job import granted_bytes, logged, optional
 
     with logged(snakemake.log[0], snakemake.output):
         measure_sweep(

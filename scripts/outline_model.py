@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.files import write_json
-from sdbench.job import logged
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_unmade
+from sdbench.runtime.files import write_json
+from sdbench.runtime.job import logged
 
 
 def outline_model(

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures.labels import TIMES, backend_label
-from sdbench.figures.latency import latency_cell
-from sdbench.figures.memory import AXES, counted, memory_cell, peak_counter
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import (
+from sdbench.report.figures.latency import latency_cell
+from sdbench.report.figures.memory import AXES, counted, memory_cell, peak_counter
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import (
     ATTENTION_ORDER,
     Result,
     measured,
@@ -15,7 +14,7 @@ from sdbench.figures.results import (
     ratio_text,
     without_attention,
 )
-from sdbench.figures.sheets import (
+from sdbench.report.figures.sheets import (
     NOTHING,
     Cell,
     Sheet,
@@ -24,8 +23,9 @@ from sdbench.figures.sheets import (
     missing_cell,
     source_note,
 )
-from sdbench.figures.style import Files
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import TIMES, backend_label
 from sdbench.tables.schemas import RESULTS
 
 _NAMES = {"sdpa": "SDPA"}
@@ -130,6 +130,6 @@ def _label(result: Result, among: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_attention, files=Files.of(snakemake.output))

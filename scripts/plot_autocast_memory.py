@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from sdbench.figures.autocast import autocast_pairs, autocast_panels
-from sdbench.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter, without_timing
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import measured
-from sdbench.figures.sheets import Sheet, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.autocast import autocast_pairs, autocast_panels
+from sdbench.report.figures.memory import GB_AXIS, MARKS, memory_cell, whole_counter, without_timing
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import measured
+from sdbench.report.figures.sheets import Sheet, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
@@ -44,6 +44,6 @@ def autocast_memory_sheet(results_table: Path) -> Sheet:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_autocast_memory, files=Files.of(snakemake.output))

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.figures.labels import listing, status_label
-from sdbench.figures.results import Result, measured, plainest, published, setting_label
-from sdbench.figures.sheets import calls_note, panel_title, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
+from sdbench.report.figures.results import Result, measured, plainest, published, setting_label
+from sdbench.report.figures.sheets import calls_note, panel_title, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import listing, status_label
 from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
@@ -103,6 +103,6 @@ def _curve(label: str, line: Sequence[Result]) -> Curve:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_batch_throughput, files=Files.of(snakemake.output))

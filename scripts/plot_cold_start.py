@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
-from sdbench.figures.labels import TIMES, number
-from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, measured
-from sdbench.figures.sheets import NOTHING, Cell, Sheet, make_panels, missing_cell, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.latency import latency_cell
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, measured
+from sdbench.report.figures.sheets import (
+    NOTHING,
+    Cell,
+    Sheet,
+    make_panels,
+    missing_cell,
+    source_note,
+)
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import TIMES, number
 from sdbench.tables.schemas import RESULTS
 
 
@@ -61,6 +68,6 @@ def _once(result: Result, column: str) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_cold_start, files=Files.of(snakemake.output))

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from sdbench.figures.labels import number
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured, rate_interval
-from sdbench.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, best_of, measured, rate_interval
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
 
 ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
@@ -63,6 +63,6 @@ def _cell(result: Result, column: str, absent: str) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_cost, files=Files.of(snakemake.output))

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured, published, setting_label
-from sdbench.figures.sheets import Sheet, make_panels, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.latency import latency_cell
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, best_of, measured, published, setting_label
+from sdbench.report.figures.sheets import Sheet, make_panels, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED, RESULTS
 
@@ -61,6 +61,6 @@ def _label(result: Result, among: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_devices, files=Files.of(snakemake.output))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.figures import style
-from sdbench.figures.frame import (
+from sdbench.report.figures import style
+from sdbench.report.figures.frame import (
     INNER,
     MARGIN,
     Frame,
@@ -16,10 +16,10 @@ from sdbench.figures.frame import (
     heading_height,
     words_height,
 )
-from sdbench.figures.labels import number, shorten, variant_label
-from sdbench.figures.memory import GB
-from sdbench.figures.style import Files, save_figure
+from sdbench.report.figures.memory import GB
+from sdbench.report.figures.style import Files, save_figure
 from sdbench.tables.files import read_rows
+from sdbench.tables.labels import number, shorten, variant_label
 from sdbench.tables.schemas import DERIVED, FITS, MEASURED, NO, UNKNOWN, YES
 
 import pandas as pd
@@ -245,6 +245,6 @@ def _footnote(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_fits, files=Files.of(snakemake.output))

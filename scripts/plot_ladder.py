@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.figures.labels import TIMES, device_label, number, plural, status_label, variant_label
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
-from sdbench.figures.style import Files
-from sdbench.kinds import KINDS
+from sdbench.cases.kinds import KINDS
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table, rows_of
+from sdbench.tables.labels import TIMES, device_label, number, plural, status_label, variant_label
 from sdbench.tables.schemas import RACES
 
 Race = dict[str, Any]
@@ -125,6 +125,6 @@ def _footnote(rows: Sequence[Race]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_ladder, files=Files.of(snakemake.output))

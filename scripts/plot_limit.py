@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures.labels import number
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured, precision_rank, rate_interval
-from sdbench.figures.sheets import (
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, best_of, measured, precision_rank, rate_interval
+from sdbench.report.figures.sheets import (
     FAILS_GATE,
     Cell,
     Sheet,
@@ -15,8 +14,9 @@ from sdbench.figures.sheets import (
     missing_cell,
     source_note,
 )
-from sdbench.figures.style import Files
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
 
 PERCENT = 100.0
@@ -87,6 +87,6 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_limit, files=Files.of(snakemake.output))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdbench.figures.memory import (
+from sdbench.report.figures.memory import (
     AFTER_RUN,
     GB_AXIS,
     MARKS,
@@ -14,10 +14,10 @@ from sdbench.figures.memory import (
     whole_counter,
     without_timing,
 )
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, measured, plainest, published
-from sdbench.figures.sheets import Sheet, make_panels, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, measured, plainest, published
+from sdbench.report.figures.sheets import Sheet, make_panels, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED, RESULTS
 
@@ -84,6 +84,6 @@ def _with_counter(results: Sequence[Result]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_memory, files=Files.of(snakemake.output))

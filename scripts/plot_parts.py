@@ -3,10 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sdbench.figures.labels import number
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, measured
-from sdbench.figures.sheets import (
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, measured
+from sdbench.report.figures.sheets import (
     NOTHING,
     Cell,
     Sheet,
@@ -15,8 +14,9 @@ from sdbench.figures.sheets import (
     missing_cell,
     source_note,
 )
-from sdbench.figures.style import Files
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
 
 PARTS = {
@@ -76,6 +76,6 @@ def _cells(result: Result) -> tuple[Cell, ...]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_parts, files=Files.of(snakemake.output))

@@ -4,9 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures import style
-from sdbench.figures.labels import shorten
-from sdbench.figures.pictures import (
+from sdbench.report.figures import style
+from sdbench.report.figures.pictures import (
     Comparison,
     Picture,
     amplification,
@@ -17,7 +16,8 @@ from sdbench.figures.pictures import (
     score_text,
     shrink,
 )
-from sdbench.figures.tiles import colour_differences
+from sdbench.report.figures.tiles import colour_differences
+from sdbench.tables.labels import shorten
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
@@ -41,7 +41,7 @@ def plot_quality_animation(
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.pictures`).
         gif: written.
     """
     frames = film(load_comparisons(quality, references, others))
@@ -158,6 +158,6 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_quality_animation, gif=Path(snakemake.output.gif))

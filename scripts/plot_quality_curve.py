@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.figures.labels import shorten, status_label, variant_label
-from sdbench.figures.pictures import MODES, SEEDED
-from sdbench.figures.style import Files
+from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
+from sdbench.report.figures.pictures import MODES, SEEDED
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import shorten, status_label, variant_label
 from sdbench.tables.schemas import QUALITY
 
 Row = dict[str, Any]
@@ -113,6 +113,6 @@ def _label(row: Row, several_devices: bool) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_quality_curve, files=Files.of(snakemake.output))

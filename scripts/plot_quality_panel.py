@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdbench.figures import style
-from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, words_height
-from sdbench.figures.labels import shorten
-from sdbench.figures.pictures import (
+from sdbench.report.figures import style
+from sdbench.report.figures.frame import INNER, MARGIN, Frame, draw_frame, words_height
+from sdbench.report.figures.pictures import (
     Comparison,
     Picture,
     amplification,
@@ -18,7 +17,8 @@ from sdbench.figures.pictures import (
     score_data,
     score_text,
 )
-from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.tables.labels import shorten
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ def plot_quality_panel(
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.pictures`).
         panel_steps: for each of `others` the step to show.
         files: written.
     """
@@ -153,6 +153,6 @@ def _left(column: int) -> float:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_quality_panel, files=style.Files.of(snakemake.output))

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures import style
-from sdbench.figures.frame import INNER, MARGIN, Frame, draw_frame, heading_height, words_height
-from sdbench.figures.labels import plural
-from sdbench.figures.pictures import (
+from sdbench.report.figures import style
+from sdbench.report.figures.frame import (
+    INNER,
+    MARGIN,
+    Frame,
+    draw_frame,
+    heading_height,
+    words_height,
+)
+from sdbench.report.figures.pictures import (
     MODES,
     Comparison,
     amplification,
@@ -17,7 +23,8 @@ from sdbench.figures.pictures import (
     score_data,
     score_text,
 )
-from sdbench.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.tables.labels import plural
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,7 +46,7 @@ def plot_quality_steps(
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.pictures`).
         files: written.
     """
     comparisons = load_comparisons(quality, references, others)
@@ -187,6 +194,6 @@ def _left(column: int) -> float:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_quality_steps, files=style.Files.of(snakemake.output))

@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from sdbench.figures.style import INK, WIDTH, save_pictures, styled
-from sdbench.job import logged
+from sdbench.report.figures.style import INK, WIDTH, save_pictures, styled
+from sdbench.runtime.job import logged
 
 from matplotlib.figure import Figure
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import measured, plainest, published
-from sdbench.figures.sheets import Sheet, make_panels, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.latency import latency_cell
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import measured, plainest, published
+from sdbench.report.figures.sheets import Sheet, make_panels, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED, RESULTS
 
@@ -45,6 +45,6 @@ def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_speed, files=Files.of(snakemake.output))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from sdbench.figures.latency import latency_cell
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, measured, ratio_text
-from sdbench.figures.sheets import NOTHING, Cell, Sheet, calls_note, make_panels, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.latency import latency_cell
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, measured, ratio_text
+from sdbench.report.figures.sheets import NOTHING, Cell, Sheet, calls_note, make_panels, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import RESULTS
 
@@ -66,6 +66,6 @@ def _likeness(result: Result) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_speed_quality, files=Files.of(snakemake.output))

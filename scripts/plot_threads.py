@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.figures.labels import device_label, plural, status_label
-from sdbench.figures.results import Result, measured, plainest, setting_label
-from sdbench.figures.sheets import calls_note, panel_title, source_note
-from sdbench.figures.style import Files
+from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
+from sdbench.report.figures.results import Result, measured, plainest, setting_label
+from sdbench.report.figures.sheets import calls_note, panel_title, source_note
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import device_label, plural, status_label
 from sdbench.tables.schemas import CEILINGS, RESULTS
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
@@ -112,6 +112,6 @@ def _curve(label: str, line: Mapping[int, Result]) -> Curve:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_threads, files=Files.of(snakemake.output))

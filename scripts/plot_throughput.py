@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.figures.panels import save_sheet
-from sdbench.figures.results import Result, best_of, measured, plainest, published
-from sdbench.figures.sheets import (
+from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.results import Result, best_of, measured, plainest, published
+from sdbench.report.figures.sheets import (
     FAILS_GATE,
     Cell,
     Sheet,
@@ -14,7 +14,7 @@ from sdbench.figures.sheets import (
     source_note,
     value_text,
 )
-from sdbench.figures.style import Files
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED, RESULTS
 
@@ -84,6 +84,6 @@ def _cell(result: Result, plain: Sequence[Result]) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, plot_throughput, files=Files.of(snakemake.output))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.files import read_json
-from sdbench.fits import find_ways, fit_rows
+from sdbench.analysis.fits import find_ways, fit_rows
+from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.schemas import FITS, LARGEST, RESULTS
 
@@ -34,6 +34,6 @@ def predict_fits(
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, predict_fits, fits=Path(snakemake.output[0]))

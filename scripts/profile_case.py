@@ -8,14 +8,14 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.cases.case import Case
-from sdbench.errors import UnsupportedError, UserError
-from sdbench.files import write_whole
-from sdbench.machine import budget_bytes
-from sdbench.meters.compiling import compile_anew
-from sdbench.meters.kernels import kernel_rows, profile_call
-from sdbench.meters.latency import time_call
-from sdbench.meters.memory import memory_limit
-from sdbench.meters.status import is_out_of_memory
+from sdbench.devices.machine import budget_bytes
+from sdbench.measure.compiling import compile_anew
+from sdbench.measure.kernels import kernel_rows, profile_call
+from sdbench.measure.latency import time_call
+from sdbench.measure.memory import memory_limit
+from sdbench.measure.status import is_out_of_memory
+from sdbench.runtime.errors import UnsupportedError, UserError
+from sdbench.runtime.files import write_whole
 
 
 def profile_case(
@@ -78,7 +78,7 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged
+    from sdbench.runtime.job import granted_bytes, logged
 
     with logged(snakemake.log[0]):
         profile_case(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sdbench.export import quantize_network
-from sdbench.parity import export_each
+from sdbench.export.networks import quantize_network
+from sdbench.export.parity import export_each
 
 
 def quantize_onnx(
@@ -15,7 +15,7 @@ def quantize_onnx(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         quantize_onnx(

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Device, Pair
-from sdbench.context import Sweep, make_sweep
-from sdbench.meters.measuring import Racing
-from sdbench.races import run_races
+from sdbench.cases.measuring import Racing
+from sdbench.measure.context import Sweep, make_sweep
+from sdbench.measure.races import run_races
 
 
 def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: Sweep) -> None:
@@ -21,7 +21,7 @@ def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: Sweep) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.job import granted_bytes, logged, optional
+    from sdbench.runtime.job import granted_bytes, logged, optional
 
     with logged(snakemake.log[0], snakemake.output):
         race_denoisers(

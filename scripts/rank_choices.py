@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.choices import rank_choices as rank
+from sdbench.analysis.choices import rank_choices as rank
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import CHOICES, PUBLISHED, RESULTS
 
@@ -28,6 +28,6 @@ def rank_choices(
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, rank_choices, table=Path(snakemake.output[0]))

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.errors import UserError
-from sdbench.files import write_json
-from sdbench.job import logged
-from sdbench.shapes.reader import Reading, read
-from sdbench.shapes.scenes import Description, descriptions
+from sdbench.models.shapes.reader import Reading, read
+from sdbench.models.shapes.scenes import Description, descriptions
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import write_json
+from sdbench.runtime.job import logged
 
 import numpy as np
 import numpy.typing as npt

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case
-from sdbench.files import write_json
-from sdbench.machine import describe_machine
-from sdbench.settings import search_settings as search
+from sdbench.devices.machine import describe_machine
+from sdbench.measure.settings_search import search_settings as search
+from sdbench.runtime.files import write_json
 
 
 def search_settings(
@@ -38,7 +38,7 @@ def search_settings(
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged, time_limit_s
+    from sdbench.runtime.job import logged, time_limit_s
 
     with logged(snakemake.log[0]):
         search_settings(

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from sdbench.job import logged
-from sdbench.shapes.training import AUTOENCODER, DENOISER, Stage, train
+from sdbench.models.shapes.training import AUTOENCODER, DENOISER, Stage, train
+from sdbench.runtime.job import logged
 
 import torch
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.archive import MODES, read_pictures
-from sdbench.files import write_whole
-from sdbench.findings.claims import CLAIMS
-from sdbench.findings.estimates import Row
-from sdbench.findings.rows import Tables, numbered
-from sdbench.findings.text import findings_text
+from sdbench.analysis.findings.claims import CLAIMS
+from sdbench.analysis.findings.estimates import Row
+from sdbench.analysis.findings.rows import Tables, numbered
+from sdbench.analysis.findings.text import findings_text
+from sdbench.records.image_archive import MODES, read_pictures
+from sdbench.runtime.files import write_whole
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
 
@@ -77,7 +77,7 @@ def _pictures(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import logged
+    from sdbench.runtime.job import logged
 
     with logged(snakemake.log[0]):
         references: Sequence[str] = snakemake.input.references

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import sdbench
-from sdbench.figures.labels import STATUSES, listing, number, plural
-from sdbench.figures.style import colour
-from sdbench.files import write_whole
-from sdbench.page.answer import Stat, Subject, best_by_condition, subjects
-from sdbench.page.charts import MARKS, charts
-from sdbench.page.document import read_svg, render_page
-from sdbench.page.machine import read_machines
-from sdbench.page.pictures import make_viewer
-from sdbench.page.prose import first_sentence, render_caption, render_markdown
-from sdbench.page.rows import CaseRow, as_columns, case_rows
-from sdbench.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
+from sdbench.report.figures.style import colour
+from sdbench.report.page.answer import Stat, Subject, best_by_condition, subjects
+from sdbench.report.page.charts import MARKS, charts
+from sdbench.report.page.document import read_svg, render_page
+from sdbench.report.page.machine import read_machines
+from sdbench.report.page.pictures import make_viewer
+from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
+from sdbench.report.page.rows import CaseRow, as_columns, case_rows
+from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
+from sdbench.runtime.files import write_whole
 from sdbench.tables.files import read_table
+from sdbench.tables.labels import STATUSES, listing, number, plural
 from sdbench.tables.schemas import CASES, NOISE
 
 import pandas as pd
@@ -99,7 +99,7 @@ def write_page(
         findings: table of schema FINDINGS.
         choices: table of schema CHOICES.
         references: for each of `others` the archive of its reference's pictures.
-        others: archives of pictures (`sdbench.figures.pictures`).
+        others: archives of pictures (`sdbench.report.figures.pictures`).
         indexes: the index of each job's records, for the machines they name.
         figures: SVG.
         captions: reStructuredText, one for each figure.
@@ -262,6 +262,6 @@ def _figure(svg: Path, caption: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from sdbench.job import run_script
+    from sdbench.runtime.job import run_script
 
     run_script(snakemake, write_page, page=Path(snakemake.output[0]))

@@ -15,8 +15,8 @@ import yaml
 from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
-from sdbench.config import Config, check_config, load_schema
-from sdbench.files import write_json
+from sdbench.config.check import Config, check_config, load_schema
+from sdbench.runtime.files import write_json
 from tests.forked import dry_run
 from tests.reliability import Tally
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import yaml
 
-from sdbench.config import load_schema
-from sdbench.figures.catalogue import FIGURES
+from sdbench.config.check import load_schema
+from sdbench.report.figures.catalogue import FIGURES
 from sdbench.runtime.code import reached, read_module
 from tests.conftest import ROOT
 

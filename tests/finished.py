@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from sdbench.config import Config
+from sdbench.config.check import Config
 from tests.conftest import DEFAULT, ROOT, copy_workflow, run_snakemake
 from tests.unit.page_factory import HOSTILE
 

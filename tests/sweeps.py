@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.context import Graphs, Sweep
-from sdbench.meters import resident
-from sdbench.meters.measuring import Racing
+from sdbench.cases.measuring import Racing
+from sdbench.devices import resident
+from sdbench.measure.context import Graphs, Sweep
 from sdbench.models.manifest import describe_components, model_files
-from sdbench.records import Record, read_indexed
+from sdbench.records.record import Record, read_indexed
 from tests.unit import records_factory
 
 Measure = Callable[..., dict[str, Any]]

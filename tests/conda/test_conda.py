@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdbench.config import Config, check_config, load_schema
+from sdbench.config.check import Config, check_config, load_schema
 from tests.conda.conftest import Bench
 from tests.conftest import copy_workflow
 from tests.environments import BACKENDS, ENVS, SCRIPTS, dependencies, imported, jobs

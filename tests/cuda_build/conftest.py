@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdbench.kinds import nvidia_gpus
+from sdbench.cases.kinds import nvidia_gpus
 from tests.e2e.conftest import job
 
 __all__ = ["job"]

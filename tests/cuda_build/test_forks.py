@@ -6,12 +6,20 @@ import sys
 
 import pytest
 
-from sdbench.context import Sweep
-from sdbench.sweep import run_sweep
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.sweeps import indexed, make_case
 
 NO_DRIVER = "Found no NVIDIA driver"
+FORKING = {
+    "sdbench.runtime.processes",
+    "sdbench.measure.sweep",
+    "sdbench.measure.races",
+    "sdbench.measure.settings_search",
+    "sdbench.export.parity",
+}
+"""Modules that begin processes, and are imported by scripts."""
 
 CHILD = """
 import importlib, sys
@@ -19,11 +27,11 @@ sys.path.insert(0, {scripts!r})
 importlib.import_module({script!r})
 for backend in ("pytorch", "onnxruntime", "openvino"):
     importlib.import_module(f"sdbench.backends.{{backend}}")
-from sdbench.processes import run_apart
+from sdbench.runtime.processes import run_apart
 
 def ask(send):
     import torch
-    from sdbench.platforms import PLATFORMS
+    from sdbench.devices.platforms import PLATFORMS
     send(PLATFORMS["cuda"].why_missing(0))
     try:
         torch.cuda.init()
@@ -43,7 +51,7 @@ def forking_scripts() -> list[str]:
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.ImportFrom)
         }
-        if names & {f"sdbench.{m}" for m in ("processes", "sweep", "races", "settings", "parity")}:
+        if names & FORKING:
             found.append(path.stem)
     return found
 
@@ -85,11 +93,12 @@ no harm. Another one must be looked at: it may go on believing that there is no 
 def test_no_other_module_remembers_that_devices_were_hidden() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "import sdbench.sweep, sdbench.races, sdbench.settings, sdbench.parity\n"
+        "import sdbench.measure.sweep, sdbench.measure.races, sdbench.measure.settings_search\n"
+        "import sdbench.export.parity\n"
         "from sdbench import backends\n"
         "import sdbench.backends.pytorch, sdbench.backends.onnxruntime\n"
         "from torchao import quantization\n"
-        "from sdbench.fork_safety import asked_at_import\n"
+        "from sdbench.devices.fork_safety import asked_at_import\n"
         "print(*asked_at_import(), sep='\\n')"
     )
     run = subprocess.run(
@@ -105,10 +114,10 @@ def test_devices_are_shown_again() -> None:
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         "import torch\n"
         "real = torch.cuda.is_available, torch.cuda.device_count, torch.accelerator.is_available\n"
-        "import sdbench.sweep\n"
+        "import sdbench.measure.sweep\n"
         "from torch._dynamo import device_interface\n"
         "from torch.utils._triton import has_triton\n"
-        "from sdbench.fork_safety import asked_at_import, show_devices\n"
+        "from sdbench.devices.fork_safety import asked_at_import, show_devices\n"
         "assert torch.cuda.is_available is not real[0]\n"
         "device_interface.get_registered_device_interfaces(); has_triton()\n"
         "assert device_interface._device_initialized and has_triton.cache_info().currsize\n"

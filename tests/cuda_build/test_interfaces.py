@@ -19,12 +19,12 @@ from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 from torchao import quantization
 
 from sdbench.backends.onnxruntime import _load_tensorrt
-from sdbench.errors import UnsupportedError
-from sdbench.fork_safety import show_devices
-from sdbench.meters.compiling import TUNING
-from sdbench.ort import onnxruntime
-from sdbench.platforms import Cuda, set_tf32
-from sdbench.processes import run_apart
+from sdbench.devices.fork_safety import show_devices
+from sdbench.devices.platforms import Cuda, set_tf32
+from sdbench.export.ort import onnxruntime
+from sdbench.measure.compiling import TUNING
+from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.processes import run_apart
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "scripts" / "sdbench"
@@ -40,9 +40,9 @@ def attributes(path: Path, *owners: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        (torch.cuda, {*attributes(LIBRARY / "platforms.py", "torch.cuda", "self.module")}),
-        (torch.xpu, {*attributes(LIBRARY / "platforms.py", "torch.xpu", "self.module")}),
-        (pynvml, {*attributes(LIBRARY / "nvml.py", "pynvml")}),
+        (torch.cuda, {*attributes(LIBRARY / "devices/platforms.py", "torch.cuda", "self.module")}),
+        (torch.xpu, {*attributes(LIBRARY / "devices/platforms.py", "torch.xpu", "self.module")}),
+        (pynvml, {*attributes(LIBRARY / "devices/nvml.py", "pynvml")}),
         (torch.cuda, {*attributes(LIBRARY / "backends/pytorch.py", "torch.cuda")}),
     ],
     ids=["cuda", "xpu", "nvml", "quantizers"],

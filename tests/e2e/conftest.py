@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
-from sdbench.context import Sweep
+from sdbench.measure.context import Sweep
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary

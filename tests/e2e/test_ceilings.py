@@ -13,17 +13,17 @@ import torch
 from transformers import CLIPTextConfig
 
 import measure_ceilings as rule
-from sdbench import platforms
 from sdbench.cases.case import Device
-from sdbench.errors import UnsupportedError
-from sdbench.families import families
-from sdbench.hugging_face import diffusers
-from sdbench.meters import ceilings
-from sdbench.meters.measuring import Watching
+from sdbench.cases.measuring import Watching
+from sdbench.devices import platforms
+from sdbench.measure import peak_throughput as ceilings
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
+from sdbench.models.families import families
+from sdbench.models.hugging_face import diffusers
 from sdbench.models.operations import count_flop
 from sdbench.models.seeded import outline
+from sdbench.runtime.errors import UnsupportedError
 from tests.conftest import ROOT
 from tests.unit.clock import Clock
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from sdbench.figures.catalogue import FIGURES
-from sdbench.platforms import computes_natively
-from sdbench.records import read_indexed, read_record, record_validator
+from sdbench.devices.platforms import computes_natively
+from sdbench.records.record import read_indexed, read_record, record_validator
+from sdbench.report.figures.catalogue import FIGURES
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import planned, run_snakemake

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, platforms
+from sdbench import backends
 from sdbench.backends.engine import check_images, load_scheduler
-from sdbench.errors import UnsupportedError
-from sdbench.meters.phases import time_phases
+from sdbench.devices import platforms
+from sdbench.measure.phases import time_phases
+from sdbench.runtime.errors import UnsupportedError
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, make_case
 

@@ -15,29 +15,25 @@ from torch._dynamo.utils import counters
 
 from convert_openvino import convert_openvino
 from export_onnx import export_onnx
-from sdbench import backends, platforms
+from sdbench import backends
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.options import SWITCHES, TENSORRT
-from sdbench.errors import UnsupportedError
-from sdbench.families import by_name, families, family_of
-from sdbench.files import read_json
+from sdbench.devices import platforms
+from sdbench.measure.image_series import draw_runs, draw_trajectory
 from sdbench.models.architectures import load_architecture
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
-from sdbench.models.manifest import (
-    describe,
-    describe_components,
-    describe_unmade,
-    model_files,
-)
+from sdbench.models.families import by_name, families, family_of
+from sdbench.models.manifest import describe, describe_components, describe_unmade, model_files
 from sdbench.models.operations import count, count_flop
 from sdbench.models.room import least_components
 from sdbench.models.seeded import build_seeded, outline, outline_components
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import device_bytes
-from sdbench.quality import draw_runs, draw_trajectory
+from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.files import read_json
 from tests.conftest import ROOT
 from tests.e2e.conftest import run_freshly
 

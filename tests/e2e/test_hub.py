@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sdbench.errors import UserError
 from sdbench.models.hub import Token, explained
 from sdbench.models.manifest import describe
+from sdbench.runtime.errors import UserError
 from tests.e2e.hub_double import HubDouble, Repository
 
 WORKFLOW = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ import sys, time
 from pathlib import Path
 time.sleep = lambda seconds: None
 from fetch_model import fetch_model
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 with logged(sys.argv[1]):
     fetch_model(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
 """

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, nvml, platforms
+from sdbench import backends
 from sdbench.backends.engine import Engine, Images
-from sdbench.context import Sweep
-from sdbench.meters import memory
-from sdbench.meters.memory import TooSmallError, refuse_misfit
-from sdbench.meters.status import is_out_of_memory
+from sdbench.devices import nvml, platforms
+from sdbench.measure import memory
+from sdbench.measure.context import Sweep
+from sdbench.measure.memory import TooSmallError, refuse_misfit
+from sdbench.measure.status import is_out_of_memory
+from sdbench.measure.sweep import run_sweep
 from sdbench.models.weights import weight_bytes
-from sdbench.processes import run_apart
-from sdbench.sweep import run_sweep
+from sdbench.runtime.processes import run_apart
 from tests.sweeps import GENERATION, indexed, make_case, resident_now, statuses
 
 

@@ -12,7 +12,6 @@ from transformers import CLIPTokenizer
 
 from build_model import build_model
 from describe_model import describe_model
-from sdbench.errors import UserError
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import (
     build_scheduler,
@@ -22,6 +21,7 @@ from sdbench.models.seeded import (
     outline,
 )
 from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
+from sdbench.runtime.errors import UserError
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 VOCABULARY = RESOURCES / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"

@@ -13,18 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from sdbench import platforms
 from sdbench.backends import pytorch
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.context import Sweep
+from sdbench.devices import platforms
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import Components, device_bytes, weight_bytes
-from sdbench.processes import run_apart
-from sdbench.records import Record, read_indexed, record_path
-from sdbench.sweep import run_sweep
+from sdbench.records.record import Record, read_indexed, record_path
+from sdbench.runtime.processes import run_apart
 from tests.conftest import ROOT
 from tests.e2e import second_memory
 from tests.sweeps import MEASURING, make_job

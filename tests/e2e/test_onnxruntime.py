@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from quantize_onnx import quantize_onnx
-from sdbench import backends, parity
+from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Variant
-from sdbench.errors import UnsupportedError
-from sdbench.files import read_json
-from sdbench.ort import onnxruntime
-from sdbench.platforms import Cuda
+from sdbench.devices.platforms import Cuda
+from sdbench.export import parity
+from sdbench.export.ort import onnxruntime
+from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.files import read_json
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, make_case
 
@@ -63,7 +64,9 @@ def test_nothing_is_kept_of_its_use(tmp_path: Path) -> None:
     home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
     home.pop("XDG_CACHE_HOME", None)
     home.pop("ORT_DISABLE_TELEMETRY", None)
-    subprocess.run([sys.executable, "-c", "import sdbench.ort"], env=home, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", "import sdbench.export.ort"], env=home, check=True, timeout=120
+    )
     assert not list(tmp_path.rglob("*onnxruntime*"))
 
 

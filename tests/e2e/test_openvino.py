@@ -15,17 +15,19 @@ import pytest
 import torch
 
 from convert_openvino import convert_openvino
-from sdbench import backends, parity, platforms
+from sdbench import backends
 from sdbench.backends import openvino as backend
 from sdbench.backends.engine import Engine
 from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.cases.case import Case, Variant
-from sdbench.context import Graphs
-from sdbench.errors import UnsupportedError
-from sdbench.files import read_json
-from sdbench.meters.compiling import compile_anew
-from sdbench.records import read_indexed
-from sdbench.sweep import run_sweep
+from sdbench.devices import platforms
+from sdbench.export import parity
+from sdbench.measure.compiling import compile_anew
+from sdbench.measure.context import Graphs
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.record import read_indexed
+from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.files import read_json
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_case, make_job
 
@@ -207,7 +209,11 @@ def test_an_operator_that_openvino_lacks_is_unsupported(
 def test_without_openvino_every_case_is_unsupported(
     model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("sdbench.backends.openvino", "sdbench.openvino_toolkit", "sdbench.conversion"):
+    for name in (
+        "sdbench.backends.openvino",
+        "sdbench.export.openvino_toolkit",
+        "sdbench.export.conversion",
+    ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr(backends, "openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -226,7 +232,7 @@ def test_without_openvino_every_case_is_unsupported(
 
 REPORTS_NOTHING = """
 import sys
-from sdbench.openvino_toolkit import openvino
+from sdbench.export.openvino_toolkit import openvino
 import nncf, openvino.tools.ovc
 from nncf.telemetry import telemetry
 openvino.convert_model

@@ -20,23 +20,24 @@ from torch._dynamo.eval_frame import OptimizedModule
 from torch._dynamo.utils import counters
 from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 
-from sdbench import backends, platforms
+from sdbench import backends
 from sdbench.backends import pytorch
 from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.options import COMPILE, OPTIONS, VAE_TILING, Option, parse_options
-from sdbench.devices import WEIGHTS
-from sdbench.errors import UnsupportedError
-from sdbench.meters import compiling
-from sdbench.meters.compiling import compile_anew
-from sdbench.meters.memory import measure_memory
-from sdbench.meters.phases import time_phases
-from sdbench.meters.resident import settled_bytes
+from sdbench.devices import platforms
+from sdbench.devices.device import WEIGHTS
+from sdbench.devices.platforms import set_tf32
+from sdbench.devices.resident import settled_bytes
+from sdbench.measure import compiling
+from sdbench.measure.compiling import compile_anew
+from sdbench.measure.memory import measure_memory
+from sdbench.measure.phases import time_phases
+from sdbench.measure.sweep import run_sweep
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
-from sdbench.platforms import set_tf32
-from sdbench.records import Record, read_indexed, read_record, record_path
-from sdbench.sweep import run_sweep
+from sdbench.records.record import Record, read_indexed, read_record, record_path
+from sdbench.runtime.errors import UnsupportedError
 from tests.sweeps import MEASURING, make_job
 
 CPU = torch.device("cpu")

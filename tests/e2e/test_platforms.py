@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from sdbench import nvml
-from sdbench.context import Sweep
-from sdbench.devices import refuse_emulation, torch_device
-from sdbench.errors import UnsupportedError
-from sdbench.kinds import KINDS
-from sdbench.meters.memory import COUNTERS
-from sdbench.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
-from sdbench.records import Record
-from sdbench.sweep import run_sweep
+from sdbench.cases.kinds import KINDS
+from sdbench.devices import nvml
+from sdbench.devices.device import refuse_emulation, torch_device
+from sdbench.devices.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
+from sdbench.measure.context import Sweep
+from sdbench.measure.memory import COUNTERS
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.record import Record
+from sdbench.runtime.errors import UnsupportedError
 from tests.sweeps import indexed, make_case
 
 GPU = torch.device("cuda", 1)

@@ -13,8 +13,8 @@ from tests.waiting import is_running, wait_until
 STOPPED = """
 import os, sys, time
 sys.path.insert(0, {scripts!r})
-from sdbench.job import logged
-from sdbench.processes import run_apart
+from sdbench.runtime.job import logged
+from sdbench.runtime.processes import run_apart
 
 def work(send):
     print("worker", os.getpid(), flush=True)
@@ -29,7 +29,7 @@ SPAWNED = """
 import sys
 sys.path.insert(0, {scripts!r})
 from sdbench import processes
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 
 processes.START = "spawn"
 

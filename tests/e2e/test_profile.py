@@ -13,8 +13,8 @@ from torch._C._autograd import DeviceType
 
 from profile_case import profile_case
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.errors import UserError
-from sdbench.meters.kernels import kernel_rows
+from sdbench.measure.kernels import kernel_rows
+from sdbench.runtime.errors import UserError
 
 CASE = Case(
     Variant("tiny", "cpu", "pytorch", "fp32", "none"),

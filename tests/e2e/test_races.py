@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from sdbench import backends, platforms, processes
+from sdbench import backends
 from sdbench.cases.case import Case, Device, Pair, Variant
-from sdbench.context import Graphs, Sweep
-from sdbench.processes import Ended, Partner
-from sdbench.races import Racer, divergence, run_races
-from sdbench.records import Record, read_indexed, record_path
+from sdbench.devices import platforms
+from sdbench.measure.context import Graphs, Sweep
+from sdbench.measure.races import Racer, divergence, run_races
+from sdbench.records.record import Record, read_indexed, record_path
+from sdbench.runtime import processes
+from sdbench.runtime.processes import Ended, Partner
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_job
@@ -214,7 +216,7 @@ def test_pairs_that_were_raced_are_kept(job: Sweep, monkeypatch: pytest.MonkeyPa
     before = record_path(job.folder, pairs[0]).stat().st_mtime_ns
     race(job, *pairs)
     assert record_path(job.folder, pairs[0]).stat().st_mtime_ns == before
-    monkeypatch.setattr("sdbench.races.Partner", None)  # nothing is begun
+    monkeypatch.setattr("sdbench.measure.races.Partner", None)  # nothing is begun
     assert [r["status"] for r in race(job, *pairs)] == ["ok"] * 2
 
 
@@ -222,7 +224,7 @@ KILLED = """
 import sys
 sys.path[:0] = [{scripts!r}, {root!r}]
 from pathlib import Path
-from sdbench.races import run_races
+from sdbench.measure.races import run_races
 from tests.e2e.test_races import make_pair
 from tests.sweeps import MEASURING, make_job
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sdbench import search
-from sdbench.context import Sweep
-from sdbench.records import read_record, record_path
-from sdbench.sweep import run_sweep
+from sdbench.measure import batch_search as search
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.record import read_record, record_path
 from tests.sweeps import (
     indexed,
     make_case,

@@ -10,14 +10,15 @@ import torch
 
 from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
-from sdbench import backends, settings
+from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases.case import Case, Variant
-from sdbench.context import make_sweep
-from sdbench.files import read_json, write_json
-from sdbench.processes import Ended
-from sdbench.records import read_indexed
-from sdbench.settings import DEFAULT, compare, is_better
+from sdbench.measure import settings_search as settings
+from sdbench.measure.context import make_sweep
+from sdbench.measure.settings_search import DEFAULT, compare, is_better
+from sdbench.records.record import read_indexed
+from sdbench.runtime.files import read_json, write_json
+from sdbench.runtime.processes import Ended
 from search_settings import search_settings
 from tests.e2e.conftest import run_freshly
 from tests.sweeps import GENERATION, MEASURING, make_case

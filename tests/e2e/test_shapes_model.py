@@ -8,11 +8,11 @@ import torch
 from transformers import CLIPTokenizer
 
 import score_shapes
-from sdbench.errors import UserError
-from sdbench.shapes import training
-from sdbench.shapes.networks import build_autoencoder
-from sdbench.shapes.scenes import descriptions
-from sdbench.shapes.tokenizer import LENGTH, build_tokenizer
+from sdbench.models.shapes import training
+from sdbench.models.shapes.networks import build_autoencoder
+from sdbench.models.shapes.scenes import descriptions
+from sdbench.models.shapes.tokenizer import LENGTH, build_tokenizer
+from sdbench.runtime.errors import UserError
 from train_shapes import train_shapes
 
 MODEL = Path(__file__).parents[2] / "resources/models/shapes"

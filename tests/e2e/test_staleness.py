@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.figures.catalogue import FIGURES
+from sdbench.report.figures.catalogue import FIGURES
 from tests.conftest import ROOT, planned
 from tests.finished import copy_run
 
@@ -224,7 +224,7 @@ def test_how_networks_are_exported(folder: Path) -> None:
 
 
 def test_the_code_that_converts(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/conversion.py")
+    jobs = after_file(folder, "scripts/sdbench/export/conversion.py")
     expected = {"convert_openvino": 2, "collect_exports": 1, "search_settings": 1}
     read = {"measure_sweep": 1, "draw_images": 2, "compare_quality": 2}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
@@ -240,7 +240,7 @@ def test_a_caption(folder: Path) -> None:
 
 
 def test_a_colour(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/figures/style.py")
+    jobs = after_file(folder, "scripts/sdbench/report/figures/style.py")
     assert jobs == BAR_FIGURES | PICTURE_FIGURES | LADDER | ENDS
 
 
@@ -253,8 +253,8 @@ def test_the_code_of_a_plot(folder: Path) -> None:
     [
         "docs/method.md",
         "scripts/write_page.py",
-        "scripts/sdbench/page/answer.py",
-        "scripts/sdbench/page/page.js",
+        "scripts/sdbench/report/page/answer.py",
+        "scripts/sdbench/report/page/page.js",
     ],
 )
 def test_what_only_the_page_has(folder: Path, name: str) -> None:
@@ -262,12 +262,12 @@ def test_what_only_the_page_has(folder: Path, name: str) -> None:
 
 
 def test_the_code_of_a_meter(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/meters/throughput.py")
+    jobs = after_file(folder, "scripts/sdbench/measure/throughput.py")
     assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
 
 
 def test_the_code_that_ceilings_are_measured_with(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/meters/ceilings.py")
+    jobs = after_file(folder, "scripts/sdbench/measure/peak_throughput.py")
     assert jobs == {"measure_ceilings": 1, **AFTER_RECORDS}
 
 
@@ -284,7 +284,7 @@ def test_the_code_of_a_backend(folder: Path) -> None:
 
 def test_the_code_of_a_family(folder: Path) -> None:
     """Of any: which one a model is of, only its files say."""
-    jobs = after_file(folder, "scripts/sdbench/families/flux.py")
+    jobs = after_file(folder, "scripts/sdbench/models/families/flux.py")
     made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
     known = {"describe_model": 1, "count_operations": 1}
     run = {"search_settings": 2, "measure_sweep": 3, "draw_images": 5}
@@ -292,7 +292,7 @@ def test_the_code_of_a_family(folder: Path) -> None:
 
 
 def test_the_code_that_no_number_depends_on(folder: Path) -> None:
-    assert after_file(folder, "scripts/sdbench/job.py") == {}
+    assert after_file(folder, "scripts/sdbench/runtime/job.py") == {}
 
 
 def test_the_environment_of_a_backend(folder: Path) -> None:

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from sdbench import backends, machine, measurement, platforms, processes
+from sdbench import backends
 from sdbench.cases.case import Case
-from sdbench.context import Sweep
-from sdbench.measurement import Loaded
-from sdbench.ownership import OWNER, TakenOver, claim
-from sdbench.records import read_record, record_path
-from sdbench.sweep import run_sweep
+from sdbench.devices import machine, platforms
+from sdbench.measure import case as measurement
+from sdbench.measure.case import Loaded
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.record import read_record, record_path
+from sdbench.runtime import processes
+from sdbench.runtime.ownership import OWNER, TakenOver, claim
 from tests.sweeps import (
     Measure,
     indexed,
@@ -50,7 +53,7 @@ def test_noise_is_there_after_an_interruption(job: Sweep, monkeypatch: pytest.Mo
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sdbench.sweep.write_index", interrupt)
+    monkeypatch.setattr("sdbench.measure.sweep.write_index", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_sweep([make_case(1)], job, {})
     (job.folder / "reference.json").unlink()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.context import Sweep
+from sdbench.measure.context import Sweep
 from tests.conftest import copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job
 

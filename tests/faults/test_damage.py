@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
-from sdbench.archive import read_pictures, save_pictures
-from sdbench.context import make_sweep
-from sdbench.errors import UserError
-from sdbench.exports import exported_beside
-from sdbench.files import read_json, sha256_of_all, write_json
+from sdbench.export.exported import exported_beside
+from sdbench.measure.context import make_sweep
 from sdbench.models.manifest import check_model, describe
-from sdbench.records import keeps, read_indexed, record_path, write_index, write_picture
+from sdbench.records.image_archive import read_pictures, save_pictures
+from sdbench.records.record import keeps, read_indexed, record_path, write_index, write_picture
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import read_json, sha256_of_all, write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
 from tests.conftest import ROOT

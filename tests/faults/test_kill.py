@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from sdbench.cases.case import Case
-from sdbench.context import Sweep
-from sdbench.records import read_indexed, read_record, record_path
-from sdbench.sweep import run_sweep
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.record import read_indexed, read_record, record_path
 from tests.faults.conftest import write_config
 from tests.reliability import Tally
 from tests.sweeps import GENERATION, make_case

@@ -18,15 +18,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from draw_images import draw_images
-from sdbench import backends, measurement
-from sdbench.archive import read_pictures
+from sdbench import backends
 from sdbench.backends.engine import Engine
-from sdbench.context import Sweep
-from sdbench.errors import UserError
-from sdbench.measurement import Loaded
-from sdbench.processes import Ended, TimedOut, run_apart
-from sdbench.records import Record, read_indexed
-from sdbench.sweep import run_sweep
+from sdbench.measure import case as measurement
+from sdbench.measure.case import Loaded
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.image_archive import read_pictures
+from sdbench.records.record import Record, read_indexed
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.processes import Ended, TimedOut, run_apart
 from tests.conftest import ROOT
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
@@ -241,7 +242,7 @@ JUMPING = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-import sdbench.sweep
+import sdbench.measure.sweep
 from sdbench import backends
 from sdbench.backends.engine import Engine
 from tests.faults.conftest import SHORT
@@ -259,7 +260,7 @@ Engine.draw = slow
 model, folder = map(Path, sys.argv[1:])
 measuring = replace(SHORT, min_samples=8, min_samples_capped=8, case_time_limit_s=300)
 job = make_job(folder, model, measuring)
-sdbench.sweep.run_sweep([make_case(1)], job, {})
+sdbench.measure.sweep.run_sweep([make_case(1)], job, {})
 """
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from build_model import build_model
 from export_onnx import export_onnx
-from sdbench.archive import read_pictures, save_pictures
-from sdbench.context import Sweep
-from sdbench.errors import UserError
-from sdbench.files import StorageError
-from sdbench.job import logged
-from sdbench.records import read_indexed
-from sdbench.sweep import run_sweep
+from sdbench.measure.context import Sweep
+from sdbench.measure.sweep import run_sweep
+from sdbench.records.image_archive import read_pictures, save_pictures
+from sdbench.records.record import read_indexed
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import StorageError
+from sdbench.runtime.job import logged
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import EXPORTS
 from tests.conftest import ROOT, run_snakemake

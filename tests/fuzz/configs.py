@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sdbench.config import Config
+from sdbench.config.check import Config
 
 Path = tuple[str | int, ...]
 

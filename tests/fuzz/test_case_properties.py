@@ -18,7 +18,7 @@ from sdbench.cases.expansion import (
     expand_quality,
 )
 from sdbench.cases.options import SWITCHES
-from sdbench.config import check_config, load_schema
+from sdbench.config.check import check_config, load_schema
 from tests.conftest import DEFAULT, ROOT
 
 SCHEMA = load_schema(ROOT / "config" / "schema.yaml")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sdbench.campaigns import known_campaigns
 from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
-from sdbench.config import Config, check_campaigns, check_config
-from sdbench.config_files import read_config_file
-from sdbench.errors import UserError
+from sdbench.config.campaigns import known_campaigns
+from sdbench.config.check import Config, check_campaigns, check_config
+from sdbench.config.files import read_config_file
 from sdbench.models.sources import check_sources
+from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed
 from tests.fuzz.refusal import assert_one_line

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from collect_records import collect_records
-from sdbench.errors import UserError
-from sdbench.files import sealed, sha256, write_json
-from sdbench.records import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
+from sdbench.records.record import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
 from sdbench.runtime.digests import digest
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import sealed, sha256, write_json
 from sdbench.tables.rows import noise_row, result_rows
 from tests.conftest import ROOT
 from tests.fuzz.configs import VALUES, mutated, paths
@@ -174,7 +174,7 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from collect_records import collect_records
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 given = json.loads(sys.argv[2])
 files = {key: Path(value) for key, value in given.items()}
 with logged(sys.argv[1]):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from collect_published import collect_published
-from sdbench.errors import UserError
+from sdbench.runtime.errors import UserError
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED
 from tests.conftest import ROOT
@@ -97,7 +97,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from collect_published import collect_published
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 with logged(sys.argv[1]):
     collect_published(Path(sys.argv[2]), [Path(sys.argv[3])], [], Path(sys.argv[4]))
 """

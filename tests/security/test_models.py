@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 
 from sdbench.backends import load
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.errors import UserError
 from sdbench.models.manifest import describe
 from sdbench.models.sources import check_sources
+from sdbench.runtime.errors import UserError
 from tests.conftest import ROOT
 from tests.e2e.hub_double import HubDouble, Repository
 from tests.e2e.test_hub import REVISION, Fetch, stable_diffusion

@@ -14,9 +14,9 @@ import pytest
 from matplotlib.text import Text
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
-from sdbench.figures import style
-from sdbench.figures.panels import draw_sheet
-from sdbench.page.document import read_svg
+from sdbench.report.figures import style
+from sdbench.report.figures.panels import draw_sheet
+from sdbench.report.page.document import read_svg
 from tests.conftest import ROOT
 from tests.reliability import Tally
 from tests.unit.tables_factory import SHAPES

@@ -20,7 +20,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from fetch_model import fetch_model
-from sdbench.job import logged
+from sdbench.runtime.job import logged
 if sys.argv[4] == "breaks":
     import os
     os.environ["HF_HUB_DISABLE_XET"] = "1"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.config import Config
+from sdbench.config.check import Config
 from tests.conftest import ROOT, copy_workflow
 from tests.slurm.cluster import PACKAGES, Cluster, missing_commands, running_cluster
 

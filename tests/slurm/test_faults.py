@@ -11,8 +11,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from sdbench.ownership import OWNER
-from sdbench.records import read_indexed
+from sdbench.records.record import read_indexed
+from sdbench.runtime.ownership import OWNER
 from tests.conftest import ROOT
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import INDEX, START, Workflow

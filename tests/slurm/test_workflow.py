@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sdbench.config import Config
-from sdbench.records import read_indexed
+from sdbench.config.check import Config
+from sdbench.records.record import read_indexed
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.finished import RUNS, finished_config

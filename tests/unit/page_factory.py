@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from sdbench.files import write_json
+from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from tests.unit import tables_factory as factory
 from tests.unit.records_factory import make_case, make_record

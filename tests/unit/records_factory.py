@@ -3,8 +3,8 @@
 from typing import Any
 
 from sdbench.cases.case import Case, Device, Pair, Variant
-from sdbench.meters.measuring import Measuring
-from sdbench.records import RACE_VERSION, SCHEMA_VERSION, Record
+from sdbench.cases.measuring import Measuring
+from sdbench.records.record import RACE_VERSION, SCHEMA_VERSION, Record
 from sdbench.tables.rows import Row, result_rows
 
 GENERATION = {

@@ -10,8 +10,8 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from collect_published import collect_published
-from sdbench.archive import save_pictures
-from sdbench.figures.style import Files
+from sdbench.records.image_archive import save_pictures
+from sdbench.report.figures.style import Files
 from sdbench.tables.files import write_table
 from sdbench.tables.rows import compared_memory
 

@@ -19,9 +19,9 @@ from sdbench.cases.expansion import (
     expand_quality,
     expand_searches,
 )
+from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import OPTIONS, SWITCHES, Option, format_options, parse_options
-from sdbench.config import Config
-from sdbench.kinds import KINDS
+from sdbench.config.check import Config
 
 GENERATION = {
     "prompt": "a red circle",

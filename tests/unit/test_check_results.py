@@ -7,19 +7,15 @@ import pandas as pd
 import pytest
 
 from check_results import check_results
-from sdbench.archive import save_pictures
+from sdbench.analysis.utilization import limit_columns
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import matrix_rows
-from sdbench.errors import UserError
-from sdbench.limits import limit_columns
-from sdbench.records import Record
+from sdbench.records.image_archive import save_pictures
+from sdbench.records.record import Record
+from sdbench.runtime.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import write_table
-from sdbench.tables.rows import (
-    ceiling_rows,
-    export_row,
-    largest_row,
-)
+from sdbench.tables.rows import ceiling_rows, export_row, largest_row
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,

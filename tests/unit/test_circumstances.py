@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sdbench import nvml
-from sdbench.meters import contention
-from sdbench.meters.energy import Counter, rapl_energy_j
-from sdbench.meters.measuring import Watching
-from sdbench.meters.throughput import measure_throughput
+from sdbench.cases.measuring import Watching
+from sdbench.devices import machine, nvml
+from sdbench.devices.energy import Counter, rapl_energy_j
+from sdbench.measure import contention
+from sdbench.measure.throughput import measure_throughput
 from sdbench.tables.rows import noise_row, result_rows
 from tests.unit.clock import Clock
 from tests.unit.records_factory import make_case, make_record
@@ -73,8 +73,8 @@ def test_busy_cores_are_read_from_the_ticks(
         stat.write_text(f"cpu 140 0 70 920 70 0 0 0 0 0\n{cores}")
 
     monkeypatch.setattr("time.sleep", sleep)
-    assert contention.busy_cores(0.5, stat) == pytest.approx(2 * 60 / 200)
-    assert contention.busy_cores(0.5, tmp_path / "none") is None
+    assert machine.busy_cores(0.5, stat) == pytest.approx(2 * 60 / 200)
+    assert machine.busy_cores(0.5, tmp_path / "none") is None
 
 
 def test_rapl_adds_the_packages_and_not_their_parts(tmp_path: Path) -> None:

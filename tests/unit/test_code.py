@@ -39,34 +39,34 @@ def after(tmp_path: Path, file: str, text: str, backend: str = "pytorch") -> set
 
 
 def test_a_change_of_a_module(tmp_path: Path) -> None:
-    changed = after(tmp_path, "sdbench/comparison.py", "# changed\n")
+    changed = after(tmp_path, "sdbench/tables/image_comparison.py", "# changed\n")
     assert changed == {"compare_quality.py", "collect_records.py"}
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "from sdbench.shapes import reader\n",
-        "def late() -> None:\n    import sdbench.shapes.reader\n",
-        "try:\n    pass\nfinally:\n    if 1:\n        from sdbench.shapes.reader import read\n",
+        "from sdbench.models.shapes import reader\n",
+        "def late() -> None:\n    import sdbench.models.shapes.reader\n",
+        "try:\n    pass\nfinally:\n    if 1:\n        from sdbench.models.shapes.reader import x\n",
     ],
     ids=["module", "function", "blocks"],
 )
 def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
     """What it names counts from then on, for those that reach the module and for no others."""
     added = {"compare_quality.py", "collect_records.py"}
-    assert after(tmp_path, "sdbench/comparison.py", statement) == added
+    assert after(tmp_path, "sdbench/tables/image_comparison.py", statement) == added
     scripts = tmp_path / "changed"
     for name in EVERY_SCRIPT:
         files = reached(scripts / name, {"backend": ["pytorch"]})
         own = {"score_shapes.py"}
-        assert (scripts / "sdbench/shapes/reader.py" in files) == (name in added | own), name
+        assert (scripts / "sdbench/models/shapes/reader.py" in files) == (name in added | own), name
         if name in added:
-            assert scripts / "sdbench/shapes/__init__.py" in files
+            assert scripts / "sdbench/models/shapes/__init__.py" in files
 
 
 def test_plotting_and_measuring_know_nothing_of_each_other(tmp_path: Path) -> None:
-    changed = after(tmp_path, "sdbench/figures/style.py", "# changed\n")
+    changed = after(tmp_path, "sdbench/report/figures/style.py", "# changed\n")
     assert changed == {*PLOTS, "write_page.py"}
     seeing = re.compile(r"sdbench/(figures|findings|page|tables|shapes)/")
     computing = re.compile(
@@ -105,9 +105,9 @@ def test_a_backend_that_there_is_not() -> None:
 @pytest.mark.parametrize(
     ("file", "scripts"),
     [
-        ("sdbench/families/flux.py", {*RUN_A_BACKEND, "build_model.py", "export_onnx.py"}),
-        ("sdbench/record.schema.yaml", {"measure_sweep.py", "collect_records.py"}),
-        ("sdbench/page/page.js", {"write_page.py"}),
+        ("sdbench/models/families/flux.py", {*RUN_A_BACKEND, "build_model.py", "export_onnx.py"}),
+        ("sdbench/records/record.schema.yaml", {"measure_sweep.py", "collect_records.py"}),
+        ("sdbench/report/page/page.js", {"write_page.py"}),
     ],
 )
 def test_what_is_loaded_by_name(tmp_path: Path, file: str, scripts: set[str]) -> None:
@@ -118,7 +118,7 @@ def test_what_is_loaded_by_name(tmp_path: Path, file: str, scripts: set[str]) ->
 
 @pytest.mark.parametrize("file", INFRASTRUCTURE)
 def test_what_no_number_depends_on(tmp_path: Path, file: str) -> None:
-    assert after(tmp_path, file, "import sdbench.shapes.reader\n") == set()
+    assert after(tmp_path, file, "import sdbench.models.shapes.reader\n") == set()
 
 
 def test_no_file_of_the_library_is_forgotten() -> None:

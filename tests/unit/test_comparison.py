@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdbench.archive import save_pictures
-from sdbench.comparison import (
+from sdbench.records.image_archive import save_pictures
+from sdbench.tables.image_comparison import (
     Picture,
     compare_pictures,
     compare_series,

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.campaigns import known_campaigns
 from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix
-from sdbench.config import Config, check_campaigns, check_config, name_case
-from sdbench.config_files import read_config_file
-from sdbench.errors import UserError
-from sdbench.meters.measuring import Measuring
+from sdbench.cases.measuring import Measuring
+from sdbench.config.campaigns import known_campaigns
+from sdbench.config.check import Config, check_campaigns, check_config, name_case
+from sdbench.config.files import read_config_file
+from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 import sdbench
-from sdbench.config_docs import main as write_docs
-from sdbench.figures.catalogue import FIGURES
+from sdbench.config.docs import main as write_docs
+from sdbench.report.figures.catalogue import FIGURES
 from tests.conftest import ROOT
 
 
@@ -73,7 +73,7 @@ def test_onnx_runtime_is_imported_in_one_place_that_silences_it() -> None:
     for file in (ROOT / "scripts").rglob("*.py"):
         text = file.read_text()
         # A part of it may be imported after it.
-        silenced = text.partition("from sdbench.ort import")[0]
+        silenced = text.partition("from sdbench.export.ort import")[0]
         if file.name != "ort.py":
             assert not re.search(r"^\s*(import|from) onnxruntime\b(?!\.)", text, re.M), file
             assert not re.search(r"^\s*(import|from) onnxruntime\.", silenced, re.M), file

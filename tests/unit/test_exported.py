@@ -9,8 +9,8 @@ import pytest
 from collect_published import collect_published
 from collect_races import collect_races
 from export_results import export_results
-from sdbench.errors import UserError
-from sdbench.figures.results import Result, published
+from sdbench.report.figures.results import Result, published
+from sdbench.runtime.errors import UserError
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
 from tests.unit.tables_factory import (
@@ -106,7 +106,7 @@ def test_a_dropped_in_file_that_is_no_such_table_is_refused_by_name(
 
 
 def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:
-    from sdbench.figures.sheets import source_note
+    from sdbench.report.figures.sheets import source_note
 
     results: list[Result] = published(collect([export(tmp_path)], tmp_path, ["lambda-2022-10"]))
     note = source_note(results, "")

@@ -20,12 +20,12 @@ from plot_parts import parts_sheet
 from plot_speed import plot_speed, speed_sheet
 from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
-from sdbench.figures import style
-from sdbench.figures.labels import TIMES
-from sdbench.figures.memory import ABOVE_LOAD, AFTER_RUN
-from sdbench.figures.panels import draw_sheet
-from sdbench.figures.sheets import Panel, Sheet
-from sdbench.published import FP32_TF32
+from sdbench.report.figures import style
+from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
+from sdbench.report.figures.panels import draw_sheet
+from sdbench.report.figures.sheets import Panel, Sheet
+from sdbench.tables.labels import TIMES
+from sdbench.tables.published import FP32_TF32
 from sdbench.tables.schemas import RACES, RESULTS
 from tests.unit.figure_reading import bars, faults, points, texts
 from tests.unit.tables_factory import (

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from plot_batch_throughput import batch_sheet, plot_batch_throughput
 from plot_quality_curve import plot_quality_curve, quality_sheet
 from plot_threads import plot_threads, threads_sheet
-from sdbench.figures import style
-from sdbench.figures.curves import draw_curves, spread_apart
+from sdbench.report.figures import style
+from sdbench.report.figures.curves import draw_curves, spread_apart
 from sdbench.tables.schemas import CEILINGS, QUALITY, RESULTS
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import (

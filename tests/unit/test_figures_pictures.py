@@ -8,7 +8,7 @@ from PIL import Image
 from plot_quality_animation import choose_mode, film, plot_quality_animation
 from plot_quality_panel import choose, draw_panel, plot_quality_panel
 from plot_quality_steps import draw_strips, plot_quality_steps
-from sdbench.figures.pictures import (
+from sdbench.report.figures.pictures import (
     SEEDED,
     Comparison,
     amplification,
@@ -18,8 +18,8 @@ from sdbench.figures.pictures import (
     nearest_step,
     shrink,
 )
-from sdbench.figures.style import Files
-from sdbench.figures.tiles import colour_differences
+from sdbench.report.figures.style import Files
+from sdbench.report.figures.tiles import colour_differences
 from sdbench.tables.schemas import QUALITY
 from tests.unit.figure_reading import faults, texts
 from tests.unit.tables_factory import SHAPES, quality_rows, write_pictures, write_rows

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from sdbench.figures.results import Result, best_of, plainest, setting_label
-from sdbench.published import Condition
+from sdbench.report.figures.results import Result, best_of, plainest, setting_label
+from sdbench.tables.published import Condition
 
 FP32 = Result(
     condition=Condition("shapes", 64, 64, 20, "ddim", True),

@@ -19,8 +19,8 @@ from plot_parts import parts_sheet
 from plot_speed import speed_sheet
 from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
-from sdbench.figures.panels import draw_sheet
-from sdbench.figures.sheets import Sheet
+from sdbench.report.figures.panels import draw_sheet
+from sdbench.report.figures.sheets import Sheet
 from sdbench.tables.schemas import RACES, RESULTS
 from tests.unit.figure_reading import faults, texts
 from tests.unit.tables_factory import (

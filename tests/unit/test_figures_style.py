@@ -5,8 +5,9 @@ import pytest
 from matplotlib import colors
 from matplotlib.figure import Figure
 
-from sdbench.figures import labels, style
-from sdbench.published import Condition
+from sdbench.report.figures import style
+from sdbench.tables import labels
+from sdbench.tables.published import Condition
 
 
 def luminance(name: str) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sdbench.errors import UserError
-from sdbench.files import (
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import (
     StorageError,
     check_seal,
     check_writable,

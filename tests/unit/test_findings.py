@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from sdbench.findings.claims import CLAIMS, Claim, Finding
-from sdbench.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, Row, judge, ratio
-from sdbench.findings.rows import Tables, numbered
-from sdbench.findings.text import estimate_text, findings_text
+from sdbench.analysis.findings.claims import CLAIMS, Claim, Finding
+from sdbench.analysis.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, Row, judge, ratio
+from sdbench.analysis.findings.rows import Tables, numbered
+from sdbench.analysis.findings.text import estimate_text, findings_text
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 import plot_fits as figure_of_fits
 from plot_fits import cell_text, plot_fits
 from predict_fits import predict_fits
-from sdbench.files import write_json
-from sdbench.fits import GB, Way, find_ways, fit_rows, judge, judge_weights
+from sdbench.analysis.fits import GB, Way, find_ways, fit_rows, judge, judge_weights
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
+from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_rows
 from sdbench.tables.schemas import FITS, LARGEST, NO, RESULTS, UNKNOWN, YES
 from tests.unit import tables_factory as factory

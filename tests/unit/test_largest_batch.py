@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from sdbench.meters.largest_batch import find_largest, predict_largest
+from sdbench.measure.batch_prediction import find_largest, predict_largest
 
 BASE, SLOPE = 4_000_000, 300_000
 """A made-up network: bytes that it takes whatever the batch, and bytes that each image adds."""

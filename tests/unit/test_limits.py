@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from collect_records import collect_records
-from sdbench.files import write_json
-from sdbench.limits import flop_per_image, limit_columns
-from sdbench.records import REFERENCE, Record, write_index, write_record
+from sdbench.analysis.utilization import flop_per_image, limit_columns
+from sdbench.records.record import REFERENCE, Record, write_index, write_record
+from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.rows import ceiling_rows

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sdbench import kinds, machine
+from sdbench.cases import kinds
 from sdbench.cases.case import Device
-from sdbench.kinds import KINDS
-from sdbench.machine import (
+from sdbench.cases.kinds import KINDS
+from sdbench.devices import machine
+from sdbench.devices.machine import (
     budget_bytes,
     describe_machine,
     identify_machine,

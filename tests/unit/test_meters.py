@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdbench.meters.latency import sample_latency, time_call
+from sdbench.measure.latency import sample_latency, time_call
 from tests.unit import records_factory
 from tests.unit.clock import Clock
 

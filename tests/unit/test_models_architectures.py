@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdbench.errors import UserError
 from sdbench.models.architectures import Network, load_architecture, parts_of
+from sdbench.runtime.errors import UserError
 
 ARCHITECTURES = Path(__file__).parents[2] / "resources" / "architectures"
 

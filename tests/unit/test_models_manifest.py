@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.errors import UserError
-from sdbench.families import families
+from sdbench.models.families import families
 from sdbench.models.manifest import (
     choose_files,
     choose_weights,
@@ -20,6 +19,7 @@ from sdbench.models.manifest import (
     read_header,
 )
 from sdbench.models.sources import check_sources
+from sdbench.runtime.errors import UserError
 
 
 def safetensors(tensors: Mapping[str, tuple[str, list[int], int]]) -> bytes:

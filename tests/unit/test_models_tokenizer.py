@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sdbench.errors import UserError
 from sdbench.models.tokenizer import byte_alphabet, byte_vocabulary, clip_vocabulary
+from sdbench.runtime.errors import UserError
 
 VOCABULARY = Path(__file__).parents[2] / "resources" / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
 

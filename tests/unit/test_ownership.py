@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdbench.ownership import TakenOver, claim
+from sdbench.runtime.ownership import TakenOver, claim
 from tests.conftest import ROOT
 
 
@@ -34,8 +34,8 @@ def test_it_is_no_failed_case(tmp_path: Path) -> None:
 TAKEN_OVER = """
 import threading
 from pathlib import Path
-from sdbench.job import logged
-from sdbench.ownership import claim
+from sdbench.runtime.job import logged
+from sdbench.runtime.ownership import claim
 
 with logged("log", ["index"]):
     orphan = claim(Path("owner"))

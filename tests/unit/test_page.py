@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdbench.errors import UserError
-from sdbench.page import pictures
-from sdbench.page.document import data_tables, vega
-from sdbench.page.pictures import make_viewer
-from sdbench.page.prose import render_markdown
+from sdbench.report.page import pictures
+from sdbench.report.page.document import data_tables, vega
+from sdbench.report.page.pictures import make_viewer
+from sdbench.report.page.prose import render_markdown
+from sdbench.runtime.errors import UserError
 from sdbench.tables.schemas import QUALITY
 from tests.unit import page_factory as made
 from tests.unit import tables_factory as factory

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sdbench.config import Config
-from sdbench.errors import UserError
-from sdbench.planning import Plan, make_plan
+from sdbench.config.check import Config
+from sdbench.models.planning import Plan, make_plan
+from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sdbench.published import Condition, condition, model_family
 from sdbench.tables.files import read_table
+from sdbench.tables.published import Condition, condition, model_family
 from sdbench.tables.schemas import PUBLISHED
 
 PATH = Path(__file__).parents[2] / "resources" / "published.csv"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdbench.errors import UserError
-from sdbench.files import sha256
-from sdbench.records import Record
+from sdbench.records.record import Record
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import sha256
 from sdbench.tables.quality import compare_cases
 from tests.unit.records_factory import make_case, make_failure, make_record
 

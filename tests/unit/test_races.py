@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from collect_races import collect_races
 from sdbench.cases.case import Pair
 from sdbench.cases.expansion import RunConfig, expand_races, thread_families
-from sdbench.config import Config, check_config
-from sdbench.errors import UserError
-from sdbench.files import write_json
-from sdbench.records import (
+from sdbench.config.check import Config, check_config
+from sdbench.records.record import (
     Record,
     fingerprint,
     keeps,
@@ -24,6 +22,8 @@ from sdbench.records import (
     write_index,
     write_record,
 )
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_table
 from sdbench.tables.intervals import ratio_interval
 from sdbench.tables.races import race_row

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from sdbench.cases.case import Case
-from sdbench.errors import UserError
-from sdbench.records import (
+from sdbench.records.record import (
     SCHEMA_VERSION,
     fingerprint,
     keeps,
@@ -22,6 +21,7 @@ from sdbench.records import (
     write_picture,
     write_record,
 )
+from sdbench.runtime.errors import UserError
 from tests.unit.records_factory import MEASURING, make_case, make_failure, make_record
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sdbench.cases.case import Device, Variant
-from sdbench.kinds import KINDS
+from sdbench.cases.kinds import KINDS
 from sdbench.models import room
 from sdbench.models.architectures import load_architecture
 from sdbench.models.room import device_room_bytes, least_components, without_room

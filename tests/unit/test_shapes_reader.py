@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.shapes.reader import Reading, read
-from sdbench.shapes.scenes import (
+from sdbench.models.shapes.reader import Reading, read
+from sdbench.models.shapes.scenes import (
     COLOURS,
     SIZE,
     Description,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.shapes.scenes import (
+from sdbench.models.shapes.scenes import (
     COLOURS,
     RADII,
     SHAPES,

@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.errors
 import pytest
 
-from sdbench.errors import UserError
+from sdbench.runtime.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.intervals import bootstrap_interval

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdbench.machine import machine_bytes
+from sdbench.devices.machine import machine_bytes
 from tests.conftest import copy_workflow, planned, run_snakemake
 from tests.forked import dry_run
 

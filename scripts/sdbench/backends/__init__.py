@@ -7,9 +7,9 @@ from typing import Any
 
 from sdbench.backends.engine import Engine, refuse_generation
 from sdbench.cases.case import Case
-from sdbench.errors import UnsupportedError
-from sdbench.families import family_of
-from sdbench.files import read_json
+from sdbench.models.families import family_of
+from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.files import read_json
 
 LOADED_BY_NAME = "{backend}.py"
 
@@ -30,7 +30,7 @@ def load(
         settings: of the backend, beside its default ones: what a search chose for the variant.
 
     Raises:
-        sdbench.errors.UnsupportedError: if this machine or backend cannot run the variant.
+        sdbench.runtime.errors.UnsupportedError: if this machine or backend cannot run the variant.
     """
     refuse_generation(family_of(model_folder), case)
     module = import_backend(case)
@@ -42,7 +42,7 @@ def import_backend(case: Case) -> Any:
     """Return the module of a case's backend, imported now so that loading does not include it.
 
     Raises:
-        sdbench.errors.UnsupportedError: if a library that it needs is not installed.
+        sdbench.runtime.errors.UnsupportedError: if a library that it needs is not installed.
     """
     name = case.variant.backend
     try:

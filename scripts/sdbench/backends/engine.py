@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case
-from sdbench.errors import UnsupportedError
-from sdbench.families import Configs, Family, families, family_of, plain
-from sdbench.hugging_face import diffusers
-from sdbench.platforms import platform_of
+from sdbench.devices.platforms import platform_of
+from sdbench.models.families import Configs, Family, families, family_of, plain
+from sdbench.models.hugging_face import diffusers
+from sdbench.runtime.errors import UnsupportedError
 
 import numpy as np
 import torch

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.cases.case import Case
-from sdbench.errors import UnsupportedError
-from sdbench.families import Configs, Family, by_name, family_of
-from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.configs import network_configs, plain_configs
+from sdbench.models.families import Configs, Family, by_name, family_of
+from sdbench.models.hugging_face import diffusers, transformers
+from sdbench.runtime.errors import UnsupportedError
 
 import torch
 
@@ -38,8 +38,8 @@ class Graph(Protocol):
 class Runtime:
     """An engine of graphs, set up for a case on `device`; nothing of the networks is read yet.
 
-    `open_graph` reads a network, by its key in `sdbench.parity.networks_of`. `compile_mode` says
-    that the graphs are compiled anew for each batch size, and how; None where they are not.
+    `open_graph` reads a network, by its key in `sdbench.export.parity.networks_of`. `compile_mode`
+    says that the graphs are compiled anew for each batch size, and how; None where they are not.
     `switches` is what else it set that moves time or pixels, for the record.
     """
 

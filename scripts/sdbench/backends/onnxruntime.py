@@ -13,11 +13,11 @@ from typing import Any
 from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
 from sdbench.cases.case import Case
+from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import INT8, TENSORRT
-from sdbench.devices import refuse_emulation, threads, torch_device
-from sdbench.errors import UnsupportedError, one_line
-from sdbench.kinds import KINDS
-from sdbench.ort import onnxruntime
+from sdbench.devices.device import refuse_emulation, threads, torch_device
+from sdbench.export.ort import onnxruntime
+from sdbench.runtime.errors import UnsupportedError, one_line
 
 import numpy as np
 import torch

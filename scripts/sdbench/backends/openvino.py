@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbench.backends.compile_time import counted_as_compiling
 from sdbench.backends.engine import Engine
 from sdbench.backends.exported import Runtime, load_graphs, refuse_unreadable
 from sdbench.cases.case import Case
 from sdbench.cases.options import INT8
-from sdbench.devices import refuse_emulation, threads, torch_device
-from sdbench.errors import UnsupportedError
-from sdbench.meters.compiling import counted_as_compiling
-from sdbench.openvino_toolkit import openvino
+from sdbench.devices.device import refuse_emulation, threads, torch_device
+from sdbench.export.openvino_toolkit import openvino
+from sdbench.runtime.errors import UnsupportedError
 
 import numpy as np
 import torch

@@ -11,6 +11,7 @@ from typing import Any
 
 from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.cases.case import Case, Variant
+from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import (
     AUTOCAST,
     COMPILE,
@@ -21,13 +22,12 @@ from sdbench.cases.options import (
     QUANTIZED,
     VAE_TILING,
 )
-from sdbench.devices import WEIGHTS, refuse_emulation, threads, torch_device
-from sdbench.errors import UnsupportedError
-from sdbench.families import Family, family_of
-from sdbench.hugging_face import diffusers
-from sdbench.kinds import KINDS
+from sdbench.devices.device import WEIGHTS, refuse_emulation, threads, torch_device
+from sdbench.devices.platforms import platform_of, set_tf32
+from sdbench.models.families import Family, family_of
+from sdbench.models.hugging_face import diffusers
 from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
-from sdbench.platforms import platform_of, set_tf32
+from sdbench.runtime.errors import UnsupportedError
 
 import torch
 from torch._inductor.cpp_builder import get_cpp_compiler

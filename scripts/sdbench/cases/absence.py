@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
+from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import OPTIONS
-from sdbench.kinds import KINDS
 
 
 @dataclass(frozen=True)

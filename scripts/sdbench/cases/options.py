@@ -6,7 +6,7 @@ To add one: an entry of `OPTIONS`, the code of the backends that have it, and `m
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sdbench.kinds import KINDS
+from sdbench.cases.kinds import KINDS
 
 NONE = "none"
 AUTOCAST = "autocast"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError
-from sdbench.families import Family, families
+from sdbench.models.families import Family, families
+from sdbench.runtime.errors import UserError
 
 import yaml
 

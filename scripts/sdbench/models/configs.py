@@ -4,8 +4,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from sdbench.families import Configs, Family, plain
-from sdbench.hugging_face import diffusers, transformers
+from sdbench.models.families import Configs, Family, plain
+from sdbench.models.hugging_face import diffusers, transformers
 
 
 def network_configs(family: Family, model_folder: Path) -> dict[str, Any]:

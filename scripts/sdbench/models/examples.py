@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sdbench.families import Configs, Family, by_name
+from sdbench.models.families import Configs, Family, by_name
 
 import torch
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sdbench.errors import UserError
-from sdbench.families import INDEX
+from sdbench.models.families import INDEX
 from sdbench.models.manifest import check_index, choose_files
+from sdbench.runtime.errors import UserError
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sdbench.errors import UserError, plain
-from sdbench.families import INDEX, Family, families, family_of
-from sdbench.files import read_json, sha256
+from sdbench.models.families import INDEX, Family, families, family_of
+from sdbench.runtime.errors import UserError, plain
+from sdbench.runtime.files import read_json, sha256
 
 SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
 """A file that the folder of a scheduler, and that of a tokenizer, has."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.families import Family, family_of, plain
-from sdbench.hugging_face import diffusers, transformers
+from sdbench.models.families import Family, family_of, plain
+from sdbench.models.hugging_face import diffusers, transformers
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel

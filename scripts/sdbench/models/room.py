@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Device, Variant, measured_device
-from sdbench.kinds import KINDS
-from sdbench.machine import budget_bytes, machine_bytes
+from sdbench.cases.kinds import KINDS
+from sdbench.devices.machine import budget_bytes, machine_bytes
 from sdbench.models.architectures import Architecture, find_architecture
-from sdbench.models.weights import (
-    NF4_BLOCK,
-    Components,
-    device_bytes,
-    host_bytes,
-    nf4_scales_block,
-)
+from sdbench.models.weights import NF4_BLOCK, Components, device_bytes, host_bytes, nf4_scales_block
 
 
 def without_room(

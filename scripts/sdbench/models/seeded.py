@@ -10,12 +10,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError
-from sdbench.families import INDEX
-from sdbench.hugging_face import diffusers, transformers
 from sdbench.models.architectures import Architecture
+from sdbench.models.families import INDEX
+from sdbench.models.hugging_face import diffusers, transformers
 from sdbench.models.manifest import describe_component
 from sdbench.models.tokenizer import CHAT_MARKS, CHAT_TEMPLATE, Vocabulary, made_up_pieces
+from sdbench.runtime.errors import UserError
 
 import accelerate
 import torch

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.config_files import locate
-from sdbench.errors import UserError
+from sdbench.config.files import locate
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import model_files
+from sdbench.runtime.errors import UserError
 
 
 def check_sources(

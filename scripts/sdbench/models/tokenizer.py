@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 from typing import NamedTuple
 
-from sdbench.errors import UserError
+from sdbench.runtime.errors import UserError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_MERGES = 48894

@@ -16,9 +16,9 @@ from sdbench.runtime.digests import digest
 
 INFRASTRUCTURE = {
     "sdbench/__init__.py": "the version of the workflow, and where a failed import is logged",
-    "sdbench/errors.py": "the words in which something is refused",
-    "sdbench/job.py": "the log of a job, how it ends, and which argument gets which file",
-    "sdbench/ownership.py": "which of two jobs may write, not what",
+    "sdbench/runtime/errors.py": "the words in which something is refused",
+    "sdbench/runtime/job.py": "the log of a job, how it ends, and which argument gets which file",
+    "sdbench/runtime/ownership.py": "which of two jobs may write, not what",
     "sdbench/runtime/__init__.py": "no code",
     "sdbench/runtime/digests.py": "names of contents, this digest's too: others change it anyway",
 }

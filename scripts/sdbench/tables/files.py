@@ -4,8 +4,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from sdbench.errors import UserError, one_line, plain
-from sdbench.files import check_seal, write_beside_seal
+from sdbench.runtime.errors import UserError, one_line, plain
+from sdbench.runtime.files import check_seal, write_beside_seal
 
 import pandas as pd
 import pandera.pandas as pa

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.options import NONE
-from sdbench.comparison import Picture, compare_pictures
-from sdbench.errors import UserError
-from sdbench.records import INDEX, has_its_picture
+from sdbench.records.record import INDEX, has_its_picture
 from sdbench.runtime.digests import digest
+from sdbench.runtime.errors import UserError
+from sdbench.tables.image_comparison import Picture, compare_pictures
 from sdbench.tables.rows import Record, Row
 
 import numpy as np

@@ -5,8 +5,8 @@ from typing import Any
 
 from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
-from sdbench.kinds import KINDS
-from sdbench.meters.largest_batch import device_peak_bytes
+from sdbench.cases.kinds import KINDS
+from sdbench.measure.batch_prediction import device_peak_bytes
 from sdbench.tables.intervals import bootstrap_interval
 
 import numpy as np

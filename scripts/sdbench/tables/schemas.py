@@ -3,8 +3,8 @@
 `tables/files.py` validates a table when it is written and when a figure reads it.
 """
 
-from sdbench.kinds import KINDS
-from sdbench.limits import COPY, PRODUCT
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.measuring import COPY, PRODUCT
 
 import pandera.pandas as pa
 

@@ -1,0 +1,1 @@
+"""From tables to conclusions: utilization, what fits, choices, findings."""

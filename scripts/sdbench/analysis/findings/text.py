@@ -1,0 +1,70 @@
+"""Findings as Markdown."""
+
+import itertools
+import math
+from collections.abc import Iterable
+
+from sdbench.analysis.findings.claims import Claim, Finding
+from sdbench.analysis.findings.estimates import Estimate
+from sdbench.tables.labels import number
+
+SOURCE = "https://lambda.ai/blog/inference-benchmark-stable-diffusion"
+
+_HEAD = f"""\
+# What of the 2022 post holds here
+
+Each claim of [the post]({SOURCE}) against the results of this run, and against those of other
+machines that were measured with sdbench and put into `resources/`. "About 40 %" is taken as 35 to
+45 %. A claim **holds** where the whole 95 % interval of the number, the machine's noise included,
+lies in what is claimed; it **does not hold** where none of it does; else it **cannot be said** from
+these results.
+"""
+
+
+def findings_text(findings: Iterable[tuple[Claim, Finding]]) -> str:
+    """Return the page that says of each claim what was found, with links to figures and tables.
+
+    Args:
+        findings: in the order in which they are written; those of a claim stand together.
+    """
+    parts = [_HEAD]
+    for claim, group in itertools.groupby(findings, key=lambda pair: pair[0]):
+        lines = "\n".join(_line(finding) for _, finding in group)
+        parts.append(f"## {claim.statement}\n\n{lines}\n")
+    return "\n".join(parts)
+
+
+def _line(finding: Finding) -> str:
+    words = [f"* **{finding.verdict}**"]
+    if finding.subject:
+        words.append(f": {_escape(finding.subject)}")
+    if finding.estimate is not None:
+        words.append(f": {estimate_text(finding.estimate)} {finding.unit}")
+    if finding.reason:
+        words.append(f" ({_escape(finding.reason)})")
+    links = [f"[figure](figures/{finding.figure})"] if finding.figure else []
+    for part in filter(None, finding.rows.split("; ")):
+        name, _, rows = part.partition(": ")
+        links.append(f"[{name}](tables/{name}), lines {rows}")
+    return f"{''.join(words)}.{' ' + ', '.join(links) + '.' if links else ''}"
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return a number with three significant digits, and its interval where it has one."""
+    text = _signed(estimate.value)
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+        return text
+    return f"{text} ({_signed(estimate.low)} to {_signed(estimate.high)})"
+
+
+def _signed(value: float) -> str:
+    if not math.isfinite(value):
+        return "unlimited"
+    return number(value) if value >= 0 else f"-{number(-value)}"
+
+
+def _escape(text: str) -> str:
+    """Return text that Markdown shows as it is: names of devices and models are anybody's."""
+    for sign in "\\`*_[]<>&#|":
+        text = text.replace(sign, f"\\{sign}" if sign not in "<>&" else f"&#{ord(sign)};")
+    return text

@@ -1,0 +1,200 @@
+"""What fits in how much memory: the largest batch of each way to run a model.
+
+Bytes of weights are exact, from the model's shapes. What each picture adds, and the rest, are the
+straight line of `meters.largest_batch` through measured peaks. A way that was not measured, and
+differs from one that was in how its weights are kept, has that one's line with its own weights.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sdbench.cases.absence import why_absent
+from sdbench.cases.case import Variant
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.options import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
+from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, draw_line
+from sdbench.models.weights import Components, device_bytes, weight_bytes
+from sdbench.tables.schemas import DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
+
+SIZES_GB = (8, 12, 16, 24, 48, 80)
+"""Memory of devices in GB of 10^9 bytes."""
+GB = 1e9
+
+KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
+"""Switches that change how weights are kept and nothing else: what has no others can be derived
+from what has none."""
+OFFERED = (NONE, "int8-weights", "nf4-weights", *OFFLOADS, f"nf4-weights+{MODEL_OFFLOAD}")
+"""Options that are derived where they were not measured; fp8 takes as much as int8."""
+
+Row = dict[str, Any]
+
+
+class Verdict(NamedTuple):
+    """Whether a model fits, and the largest batch that does.
+
+    `largest` is None where it is not known, and with `at_least` the true one may be larger.
+    """
+
+    fits: str
+    largest: int | None = None
+    at_least: bool = False
+
+
+def judge(peaks: Mapping[int, int], limit_bytes: float) -> Verdict:
+    """Say what fits within a limit, by the peak bytes of batches that were measured.
+
+    What was measured is believed; between and beyond, the line. More memory never means a smaller
+    batch.
+    """
+    line = draw_line(peaks)
+    fails = min((size for size, peak in peaks.items() if peak > limit_bytes), default=None)
+    runs = max((size for size in peaks if fails is None or size < fails), default=0)
+    if line is not None:
+        largest = max(runs, line.within(limit_bytes))
+        if fails is not None:
+            largest = min(largest, fails - 1)
+        return Verdict(YES, largest) if largest else Verdict(NO)
+    if runs:
+        return Verdict(YES, runs, at_least=fails is None or fails > runs + 1)
+    return Verdict(NO) if fails == 1 else Verdict(UNKNOWN)
+
+
+def judge_weights(needed_bytes: int, limit_bytes: float) -> Verdict:
+    """Say what can be said where nothing was measured: weights that do not fit do not fit."""
+    return Verdict(NO if needed_bytes > limit_bytes else UNKNOWN)
+
+
+@dataclass
+class Way:
+    """A way to run a model, with what is known of its memory.
+
+    `peaks`: bytes that decide whether a batch fits, by batch size, of what was measured;
+    `counter`: what they count, empty where nothing was; `found`, `predicted`: the largest batch on
+    the device itself as searched, and what the smaller ones promised.
+    """
+
+    variant: Variant
+    kind: str
+    components: Components
+    peaks: dict[int, int] = field(default_factory=dict)
+    counter: str = ""
+    found: int | None = None
+    predicted: int | None = None
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of weights on the device at one time, at least."""
+        return device_bytes(self.components, self.variant.precision, self.variant.switches)
+
+    def derived_from(self, plain: "Way") -> dict[int, int]:
+        """Return the peaks of `plain` with the weights of this way in place of its own."""
+        more = self.device_bytes - plain.device_bytes
+        return {size: peak + more for size, peak in plain.peaks.items()}
+
+    def held_out_error(self) -> float | None:
+        """Return by which share the line through the smaller batches misses the peak of the largest
+        one; None where too few were measured."""
+        large = max(self.peaks, default=0)
+        line = draw_line({size: peak for size, peak in self.peaks.items() if size != large})
+        return None if line is None else line.at(large) / self.peaks[large] - 1
+
+    def derived_error(self, plain: "Way | None") -> float | None:
+        """Return by which share the peaks derived from `plain` miss those measured, at the largest
+        batch that both have."""
+        if plain is None or plain is self:
+            return None
+        derived = self.derived_from(plain)
+        size = max(self.peaks.keys() & derived.keys(), default=0)
+        return derived[size] / self.peaks[size] - 1 if size else None
+
+
+def find_ways(
+    results: Sequence[Row],
+    largest: Sequence[Row],
+    components: Mapping[str, Components],
+) -> list[Way]:
+    """Return every way that was measured, and those that are kept otherwise beside them.
+
+    Args:
+        results: rows of RESULTS, None for what is empty.
+        largest: rows of LARGEST, of the same devices.
+        components: the components of each model.
+    """
+    kinds = {row["device"]: str(row["device_kind"]) for row in results}
+    ways: dict[Variant, Way] = {}
+
+    def way(variant: Variant) -> Way:
+        kind = kinds[variant.device]
+        return ways.setdefault(variant, Way(variant, kind, components[variant.model]))
+
+    names = ("model", "device", "backend", "precision", "options")
+    for row in results:
+        variant = Variant(*(str(row[name]) for name in names))
+        own = way(variant)
+        counter = deciding_counter(row)
+        if row["status"] == "ok" and counter is not None:
+            own.counter = counter
+            own.peaks[int(row["batch_size"])] = int(row[counter]) + beyond_allocator(row)
+        if variant.backend == "pytorch":
+            half = "fp16" if KINDS[own.kind].is_gpu else "bf16"
+            for precision in dict.fromkeys((variant.precision, half)):
+                for options in OFFERED:
+                    other = Variant(*variant.place, precision, options)
+                    if why_absent(other, own.kind) is None:
+                        way(other)
+    for row in largest:
+        # A search that ended at its cap has found no end of the memory.
+        if row["largest_batch"] and row["largest_batch"] < row["cap"]:
+            own = way(Variant(*(str(row[name]) for name in names)))
+            own.found, own.predicted = row["largest_batch"], row["predicted_batch"]
+    return list(ways.values())
+
+
+def fit_rows(ways: Sequence[Way], sizes_gb: Sequence[int] = SIZES_GB) -> Iterator[Row]:
+    """Yield the rows of the table `fits`: for each way, each size of memory."""
+    by_variant = {way.variant: way for way in ways}
+    for way in ways:
+        plain = by_variant.get(way.variant.without_options)
+        derivable = KEPT_OTHERWISE.issuperset(way.variant.switches)
+        if not derivable or plain is None or not plain.peaks:
+            plain = None
+        basis, peaks, counter = MEASURED, way.peaks, way.counter
+        if not peaks and plain is not None:
+            basis, peaks, counter = DERIVED, way.derived_from(plain), plain.counter
+        if not peaks:
+            basis = WEIGHTS
+        line = draw_line(peaks)
+        common = {
+            **way.variant.as_dict(),
+            "basis": basis,
+            "counter": counter or None,
+            "weights_bytes": sum(
+                weight_bytes(way.components, way.variant.precision, way.variant.switches).values()
+            ),
+            "device_weights_bytes": way.device_bytes,
+            **_parts(line, way.device_bytes),
+            "peak_error": way.held_out_error(),
+            "derived_error": way.derived_error(plain),
+            "found_batch": way.found,
+            "predicted_batch": way.predicted if way.found else None,
+        }
+        for size in sizes_gb:
+            limit = size * GB
+            verdict = judge(peaks, limit) if peaks else judge_weights(way.device_bytes, limit)
+            yield common | {
+                "memory_gb": size,
+                "fits": verdict.fits,
+                "largest_batch": verdict.largest,
+                "at_least": verdict.at_least,
+            }
+
+
+def _parts(line: Line | None, weights: int) -> Row:
+    if line is None:
+        return {}
+    return {
+        "batch_sizes": " ".join(map(str, line.sizes)),
+        "other_bytes": line.at(0) - weights,
+        "picture_bytes": line.picture_bytes,
+    }

@@ -1,0 +1,46 @@
+"""The config's section `measuring`, typed: each kind of job has what its numbers depend on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+PRODUCT, COPY = "matrix product", "memory copy"
+"""What ceilings are measured of."""
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What to do where something else uses the device: of every job that measures."""
+
+    contention: str
+    max_busy_cores: float
+    contention_wait_s: float
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Self:
+        """Return what a kind of job has of the whole section."""
+        return cls(**{field.name: section[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Racing(Watching):
+    """How denoisers are raced."""
+
+    warmup_calls: int
+    case_time_limit_s: float
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what of it decides a number: how long a case may take at most does not."""
+        return {key: value for key, value in vars(self).items() if key != "case_time_limit_s"}
+
+
+@dataclass(frozen=True)
+class Measuring(Racing):
+    """How a case is measured: the whole section."""
+
+    min_samples: int
+    min_duration_s: float
+    max_duration_s: float
+    min_samples_capped: int
+    phase_samples: int
+    throughput_duration_s: float

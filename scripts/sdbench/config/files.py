@@ -1,0 +1,175 @@
+"""Read the files of a config, and say in one line why one cannot be read.
+
+Stricter than Snakemake, which reads them first where nothing keeps it: a repeated key is refused,
+and whatever could run code. Imports nothing heavy.
+"""
+
+import argparse
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.runtime.errors import UserError, one_line, plain, refuse
+
+import yaml
+
+try:  # the same language, read by a library in C where PyYAML was built with it
+    from yaml import CSafeLoader as FastLoader
+except ImportError:
+    from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
+
+__all__ = [
+    "FastLoader",
+    "locate",
+    "read_config_file",
+    "refuse_unreadable",
+    "refuse_unreadable_arguments",
+]
+
+TEMPLATE = "__use_yte__"
+"""The key with which Snakemake runs what a YAML file holds as Python."""
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return what a file of the config holds, JSON or YAML, as Snakemake would read it.
+
+    Raises:
+        UserError: if it is not there, or not one mapping in UTF-8; if a key stands twice; or if it
+            is a template.
+    """
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: name a file that can be read") from None
+
+
+def refuse_unreadable(paths: Iterable[str | Path]) -> None:
+    """End with one line if one of the files cannot be read: Snakemake's reader is next."""
+    try:
+        for path in paths:
+            read_config_file(Path(path))
+    except UserError as error:
+        refuse(error)
+
+
+def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
+    """Do the same for the files that a command line of Snakemake names with `--configfile`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
+    refuse_unreadable(parser.parse_known_args(list(arguments))[0].configfile)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(path: Path, _changed: int) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
+    try:
+        data = _parse(text)
+    except _RefusedError as refusal:
+        raise UserError(f"{path}: {refusal}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        reason = error.problem or error.context or "cannot be parsed"
+        raise UserError(
+            f"{path}: {where}not YAML ({_said(reason)}): correct it; mind tabs, quotes and brackets"
+        ) from None
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: not YAML ({_said(error)}): correct it") from None
+    if not isinstance(data, dict):
+        kind = {None: "nothing", list: "a list"}.get(None if data is None else type(data), "text")
+        raise UserError(
+            f"{path}: found {kind}; allowed is a mapping, `key: value`: see config/README.md"
+        )
+    if TEMPLATE in data:
+        raise UserError(
+            f"{path}: {TEMPLATE}: found a template, which may run any code when read; allowed is "
+            "plain YAML: remove the key"
+        )
+    return data
+
+
+class _RefusedError(Exception):
+    """A key that stands twice."""
+
+
+# What PyYAML lets through of a number or a date that is none.
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
+
+
+def _parse(text: str) -> Any:
+    try:  # as Snakemake does
+        return json.loads(text, object_pairs_hook=_mapping)
+    except ValueError:
+        return yaml.load(text, _StrictLoader)
+
+
+def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise _RefusedError(f"{_first_repeated(keys)}: found twice: keep one of them")
+    return dict(pairs)
+
+
+class _StrictLoader(FastLoader):
+    """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._seen: set[Any] = set()
+
+    def flatten_mapping(self, node: Any) -> None:
+        # Once for each mapping: this adds the keys of a merge (`<<`) to it, which may be repeated.
+        if node not in self._seen:
+            self._seen.add(node)
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) < len(keys):
+                line = node.start_mark.line + 1
+                raise _RefusedError(
+                    f"{_first_repeated(keys)}: found twice, in line {line} ff.: keep one of them"
+                )
+        super().flatten_mapping(node)
+
+
+def _first_repeated(keys: Sequence[str]) -> str:
+    return plain(next(key for key, count in Counter(keys).items() if count > 1))
+
+
+def _said(reason: Any) -> str:
+    return plain(one_line(Exception(reason)), 120)
+
+
+def locate(path: Sequence[str | int], files: Sequence[Path]) -> str:
+    """Name a key of the config for the user.
+
+    Args:
+        path: keys and places in lists from the top of the config to the one that is meant.
+        files: the files that were merged, the later ones overriding.
+
+    Returns:
+        The last of `files` that holds the key, or the longest part of its path, and the key.
+    """
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{plain(part)}" for part in path)
+    depths = [(_depth(path, file), number) for number, file in enumerate(files)]
+    deepest = max(depths, default=(0, -1))
+    # A key that no file holds was given on the command line.
+    name = str(files[deepest[1]]) if deepest[0] >= min(1, len(path)) and files else "--config"
+    return f"{name}: {key.removeprefix('.')}" if key else name
+
+
+def _depth(path: Sequence[str | int], file: Path) -> int:
+    try:
+        value: Any = read_config_file(file)
+    except UserError:
+        return 0
+    for depth, part in enumerate(path):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(path)

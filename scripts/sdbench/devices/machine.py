@@ -1,0 +1,238 @@
+"""What machine this is. No torch here: the versions of libraries are read from their metadata."""
+
+import os
+import platform
+import re
+import socket
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import sdbench
+from sdbench.cases.case import Device
+from sdbench.cases.kinds import KINDS
+
+LIBRARIES = {
+    "torch": "torch",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "torchao": "torchao",
+    "triton": "triton",
+    "pytorch-triton-rocm": "triton",
+    "pytorch-triton-xpu": "triton",
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "numpy": "numpy",
+    "snakemake": "snakemake",
+}
+"""Package -> the library that it installs, whose version is recorded."""
+
+EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
+"""How the names of the processor extensions begin that a network's speed depends on."""
+
+
+def cpu_name() -> str:
+    """Return the processor's marketing name, or the architecture where there is none."""
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return told.stdout.strip() or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Return the processor's vector and matrix extensions, as Linux names them.
+
+    Hosts rent out unlike processors under one name; these decide speed and precisions.
+    """
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # x86, ARM
+            return sorted(flag for flag in value.split() if flag.startswith(EXTENSIONS))
+    return []
+
+
+def cpu_mhz() -> float | None:
+    """Return the processors' mean clock now, in MHz; None where the system does not tell."""
+    text = _read("/proc/cpuinfo") or ""
+    clocks = [
+        float(line.partition(":")[2]) for line in text.splitlines() if line.startswith("cpu MHz")
+    ]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+VARIANTS = ("ti", "super", "laptop", "max", "d", "mig")
+"""Words that make another model of a GPU whose name they follow; `mig` a slice of one."""
+
+_VARIANTS_OR_SIZES = re.compile(f"(?:{'|'.join(VARIANTS)})+|[0-9]+g")
+"""How a promised name says such words: `3080ti`, `4070tisuper`, and `3g` of a slice."""
+
+
+def is_gpu_model(promised: str, found: str) -> bool:
+    """Tell whether a GPU is of the model that the config promises.
+
+    Clusters write a model in words of their own: `rtx3090` is an `NVIDIA GeForce RTX 3090`, and
+    `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, `a10` is no
+    `NVIDIA A100`, and `a100` no slice of one (`NVIDIA A100-SXM4-40GB MIG 1g.5gb`).
+
+    Args:
+        promised: a device's `gpu_model`; empty takes any.
+        found: the name that the driver gives the GPU.
+    """
+    if not promised:
+        return True
+    parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
+    spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    return _variants(parts) == _variants(words) and all(part in spans for part in parts)
+
+
+def _variants(words: list[str]) -> set[str]:
+    """Return those of `VARIANTS` that the words of a GPU's name say."""
+    tokens = [token for word in words for token in re.findall("[a-z]+|[0-9]+g?(?![a-z])", word)]
+    said = [token for token in tokens if _VARIANTS_OR_SIZES.fullmatch(token)]
+    slices = {"mig"} if any(token[0].isdigit() for token in said) else set()
+    return slices.union(*(re.findall("|".join(VARIANTS), token) for token in said))
+
+
+STAT = Path("/proc/stat")
+WATCH_S = 0.5
+"""How long the processors are watched. This process sleeps meanwhile: what is busy is another."""
+
+
+def busy_cores(watch_s: float = WATCH_S, stat: Path = STAT) -> float | None:
+    """Return how many processors were busy, on average, while this process slept `watch_s` seconds.
+
+    None where the system does not tell (man 5 proc, /proc/stat).
+    """
+    try:
+        before = _jiffies(stat)
+        time.sleep(watch_s)
+        after = _jiffies(stat)
+    except (OSError, ValueError):
+        return None
+    busy, total = after[0] - before[0], after[1] - before[1]
+    processors = sum(
+        line.startswith("cpu") and line[3].isdigit()
+        for line in stat.read_text(encoding="ascii").splitlines()
+    )
+    return processors * busy / total if total else 0.0
+
+
+def _jiffies(stat: Path) -> tuple[int, int]:
+    """Return the busy and all ticks of all processors together."""
+    name, *fields = stat.read_text(encoding="ascii").splitlines()[0].split()
+    if name != "cpu":
+        raise ValueError(name)
+    ticks = [int(field) for field in fields[:8]]  # guest time is in user time already
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def identify_machine(device: Device) -> dict[str, Any]:
+    """Return what of this machine decides a number: another one makes records of its own.
+
+    Args:
+        device: one of the config.
+    """
+    machine = describe_machine(device)
+    return {
+        "cpu": machine["cpu"]["name"],
+        "features": machine["cpu"]["features"],
+        "cores_usable": machine["cpu"]["cores_usable"],
+        "libraries": {
+            name: version
+            for name, version in machine["libraries"].items()
+            # Our own code is known by its digest, and Snakemake measures nothing.
+            if name not in ("snakemake", "sdbench")
+        },
+        # Each model once: a cluster may give a job another GPU of the same model the next time.
+        "gpus": sorted(set(KINDS[device.kind].gpus() or [])),
+    }
+
+
+def missing_device(device: Device) -> str | None:
+    """Say what is wrong with a device of the config on this machine; None if it is there."""
+    kind = KINDS[device.kind]
+    gpus = kind.gpus()
+    if kind.is_gpu and gpus is not None and device.index >= len(gpus):
+        return (
+            f"found {device.index}, and this machine lists {len(gpus)} GPU(s) of kind "
+            f"{device.kind}: run on a machine that has it, or leave the device out of the matrix"
+        )
+    return None
+
+
+def usable_cores() -> int:
+    """Return the number of processors that this process may use."""
+    # Only Linux lets a process be bound to some of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_bytes() -> int:
+    """Return the bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def budget_bytes(device: Device, granted: int | None = None) -> int | None:
+    """Return the bytes that a process may hold resident on a device of the config.
+
+    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
+    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
+    """
+    if KINDS[device.kind].is_gpu:
+        return None
+    machine = machine_bytes()
+    return int(device.memory_budget_gb * 1e9) or min(machine, granted or machine) // 2
+
+
+def describe_machine(device: Device) -> dict[str, Any]:
+    """Return what is known of this machine before a device of it is in use.
+
+    Host, processor, memory in bytes, system, the cluster's job, the versions of Python and
+    libraries, and the name of the device: a GPU says its own when it is in use, until then None.
+
+    Args:
+        device: one of the config.
+    """
+    libraries = {"sdbench": sdbench.__version__}
+    for package, library in LIBRARIES.items():
+        try:
+            libraries[library] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "host": socket.gethostname(),
+        "device_name": None if KINDS[device.kind].is_gpu else cpu_name(),
+        "cpu": {
+            "name": cpu_name(),
+            "architecture": platform.machine(),
+            "features": cpu_features(),
+            "cores": os.cpu_count(),
+            "cores_usable": usable_cores(),
+            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "memory_bytes": machine_bytes(),
+        },
+        "system": platform.platform(),
+        "container": Path("/.dockerenv").exists() or "container" in os.environ,
+        # Where a cluster put the job, and which GPUs it gave it; None on a machine of one's own.
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "slurm_node": os.environ.get("SLURMD_NODENAME"),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "python": platform.python_version(),
+        "libraries": libraries,
+    }

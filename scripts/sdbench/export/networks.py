@@ -1,0 +1,144 @@
+"""Export the networks of a model to ONNX, and quantize them there."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from sdbench.export.exported import describe_files
+from sdbench.export.ort import onnxruntime
+from sdbench.export.parity import Expected, compare, expect, load_network, networks_of
+from sdbench.models.families import family_of
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import read_json
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+from onnxruntime.quantization.quant_utils import QuantizationMode, add_infer_metadata
+
+FILE = "model.onnx"
+
+
+def export_network(
+    name: str, graphs: Path, model_folder: Path, opset: int, tolerance: float
+) -> dict[str, Any]:
+    """Export one network, and compare it with PyTorch on another size than it was traced on.
+
+    Args:
+        name: a key of `networks_of`.
+        graphs: where its folder goes, with the graph and beside it large weights.
+        model_folder: the model in the diffusers layout.
+        opset: ONNX operator set.
+        tolerance: the largest absolute difference allowed, as a share of the largest output.
+
+    Returns:
+        `network`, `status`, `opset`, `parameters`, what `compare` and `describe_files` return, and
+        `export_s`.
+
+    Raises:
+        UserError: if the exported network differs by more than `tolerance`.
+    """
+    network, file = networks_of(model_folder)[name], graphs / name / FILE
+    loaded = load_network(network, model_folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    traced = network.example(loaded, 2, 16)
+    with torch.no_grad():
+        torch.onnx.export(
+            network.wrap(loaded).eval(),
+            tuple(traced.values()),
+            file,
+            input_names=list(traced),
+            output_names=[network.output],
+            dynamic_shapes=(tuple(dict(axes) for axes in network.dynamic.values()),),
+            dynamo=True,
+            opset_version=opset,
+            verbose=False,
+        )
+    export_s = time.perf_counter() - begin
+    return _described(name, file, opset, expect(network, loaded), tolerance, export_s)
+
+
+def quantize_network(
+    name: str, quantized: Path, model_folder: Path, graphs: Path, opset: int
+) -> dict[str, Any]:
+    """Keep the weights of the denoiser's matrix products in 8 bits, by ONNX Runtime's quantizer.
+
+    Dynamic quantization: what a weight is multiplied with is rounded to 8 bits too, anew in each
+    call. Weights of 7 bits (`reduce_range`): without VNNI the sums of larger ones would saturate.
+    Its weight-only product (MatMulNBits) is not used: where it was tried (docs/method.md) it was
+    slower than fp32. The other networks are copied, and what is known of them.
+
+    Args and returns: as of `export_network`; `graphs` has the exported networks, their record lies
+    beside it, and `quantized` is where these go. The denoiser has no tolerance: the quality of its
+    pictures judges it.
+    """
+    if name != family_of(model_folder).denoiser:
+        shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)
+        known: dict[str, Any] = read_json(graphs.with_suffix(".json"))[name]
+        return known
+    network, file = networks_of(model_folder)[name], quantized / name / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    model = onnx.load(graphs / name / FILE, load_external_data=False)
+    # The exporter's shapes of inner values do not survive the quantizer.
+    del model.graph.value_info[:]
+    model = onnx.shape_inference.infer_shapes(model)
+    add_infer_metadata(model)
+    onnx.load_external_data_for_model(model, str(graphs / name))
+    # What `quantize_dynamic` does, which would first infer these shapes on another copy of all
+    # weights.
+    quantizer = ONNXQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=True,
+        mode=QuantizationMode.IntegerOps,
+        static=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=None,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=["MatMul"],
+        extra_options={
+            "MatMulConstBOnly": True,
+            "DefaultTensorType": onnx.TensorProto.FLOAT,
+        },
+    )
+    # It has a copy of its own.
+    del model
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(file, use_external_data_format=True)
+    export_s = time.perf_counter() - begin
+    # Before PyTorch's weights and those of the session are in memory.
+    del quantizer
+    expected = expect(network, load_network(network, model_folder))
+    return _described(name, file, opset, expected, None, export_s)
+
+
+def _described(
+    name: str, file: Path, opset: int, expected: Expected, tolerance: float | None, export_s: float
+) -> dict[str, Any]:
+    try:
+        parity = compare(_run(file, expected), expected, tolerance)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    return {
+        "network": name,
+        "status": "ok",
+        "opset": opset,
+        "parameters": expected.parameters,
+        **parity,
+        **describe_files(file.parent),
+        "export_s": export_s,
+    }
+
+
+def _run(file: Path, expected: Expected) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    found: NDArray[np.float32] = session.run(None, dict(expected.inputs))[0]
+    return found

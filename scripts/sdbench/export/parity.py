@@ -1,0 +1,244 @@
+"""The networks of a model as they are exported, and how far an exported one is from PyTorch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases.capabilities import UNSUPPORTED
+from sdbench.models.configs import plain_configs
+from sdbench.models.examples import denoiser_shapes, noise, random_inputs
+from sdbench.models.families import Family, by_name, family_of
+from sdbench.models.folders import written_whole
+from sdbench.models.hugging_face import diffusers, transformers
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import write_json, write_whole
+from sdbench.runtime.processes import Ended, run_apart
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils._pytree import tree_map
+
+
+class _TextEncoder(torch.nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *input_ids: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.network(*input_ids)[0]
+        return states
+
+
+class _Denoiser(torch.nn.Module):
+    """`shapes`: the arguments that it is called with, as `Family.denoiser_inputs` has them."""
+
+    def __init__(self, network: Any, shapes: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.shapes = shapes
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        rest = iter(tensors)
+        arguments = tree_map(
+            lambda shape: None if shape is None else next(rest),
+            dict(self.shapes),
+            is_leaf=lambda value: isinstance(value, tuple),
+        )
+        out: torch.Tensor = self.network(**arguments, return_dict=False)[0]
+        return out
+
+
+class _VaeDecoder(torch.nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *latents: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = self.network.decode(*latents, return_dict=False)[0]
+        return pixels
+
+
+Example = Callable[[Any, int, int], dict[str, torch.Tensor]]
+"""Makes inputs for a network: (network, batch size, latent height and width) to named tensors."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary, by input.
+    What is wrapped takes the inputs in their order, whatever they are called."""
+
+    folder: str
+    load: Callable[..., Any]
+    wrap: Callable[[Any], torch.nn.Module]
+    example: Example
+    dynamic: Mapping[str, Mapping[int, Any]]
+    output: str
+
+
+def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+    config = network.config
+    shape = (batch, config.max_position_embeddings)
+    generator = torch.Generator().manual_seed(0)
+    return {"input_ids": torch.randint(0, config.vocab_size, shape, generator=generator)}
+
+
+def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+    return {"latents": noise(batch, network.config.latent_channels, side, side)}
+
+
+TEXT_ENCODER = Network(
+    folder="text_encoder",
+    load=transformers.CLIPTextModel.from_pretrained,
+    wrap=_TextEncoder,
+    example=_text_inputs,
+    dynamic={"input_ids": {0: "batch"}},
+    output="last_hidden_state",
+)
+VAE_DECODER = Network(
+    folder="vae",
+    load=diffusers.AutoencoderKL.from_pretrained,
+    wrap=_VaeDecoder,
+    example=_vae_inputs,
+    dynamic={"latents": {0: "batch", 2: "height", 3: "width"}},
+    output="pixels",
+)
+
+
+def networks_of(model_folder: Path) -> dict[str, Network]:
+    """Return the networks of a model that are exported, by name: none for a family of which none
+    can be."""
+    family = family_of(model_folder)
+    if family.why_not_exported is not None:
+        return {}
+    text = {"text_encoder": TEXT_ENCODER} if family.exports_text_encoders else {}
+    return {**text, family.denoiser: _denoiser_of(family, model_folder), "vae_decoder": VAE_DECODER}
+
+
+def _denoiser_of(family: Family, model_folder: Path) -> Network:
+    configs = plain_configs(family, model_folder)
+    shrinks = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+
+    def shapes(batch: int, side: int) -> dict[str, Any]:
+        return denoiser_shapes(family, configs, side * shrinks, side * shrinks, batch)
+
+    def example(_network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
+        return random_inputs(family, shapes(batch, side))
+
+    def wrap(network: Any) -> torch.nn.Module:
+        return _Denoiser(network, shapes(2, 16))
+
+    traced, other = by_name(shapes(2, 16)), by_name(shapes(3, 24))
+    return Network(
+        folder=family.denoiser,
+        load=getattr(diffusers, family.components[family.denoiser][1]).from_pretrained,
+        wrap=wrap,
+        example=example,
+        dynamic={
+            name: {
+                axis: torch.export.Dim.DYNAMIC
+                for axis, (one, two) in enumerate(zip(shape, other[name], strict=True))
+                if one != two
+            }
+            for name, shape in traced.items()
+        },
+        output="out_sample",
+    )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What PyTorch makes of a network's example on another size than it is traced on.
+
+    `inputs` by name, and `output`; `parameters` is the number of the network's.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    output: NDArray[np.float32]
+    parameters: int
+
+
+def load_network(network: Network, model_folder: Path) -> Any:
+    """Return a network of PyTorch, of the model in that folder."""
+    return network.load(model_folder / network.folder, use_safetensors=True).eval()
+
+
+def expect(network: Network, loaded: Any) -> Expected:
+    """Run a loaded network of PyTorch on the example that every exported one is compared on."""
+    inputs = network.example(loaded, 3, 24)
+    with torch.inference_mode():
+        output = network.wrap(loaded).eval()(*inputs.values()).numpy()
+    return Expected(
+        {name: value.numpy() for name, value in inputs.items()},
+        output,
+        sum(p.numel() for p in loaded.parameters()),
+    )
+
+
+def compare(
+    found: NDArray[np.float32], expected: Expected, tolerance: float | None
+) -> dict[str, float | None]:
+    """Say how far an exported network's output is from PyTorch's.
+
+    Args:
+        found: what it made of `expected.inputs`.
+        expected: what PyTorch made of them.
+        tolerance: the largest absolute difference allowed, as a share of the largest output; None
+            where there is none, as of quantized weights: the picture's quality judges those.
+
+    Returns:
+        `max_abs_error`, `max_rel_error` (the same as a share of the largest output), `tolerance`.
+
+    Raises:
+        UserError: if it differs by more than `tolerance`.
+    """
+    max_abs = float(np.abs(found - expected.output).max())
+    max_rel = max_abs / float(np.abs(expected.output).max())
+    if tolerance is not None and not max_rel <= tolerance:  # NaN must fail too
+        raise UserError(
+            f"differs from PyTorch by {max_rel:.2g} of the largest output; allowed is "
+            f"{tolerance:g} (export.tolerance in the config): try another export.opset"
+        )
+    return {"max_abs_error": max_abs, "max_rel_error": max_rel, "tolerance": tolerance}
+
+
+def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
+    """Leave the reason why an engine cannot run a network in the place of its files, for a case to
+    be `unsupported` by before anything is loaded; return what the record says of it."""
+    write_whole(folder / name / UNSUPPORTED, reason.encode())
+    return {"network": name, "status": "unsupported", "reason": reason}
+
+
+def export_each(
+    record: Path,
+    folder: Path,
+    work: Callable[..., dict[str, Any]],
+    model_folder: Path,
+    *args: Any,
+) -> None:
+    """Call `work(name, folder, model_folder, *args)` for each network, and write what it returns,
+    by name, to `record`: nothing for a family whose networks are not exported.
+
+    Each in a process of its own: exporters keep the weights until theirs ends. The folder is given
+    its name when all of it is there; `work` gets another.
+
+    Raises:
+        UserError: what `work` raised, or that its process ended early.
+    """
+    exported = {}
+    refusal = family_of(model_folder).why_not_exported
+    if refusal is not None:
+        print(f"{model_folder}: nothing is exported: {refusal}")
+    with written_whole(folder) as part:
+        for name in networks_of(model_folder):
+            try:
+                (exported[name],) = run_apart(_send_result, work, name, part, model_folder, *args)
+            except Ended as error:
+                reason = error.args[0]
+                raise UserError(f"{folder}: {name}: while it was exported {reason}") from error
+    write_json(record, exported)
+
+
+def _send_result(send: Callable[[Any], None], work: Callable[..., Any], *args: Any) -> None:
+    send(work(*args))

@@ -1,0 +1,252 @@
+"""Measure the cases of one variant, in a process that does nothing else."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sdbench import backends
+from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
+from sdbench.cases.case import Case
+from sdbench.cases.measuring import Measuring
+from sdbench.devices.device import describe_device, look_around, torch_device
+from sdbench.devices.machine import budget_bytes, describe_machine
+from sdbench.devices.platforms import is_lost, platform_of
+from sdbench.devices.resident import settled_bytes
+from sdbench.measure.compiling import compile_anew
+from sdbench.measure.contention import watch
+from sdbench.measure.context import Sweep
+from sdbench.measure.latency import sample_latency, time_call
+from sdbench.measure.memory import measure_memory, memory_limit, refuse_above, refuse_misfit
+from sdbench.measure.phases import time_phases
+from sdbench.measure.status import classify
+from sdbench.measure.throughput import measure_throughput
+from sdbench.records.record import SCHEMA_VERSION, Record, now, write_picture, write_record
+from sdbench.runtime.files import StorageError
+from sdbench.runtime.processes import UnfitError
+
+import torch
+
+MEASURED = (
+    "cold_start",
+    "contention",
+    "device_state",
+    "latency",
+    "phases",
+    "throughput",
+    "memory",
+    "picture",
+)
+"""The parts of a record that a case without a measurement may lack."""
+
+
+def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
+    """Load a variant, then measure its cases in order; send each that has its record.
+
+    Once a batch does not fit, larger ones are records with status `oom` and are not tried.
+
+    Raises:
+        StorageError: if the disk does not take what was measured.
+        UnfitError: if the device was lost; what was not sent is for another process to measure.
+    """
+    environment = describe_machine(cases[0].device)
+    failure: tuple[str, str] | None = None
+    loaded, contention, lost = None, None, False
+    with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
+        try:
+            environment |= describe_device(torch_device(cases[0]))
+            # Before anything is loaded: a neighbour's memory must not look like a small device.
+            contention = _watch(cases[0], sweep)
+            refuse_misfit(cases[0], sweep.components, sweep.granted_bytes)
+            loaded = load(cases[0], sweep)
+            environment |= describe_engine(loaded.engine, cases[0])
+        except Exception as error:
+            failure, lost = classify(error), is_lost(error)
+        for case in cases:
+            attempt = Attempt(case, sweep, environment)
+            if loaded is None or failure is not None:
+                assert failure is not None
+                attempt.write(*failure, contention=contention)
+            else:
+                print(f"{name(case)}: measuring", flush=True)
+                try:
+                    attempt.write("ok", **_measure(loaded, case, sweep))
+                except StorageError:
+                    raise
+                except Exception as error:
+                    failure, lost = classify(error), is_lost(error)
+                    attempt.write(*failure, contention=contention)
+                    if failure[0] == "oom":
+                        failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
+                    else:
+                        failure = None
+                    if not lost:
+                        empty_allocator(loaded.engine)
+            send(case.id)
+            if lost:
+                raise UnfitError
+
+
+@dataclass
+class Loaded:
+    """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
+
+    `compiled_for` is the batch size that its networks are compiled for; 0 for none.
+    """
+
+    engine: Engine
+    cold_start: dict[str, Any]
+    loaded_bytes: int | None
+    compiled_for: int = 0
+
+    def compile_for(self, case: Case, steps: int | None = None) -> float | None:
+        """Have the networks compiled for the batch size of `case`, where that is an option.
+
+        It takes calls, of `steps` steps if not those of the case. No later call compiles.
+
+        Returns:
+            The seconds of the first of these calls without compiling; None if there was none.
+        """
+        engine = self.engine
+        if engine.compile_mode is None or self.compiled_for == case.batch_size:
+            return None
+        latents = engine.latents(case.generation, case.batch_size)
+        call_s, compiled = compile_anew(
+            lambda: engine.draw(case.generation, latents, steps), engine.synchronize, engine.device
+        )
+        self.cold_start = self.cold_start | compiled
+        self.compiled_for = case.batch_size
+        # What the compiler leaves in memory is none of a call's.
+        self.loaded_bytes = settled_bytes()
+        return call_s
+
+
+def load(case: Case, sweep: Sweep) -> Loaded:
+    """Load the variant of `case` and make its first call, of one picture."""
+    begin = time.perf_counter()
+    graphs = sweep.read_by(case)
+    folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
+    engine = backends.load(case, backends.made(sweep.model_folder), folder, settings)
+    engine.synchronize()
+    load_s = time.perf_counter() - begin
+    cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
+    loaded = Loaded(engine, cold_start, settled_bytes())
+    first = replace(case, batch_size=1)
+    latents = engine.latents(first.generation, first.batch_size)
+    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
+        lambda: engine.draw(first.generation, latents), engine.synchronize
+    )
+    return loaded
+
+
+def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+    """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
+
+    Raises:
+        OverBudgetError: if the call needs more memory than the device's budget.
+        ValueError: if the pictures cannot be right, whatever the speed.
+        ContentionError: if something else uses the device and the config says to end the case.
+    """
+    loaded.compile_for(case)
+    # Should a network have to be compiled again after all, that is an error, and in no sample.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        return _measure_passes(loaded, case, sweep)
+
+
+def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
+    device, measuring = engine.device, sweep.measuring
+    assert isinstance(measuring, Measuring), "a race has less of it"
+    platform = platform_of(device)
+    latents = engine.latents(case.generation, case.batch_size)
+
+    def call() -> Images:
+        return engine.draw(case.generation, latents)
+
+    # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
+    images: list[Images] = []
+    warmup_s: list[float] = []
+
+    def first_call() -> None:
+        warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
+
+    budget = budget_bytes(case.device, sweep.granted_bytes)
+    memory = measure_memory(first_call, device, loaded_bytes)
+    refuse_above(budget, memory)
+    check_images(images[0])
+    contention = _watch(case, sweep)
+    before = platform.state(device)
+    latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
+    throughput = measure_throughput(
+        call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
+    )
+    after = platform.state(device)
+    during: list[dict[str, Any]] = []
+    phases = [
+        time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
+        for _ in range(measuring.phase_samples)
+    ]
+    memory = measure_memory(call, device, loaded_bytes)
+    refuse_above(budget, memory)
+    sweep.assert_owner()
+    return {
+        "cold_start": loaded.cold_start,
+        "contention": contention,
+        "device_state": {"before": before, "during": during, "after": after},
+        "latency": latency,
+        "phases": phases,
+        "throughput": throughput,
+        "memory": memory,
+        "picture": write_picture(sweep.folder, case, to_8_bits(images[0])[0]),
+    }
+
+
+def _watch(case: Case, sweep: Sweep) -> dict[str, Any]:
+    device = torch_device(case)
+    return watch(lambda: look_around(device), sweep.measuring)
+
+
+def empty_allocator(engine: Engine) -> None:
+    """Give back what a failed call may still hold. Never inside a timed region."""
+    gc.collect()
+    platform_of(engine.device).empty_cache()
+
+
+def name(case: Case) -> str:
+    """Return what a case is called in a log."""
+    v = case.variant
+    return (
+        f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
+    )
+
+
+@dataclass
+class Attempt:
+    """The measuring of one case, from now until its record is written."""
+
+    case: Case
+    sweep: Sweep
+    environment: Mapping[str, Any]
+    started_at: str = field(default_factory=now)
+
+    def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
+        """Write the record; `measured` holds those of `MEASURED` that there are."""
+        record: Record = {
+            "schema_version": SCHEMA_VERSION,
+            "case_id": self.case.id,
+            "fingerprint": self.sweep.fingerprint(self.case),
+            "decided_by": self.sweep.deciding(self.case),
+            "case": self.case.as_dict(),
+            "weights": self.sweep.weights,
+            "status": status,
+            "reason": reason,
+            **dict.fromkeys(MEASURED),
+            **measured,
+            "environment": dict(self.environment),
+            "started_at": self.started_at,
+            "finished_at": now(),
+        }
+        self.sweep.assert_owner()
+        write_record(self.sweep.folder, self.case, record)
+        print(f"{name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)

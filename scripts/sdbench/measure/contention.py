@@ -1,0 +1,53 @@
+"""Whether anything else uses the device, before it is measured."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sdbench.cases.measuring import Watching
+
+
+class ContentionError(Exception):
+    """The device is not ours alone: the config ends the case for that, or there is no room."""
+
+
+def watch(
+    look: Callable[[], dict[str, Any]],
+    watching: Watching,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Look whether anything else uses the device, and do what the config says.
+
+    Args:
+        look: returns `busy_cores` and `gpu_processes`.
+        watching: what the config says.
+        sleep: waits for a number of seconds.
+
+    Returns:
+        What `look` saw last, with `contended` and the seconds `waited_s`.
+
+    Raises:
+        ContentionError: if the device is in use, with `fail` at once, with `wait` after the wait.
+    """
+    waited = 0.0
+    while True:
+        seen = look()
+        reasons = _reasons(seen, watching)
+        if not reasons or watching.contention == "warn":
+            return {**seen, "contended": bool(reasons), "waited_s": waited}
+        if watching.contention == "fail" or waited >= watching.contention_wait_s:
+            raise ContentionError(
+                f"something else uses the device: {', '.join(reasons)}, after waiting {waited:g} s "
+                "(measuring.contention in the config)"
+            )
+        sleep(5.0)
+        waited += 5.0
+
+
+def _reasons(seen: Mapping[str, Any], watching: Watching) -> list[str]:
+    reasons = []
+    if seen["busy_cores"] is not None and seen["busy_cores"] > watching.max_busy_cores:
+        reasons.append(f"{seen['busy_cores']:.2f} cores are busy")
+    for process in seen["gpu_processes"]:
+        reasons.append(f"process {process['pid']} computes on the GPU")
+    return reasons

@@ -1,0 +1,56 @@
+"""Seconds of one call."""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sdbench.cases.measuring import Measuring
+
+
+def time_call(call: Callable[[], object], synchronize: Callable[[], None]) -> float:
+    """Return the seconds of one call. Nothing but the call and a synchronise is inside."""
+    synchronize()
+    begin = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - begin
+
+
+def sample_latency(
+    call: Callable[[], object],
+    synchronize: Callable[[], None],
+    measuring: Measuring,
+    warmed_s: Sequence[float] = (),
+) -> dict[str, Any]:
+    """Time calls until there are enough of them and they have taken long enough.
+
+    Args:
+        call: what is timed.
+        synchronize: waits for the device; called on both sides of each call.
+        measuring: how many warm-up calls and samples, and how long.
+        warmed_s: the seconds of warm-up calls that have been made.
+
+    Returns:
+        `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
+    """
+    missing = measuring.warmup_calls - len(warmed_s)
+    warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
+    samples: list[float] = []
+    # A collection in the middle of a call would be counted as the network's time.
+    gc.collect()
+    gc.disable()
+    try:
+        while not _enough(samples, measuring):
+            samples.append(time_call(call, synchronize))
+    finally:
+        gc.enable()
+    return {"warmup_s": warmup, "samples_s": samples}
+
+
+def _enough(samples: list[float], measuring: Measuring) -> bool:
+    minimum = measuring.min_samples
+    if sum(samples) >= measuring.max_duration_s:
+        minimum = min(minimum, measuring.min_samples_capped)
+        return len(samples) >= minimum
+    return len(samples) >= minimum and sum(samples) >= measuring.min_duration_s

@@ -1,0 +1,187 @@
+"""Memory of one call, by every counter that the device has."""
+
+import contextlib
+import resource
+from collections.abc import Callable, Iterator, Mapping
+
+from sdbench.cases.case import Case
+from sdbench.devices.device import torch_device
+from sdbench.devices.machine import budget_bytes, machine_bytes
+from sdbench.devices.platforms import platform_of
+from sdbench.devices.resident import field, resident_bytes
+from sdbench.measure.contention import ContentionError
+from sdbench.models.weights import Components, device_bytes, host_bytes, weight_bytes
+from sdbench.runtime.errors import UnsupportedError
+
+import torch
+
+COUNTERS = (
+    "loaded_bytes",
+    "resident_peak_bytes",
+    "resident_above_load_bytes",
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "reserved_after_run_bytes",
+    "nvml_process_bytes",
+)
+"""Every counter that a record may hold; one that the device does not have is None."""
+
+
+def measure_memory(
+    call: Callable[[], object], device: torch.device, loaded_bytes: int | None
+) -> dict[str, int | None]:
+    """Run one call and read the counters that saw its peak.
+
+    Args:
+        call: what is run; it must have run before, so that nothing is set up on the way.
+        device: where it runs.
+        loaded_bytes: `resident_bytes()` when the model had just been loaded.
+
+    Returns:
+        All of `COUNTERS`, None for what the device's platform has not. On a CPU the resident-set
+        high-water mark of the process (reset before the call), absolute and above `loaded_bytes`.
+        On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
+        memory), and what the driver says that this process holds, which sees every engine.
+    """
+    platform = platform_of(device)
+    platform.reset_memory(device)
+    call()
+    platform.synchronize(device)
+    return read_memory(device, loaded_bytes)
+
+
+def read_memory(device: torch.device, loaded_bytes: int | None) -> dict[str, int | None]:
+    """Read the counters; peaks are those since the platform's `reset_memory`. Nothing is run."""
+    counters: dict[str, int | None] = dict.fromkeys(COUNTERS)
+    counters |= platform_of(device).memory(device)
+    peak = counters["resident_peak_bytes"]
+    if peak is not None and loaded_bytes is not None:
+        counters["loaded_bytes"] = loaded_bytes
+        counters["resident_above_load_bytes"] = max(0, peak - loaded_bytes)
+    return counters
+
+
+class TooSmallError(UnsupportedError):
+    """The weights take more memory than there is where they must be; the message has both."""
+
+
+def refuse_too_large(
+    weights_bytes: int, at_once_bytes: int, device: torch.device, budget: int | None
+) -> None:
+    """Refuse weights that cannot fit on a device, before anything of them is read.
+
+    Args:
+        weights_bytes: of all weights.
+        at_once_bytes: of those that must be on the device at one time: fewer with offload.
+        device: where they must be.
+        budget: what `budget_bytes` returned for it.
+
+    Raises:
+        TooSmallError: if the device has less memory in all.
+        ContentionError: if it has enough, of which others hold too much.
+    """
+    wanted = f"the weights take {_gigabytes(weights_bytes)}"
+    if at_once_bytes < weights_bytes:
+        wanted += f", of which {_gigabytes(at_once_bytes)} must be on the GPU at one time"
+    if budget is not None and at_once_bytes > budget:
+        raise TooSmallError(f"{wanted}, and the memory budget is {_gigabytes(budget)}")
+    info = platform_of(device).memory_info(device)
+    if info is None:
+        return
+    free, total = info
+    if at_once_bytes > total:
+        raise TooSmallError(f"{wanted}, and the GPU has {_gigabytes(total)}")
+    if at_once_bytes > free:
+        raise ContentionError(
+            f"{wanted}, and of the GPU's {_gigabytes(total)} {_gigabytes(free)} are free: "
+            f"{_holders(device)} the rest"
+        )
+
+
+def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
+    """Refuse weights that cannot wait in the machine's memory, before anything of them is read.
+
+    Args:
+        waiting_bytes: of weights that are kept there.
+        granted: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        TooSmallError: if it is too small.
+    """
+    there = min(machine_bytes(), granted or machine_bytes())
+    if waiting_bytes > there:
+        raise TooSmallError(
+            f"{_gigabytes(waiting_bytes)} of weights wait in the machine's memory, and there are "
+            f"{_gigabytes(there)}"
+        )
+
+
+def refuse_misfit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
+
+    Args:
+        case: its precision and options say how large they are, and which are on the device.
+        components: the model's, as its manifest has them.
+        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+
+    Raises:
+        TooSmallError: if the device, or the machine where weights wait in it, has less memory.
+        ContentionError: if the device has enough, of which others hold too much.
+    """
+    how = (components, case.variant.precision, case.variant.switches)
+    refuse_offload(host_bytes(*how), granted_bytes)
+    refuse_too_large(
+        sum(weight_bytes(*how).values()),
+        device_bytes(*how),
+        torch_device(case),
+        budget_bytes(case.device, granted_bytes),
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.4g} GB"
+
+
+def _holders(device: torch.device) -> str:
+    others = platform_of(device).others(device)
+    pids = " and ".join(str(process["pid"]) for process in others)
+    return f"process {pids} holds" if pids else "other processes hold"
+
+
+class OverBudgetError(MemoryError):
+    """A call ran, and needed more than the device's budget."""
+
+
+def refuse_above(budget: int | None, memory: Mapping[str, int | None]) -> None:
+    """Refuse what `measure_memory` counted if its resident peak is above a budget in bytes.
+
+    Raises:
+        OverBudgetError: if it is.
+    """
+    peak = memory["resident_peak_bytes"]
+    if budget is not None and peak is not None and peak > budget:
+        raise OverBudgetError(
+            f"a resident peak of {peak / 1e9:.2f} GB is above the budget of {budget / 1e9:.2f} GB"
+        )
+
+
+@contextlib.contextmanager
+def memory_limit(budget: int | None) -> Iterator[None]:
+    """Let an allocation fail that would take this process far above `budget` bytes resident.
+
+    The kernel bounds the data that a process may map, of which allocators leave a part untouched:
+    the limit is half again the budget's room above what is resident now, and never more than the
+    machine has available. `refuse_above` says what is above the budget itself; this sees to it that
+    the machine neither swaps nor kills meanwhile. A failed allocation is an exception that
+    `is_out_of_memory` knows. None sets no limit, nor does a system without /proc.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    held, mapped = resident_bytes(), field("self/status", "VmData")
+    available = field("meminfo", "MemAvailable")
+    if budget and held and mapped and available:
+        more = min(max(0, budget - held) * 3 // 2, available)
+        resource.setrlimit(resource.RLIMIT_DATA, (mapped + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

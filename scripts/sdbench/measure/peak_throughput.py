@@ -1,0 +1,86 @@
+"""The device's own ceilings: its fastest matrix product in a precision, its fastest copy.
+
+A ceiling is the best that was seen, and not a median: whatever disturbs a sample makes it slower.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sdbench.devices.device import WEIGHTS, refuse_emulation
+from sdbench.devices.platforms import platform_of, set_tf32
+from sdbench.measure.latency import time_call
+
+import torch
+
+SIDES = (512, 1024, 2048, 4096, 8192, 16384)
+"""Sides of the square matrices. A GPU needs large ones, a slow device takes too long for them."""
+LONG_S = 0.05
+"""Larger matrices are not tried once the best product took as long."""
+SAMPLES, DURATION_S = 10, 1.0
+"""Samples of each size: at least so many, which fill at least so many seconds."""
+COPIED_BYTES = 2**29
+"""Far more than caches hold."""
+
+
+def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
+    """Measure the fastest product of two square matrices of normal numbers.
+
+    It takes 2 n^3 operations for matrices of side n: a multiply-add counts as two.
+
+    Returns:
+        `tflops` (10^12 operations a second) of the best sample, the `side` of its matrices, and all
+        samples: `samples_s`, seconds by side.
+
+    Raises:
+        UnsupportedError: if the device would emulate the precision.
+    """
+    dtype = WEIGHTS[precision]
+    refuse_emulation(precision, device)
+    set_tf32(precision == "tf32")
+    generator = torch.Generator(device).manual_seed(0)
+    samples: dict[int, list[float]] = {}
+    for side in SIDES:
+        # Of zeros a product takes less power, and may run at a higher clock.
+        left, right = (
+            torch.randn(side, side, generator=generator, device=device, dtype=dtype)
+            for _ in range(2)
+        )
+        samples[side] = _sample(partial(torch.mm, left, right, out=torch.empty_like(left)), device)
+        if min(samples[side]) >= LONG_S:
+            break
+    rates = {side: 2 * side**3 / min(times) / 1e12 for side, times in samples.items()}
+    best = max(rates, key=rates.__getitem__)
+    by_side = {str(side): times for side, times in samples.items()}
+    return {"tflops": rates[best], "side": best, "samples_s": by_side}
+
+
+def copy_ceiling(device: torch.device) -> dict[str, Any]:
+    """Measure the fastest copy from the device's memory to the same memory.
+
+    Returns:
+        `gb_per_s` (10^9 bytes a second, those read plus those written) of the best sample, and all
+        samples: `samples_s`, seconds by the bytes that were copied.
+    """
+    # Ones: pages that nobody has written to yet are all one and the same.
+    source = torch.ones(COPIED_BYTES // 4, device=device)
+    target = torch.ones_like(source)
+    times = _sample(lambda: target.copy_(source), device)
+    return {
+        "gb_per_s": 2 * COPIED_BYTES / min(times) / 1e9,
+        "samples_s": {str(COPIED_BYTES): times},
+    }
+
+
+def _sample(call: Callable[[], object], device: torch.device) -> list[float]:
+    """Return the seconds of each call, after one that is not counted."""
+
+    def wait() -> None:
+        platform_of(device).synchronize(device)
+
+    times: list[float] = []
+    with torch.inference_mode():
+        time_call(call, wait)
+        while len(times) < SAMPLES or sum(times) < DURATION_S:
+            times.append(time_call(call, wait))
+    return times

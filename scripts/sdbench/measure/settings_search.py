@@ -1,0 +1,175 @@
+"""Search for the best settings of an engine, by measuring each against the default ones.
+
+The settings that are tried stand in the backend's module (`CANDIDATES`), one change each. What is
+timed is the denoiser, for one picture: it is where the time of a picture goes.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench import backends
+from sdbench.backends.exported import open_denoiser
+from sdbench.cases.case import Case
+from sdbench.models.configs import plain_configs
+from sdbench.models.examples import denoiser_shapes, random_inputs
+from sdbench.models.families import family_of
+from sdbench.runtime.errors import UnsupportedError, one_line
+from sdbench.runtime.processes import Ended, run_apart
+
+import torch
+
+DEFAULT = "default"
+ROUNDS = 15
+FEWEST_ROUNDS = 6
+"""The least that has a 95 % interval."""
+LONGEST_S = 120.0
+"""No further round is begun after this, except for the fewest."""
+BLOCK_S = 0.05
+"""A sample is the mean of as many calls as fill this."""
+
+
+def search_settings(
+    case: Case, model_folder: Path, graphs_folder: Path, limit_s: float | None = None
+) -> dict[str, Any]:
+    """Return the best settings of a backend for a variant, and all that was timed.
+
+    Each candidate and the default settings are loaded side by side, in a process of their own, and
+    take turns. A candidate is better if the whole 95 % interval of the median ratio lies below 1.
+    The best of these is timed once more, for the luckiest of several looks better than it is, and
+    is chosen if it is better again; else the next best. If none is, the default ones stay.
+
+    Args:
+        case: the variant, `tuned`; its batch size is that of the pictures.
+        model_folder: the model in the diffusers layout.
+        graphs_folder: the exported networks that it reads.
+        limit_s: the seconds that one candidate may take; None for any number.
+
+    Returns:
+        `chosen`, the name of a candidate or `DEFAULT`; its `settings`; lists of `candidates` and of
+        those `confirmed`, each with `name`, `settings`, and what `compare` returns, or a `reason`
+        why there is nothing. Where the variant cannot run at all, `reason` says why.
+    """
+    result: dict[str, Any] = {"chosen": DEFAULT, "settings": {}, "candidates": [], "confirmed": []}
+
+    def duel(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        entry = {"name": name, "settings": dict(settings)}
+        try:
+            (timed,) = run_apart(
+                _duel, case, model_folder, graphs_folder, settings, limit_s=limit_s
+            )
+        except Ended as error:
+            timed = {"reason": error.reason("it was timed")}
+        entry |= compare(**timed) if "default_s" in timed else timed
+        print(f"{name}: {entry.get('ratio', entry.get('reason'))}", flush=True)
+        return entry
+
+    try:
+        candidates = backends.import_backend(case).CANDIDATES
+    except UnsupportedError as error:
+        return result | {"reason": str(error)}
+    result["candidates"] = [duel(name, settings) for name, settings in candidates.items()]
+    better = [entry for entry in result["candidates"] if is_better(entry)]
+    for entry in sorted(better, key=lambda entry: float(entry["ratio"])):
+        again = duel(entry["name"], entry["settings"])
+        result["confirmed"].append(again)
+        if is_better(again):
+            return result | {"chosen": entry["name"], "settings": entry["settings"]}
+    return result
+
+
+def is_better(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a candidate was faster than the default settings beyond the noise."""
+    return "high" in entry and entry["high"] < 1
+
+
+def compare(default_s: Sequence[float], candidate_s: Sequence[float]) -> dict[str, Any]:
+    """Compare seconds that were taken in turns, round by round.
+
+    Returns:
+        Both, and of the ratios of candidate to default in each round the median `ratio` and its
+        95 % interval, `low` to `high`: order statistics, which hold the median whatever the
+        distribution (sign test, e.g. Conover 1999, 3.2).
+    """
+    ratios = sorted(c / d for c, d in zip(candidate_s, default_s, strict=True))
+    count = len(ratios)
+    tail, rank = 0.0, -1
+    # The largest rank whose order statistic lies above the median in at most 2.5 % of the cases.
+    while (tail := tail + math.comb(count, rank + 1) / 2**count) <= 0.025:
+        rank += 1
+    if rank < 0:
+        raise ValueError(f"{count} rounds are too few for an interval")
+    return {
+        "default_s": list(default_s),
+        "candidate_s": list(candidate_s),
+        "ratio": statistics.median(ratios),
+        "low": ratios[rank],
+        "high": ratios[count - 1 - rank],
+    }
+
+
+def _duel(
+    send: Callable[[Any], None],
+    case: Case,
+    model_folder: Path,
+    graphs_folder: Path,
+    settings: Mapping[str, Any],
+) -> None:
+    """Time the denoiser with the default and other settings in turns; send the seconds of both, or
+    the reason why one of them cannot run."""
+    module = backends.import_backend(case)
+    try:
+        calls = []
+        for chosen in ({}, settings):
+            denoiser = open_denoiser(module.set_up(case, graphs_folder, chosen), model_folder)
+            calls.append(_evaluation(denoiser, case, model_folder))
+        with torch.inference_mode():
+            default_s, candidate_s = take_turns(*calls)
+        send({"default_s": default_s, "candidate_s": candidate_s})
+    except UnsupportedError as error:
+        send({"reason": str(error)})
+    except Exception as error:  # an engine may refuse a setting in any way; the others go on
+        send({"reason": f"{type(error).__name__}: {one_line(error)}"})
+
+
+def _evaluation(denoiser: Any, case: Case, model_folder: Path) -> Callable[[], object]:
+    """Return an evaluation of the denoiser with the sizes that it has in a call of the pipeline."""
+    family, generation = family_of(model_folder), case.generation
+    configs = plain_configs(family, model_folder)
+    prompts = case.batch_size * family.passes(configs, generation["guidance"])
+    size = generation["height"], generation["width"]
+    inputs = random_inputs(family, denoiser_shapes(family, configs, *size, prompts))
+    return lambda: denoiser(**inputs)
+
+
+def take_turns(*calls: Callable[[], object]) -> list[list[float]]:
+    """Time calls in turns, after one of each that is not counted.
+
+    Returns:
+        For each the seconds of a call in each round, which is the mean over `BLOCK_S`.
+    """
+    for call in calls:
+        call()
+    seconds: list[list[float]] = [[] for _ in calls]
+    begin = time.perf_counter()
+    for done in range(ROUNDS):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - begin > LONGEST_S:
+            break
+        # Whoever begins a round finds the caches of another.
+        order = range(len(calls)) if done % 2 == 0 else reversed(range(len(calls)))
+        for i in order:
+            seconds[i].append(_time_block(calls[i]))
+    return seconds
+
+
+def _time_block(call: Callable[[], object]) -> float:
+    call()  # threads of the other engine may still be spinning
+    begin = time.perf_counter()
+    count = 0
+    while time.perf_counter() - begin < BLOCK_S or not count:
+        call()
+        count += 1
+    return (time.perf_counter() - begin) / count

@@ -1,0 +1,59 @@
+"""The status of a case that failed, and the reason, which tables show."""
+
+import traceback
+from collections.abc import Iterator
+
+from sdbench.runtime.errors import UnsupportedError, one_line
+
+import torch
+
+
+def classify(error: Exception) -> tuple[str, str]:
+    """Return the status and the reason that an exception stands for."""
+    if isinstance(error, UnsupportedError):
+        return "unsupported", str(error)
+    reason = one_line(error)
+    if is_out_of_memory(error):
+        return "oom", f"out of memory: {reason}"
+    traceback.print_exception(error)
+    return "error", f"{type(error).__name__}: {reason}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that memory did not suffice, on any device and engine.
+
+    What it was raised from or after is asked too: where memory runs out while a CUDA graph is
+    recorded, ending the recording fails as well, and that error hides the first.
+    """
+    return any(map(_says_out_of_memory, _chain(error)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, as a traceback shows them."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(
+        sign in text
+        for sign in (
+            "out of memory",  # CUDA, cuBLAS, Metal
+            "out_of_device_memory",  # Level Zero
+            "out_of_host_memory",
+            "can't allocate memory",  # torch's CPU allocator
+            "failed to allocate memory",  # ONNX Runtime
+            "bad allocation",  # ONNX Runtime
+            "std::bad_alloc",
+            "could not create a primitive",  # oneDNN
+            "could not create a memory object",  # oneDNN
+            "_status_alloc_failed",  # cuBLAS, cuDNN
+            "cannot map zero-fill pages",  # the loader of shared libraries
+        )
+    )

@@ -1,0 +1,123 @@
+"""Measure the cases of one model on one device with one backend.
+
+Python and PyTorch start once. Each variant (precision and options) is then measured in a process
+of its own, forked from there: its memory is its own, and its crash does not take the others along.
+A record is written as soon as its case is measured, and kept if nothing that decides it changed.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sdbench import backends
+from sdbench.cases.case import Case, Variant
+from sdbench.devices.device import threads, torch_device
+from sdbench.devices.machine import describe_machine
+from sdbench.measure.batch_search import search_largest
+from sdbench.measure.case import Attempt, measure_variant, name
+from sdbench.measure.context import Sweep
+from sdbench.measure.reference import time_reference
+from sdbench.records.record import REFERENCE, keeps, read_record, record_path, write_index
+from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
+from sdbench.runtime.files import write_json
+from sdbench.runtime.ownership import OWNER, claim
+from sdbench.runtime.processes import Ended, run_apart
+
+import torch
+
+
+def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:
+    """Leave a record for every case and an index of them all in the sweep's folder.
+
+    Records whose fingerprint still holds are kept. A case that fails is a record too.
+
+    Args:
+        cases: the cases of one model, device and backend.
+        sweep: what is the same for all of them.
+        searches: by variant, the cap of the search for its largest batch, which becomes a case too.
+    """
+    sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
+    for part in sweep.folder.rglob("*.part"):
+        part.unlink(missing_ok=True)  # of a job that was killed while it wrote
+    with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
+        backends.import_backend(cases[0])  # once, before the forks
+    reference = sweep.folder / REFERENCE
+    pending = [case for case in cases if not _is_kept(case, sweep)]
+    print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
+    start = None
+    if pending or not reference.exists():
+        # The same work before and after: what differs between the two is the machine's own noise.
+        start = _time_reference_apart(cases[0], sweep)
+        sweep.assert_owner()
+        write_json(reference, {"start_s": start, "end_s": []})
+    for _, group in itertools.groupby(pending, key=lambda case: case.variant):
+        _measure_apart(list(group), sweep)
+    found, largest = [], []
+    for variant, cap in searches.items():
+        own = [case for case in cases if case.variant == variant]
+        search = search_largest(own, cap, sweep)
+        size = _measure_largest(own, search["largest_batch"], sweep)
+        found.append(search | {"largest_batch": size})
+        largest += [replace(own[0], batch_size=size)] if size else []
+        print(f"{name(own[0])}: the largest batch is {size}", flush=True)
+    if start is not None:
+        end = _time_reference_apart(cases[0], sweep)
+        sweep.assert_owner()
+        write_json(reference, {"start_s": start, "end_s": end})
+    sweep.assert_owner()
+    write_index(sweep.folder, [*cases, *largest], found)
+
+
+def _is_kept(case: Case, sweep: Sweep) -> bool:
+    return keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
+
+
+def _measure_largest(cases: list[Case], size: int, sweep: Sweep) -> int:
+    """Measure a variant at the largest batch that was found; return the largest that ran.
+
+    Measuring takes a little more memory than trying: what does not hold is stepped back from.
+    """
+    while size:
+        case = replace(cases[0], batch_size=size)
+        if not _is_kept(case, sweep):
+            _measure_apart([case], sweep)
+        if read_record(record_path(sweep.folder, case))["status"] != "oom":
+            break
+        size -= 1
+    return size
+
+
+def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
+    """Measure the cases of one variant in a process of its own, and the rest in another where it
+    crashes or can be used no further."""
+    while cases:
+        try:
+            done = len(run_apart(measure_variant, cases, sweep, limit_s=sweep.limit_s))
+        except Ended as error:
+            reason, sent = error.reason("it was measured"), error.args[1]
+            if len(sent) < len(cases):
+                attempt = Attempt(cases[len(sent)], sweep, describe_machine(cases[0].device))
+                attempt.write("error", reason)
+            done = len(sent) + 1
+        cases = cases[done:]
+
+
+def _time_reference_apart(case: Case, sweep: Sweep) -> list[float]:
+    """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
+    try:
+        samples: list[float] = run_apart(_time_reference, case, limit_s=sweep.limit_s)[0]
+    except Ended:
+        return []
+    return samples
+
+
+def _time_reference(send: Callable[[Any], None], case: Case) -> None:
+    try:
+        device = torch_device(case)
+    except (UnsupportedError, WrongDeviceError):
+        send([])
+        return
+    torch.set_num_threads(threads(case))
+    send(time_reference(device))

@@ -1,0 +1,53 @@
+"""Images per minute, and what they cost in energy: calls back to back, as a busy server makes them.
+
+A pass of its own beside latency: what lies between two calls counts, nothing is synchronised in
+between, and Python collects its garbage when it likes.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sdbench.devices.energy import Counter
+
+FEWEST = 3
+"""Calls at the least, however long one takes."""
+
+
+def measure_throughput(
+    call: Callable[[], object],
+    synchronize: Callable[[], None],
+    counter: Counter,
+    duration_s: float,
+) -> dict[str, Any]:
+    """Make calls one after the other until they have taken long enough.
+
+    Args:
+        call: what is repeated; it must have run before.
+        synchronize: waits for the device; called before the first call and after the last.
+        counter: of energy, read at the same two moments. NVML's counts the whole GPU; RAPL's all
+            processor packages and everything that they do, not this process alone.
+        duration_s: the calls take at least this long together: a counter of energy moves in steps
+            of some tens of milliseconds.
+
+    Returns:
+        `intervals_s`: seconds from the end of each call (of the first: from the start) to the end
+        of the next, which add up to the whole time; `energy`: `source` and the `energy_j` of all
+        calls together, None where nothing counts.
+    """
+    synchronize()
+    before = counter.read()
+    begin = time.perf_counter()
+    ends: list[float] = []
+    while len(ends) < FEWEST or ends[-1] - begin < duration_s:
+        call()
+        ends.append(time.perf_counter())
+    synchronize()
+    ends[-1] = time.perf_counter()
+    after = counter.read()
+    energy = None
+    # RAPL's counter begins again when it is full.
+    if before is not None and after is not None and after >= before:
+        energy = {"source": counter.source, "energy_j": after - before}
+    intervals = [end - last for last, end in zip([begin, *ends], ends, strict=False)]
+    return {"intervals_s": intervals, "energy": energy}

@@ -1,0 +1,215 @@
+"""The families of models: all that differs between one and another, a module each.
+
+Pure and light: nothing heavy is imported, so that the Snakefile and what downloads a model can ask
+here too. Tensors come and go as arguments. Which family a model is of, its `model_index.json` says.
+"""
+
+import functools
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.errors import plain as plain_text
+
+LOADED_BY_NAME = "{family}.py"
+
+INDEX = "model_index.json"
+STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}
+"""Stem of the files of weights that each library loads a network from."""
+DIFFUSION = ("ddim", "pndm", "euler", "dpmsolver")
+"""Samplers of models that predict noise or velocity under a schedule of betas."""
+FLOW = ("flow-euler",)
+"""Samplers of models that predict the straight flow from noise to picture."""
+
+Configs = Mapping[str, Mapping[str, Any]]
+"""The configuration of each network by its folder, as its config.json has it."""
+Generation = Mapping[str, Any]
+"""Prompt, steps, scheduler, guidance, height and width in pixels, seed: as in the config."""
+
+
+def plain(config: Any) -> Mapping[str, Any]:
+    """Return a network's configuration, whichever library it is of, as a mapping."""
+    mapping: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
+    return mapping
+
+
+class Family:
+    """What is common to all families, as a text encoder, a denoiser and an autoencoder have it.
+
+    `pipeline`: diffusers' class. `components`: folder -> library and class, as `model_index.json`
+    has them. `denoiser`: the folder of the network that every step evaluates. `schedulers`: those
+    of the config that it can be drawn with, and `why_these_schedulers`, why with no other.
+    `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
+    beside its components, None for parts that are not needed to draw and `fetch_model` leaves out.
+    `why_not_exported`: why its networks are not made into graphs; None where they are: denoiser and
+    autoencoder, and with `exports_text_encoders` what reads the prompt, which else PyTorch runs.
+    `numbers`: inputs of the denoiser that are one number for a prompt, and one that they may have.
+    `multiple`: of what height and width are multiples, in pixels. `fp32_latents`: whether the
+    pipeline keeps latents in fp32 whatever the precision.
+    """
+
+    pipeline: ClassVar[str]
+    components: ClassVar[Mapping[str, tuple[str, str]]]
+    denoiser: ClassVar[str] = "transformer"
+    schedulers: ClassVar[Sequence[str]] = FLOW
+    why_these_schedulers: ClassVar[str] = "it was trained to predict a flow, not noise"
+    unsupported: ClassVar[Mapping[str, str]] = {}
+    settings: ClassVar[Mapping[str, Any]] = {}
+    why_not_exported: ClassVar[str | None] = None
+    exports_text_encoders: ClassVar[bool] = False
+    numbers: ClassVar[Mapping[str, float]] = {"timestep": 501.0}
+    multiple: ClassVar[int] = 16
+    fp32_latents: ClassVar[bool] = False
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The folders of the networks, text encoders first, the autoencoder last."""
+        return (*self.text_encoders, self.denoiser, "vae")
+
+    @property
+    def text_encoders(self) -> tuple[str, ...]:
+        """The folders of the text encoders."""
+        return tuple(name for name in self.components if name.startswith("text_encoder"))
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """The folders of the tokenizers, in the order of the text encoders that read them."""
+        return tuple(name for name in self.components if name.startswith("tokenizer"))
+
+    def stem(self, network: str) -> str:
+        """Return the stem of the files of a network's weights, relative to the model's folder."""
+        return f"{network}/{STEMS[self.components[network][0]]}"
+
+    def latent_shape(self, configs: Configs, height: int, width: int) -> tuple[int, int, int]:
+        """Return channels, height and width of the latents of a picture, in latent pixels."""
+        shrinks = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+        return configs["vae"]["latent_channels"], height // shrinks, width // shrinks
+
+    def pack(self, latents: Any) -> Any:
+        """Turn latents (batch, channels, height, width) into what the pipeline denoises."""
+        return latents
+
+    def upcasts(self, vae: Any) -> bool:
+        """Say whether the pipeline brings this VAE to fp32 for every picture, and back."""
+        return False
+
+    def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
+        """Turn what the pipeline denoised into pixels (batch, 3, height, width) from -1 to 1."""
+        config = pipeline.vae.config
+        scaled = latents.to(pipeline.vae.dtype) / config.scaling_factor
+        if config.get("shift_factor") is not None:
+            scaled = scaled + config.shift_factor
+        return pipeline.vae.decode(scaled, return_dict=False)[0]
+
+    def passes(self, configs: Configs, guidance: float) -> int:
+        """Return for how many prompts each step evaluates the denoiser: with guidance for the empty
+        one as well."""
+        return 2 if guidance > 1 else 1
+
+    def encoded(self, configs: Configs, guidance: float) -> int:
+        """Return how many prompts the text encoders read for a picture."""
+        return self.passes(configs, guidance)
+
+    def text_length(self, encoder: str, configs: Configs) -> int:
+        """Return the number of tokens, padding included, that a text encoder reads."""
+        return int(configs[encoder]["max_position_embeddings"])
+
+    def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
+        """Return the number of tokens, padding included, that the denoiser sees of a prompt.
+
+        Args:
+            tokenizer: returns that of the first text encoder.
+            prompt: as in the config.
+            configs: of the networks.
+        """
+        return sum(self.text_length(encoder, configs) for encoder in self.text_encoders)
+
+    def denoiser_inputs(
+        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
+    ) -> dict[str, Any]:
+        """Return the shapes of what the pipeline evaluates the denoiser with, by name.
+
+        Args:
+            configs: of the networks.
+            height: of the pictures, in pixels.
+            width: of the pictures, in pixels.
+            prompts: how many there are, those of guidance included.
+            tokens: of each prompt, as `prompt_length` says.
+        """
+        raise NotImplementedError
+
+    def attributes(self, configs: Configs) -> dict[str, Any]:
+        """Return what the pipeline asks of its denoiser beside its configuration, for a graph that
+        stands in its place."""
+        return {}
+
+    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
+        """Return what the pipeline is called with, beside prompts, latents and callback."""
+        return {
+            "height": generation["height"],
+            "width": generation["width"],
+            "guidance_scale": generation["guidance"],
+            "output_type": "np",
+        }
+
+    def watch(self, on_step_end: Callable[[Any], None]) -> dict[str, Any]:
+        """Return what the pipeline is called with to be told the latents after each step."""
+
+        def callback(_pipe: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step_end(tensors["latents"])
+            return tensors
+
+        return {"callback_on_step_end": callback}
+
+
+def by_name(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a denoiser by their own names: those in a mapping stand beside the
+    others, and what is None is left out."""
+    found: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Mapping):
+            found |= by_name(value)
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+@functools.cache
+def families() -> dict[str, Family]:
+    """Return every family by diffusers' class of its pipeline: each module here has a `FAMILY`."""
+    modules = (
+        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
+    )
+    return {module.FAMILY.pipeline: module.FAMILY for module in modules}
+
+
+def family_of(model: Path) -> Family:
+    """Return the family of a model.
+
+    Args:
+        model: its folder, in the diffusers layout.
+
+    Raises:
+        UserError: if its index is missing, or is that of no family there is.
+    """
+    index = model / INDEX
+    try:
+        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except FileNotFoundError:
+        raise UserError(
+            f"{model}: it holds no {INDEX}, which a model in the diffusers layout has: name "
+            "a folder that `save_pretrained` wrote"
+        ) from None
+    except (ValueError, AttributeError, RecursionError):
+        raise UserError(f"{index}: not a JSON object: get the model again") from None
+    if str(name) not in families():
+        known = ", ".join(f"`{known}`" for known in families())
+        raise UserError(
+            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: name another "
+            "model"
+        )
+    return families()[name]

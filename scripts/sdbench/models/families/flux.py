@@ -1,0 +1,75 @@
+"""FLUX.1: CLIP and T5, a transformer of 12 billion parameters, guidance as a number it reads."""
+
+from typing import Any
+
+from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
+
+
+class Flux(Family):
+    """The transformer reads latents as a sequence, four of them (2 x 2) in each place."""
+
+    pipeline = "FluxPipeline"
+    components = {
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "text_encoder_2": ("transformers", "T5EncoderModel"),
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "tokenizer_2": ("transformers", "T5Tokenizer"),
+        "transformer": ("diffusers", "FluxTransformer2DModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    settings = {"image_encoder": None, "feature_extractor": None}
+    numbers = {"timestep": 0.501, "guidance": 3.5}
+    unsupported = {"attention-vanilla": SDPA_ALONE, "attention-sliced": SDPA_ALONE}
+
+    def pack(self, latents: Any) -> Any:
+        """(batch, channels, height, width) to (batch, height / 2 * width / 2, channels * 4)."""
+        batch, channels, height, width = latents.shape
+        squares = latents.view(batch, channels, height // 2, 2, width // 2, 2)
+        return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * 4)
+
+    def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
+        """Undo `pack`, then as others do."""
+        height, width = generation["height"], generation["width"]
+        factor = pipeline.vae_scale_factor
+        unpacked = pipeline._unpack_latents(latents, height, width, factor)
+        return super().decode(pipeline, unpacked, generation)
+
+    def passes(self, configs: Configs, guidance: float) -> int:
+        """One: `dev` reads the guidance as a number, `schnell` has none."""
+        return 1
+
+    def text_length(self, encoder: str, configs: Configs) -> int:
+        """For T5 512 tokens, for `schnell`, which was trained on fewer, 256."""
+        if encoder == "text_encoder_2":
+            return 512 if configs["transformer"]["guidance_embeds"] else 256
+        return super().text_length(encoder, configs)
+
+    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
+        """Those of T5: of CLIP there is the pooled state alone."""
+        return self.text_length("text_encoder_2", configs)
+
+    def denoiser_inputs(
+        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
+    ) -> dict[str, Any]:
+        """Latents as a sequence, and the place of each of it and of each token."""
+        config = configs["transformer"]
+        _channels, rows, columns = self.latent_shape(configs, height, width)
+        length = rows // 2 * (columns // 2)
+        return {
+            "hidden_states": (prompts, length, config["in_channels"]),
+            "timestep": (prompts,),
+            "guidance": (prompts,) if config["guidance_embeds"] else None,
+            "pooled_projections": (prompts, config["pooled_projection_dim"]),
+            "encoder_hidden_states": (prompts, tokens, config["joint_attention_dim"]),
+            "txt_ids": (tokens, 3),
+            "img_ids": (length, 3),
+        }
+
+    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
+        """With the number of tokens that T5 reads."""
+        length = self.text_length("text_encoder_2", configs)
+        return super().arguments(configs, generation) | {"max_sequence_length": length}
+
+
+FAMILY = Flux()

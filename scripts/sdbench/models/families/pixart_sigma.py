@@ -1,0 +1,64 @@
+"""PixArt-Sigma: T5 alone, a small transformer that reads it by cross-attention."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sdbench.models.families import Configs, Family, Generation
+
+
+class PixArtSigma(Family):
+    """Trained to predict noise, as Stable Diffusion is, in the latents of Stable Diffusion XL."""
+
+    pipeline = "PixArtSigmaPipeline"
+    components = {
+        "text_encoder": ("transformers", "T5EncoderModel"),
+        "tokenizer": ("transformers", "T5Tokenizer"),
+        "transformer": ("diffusers", "PixArtTransformer2DModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    schedulers = ("ddim", "euler", "dpmsolver")
+    why_these_schedulers = (
+        "it was trained to predict noise, and its pipeline tells of the end of steps alone, of "
+        "which pndm evaluates one more than it counts"
+    )
+    why_not_exported = (
+        "its transformer computes the places of pixels outside of what the exporter follows, for "
+        "one size at a time"
+    )
+    unsupported = {"attention-sliced": "diffusers has no sliced attention for its transformer"}
+
+    def text_length(self, encoder: str, configs: Configs) -> int:
+        """As the model was trained."""
+        return 300
+
+    def denoiser_inputs(
+        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
+    ) -> dict[str, Any]:
+        """The states of the text and which of them are padding."""
+        return {
+            "hidden_states": (prompts, *self.latent_shape(configs, height, width)),
+            "encoder_hidden_states": (
+                prompts,
+                tokens,
+                configs["transformer"]["caption_channels"],
+            ),
+            "encoder_attention_mask": (prompts, tokens),
+            "timestep": (prompts,),
+            "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
+        }
+
+    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
+        """At the size that was asked for, not the nearest that it was trained on, and with the
+        prompt as it is."""
+        return super().arguments(configs, generation) | {
+            "max_sequence_length": self.text_length("text_encoder", configs),
+            "use_resolution_binning": False,
+            "clean_caption": False,
+        }
+
+    def watch(self, on_step_end: Callable[[Any], None]) -> dict[str, Any]:
+        """By the pipeline's older interface."""
+        return {"callback": lambda _step, _time, latents: on_step_end(latents)}
+
+
+FAMILY = PixArtSigma()

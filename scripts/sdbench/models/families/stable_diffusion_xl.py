@@ -1,0 +1,71 @@
+"""Stable Diffusion XL: two CLIP text encoders, a larger UNet that is told the picture's size."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from sdbench.models.families import Configs, Generation
+from sdbench.models.families.stable_diffusion import StableDiffusion
+
+
+class StableDiffusionXL(StableDiffusion):
+    """The states of both text encoders side by side, and the pooled one of the second."""
+
+    pipeline = "StableDiffusionXLPipeline"
+    components = {
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "tokenizer_2": ("transformers", "CLIPTokenizer"),
+        "unet": ("diffusers", "UNet2DConditionModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    exports_text_encoders = False
+    settings = {
+        "image_encoder": None,
+        "feature_extractor": None,
+        "force_zeros_for_empty_prompt": True,
+        # It would draw on the picture wherever the package invisible-watermark is installed.
+        "add_watermarker": False,
+    }
+
+    def encoded(self, configs: Configs, guidance: float) -> int:
+        """One prompt: for the empty one there are zeros (`force_zeros_for_empty_prompt`)."""
+        return 1
+
+    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
+        """The states of both encoders stand side by side: each token has one."""
+        return self.text_length("text_encoder", configs)
+
+    def denoiser_inputs(
+        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
+    ) -> dict[str, Any]:
+        """Beside the others, the pooled states, and six numbers of size and place."""
+        pooled = configs["text_encoder_2"]["projection_dim"]
+        return super().denoiser_inputs(configs, height, width, prompts, tokens) | {
+            "added_cond_kwargs": {"text_embeds": (prompts, pooled), "time_ids": (prompts, 6)}
+        }
+
+    def attributes(self, configs: Configs) -> dict[str, Any]:
+        """How much the UNet reads of pooled states, size and place."""
+        size = configs["unet"]["projection_class_embeddings_input_dim"]
+        return {"add_embedding": SimpleNamespace(linear_1=SimpleNamespace(in_features=size))}
+
+    def upcasts(self, vae: Any) -> bool:
+        """In fp16 it would overflow, where its configuration says so."""
+        half = vae.dtype.itemsize == 2 and "bfloat16" not in str(vae.dtype)
+        return half and bool(vae.config.force_upcast)
+
+    def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
+        """As the pipeline does."""
+        vae = pipeline.vae
+        if not self.upcasts(vae):
+            return super().decode(pipeline, latents, generation)
+        half = vae.dtype
+        pipeline.upcast_vae()
+        try:
+            return super().decode(pipeline, latents, generation)
+        finally:
+            vae.to(dtype=half)
+
+
+FAMILY = StableDiffusionXL()

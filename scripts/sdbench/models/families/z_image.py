@@ -1,0 +1,68 @@
+"""Z-Image: a language model reads the prompt, a transformer the states of its own tokens alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
+
+
+class ZImage(Family):
+    """One sequence of pixels and text; how long the text is depends on the prompt."""
+
+    pipeline = "ZImagePipeline"
+    components = {
+        "text_encoder": ("transformers", "Qwen3Model"),
+        "tokenizer": ("transformers", "Qwen2Tokenizer"),
+        "transformer": ("diffusers", "ZImageTransformer2DModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    unsupported = {
+        "attention-vanilla": SDPA_ALONE,
+        "attention-sliced": SDPA_ALONE,
+        "fused-qkv": "diffusers cannot fuse the projections of its transformer",
+    }
+    why_not_exported = (
+        "its transformer keeps positions as complex numbers, for which torch.onnx has no function "
+        "(`aten.index`), and takes a list of pictures, which makes a graph of one number of them"
+    )
+    fp32_latents = True
+
+    def passes(self, configs: Configs, guidance: float) -> int:
+        """Its pipeline counts guidance from 0, not from 1."""
+        return 2 if guidance > 0 else 1
+
+    def text_length(self, encoder: str, configs: Configs) -> int:
+        """The pipeline's own: shorter prompts are padded for the text encoder, and cut again."""
+        return 512
+
+    def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
+        """As the chat template of the model has it, without padding."""
+        reader = tokenizer()
+        text = reader.apply_chat_template(
+            [{"role": "user", "content": prompt}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=True,
+        )
+        return min(len(reader(text).input_ids), self.text_length("text_encoder", configs))
+
+    def denoiser_inputs(
+        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
+    ) -> dict[str, Any]:
+        """A list of latents, and one of the states of each prompt; the empty prompt of guidance is
+        counted as if it were as long."""
+        channels, rows, columns = self.latent_shape(configs, height, width)
+        return {
+            "x": [(channels, 1, rows, columns)] * prompts,
+            "t": (prompts,),
+            "cap_feats": [(tokens, configs["transformer"]["cap_feat_dim"])] * prompts,
+        }
+
+    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
+        """With the number of tokens that the text encoder reads."""
+        length = self.text_length("text_encoder", configs)
+        return super().arguments(configs, generation) | {"max_sequence_length": length}
+
+
+FAMILY = ZImage()

@@ -1,0 +1,142 @@
+"""Everything that a config asks for, expanded and checked: what the rules are made from.
+
+Pure and light, for the Snakefile.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from sdbench.cases.absence import Absent
+from sdbench.cases.case import Case, Pair, Variant
+from sdbench.cases.expansion import (
+    RunConfig,
+    expand_matrix,
+    expand_quality,
+    expand_races,
+    expand_searches,
+)
+from sdbench.cases.options import TUNED
+from sdbench.config.campaigns import known_campaigns
+from sdbench.config.check import Config, check_campaigns
+from sdbench.config.files import locate
+from sdbench.models.room import without_room
+from sdbench.models.sources import check_sources
+from sdbench.runtime.errors import UserError
+
+Place = tuple[str, str, str]
+"""Model, device and backend: what one job measures together (`Variant.place`)."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run.
+
+    `config` is what all of it follows from. `cases` and `absent` are the cells of the matrix.
+    `quality` has for each entry of that section its reference and the variants to compare with it.
+    `searches` are the variants whose largest batch is searched for, each with the cap of its
+    search. `variants` are all that any of this runs, but for the references of races. `too_large`
+    are the models that no device has room for: they are neither built nor downloaded, and all that
+    is asked of them is `unsupported`.
+    """
+
+    config: RunConfig
+    cases: Sequence[Case]
+    absent: Sequence[Absent]
+    quality: Sequence[tuple[Variant, Sequence[Variant]]]
+    races: Sequence[Pair]
+    searches: Mapping[Variant, int]
+    variants: frozenset[Variant]
+    too_large: frozenset[str]
+
+    @cached_property
+    def compared(self) -> list[tuple[Variant, Variant]]:
+        """Every compared variant after its reference."""
+        return [(reference, other) for reference, others in self.quality for other in others]
+
+    @cached_property
+    def cases_at(self) -> dict[Place, list[Case]]:
+        """The cases that each job measures. Made once: there may be ten thousand of them."""
+        return _by_place(self.cases, lambda case: case.variant)
+
+    @cached_property
+    def races_at(self) -> dict[Place, list[Pair]]:
+        """The races that each job runs."""
+        return _by_place(self.races, lambda race: race.case.variant)
+
+    @cached_property
+    def measured_or_raced(self) -> list[Variant]:
+        """The variants of all cases and races, job by job, some of them more than once."""
+        cases = [case.variant for cases in self.cases_at.values() for case in cases]
+        return cases + sides(race for races in self.races_at.values() for race in races)
+
+    @cached_property
+    def searches_at(self) -> dict[Place, list[Variant]]:
+        """The variants whose largest batch each job searches for."""
+        return _by_place(self.searches, lambda variant: variant)
+
+    @cached_property
+    def tuned_at(self) -> dict[Place, list[Variant]]:
+        """The variants whose settings each job searches for, those outside the matrix included."""
+        tuned = (variant for variant in sorted(self.variants) if TUNED in variant.switches)
+        return _by_place(tuned, lambda variant: variant)
+
+
+def sides(races: Iterable[Pair]) -> list[Variant]:
+    """Return both sides of each race, the challenger first."""
+    return [side for race in races for side in (race.case.variant, race.reference)]
+
+
+def _by_place(
+    items: Iterable[Item], variant_of: Callable[[Item], Variant]
+) -> dict[Place, list[Item]]:
+    """Sort items by the job that they belong to; there is an empty list for any other job."""
+    found = defaultdict(list)
+    for item in items:
+        found[variant_of(item).place].append(item)
+    return found
+
+
+def make_plan(
+    config: Config, files: Sequence[Path], workflow: Path, models: Path, elsewhere: bool
+) -> Plan:
+    """Expand a complete config, and check what its schema cannot.
+
+    Args:
+        config: what `check_config` returned.
+        files: the files of the config, of which errors name the one with the wrong key.
+        workflow: the folder of the Snakefile, with `resources/`.
+        models: the folder of the results with models and their manifests.
+        elsewhere: whether jobs may run on other machines than this one.
+
+    Raises:
+        UserError: if the source of a model or a campaign of published results does not exist, or no
+            cell of the matrix can.
+    """
+    architectures = workflow / "resources/architectures"
+    check_sources(config["models"], workflow, architectures, files)
+    run = RunConfig.of(config)
+    cases, absent = expand_matrix(run)
+    quality = expand_quality(run)
+    races = expand_races(run)
+    variants = {case.variant for case in cases}.union(
+        *([reference, *others] for reference, others in quality),
+        (race.case.variant for race in races),
+    )
+    asked = variants.union(sides(races))
+    too_large = without_room(config, asked, architectures, models, elsewhere)
+    check_campaigns(config, known_campaigns(workflow / "resources/published.csv"), files)
+    if not cases:
+        raise UserError(
+            f"{locate(['matrix'], files)}: no cell of it can exist; the first is absent because "
+            f"{absent[0].reason}: change devices, backends, precisions or options"
+        )
+    searches = expand_searches(run)
+    return Plan(
+        run, cases, absent, quality, races, searches, frozenset(variants), frozenset(too_large)
+    )

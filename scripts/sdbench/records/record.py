@@ -1,0 +1,223 @@
+"""The record: everything that is known of one measured case, or of one race, as JSON.
+
+The two have a schema and a version each, and are written, kept and read the same way.
+"""
+
+import datetime
+import functools
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases.capabilities import BACKENDS
+from sdbench.cases.case import Case, Pair
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.measuring import Racing
+from sdbench.cases.options import parse_options
+from sdbench.runtime.digests import digest
+from sdbench.runtime.errors import UserError, plain
+from sdbench.runtime.files import parse_json, read_json, sealed, sha256, write_json, write_whole
+
+import numpy as np
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from numpy.typing import NDArray
+from PIL import Image
+
+SCHEMA_VERSION = 4
+RACE_VERSION = 1
+INDEX = "index.json"
+REFERENCE = "reference.json"
+"""The fixed work that was timed before and after the records of a folder were measured."""
+
+LOADED_BY_NAME = "{name}.schema.yaml"
+
+Record = dict[str, Any]
+Measured = Case | Pair
+"""What a record is of."""
+
+
+def schema_version(measured: Measured) -> int:
+    """Return the version of the records of cases, or of races."""
+    return RACE_VERSION if isinstance(measured, Pair) else SCHEMA_VERSION
+
+
+@functools.cache
+def record_validator(name: str = "record") -> Draft202012Validator:
+    """Return the validator of records; their schema stands next to this file."""
+    text = Path(__file__).with_name(LOADED_BY_NAME.format(name=name)).read_text(encoding="utf-8")
+    return Draft202012Validator(yaml.safe_load(text))
+
+
+def fingerprint(measured: Measured, measuring: Racing, decided_by: Mapping[str, str]) -> str:
+    """Return what a record must carry to be reused for a case or a race, 64 hexadecimal digits.
+
+    Args:
+        measured: the case or the race.
+        measuring: how it is measured.
+        decided_by: digests of all else that decides the numbers: model, code, environment file.
+    """
+    version = schema_version(measured)
+    return digest([version, measured.as_dict(), measuring.decisive(), dict(decided_by)])
+
+
+def record_path(folder: Path, measured: Measured) -> Path:
+    """Return where a record lies below the folder of its model, device and backend.
+
+    The id is in the name: a changed setting makes a new record next to the old one, and going back
+    to the old setting finds it again.
+    """
+    if isinstance(measured, Pair):
+        case, id_ = measured.case, digest(measured.as_dict())
+        name = f"{case.generation['width']}px-batch-{case.batch_size}-{id_[:8]}.json"
+        return folder / case.variant.key / name
+    return folder / measured.variant.key / f"batch-{measured.batch_size}-{measured.id[:8]}.json"
+
+
+def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
+    """Write a picture of shape (height, width, 3) beside the record of `case`, as PNG.
+
+    Returns:
+        `file`, its name, and `sha256`, for the record to hold.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    path = record_path(folder, case).with_suffix(".png")
+    write_whole(path, buffer.getvalue())
+    return {"file": path.name, "sha256": sha256(path)}
+
+
+def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has no picture, or the one that was drawn for it."""
+    drawn = record.get("picture")  # a race has none
+    if drawn is None:
+        return True
+    picture = path.with_name(drawn["file"])
+    return picture.is_file() and sha256(picture) == drawn["sha256"]
+
+
+def now() -> str:
+    """Return the time in UTC, in ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def write_record(folder: Path, measured: Measured, record: Record) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+        jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
+    """
+    record_validator(_schema_of(record)).validate(sealed(record))
+    write_json(record_path(folder, measured), record)
+
+
+def _schema_of(record: Mapping[str, Any]) -> str:
+    return "race" if "reference" in record else "record"
+
+
+def read_record(path: Path) -> Record:
+    """Read a record of a case or a race and check it.
+
+    Raises:
+        UserError: if the file is damaged or of another version; it names the file.
+    """
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
+    record: Record = found if isinstance(found, dict) else {}
+    schema = _schema_of(record)
+    allowed = RACE_VERSION if schema == "race" else SCHEMA_VERSION
+    version = record.get("schema_version")
+    if version != allowed:
+        raise UserError(
+            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
+        )
+    fault = best_match(record_validator(schema).iter_errors(record))
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path)) or "the record"
+        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
+    kind = record["case"]["device"]["kind"]
+    if kind not in KINDS:
+        raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
+    if record != sealed(record):
+        raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+    if schema == "record":
+        _check_case(path, record)
+    return record
+
+
+def _check_case(path: Path, record: Record) -> None:
+    variant = record["case"]["variant"]
+    if variant["backend"] not in BACKENDS:
+        raise UserError(f"{path}: backend: found {plain(variant['backend'])}: {_REMEDY}")
+    try:
+        parse_options(variant["options"])
+    except ValueError as fault:
+        raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
+    wanted = digest(record["case"])[:16]
+    if record["case_id"] != wanted:
+        raise UserError(
+            f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "
+            f"{_REMEDY}"
+        )
+
+
+_REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
+
+
+def keeps(path: Path, wanted: str) -> bool:
+    """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
+
+    A damaged record cannot, nor one without its picture, nor one with status `error` or
+    `unsupported`: those are tried again. So is one that ran out of memory while another process
+    used the GPU too.
+    """
+    try:
+        record = read_record(path)
+    except UserError:
+        return False
+    crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
+    kept = ("ok",) if crowded else ("ok", "oom")
+    holds = record["fingerprint"] == wanted and record["status"] in kept
+    return holds and has_its_picture(path, record)
+
+
+def write_index(
+    folder: Path, measured: Iterable[Measured], searches: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write which records of `folder` belong to the config, with their checksums, and what the
+    searches for the largest batch found."""
+    paths = [record_path(folder, one) for one in measured]
+    records = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    write_json(folder / INDEX, {"largest": list(searches), "records": records})
+
+
+def read_indexed(index: Path) -> list[tuple[Path, Record]]:
+    """Read the records that an index names, in its order, each with its path.
+
+    Raises:
+        UserError: if one is missing, damaged, or not the one that was indexed.
+    """
+    named = read_json(index).get("records")
+    if not isinstance(named, dict):
+        raise UserError(
+            f"{index}: records: found {plain(named)}, no mapping: delete it and run again"
+        )
+    records = []
+    for name, checksum in named.items():
+        path = index.parent / name
+        if not path.resolve().is_relative_to(index.parent.resolve()):
+            raise UserError(
+                f"{index}: records: found {plain(name)}, outside its folder: delete it and run "
+                "again"
+            )
+        if not path.exists():
+            raise UserError(f"{path}: the record is gone: delete {index} and run again")
+        record = read_record(path)
+        if sha256(path) != checksum:
+            raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+        records.append((path, record))
+    return records

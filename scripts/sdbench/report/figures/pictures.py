@@ -1,0 +1,224 @@
+"""Pictures drawn by a variant beside those of its reference, and where they differ."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbench.records.image_archive import read_pictures
+from sdbench.tables.files import read_table
+from sdbench.tables.labels import shorten, status_label, variant_label
+from sdbench.tables.schemas import QUALITY
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture = NDArray[np.uint8]
+"""Height by width by 3, sRGB."""
+
+MODES = {"runs": "full runs of N steps", "trajectory": "states of one long run"}
+"""Mode -> what a picture "after N steps" is in it."""
+
+AMPLIFICATIONS = (50, 20, 10, 5, 2, 1)
+"""How much brighter differences may be drawn than they are."""
+
+DIFFERENCE_COLOURS = "magma"
+SEEDED = "Pictures of seeded weights mean nothing, so none are shown."
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one variant drew: in each mode, steps rising and as many pictures."""
+
+    steps: dict[str, tuple[int, ...]]
+    images: dict[str, NDArray[np.uint8]]
+
+    def at(self, mode: str, step: int) -> Picture:
+        """Return the picture after `step` steps."""
+        picture: Picture = self.images[mode][self.steps[mode].index(step)]
+        return picture
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A variant beside its reference. `words` say why there is nothing to see, if so."""
+
+    model: str
+    reference_label: str
+    label: str
+    reference: Pictures
+    other: Pictures
+    scores: dict[tuple[str, int], tuple[float, float]]
+    words: str = ""
+
+    def steps(self, mode: str) -> list[int]:
+        """Return the steps after which both drew a picture, rising."""
+        return sorted({*self.reference.steps[mode]} & {*self.other.steps[mode]})
+
+
+def load_pictures(path: Path) -> Pictures:
+    """Read an archive of the quality stage.
+
+    It holds `runs` (K, height, width, 3) and `trajectory` (T, height, width, 3) of uint8, and
+    `runs_steps` (K,) and `trajectory_steps` (T,).
+    """
+    archive = read_pictures(path)
+    return Pictures(
+        {mode: tuple(int(step) for step in archive[f"{mode}_steps"]) for mode in MODES},
+        {mode: archive[mode] for mode in MODES},
+    )
+
+
+def load_comparisons(
+    quality: Path, references: Sequence[Path], others: Sequence[Path]
+) -> list[Comparison]:
+    """Read what is compared.
+
+    Args:
+        quality: table of schema QUALITY: the scores, and why a variant has no pictures.
+        references: for each of `others` the archive of its reference.
+        others: archives, named `<model>/<device>/<backend>/<precision>/<options>.npz`.
+    """
+    rows = read_table(quality, QUALITY).to_dict("records")
+    devices = {path.parts[-4] for path in (*references, *others)}
+    named = [{str(name): value for name, value in row.items()} for row in rows]
+    pictures = {path: load_pictures(path) for path in dict.fromkeys((*references, *others))}
+    return [
+        _comparison(named, pictures, reference, other, several_devices=len(devices) > 1)
+        for reference, other in zip(references, others, strict=True)
+    ]
+
+
+def missing_words(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say what has no pictures, and why."""
+    if not comparisons:
+        return ["No quality comparison is configured (config key `quality`)."]
+    return list(
+        dict.fromkeys(f"{shorten(c.model)}, {c.label}: {c.words}" for c in comparisons if c.words)
+    )
+
+
+def difference(one: Picture, other: Picture) -> NDArray[np.uint8]:
+    """Return the largest difference of a channel at each pixel, in levels of 255."""
+    levels: NDArray[np.uint8] = (
+        np.abs(one.astype(np.int16) - other.astype(np.int16)).max(axis=-1).astype(np.uint8)
+    )
+    return levels
+
+
+def amplification(maps: Iterable[NDArray[np.uint8]]) -> int:
+    """Return the largest factor of AMPLIFICATIONS that leaves 99 % of all differences unclipped."""
+    counts = sum((np.bincount(m.ravel(), minlength=256) for m in maps), np.zeros(256, int))
+    shares = np.cumsum(counts) / max(counts.sum(), 1)
+    level = int(np.argmax(shares >= 0.99)) if counts.sum() else 0
+    return next(factor for factor in AMPLIFICATIONS if level * factor <= 255)
+
+
+def shrink(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Average a picture down to at most `pixels` a side; a smaller one stays as it is."""
+    height, width = picture.shape[:2]
+    scale = pixels / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def choose_steps(steps: Sequence[int], count: int) -> list[int]:
+    """Return at most `count` of `steps`, first and last among them, at about equal ratios.
+
+    A picture changes most in its first steps.
+    """
+    if len(steps) <= count:
+        return list(steps)
+    targets = np.geomspace(steps[0], steps[-1], count)
+    return sorted({min(steps, key=lambda step: abs(np.log(step / t))) for t in targets})
+
+
+def nearest_step(steps: Sequence[int], wanted: int) -> int:
+    """Return the step nearest to `wanted`; of two, the later."""
+    return min(steps, key=lambda step: (abs(step - wanted), -step))
+
+
+def _label(path: Path, several_devices: bool) -> str:
+    _, device, backend, precision, options = _names(path)
+    return variant_label(precision, backend, options, device if several_devices else "")
+
+
+def _comparison(
+    rows: Sequence[dict[str, Any]],
+    pictures: Mapping[Path, Pictures],
+    reference: Path,
+    other: Path,
+    several_devices: bool,
+) -> Comparison:
+    model = other.parts[-5]
+    own = [
+        row
+        for row in rows
+        if _folder(row, "") == _names(other) and _folder(row, "reference_") == _names(reference)
+    ]
+    comparison = Comparison(
+        model=model,
+        reference_label=_label(reference, several_devices),
+        label=_label(other, several_devices),
+        reference=pictures[reference],
+        other=pictures[other],
+        scores={
+            (row["mode"], int(row["step"])): (row["psnr_db"], row["ssim"])
+            for row in own
+            if row["status"] == "ok"
+        },
+    )
+    return Comparison(**{**vars(comparison), "words": _words(comparison, model, rows, own)})
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """Return model, device, backend, precision and options from where pictures lie."""
+    return (*path.parts[-5:-1], path.stem)
+
+
+def _folder(row: dict[str, Any], prefix: str) -> tuple[str, ...]:
+    names = ("device", "backend", "precision", "options")
+    return (str(row["model"]), *(str(row[prefix + name]) for name in names))
+
+
+def _words(
+    comparison: Comparison,
+    model: str,
+    rows: Sequence[dict[str, Any]],
+    own: Sequence[dict[str, Any]],
+) -> str:
+    if any(row["model"] == model and row["weights"] == "seeded" for row in rows):
+        return SEEDED
+    if any(comparison.steps(mode) for mode in MODES):
+        return ""
+    failed = next((row for row in own if row["status"] != "ok"), None)
+    if failed is None:
+        return "There are no pictures to compare."
+    reason = "" if pd.isna(failed["reason"]) else str(failed["reason"])
+    return f"No pictures: {status_label(failed['status'], reason)}."
+
+
+def score_data(shown: Iterable[tuple[Comparison, str, int]]) -> pd.DataFrame:
+    """Return how alike the pictures shown are, a row for each comparison, mode and step; PSNR in
+    dB, `inf` for pictures that are identical."""
+    rows = [
+        (c.model, c.reference_label, c.label, mode, step, *c.scores.get((mode, step), (None, None)))
+        for c, mode, step in shown
+    ]
+    columns = ["model", "reference", "setting", "mode", "step", "psnr_db", "ssim"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def score_text(comparison: Comparison, mode: str, step: int, short: bool = False) -> str:
+    """Say how alike two pictures are: PSNR in dB, and SSIM unless `short`."""
+    if (mode, step) not in comparison.scores:
+        return ""
+    psnr, ssim = comparison.scores[mode, step]
+    if np.isinf(psnr):
+        return "identical"
+    decibels = f"{psnr:.1f} dB"
+    return decibels if short else f"PSNR {decibels}, SSIM {ssim:.3f}"

@@ -1,0 +1,249 @@
+"""Rows of the tables, measured and published, in one form; and which of them a figure shows."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdbench.cases.options import ATTENTION, NONE
+from sdbench.report.figures.style import PRECISIONS
+from sdbench.tables.files import rows_of
+from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
+from sdbench.tables.labels import TIMES, backend_label, device_label, shorten
+from sdbench.tables.published import FP32_TF32, Condition, condition
+
+import pandas as pd
+
+ATTENTION_ORDER = ("sdpa", "fused", "xformers", "vanilla", "sliced")
+_NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a table: how something was run, and the numbers that came of it.
+
+    `campaign` is empty for what was measured here. `contended`: something else used the device.
+    `fails_gate`: its picture misses the config's quality gate. `numbers` holds the columns of the
+    table that are numbers and not empty, under their names, in the units of their names.
+    """
+
+    condition: Condition
+    kind: str
+    device: str
+    model: str
+    weights: str
+    backend: str
+    precision: str
+    options: str
+    attention: str
+    batch_size: int
+    status: str
+    reason: str = ""
+    campaign: str = ""
+    counter: str = ""
+    contended: bool = False
+    fails_gate: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def published(self) -> bool:
+        """Whether others published it."""
+        return bool(self.campaign)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has numbers."""
+        return self.status == "ok"
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The options, one by one."""
+        return () if self.options == NONE else tuple(self.options.split("+"))
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str, str]:
+        """Where and in what it ran, options apart: the cell of which one result is shown."""
+        return (self.campaign, self.kind, self.device, self.model, self.backend, self.precision)
+
+
+def measured(table: pd.DataFrame) -> list[Result]:
+    """Return the rows of a table of schema RESULTS."""
+    return [
+        Result(
+            condition=condition(row),
+            kind=str(row["device_kind"]),
+            device=_own_device(str(row["device"]), row["device_name"]),
+            model=str(row["model"]),
+            weights=str(row["weights"]),
+            backend=str(row["backend"]),
+            precision=str(row["precision"]),
+            options=str(row["options"]),
+            attention=str(row["attention"]),
+            batch_size=int(row["batch_size"]),
+            status=str(row["status"]),
+            reason=row["reason"] or "",
+            counter=row["memory_counter"] or "",
+            contended=row["contended"] is True,
+            fails_gate=row["passes_gate"] is False,
+            numbers=_numbers(row),
+        )
+        for row in rows_of(table)
+    ]
+
+
+def published(table: pd.DataFrame) -> list[Result]:
+    """Return the rows of a table of schema PUBLISHED."""
+    return [
+        Result(
+            condition=condition(row),
+            kind=str(row["device_kind"]),
+            device=device_label(str(row["device_name"])),
+            model=str(row["model"]),
+            weights="trained",
+            backend=str(row["backend"]),
+            precision=FP32_TF32 if row["tf32_convolutions"] else str(row["precision"]),
+            options=str(row["options"]),
+            attention=row["attention"] or "",
+            batch_size=int(row["batch_size"]),
+            status=str(row["status"]),
+            campaign=str(row["campaign"]),
+            counter=row["memory_counter"] or "",
+            contended=row["contended"] is True,
+            fails_gate=row["passes_gate"] is False,
+            # Published calls are counted once, whatever was timed.
+            numbers=_numbers(row | {"latency_n": row["n"], "throughput_n": row["n"]}),
+        )
+        for row in rows_of(table)
+    ]
+
+
+def plainest(results: Iterable[Result], batches: bool = False) -> list[Result]:
+    """Keep of each place the results with the fewest options, as far as there is a choice.
+
+    Args:
+        results: of any places, batch sizes and options.
+        batches: whether all batch sizes are kept. Lambda's code switched VAE slicing on by itself
+            at large batches, so that of published results it then does not count as an option.
+
+    Returns:
+        One result of each place, or one of each place and batch size.
+    """
+    chosen: dict[tuple[object, ...], Result] = {}
+    best: dict[tuple[object, ...], tuple[int, int, str]] = {}
+    for result in results:
+        ignored = {"vae-slicing"} if batches and result.published else set()
+        switches = [s for s in result.switches if s not in ignored]
+        rank = (len(switches), _attention_rank(result), "+".join(switches))
+        if rank < best.get(result.place, (99, 0, "")):
+            best[result.place] = rank
+            chosen = {k: v for k, v in chosen.items() if k[0] != result.place}
+        if rank == best[result.place]:
+            key = (result.place, result.batch_size if batches else 0)
+            chosen.setdefault(key, result)
+    return list(chosen.values())
+
+
+def best_of(
+    results: Iterable[Result],
+    key: Callable[[Result], object],
+    value: Callable[[Result], float],
+) -> list[Result]:
+    """Keep the result of each `key` with the least `value`, in order of first appearance.
+
+    A result without numbers is kept only where its key has none with.
+    """
+    chosen: dict[object, Result] = {}
+    for result in results:
+        held = chosen.get(key(result))
+        if held is None or _rank(result, value) < _rank(held, value):
+            chosen[key(result)] = result
+    return list(chosen.values())
+
+
+def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
+    """Return a ratio, and whether the machine's noise is larger than its distance from one.
+
+    Args:
+        value: of `result`.
+        whole: what it is compared with.
+        result: says how steady its machine was.
+        words: what stands behind the ratio.
+    """
+    text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
+    within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
+    return f"{text} (within the noise)" if within else text
+
+
+def rate_interval(
+    result: Result, value: float, inverse: bool = False
+) -> tuple[float | None, float | None]:
+    """Return the interval of a value that follows from images per minute, in the value's unit.
+
+    Args:
+        result: with images per minute.
+        value: proportional to images per minute, or to the time of each where `inverse`.
+    """
+    numbers = result.numbers
+    if "images_per_minute_ci_low" not in numbers:
+        return None, None
+    slow, fast = (
+        numbers[f"images_per_minute_ci_{end}"] / numbers["images_per_minute"]
+        for end in ("low", "high")
+    )
+    return (value / fast, value / slow) if inverse else (value * slow, value * fast)
+
+
+def precision_rank(result: Result) -> int:
+    """Return the place of a result's precision among all, from exact to fast; unknown ones last."""
+    precisions = list(PRECISIONS)
+    return precisions.index(result.precision) if result.precision in precisions else len(precisions)
+
+
+def without_attention(result: Result) -> tuple[str, ...]:
+    """Return the options of a result that do not choose its attention."""
+    return tuple(switch for switch in result.switches if switch not in ATTENTION)
+
+
+def setting_label(result: Result, among: Sequence[Result]) -> str:
+    """Say how a result was run, as far as the results shown with it need telling apart.
+
+    SDPA is not named where nothing else is: it is PyTorch's default.
+    """
+    parts = [result.precision]
+    if {r.backend for r in among} != {"pytorch"}:
+        parts.append(backend_label(result.backend))
+    parts += without_attention(result)
+    if result.attention not in ("sdpa", "fused", ""):
+        parts.append(ATTENTION_LABELS.get(result.attention, result.attention))
+    own = {r.model for r in among if not r.published}
+    if len(own) > 1 and not result.published:
+        parts.append(shorten(result.model, 24))
+    campaigns = {r.campaign for r in among if r.published}
+    if len(campaigns) > 1 and result.published:
+        parts.append(result.campaign)
+    return ", ".join(parts)
+
+
+def _attention_rank(result: Result) -> int:
+    if result.attention in ATTENTION_ORDER:
+        return ATTENTION_ORDER.index(result.attention)
+    return len(ATTENTION_ORDER)
+
+
+def _rank(result: Result, value: Callable[[Result], float]) -> tuple[bool, float]:
+    return (not result.ok, value(result) if result.ok else 0.0)
+
+
+def _own_device(device: str, name: str | None) -> str:
+    if name is None or device_label(name) == device:
+        return shorten(device)
+    return f"{device_label(name)} ({shorten(device, 24)})"
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if name not in _NOT_NUMBERS
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    }

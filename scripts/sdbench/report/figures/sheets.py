@@ -1,0 +1,273 @@
+"""What a figure of bars holds: the sheets that `panels` draws.
+
+A sheet is a column of panels, one for each condition, so that what is not comparable shares no
+axis. A panel is a list of rows, grouped by device; a row has a cell for each of the panel's
+columns, which is a number or says in words why there is none.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sdbench.cases.kinds import KINDS
+from sdbench.report.figures.results import Result, setting_label
+from sdbench.tables.labels import (
+    condition_label,
+    listing,
+    number,
+    plural,
+    published_number,
+    status_label,
+)
+
+import pandas as pd
+
+FAILS_GATE = "fails the quality gate"
+"""What stands behind a bar whose picture strayed too far for its speed to count."""
+
+DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
+        "words"]  # fmt: skip
+"""Columns of the table behind a sheet."""
+
+Order = Literal["own first", "ranked"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a row shows in one column.
+
+    `value`, `low`, `high` and `marks` (marker, value) are in the unit of the column's axis. Without
+    a value, `text` says why there is none; with one, it is written behind the bar, `extra` greyer.
+    """
+
+    value: float | None
+    text: str
+    extra: str = ""
+    low: float | None = None
+    high: float | None = None
+    marks: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def end(self) -> float:
+        """Where the drawing ends and the text begins."""
+        return max([self.value or 0.0, self.high or 0.0, *(value for _, value in self.marks)])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a panel: a way of running, on a device (`group`)."""
+
+    group: str
+    label: str
+    precision: str
+    cells: tuple[Cell, ...]
+    published: bool = False
+    pale: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
+    gives all columns one scale.
+
+    `full`: a value of the first column that others are to be seen against, such as where nothing is
+    left to gain; each row marks it, and what is written stands beyond.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    log: bool = False
+    shared: bool = False
+    full: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A whole figure.
+
+    `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
+    what is shown in words where there is no panel, `full` what the line is that panels mark,
+    `solid` and `pale` what such bars are.
+    """
+
+    title: str
+    subtitle: str
+    panels: Sequence[Panel]
+    footnote: str
+    missing: str
+    interval: str = ""
+    marks: tuple[tuple[str, str], ...] = ()
+    full: str = ""
+    solid: str = "measured here"
+    pale: str = ""
+
+
+def missing_cell(result: Result) -> Cell:
+    """Return the cell of a result without numbers: its status in words."""
+    return Cell(None, status_label(result.status, result.reason))
+
+
+NOTHING = Cell(None, "")
+"""A column that has nothing to add to what the one before says."""
+
+
+def value_text(result: Result, value: float, unit: str = "") -> str:
+    """Return a value of a result with its unit, with no more digits than are known."""
+    digits = published_number(value) if result.published else number(value)
+    return f"{digits} {unit}".rstrip()
+
+
+def absent_cell(what: str) -> Cell:
+    """Return the cell of a result that is ok, but has not this number."""
+    return Cell(None, f"{what}: not recorded")
+
+
+def make_panels(
+    results: Sequence[Result],
+    columns: Callable[[Result], tuple[str, ...]],
+    cells: Callable[[Result], tuple[Cell, ...]],
+    *,
+    label: Callable[[Result, Sequence[Result]], str] = setting_label,
+    heading: Callable[[Result], str] = lambda result: "",
+    kinds_apart: bool = True,
+    order: Order = "own first",
+    most_first: bool = False,
+    pale: Callable[[Result], bool] = lambda result: False,
+    log: bool = False,
+    shared: bool = False,
+    full: float = 0.0,
+) -> list[Panel]:
+    """Sort results into panels: one for each condition, heading and kind of device.
+
+    Args:
+        results: what is shown, each as one row.
+        columns: labels of the axes of the panel that a result is in.
+        cells: what a result shows in each column.
+        label: what a row is called, given the results in its panel.
+        heading: what the title of a panel says beside its condition.
+        kinds_apart: whether CPUs and each kind of GPU have panels of their own.
+        order: `own first`: own devices in the order of the table, then the published ones from best
+            to worst; `ranked`: all from best to worst.
+        most_first: whether the most is the best, and not the least.
+        pale: whether the bar of a result is drawn pale.
+        log: whether the axes are logarithmic.
+        shared: whether all columns have one scale.
+        full: where the axes mark that nothing is left to gain; 0 marks nothing.
+    """
+
+    def where(result: Result) -> tuple[object, ...]:
+        kind = result.kind if kinds_apart else ""
+        return (result.condition, kind, heading(result))
+
+    places = list(dict.fromkeys(where(r) for r in sorted(results, key=lambda r: r.published)))
+    panels = []
+    for place in places:
+        members = [r for r in results if where(r) == place]
+        rows = [
+            Row(r.device, label(r, members), r.precision, cells(r), r.published, pale(r))
+            for r in members
+        ]
+        title = panel_title(members, heading(members[0]), kinds_apart)
+        ordered = _ordered(rows, order, most_first)
+        panels.append(Panel(title, columns(members[0]), ordered, log, shared, full))
+    return panels
+
+
+def panel_title(members: Sequence[Result], heading: str = "", kinds_apart: bool = True) -> str:
+    """Say what results that share a panel have in common.
+
+    That is their kind of device (if `kinds_apart`), their condition, `heading`, whether all were
+    published, and whether own ones are of seeded weights.
+    """
+    first = members[0]
+    title = condition_label(first.condition)
+    if kinds_apart:
+        title = f"{KINDS[first.kind].label}: {title}"
+    if heading:
+        title += f" — {heading}"
+    if all(r.published for r in members):
+        return title + " (published)"
+    if any(r.weights == "seeded" for r in members):
+        mixed = any(r.published for r in members)
+        title += " (weights measured here: seeded)" if mixed else " (weights: seeded)"
+    return title
+
+
+def sheet_data(sheet: Sheet) -> pd.DataFrame:
+    """Return what a sheet shows, a row for each number, marks included.
+
+    `value`, `low` and `high` are in the unit that `measure` names; `words` stand behind a bar, or
+    in its place.
+    """
+    names = dict(sheet.marks)
+    data = []
+    for panel in sheet.panels:
+        for row in panel.rows:
+            where = {
+                "panel": panel.title,
+                "device": row.group,
+                "setting": row.label,
+                "precision": row.precision,
+                "published": row.published,
+            }
+            for column, cell in zip(panel.columns, row.cells, strict=True):
+                if cell == NOTHING:
+                    continue
+                number = {"value": cell.value, "low": cell.low, "high": cell.high}
+                words = f"{cell.text} {cell.extra}".strip()
+                data.append({**where, "measure": column, **number, "words": words})
+                data += [
+                    {**where, "measure": f"{column}: {names.get(mark, mark)}", "value": value}
+                    for mark, value in cell.marks
+                ]
+    return pd.DataFrame(data, columns=DATA)
+
+
+def source_note(results: Sequence[Result], own: str) -> str:
+    """Say where the numbers of a figure come from; `own` says how the own ones were taken."""
+    devices = list(dict.fromkeys(r.device for r in results if not r.published))
+    spread = {r.campaign: "n" in r.numbers for r in results if r.published and r.ok}
+    note = []
+    if devices:
+        names = listing(devices) if len(devices) <= 6 else plural(len(devices), "device")
+        note.append(f"Measured here: {names}; {own}.")
+    contended = sum(r.contended for r in results)
+    if contended:
+        note.append(f"Something else used the device just before {plural(contended, 'row')}.")
+    for known, words in ((False, ", without spread"), (True, "")):
+        campaigns = [campaign for campaign, has_spread in spread.items() if has_spread == known]
+        if campaigns:
+            note.append(f"Published{words}: {listing(campaigns)} (resources/README.md says how).")
+    return " ".join(note)
+
+
+def calls_note(results: Sequence[Result], column: str = "latency_n") -> str:
+    """Say over how many calls, which `column` counts, the own numbers were taken."""
+    counts = [int(r.numbers[column]) for r in results if not r.published and column in r.numbers]
+    if not counts:
+        return "nothing could be timed"
+    least, most = min(counts), max(counts)
+    calls = plural(most, "call") if least == most else f"{least} to {most} calls"
+    return f"n = {calls}"
+
+
+def _ordered(rows: Sequence[Row], order: Order, most_first: bool) -> tuple[Row, ...]:
+    groups: dict[tuple[bool, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.published, row.group), []).append(row)
+
+    def worth(row: Row) -> float:
+        value = row.cells[0].value
+        return math.inf if value is None else -value if most_first else value
+
+    def rank(key: tuple[bool, str]) -> tuple[bool, float]:
+        best = min(worth(row) for row in groups[key])
+        if order == "ranked":
+            return (False, best)
+        return (key[0], best if key[0] else 0.0)
+
+    if order == "ranked":
+        groups = {key: sorted(members, key=worth) for key, members in groups.items()}
+    return tuple(row for key in sorted(groups, key=rank) for row in groups[key])

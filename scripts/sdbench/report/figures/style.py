@@ -1,0 +1,154 @@
+"""The one place that says what a figure looks like: type, colours, hatches, how it is saved."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sdbench.tables.published import FP32_TF32
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+from matplotlib import colors, rc_context
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+# Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
+matplotlib.rcParams["text.parse_math"] = False
+
+WIDTH = 8.6
+"""Width of every figure in inches."""
+
+TITLE, HEADING, TEXT, SMALL = 13.0, 10.0, 8.5, 7.5
+"""Type sizes in points: the figure's title, a panel's, everything else, and notes."""
+
+INK, GREY, GRID, PAPER = "#1c1c1c", "#5f5f5f", "#dddddd", "#ffffff"
+ALARM = "#a3161a"
+"""Colour of a status that is not `ok`."""
+
+PRECISIONS = {
+    "fp32": "#12284c",
+    FP32_TF32: "#35568f",
+    "tf32": "#0f8582",
+    "bf16": "#d9763a",
+    "fp16": "#f0b64a",
+}
+"""Colours from dark to light, so that they keep their order in grey print; blue against orange
+holds for every kind of colour blindness."""
+
+OTHER = "#9a9a9a"
+HATCH = "////"
+"""Hatch of everything that was published and not measured here."""
+
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": TEXT,
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.labelsize": TEXT,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": TEXT,
+    "ytick.labelsize": TEXT,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "hatch.linewidth": 0.9,
+    "legend.frameon": False,
+    "legend.fontsize": TEXT,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "savefig.dpi": 200,
+    # Glyphs as outlines look the same in every viewer, with and without our font.
+    "svg.fonttype": "path",
+    # Without it every run draws other ids, and the same table gives another file.
+    "svg.hashsalt": "sdbench",
+}
+
+
+def styled() -> Any:
+    """Return a context in which matplotlib draws in the house style."""
+    return rc_context(_RC)
+
+
+def colour(precision: str) -> str:
+    """Return the colour of a precision, the same in every figure; grey for an unknown one."""
+    return PRECISIONS.get(precision, OTHER)
+
+
+def lighter(name: str, share: float = 0.6) -> str:
+    """Return a colour mixed with `share` (0 to 1) of white."""
+    red, green, blue = (1 - (1 - part) * (1 - share) for part in colors.to_rgb(name))
+    return colors.to_hex((red, green, blue))
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Return the width in inches of the longest line of `text` set in `size` points."""
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size)
+    lines = [line for line in text.split("\n") if line.strip()]
+    # By the font's metrics: the extents of its outlines take twenty times as long to find.
+    points = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in lines]
+    # Hinted glyphs of a PNG are up to 3 % wider than their outlines.
+    return 1.03 * float(max(points, default=0.0)) / 72
+
+
+def wrap(text: str, size: float, width: float, bold: bool = False) -> str:
+    """Break `text` into lines no wider than `width` inches; a word that is wider stays whole."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and text_width(longer, size, bold) > width:
+                lines.append(line)
+                line = word
+            else:
+                line = longer
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def fit(text: str, size: float, width: float) -> str:
+    """Return as many words of `text` as fit in `width` inches, an ellipsis for the others."""
+    if text_width(text, size) <= width:
+        return text
+    return wrap(text, size, width - text_width(" …", size)).split("\n")[0] + " …"
+
+
+class Files(NamedTuple):
+    """What a figure is written as: twice as a picture, and the numbers that it shows as a table."""
+
+    png: Path
+    svg: Path
+    csv: Path
+
+    @classmethod
+    def of(cls, output: Any) -> "Files":
+        """Return the files that a rule names `png`, `svg` and `csv`."""
+        return cls(Path(output.png), Path(output.svg), Path(output.csv))
+
+
+def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:
+    """Write a figure and the numbers in it; the same figure gives the same bytes."""
+    save_pictures(figure, files.png, files.svg)
+    data.to_csv(files.csv, index=False)
+
+
+def save_pictures(figure: Figure, png: Path, svg: Path) -> None:
+    """Write a figure as PNG and SVG; the same figure gives the same bytes."""
+    with styled():
+        figure.savefig(png, metadata={"Software": None})
+        figure.savefig(svg, metadata={"Date": None, "Creator": "sdbench"})

@@ -1,0 +1,165 @@
+"""The pictures of the viewer: one sheet of tiles for each series, small enough for a page."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdbench.report.figures.pictures import (
+    DIFFERENCE_COLOURS,
+    MODES,
+    Comparison,
+    amplification,
+    choose_steps,
+    difference,
+    load_comparisons,
+    missing_words,
+    score_text,
+    shrink,
+)
+from sdbench.tables.published import model_family
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+BUDGET = 12_000_000
+"""Pixels that all sheets of a page may have; a megapixel takes some 0.2 MB."""
+
+LARGEST, SMALLEST = 256, 64
+"""Pixels of a tile's longer side."""
+
+FEWEST_STEPS = 6
+QUALITY = 90
+"""Of WebP, 0 to 100."""
+
+Tile = NDArray[np.uint8]
+"""Height by width by 3, sRGB."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the viewer shows. `series` and `sheets` go to the browser as JSON.
+
+    `notes` say what was made smaller and what is missing.
+    """
+
+    series: list[dict[str, Any]] = field(default_factory=list)
+    sheets: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path]) -> Viewer:
+    """Return the pictures of every compared variant, its reference's and their differences.
+
+    Where they are too many, fewer steps are shown, then smaller pictures; the notes say so.
+
+    Args:
+        quality: table of schema QUALITY.
+        references: for each of `others` the archive of its reference.
+        others: archives of the compared variants (`sdbench.report.figures.pictures`).
+    """
+    comparisons = load_comparisons(quality, references, others)
+    shown = [(c, mode) for c in comparisons if not c.words for mode in MODES if c.steps(mode)]
+    viewer = Viewer(notes=missing_words(comparisons))
+    if not shown:
+        return viewer
+    largest = max(max(c.other.images[mode].shape[1:3]) for c, mode in shown)
+    most = max(len(c.steps(mode)) for c, mode in shown)
+    steps, side = _affordable(len(shown), most, largest)
+    factor = amplification(
+        difference(c.reference.at(mode, step), c.other.at(mode, step))
+        for c, mode in shown
+        for step in choose_steps(c.steps(mode), steps)
+    )
+    sheets: dict[str, int] = {}
+    for comparison, mode in shown:
+        viewer.series.append(_series(comparison, mode, steps, side, factor, sheets))
+    viewer.sheets.extend(sheets)
+    viewer.notes.insert(0, _note(factor, steps, most, side, largest))
+    return viewer
+
+
+def _affordable(series: int, steps: int, side: int) -> tuple[int, int]:
+    """Return how many steps of each series, and how large, fit into the budget."""
+    side = min(side, LARGEST)
+
+    def fitting(side: int) -> int:
+        # Reference, other and difference.
+        return BUDGET // (3 * series * side**2)
+
+    while side > SMALLEST and fitting(side) < min(steps, FEWEST_STEPS):
+        side = max(SMALLEST, side // 2)
+    return min(steps, max(FEWEST_STEPS, fitting(side))), side
+
+
+def _series(
+    comparison: Comparison, mode: str, count: int, side: int, factor: int, sheets: dict[str, int]
+) -> dict[str, Any]:
+    steps = choose_steps(comparison.steps(mode), count)
+    ones = [comparison.reference.at(mode, step) for step in steps]
+    twos = [comparison.other.at(mode, step) for step in steps]
+    maps = [difference(one, two) for one, two in zip(ones, twos, strict=True)]
+    columns = math.ceil(math.sqrt(len(steps)))
+    height, width = ones[0].shape[:2]
+    drawn = {
+        "reference": ones,
+        "other": twos,
+        "difference": [_coloured(levels, factor) for levels in maps],
+    }
+    return {
+        "name": f"{comparison.model}: {comparison.label}, {MODES[mode]}",
+        "family": model_family(comparison.model),
+        "labels": {
+            "reference": f"reference ({comparison.reference_label})",
+            "other": comparison.label,
+            "difference": f"difference, {factor} times brighter",
+        },
+        "steps": steps,
+        "scores": [score_text(comparison, mode, step) for step in steps],
+        "columns": columns,
+        "rows": math.ceil(len(steps) / columns),
+        "width": width,
+        "height": height,
+        "sheets": {
+            name: sheets.setdefault(_sheet(tiles, columns, side), len(sheets))
+            for name, tiles in drawn.items()
+        },
+    }
+
+
+def _coloured(levels: Tile, factor: int) -> Tile:
+    brighter = np.minimum(levels.astype(int) * factor, 255).astype(np.uint8)
+    colours: Tile = matplotlib.colormaps[DIFFERENCE_COLOURS](brighter, bytes=True)[..., :3]
+    return colours
+
+
+def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:
+    """Return tiles row by row on one sheet, as a data URI."""
+    small = [shrink(tile, side) for tile in tiles]
+    height, width = small[0].shape[:2]
+    rows = math.ceil(len(small) / columns)
+    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for number, tile in enumerate(small):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = tile
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, format="WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _note(factor: int, steps: int, most: int, side: int, largest: int) -> str:
+    said = [
+        f"Differences are the largest of a channel, drawn {factor} times brighter than they are.",
+        f"Pictures are WebP of quality {QUALITY} here, so that they fit into one file;",
+    ]
+    if side < largest:
+        said.append(f"they have {side} of {largest} pixels a side;")
+    if steps < most:
+        said.append(f"at most {steps} of {most} steps are shown;")
+    said.append("the originals lie in quality/ beside this page.")
+    return " ".join(said)

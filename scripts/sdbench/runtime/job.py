@@ -1,0 +1,131 @@
+"""What every rule's script does around its work: log, and fail in a way that a person can read."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+from sdbench.runtime import processes
+from sdbench.runtime.errors import UserError, one_line
+from sdbench.runtime.files import storage_named
+from sdbench.runtime.ownership import TakenOver
+
+
+@contextlib.contextmanager
+def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
+    """Send everything the job prints to `log` and to the terminal, its traceback included.
+
+    The copy is made below Python, on the file descriptors, so that it holds what C libraries
+    and child processes print.
+
+    Args:
+        log: path of the rule's log file; it is replaced.
+        outputs: what a job that another has taken over waits for.
+
+    Raises:
+        SystemExit: with status 1 after any failure. The log's last line then begins with `error: `
+            and says why; what is no `UserError` leaves its traceback before that.
+    """
+    # Ended by its scheduler, a job must end its own processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if processes.START == "spawn":
+        # It lives as long as this process, and would keep open what tee waits for the end of.
+        resource_tracker.ensure_running()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    # A new file: an orphaned job that still writes to the log must not write into this one's.
+    Path(log).unlink(missing_ok=True)
+    # Ctrl-C goes to the whole process group: tee must outlive it to write the last lines.
+    with subprocess.Popen(["tee", log], stdin=subprocess.PIPE, start_new_session=True) as tee:
+        assert tee.stdin is not None
+        os.dup2(tee.stdin.fileno(), 1)
+        os.dup2(tee.stdin.fileno(), 2)
+        tee.stdin.close()
+        failed = False
+        try:
+            with storage_named(f"a file of the job that logs to {log}"):
+                yield
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+        except TakenOver as end:
+            # No failure, and no end before there is what this job should have made: its Snakemake
+            # would miss that, and remove it when its successor writes it.
+            print(end, file=sys.stderr)
+            _wait_for(outputs)
+        except Exception as error:
+            traceback.print_exc()
+            kind = type(error).__name__
+            print(f"error: unexpected, see above: {kind}: {one_line(error)}", file=sys.stderr)
+            failed = True
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for fd, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, fd)
+                os.close(copy)
+    if failed:
+        sys.exit(1)
+
+
+def _wait_for(files: Iterable[str]) -> None:
+    """Wait until all files are there, a day at most; a scheduler's time limit is shorter."""
+    for _ in range(24 * 3600):
+        if all(Path(file).exists() for file in files):
+            return
+        time.sleep(1)
+
+
+def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
+    """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
+
+    An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
+    is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
+
+    Args:
+        job: what Snakemake gives the script as `snakemake`.
+        work: called with keywords only.
+        more: its other arguments, outputs among them.
+    """
+    with logged(job.log[0]):
+        files = {name: _paths(given) for name, given in job.input.items()}
+        arguments = files | dict(job.params.items())
+        for name in _FOR_SNAKEMAKE:
+            arguments.pop(name, None)
+        work(**arguments, **more)
+
+
+_FOR_SNAKEMAKE = ("caption", "code", "version")
+
+
+def _paths(files: str | Sequence[str]) -> Path | list[Path]:
+    return Path(files) if isinstance(files, str) else [Path(file) for file in files]
+
+
+def optional(files: str | Sequence[str]) -> Path | None:
+    """Return the one file of an input of the job's rule, or None where the rule found none."""
+    listed = [files] if isinstance(files, str) else files
+    return next(map(Path, listed), None)
+
+
+def granted_bytes(resources: Any) -> int | None:
+    """Return the memory that a cluster gives the job, by its rule's resources; None on one machine,
+    where nothing is asked for."""
+    return int(resources.mem_mb) * 10**6 or None
+
+
+def time_limit_s(config: Mapping[str, Any]) -> float | None:
+    """Return the seconds that one piece of work of a job may take; None for any number.
+
+    It is read from the whole config, and is no parameter of a rule: another limit makes nothing
+    that was finished stale.
+    """
+    return config["measuring"]["case_time_limit_s"] or None

@@ -1,0 +1,176 @@
+"""Work in a process of its own: what it leaves in memory, or its crash, stays with it."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import storage_named
+
+PR_SET_PDEATHSIG = 1
+
+START = "spawn" if sys.platform == "darwin" else "fork"
+"""How a process is begun. Metal does not work in a fork; what is spawned imports all anew."""
+
+
+class Ended(Exception):  # noqa: N818 - it is an event before it is an error
+    """The process ended before its work was done; the message says how."""
+
+    def reason(self, doing: str) -> str:
+        """Return what a record says of it, `doing` being what was done: `it was measured`."""
+        return f"while {doing} {self.args[0]}"
+
+
+class TimedOut(Ended):
+    """The process was killed, since nothing had come of it for longer than it may take."""
+
+    def reason(self, doing: str) -> str:
+        """Return the same, and where the limit stands."""
+        return f"timeout: {super().reason(doing)} (measuring.case_time_limit_s in the config)"
+
+
+class UnfitError(Exception):
+    """This process cannot go on, such as after its GPU was lost; what it sent stands.
+
+    Raised by work, it ends the process at once: nothing of it is torn down, which might fail too.
+    """
+
+
+def run_apart(work: Callable[..., None], *args: Any, limit_s: float | None = None) -> list[Any]:
+    """Run `work(send, *args)` in a process of its own, and wait for it.
+
+    A fork shares what is imported; no thread or device may have been started yet.
+
+    Args:
+        work: calls `send` with anything that can be pickled, as often as it likes.
+        args: its further arguments; they too can be pickled.
+        limit_s: the seconds that may pass from one call of `send` to the next, the start and the
+            end of the work included; None for any number. Then the process is killed, whatever it
+            does, and all that it has started.
+
+    Returns:
+        What was sent, in order; less than all of it if the work raised `UnfitError`.
+
+    Raises:
+        Ended: if the process crashed or raised; `Ended.args[1]` holds what was sent until then.
+        TimedOut: an `Ended`, if it took too long.
+        UserError: if the work raised one.
+    """
+    context: Any = multiprocessing.get_context(START)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(work, sender, args))
+    process.start()
+    sender.close()
+    sent: list[Any] = []
+    try:
+        while receiver.poll(limit_s):  # by a clock that nobody sets
+            sent.append(receiver.recv())
+        raise TimedOut(f"the process did nothing for {limit_s:g} s and was killed", sent)
+    except EOFError:
+        process.join()
+    except BaseException:
+        # Told to stop, or stuck: nothing may go on measuring beside whatever comes next.
+        _kill_group(process.pid)
+        process.join()
+        raise
+    finally:
+        receiver.close()
+    if sent and isinstance(sent[-1], UserError):
+        raise sent[-1]
+    if process.exitcode:
+        raise Ended(f"the process ended with {_exit_name(process.exitcode)}", sent)
+    return sent
+
+
+class Partner:
+    """A process that stays, does what it is asked, and else waits: blocked, and not in a loop.
+
+    It calls `make(*args)` first, and what that returns for every question. Leaving the context ends
+    it; what `run_apart` says of forks holds.
+    """
+
+    def __init__(
+        self, make: Callable[..., Callable[..., Any]], *args: Any, limit_s: float | None = None
+    ) -> None:
+        """Start it; `limit_s` is how many seconds an answer may take, None for any number."""
+        context: Any = multiprocessing.get_context(START)
+        self._limit_s = limit_s
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_answer, args=(make, theirs, args))
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> "Partner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # It has nothing to bring to an end, and may be in the middle of minutes of work.
+        _kill_group(self._process.pid)
+        self._process.join()
+        self._connection.close()
+
+    def ask(self, *question: Any) -> Any:
+        """Return the process's answer; question and answer are anything that can be pickled.
+
+        Raises:
+            Ended: if the process crashed or raised.
+            TimedOut: an `Ended`, if it took too long.
+        """
+        try:
+            self._connection.send(question)
+            if self._connection.poll(self._limit_s):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            how = _exit_name(self._process.exitcode)
+            raise Ended(f"the process ended with {how}", []) from None
+        raise TimedOut(f"the process did nothing for {self._limit_s:g} s and was killed", [])
+
+
+def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
+    answer = make(*args)
+    while True:
+        connection.send(answer(*connection.recv()))
+
+
+def _end_with_parent() -> None:
+    # A group of its own, so that it can be killed with all that it starts.
+    os.setpgid(0, 0)
+    # man 2 prctl: if the parent is killed outright, so is this process.
+    with contextlib.suppress(AttributeError):  # another system than Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)  # it was killed before that was asked for
+
+
+def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
+    _end_with_parent()
+    try:
+        with storage_named("a file of a measuring process"):
+            work(sender.send, *args)
+    except UserError as error:
+        sender.send(error)
+    except UnfitError:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a process of `_work` and all that it started, blocked or stopped as they may be."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)  # it may not have a group yet
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _exit_name(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"status {code}"

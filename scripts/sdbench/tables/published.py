@@ -1,0 +1,97 @@
+"""Results that others published, and when two results may share an axis."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbench.runtime.errors import UserError, plain
+from sdbench.tables.files import read_table
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
+
+import pandas as pd
+
+FP32_TF32 = "fp32 (TF32 conv.)"
+"""What a published "fp32" is called whose convolutions cuDNN ran in TF32."""
+
+_SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
+
+
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet takes for a formula."""
+
+
+def read_published(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a table of schema PUBLISHED.
+
+    Raises:
+        UserError: if the file is not such a table, does not say in a row what was measured, or has
+            a row twice; `remedy` says what to do.
+    """
+    table = read_table(path, PUBLISHED, remedy)
+    key = table[PUBLISHED_KEY]
+    for column in PUBLISHED_KEY:
+        empty = key[column].isna()
+        if column != "attention" and empty.any():
+            place = int(empty.argmax()) + 1
+            raise UserError(f"{path}: {column}: row {place}: found nothing: {remedy}")
+    for label, cells in table.select_dtypes("number").items():
+        endless = cells.isin([math.inf])
+        if label != "psnr_db" and endless.any():
+            place = int(endless.argmax()) + 1
+            raise UserError(
+                f"{path}: {label}: row {place}: found inf; allowed is a number: {remedy}"
+            )
+    for label, cells in table.select_dtypes("str").items():
+        texts = cells.fillna("")
+        wrong = texts.str.startswith(_FORMULA) | ~texts.map(str.isprintable)
+        if wrong.any():
+            raise UserError(
+                f"{path}: {label}: row {int(wrong.argmax()) + 1}: found "
+                f"{plain(texts[wrong].iloc[0])!r}; allowed is text that no spreadsheet runs, not "
+                f"beginning with = + - or @, without control characters: {remedy}"
+            )
+    if key.duplicated().any():
+        row = plain(" ".join(map(str, key[key.duplicated()].iloc[0])), 200)
+        raise UserError(f"{path}: a row twice: {row}: {remedy}")
+    return table
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """What must agree for two results to share an axis: model family and what was drawn.
+
+    Width and height are in pixels. `guided`: guidance above 1, so that each step evaluates the UNet
+    for two prompts; the scale itself moves neither time nor memory.
+    """
+
+    family: str
+    width: int
+    height: int
+    steps: int
+    scheduler: str
+    guided: bool
+
+
+def model_family(model: str) -> str:
+    """Return the name that models of the same networks share, which is what decides speed.
+
+    Stable Diffusion 1.1 to 1.5 differ in their weights alone: `CompVis/stable-diffusion-v1-4`,
+    `runwayml/stable-diffusion-v1-5` and our `sd-v1` or `sd-v1-4` are one family. Any other model is
+    a family of its own.
+    """
+    return "Stable Diffusion v1" if _SD_V1.fullmatch(model) else model
+
+
+def condition(row: Mapping[str, Any]) -> Condition:
+    """Return the condition under which a row of a table, measured or published, was taken."""
+    return Condition(
+        family=model_family(str(row["model"])),
+        width=int(row["width"]),
+        height=int(row["height"]),
+        steps=int(row["steps"]),
+        scheduler=str(row["scheduler"]).lower(),
+        guided=float(row["guidance"]) > 1,
+    )

@@ -2,8 +2,8 @@
 
     PYTHONPATH=scripts python benchmarks/build_sd_v1.py
 
-Writes 4.3 GB to a temporary folder and removes them. Then draws 512 x 512 pixels in one step, to
-see that what the weights make is finite: half a minute more on two cores.
+Writes 4.3 GB to a temporary folder and removes them. Then generates 512 x 512 pixels in one step,
+to see that what the weights make is finite: half a minute more on two cores.
 """
 
 import os
@@ -23,7 +23,7 @@ def peak_bytes() -> int:
 
 
 def measure(folder: Path) -> None:
-    """Build the model in `folder`, print what it took, and check what it draws."""
+    """Build the model in `folder`, print what it took, and check what it generates."""
     from build_model import build_model
 
     began = time.perf_counter()
@@ -52,9 +52,9 @@ def measure(folder: Path) -> None:
         generator=torch.Generator().manual_seed(0),
         output_type="pt",
     ).images
-    print(f"drawn {tuple(images.shape)} in {time.perf_counter() - began:.1f} s")
+    print(f"generated {tuple(images.shape)} in {time.perf_counter() - began:.1f} s")
     assert images.isfinite().all(), "the weights make numbers that are not finite"
-    assert images.std() > 0.01, "the picture is one flat colour"
+    assert images.std() > 0.01, "the image is one flat colour"
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python benchmarks/dag_scale.py
 
 Times `snakemake -n` on configs of 1,000 and of 10,000 cells (devices x backends x precisions x
-batch sizes, pictures of every variant, validation and the table of cases included) against a
+batch sizes, images of every variant, validation and the table of cases included) against a
 trivial Snakefile with one job for each cell, in turns, and takes the ratio of each turn. Ends with
 status 1 where its median at 10,000 is above 1.3, or where ten times as many cost more than ten
-times. Beside it, what is left of the advantage that a job of ours measures many cases: the ratio to
-a trivial Snakefile with as many jobs as ours, which have one file each, where ours have twenty.
+times. Next to it, what is left of the advantage that a job of ours measures many cases: the ratio
+to a trivial Snakefile with as many jobs as ours, which have one file each, where ours have twenty.
 """
 
 import argparse

@@ -37,18 +37,18 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     case = default_case(arguments.threads)
-    drawn = case.generation
+    generated = case.generation
     engine = backends.load(case, ROOT / "resources" / "models" / "shapes", None)
-    latents = engine.latents(drawn, 1)
+    latents = engine.latents(generated, 1)
 
     def bare_call() -> None:
         with torch.inference_mode():
             engine.pipeline(
-                prompt=[drawn["prompt"]],
-                height=drawn["height"],
-                width=drawn["width"],
-                num_inference_steps=drawn["steps"],
-                guidance_scale=drawn["guidance"],
+                prompt=[generated["prompt"]],
+                height=generated["height"],
+                width=generated["width"],
+                num_inference_steps=generated["steps"],
+                guidance_scale=generated["guidance"],
                 latents=latents,
                 output_type="np",
             )
@@ -58,7 +58,7 @@ def main() -> int:
     )
 
     def ours() -> float:
-        return time_call(lambda: engine.draw(drawn, latents), engine.synchronize)
+        return time_call(lambda: engine.generate(generated, latents), engine.synchronize)
 
     def bare() -> float:
         begin = time.perf_counter()
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def default_case(threads: int) -> Case:
-    """Return one picture of the default config in fp32, on so many threads."""
+    """Return one image of the default config in fp32, on so many threads."""
     file = ROOT / "config" / "config.yaml"
     schema = load_schema(ROOT / "config" / "schema.yaml")
     config = yaml.safe_load(file.read_text())

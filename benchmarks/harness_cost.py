@@ -3,7 +3,7 @@
     PYTHONPATH=scripts python benchmarks/harness_cost.py [--keep FOLDER]
 
 Runs the default workflow with one core in a clone of this folder, and sets the seconds inside timed
-calls and warm-up, as records, ceilings and searches for settings have them, against the wall time.
+calls and warm-up, as records, peaks and searches for settings have them, against the wall time.
 Prints where the rest goes, and ends with status 1 where less than 60 % is measuring.
 
 Reads when jobs began and ended from Snakemake's own metadata.
@@ -60,12 +60,12 @@ def search_seconds(found: Iterable[dict[str, Any]]) -> float:
     return sum(max(BLOCK_S, mean) for mean in means)
 
 
-def ceiling_seconds(measured: Iterable[dict[str, Any]]) -> float:
-    """Return the seconds inside the samples of all ceilings together."""
+def peak_seconds(measured: Iterable[dict[str, Any]]) -> float:
+    """Return the seconds inside the samples of all peaks together."""
     return sum(
         sum(times)
         for device in measured
-        for row in device["ceilings"]
+        for row in device["peaks"]
         for times in row.get("samples_s", {}).values()
     )
 
@@ -99,8 +99,8 @@ def main() -> int:
         wall = time.perf_counter() - begin
         indexes = sorted((clone / "results" / "records").rglob("index.json"))
         timed = timed_seconds(record for index in indexes for _, record in read_indexed(index))
-        ceilings = sorted((clone / "results" / "ceilings").glob("*.json"))
-        timed["ceilings"] = ceiling_seconds(map(read_json, ceilings))
+        peaks = sorted((clone / "results" / "peaks").glob("*.json"))
+        timed["peaks"] = peak_seconds(map(read_json, peaks))
         searches = sorted((clone / "results" / "settings").rglob("*.json"))
         timed["settings"] = search_seconds(map(read_json, searches))
         rules = rule_seconds(clone / ".snakemake" / "metadata")
@@ -110,8 +110,8 @@ def main() -> int:
     measuring = sum(timed.values())
     print(f"{'inside timed calls and warm-up':40} {measuring:7.1f} s  {measuring / wall:6.1%}")
     within = {
-        "measure_sweep": measuring - timed["ceilings"] - timed["settings"],
-        "measure_ceilings": timed["ceilings"],
+        "measure_sweep": measuring - timed["peaks"] - timed["settings"],
+        "measure_peak_throughput": timed["peaks"],
         "search_settings": timed["settings"],
     }
     for rule, (jobs, seconds) in rules.items():

@@ -38,7 +38,7 @@ def main() -> None:
         for way, seconds in spent.items():
             processes.START = way
             begin = time.perf_counter()
-            processes.run_apart(start)
+            processes.run_in_subprocess(start)
             seconds.append(time.perf_counter() - begin)
     for way, seconds in spent.items():
         median = statistics.median(seconds)

@@ -1,5 +1,5 @@
 # Figures: a rule for each entry of the catalogue. They read tables and the images that were kept, so
-# that a figure can be drawn again without touching a device.
+# that a figure can be plotted again without touching a device.
 
 from sdbench.cases.expansion import thread_families
 
@@ -20,7 +20,7 @@ for name, figure in FIGURES.items():
     log = [f"<logs>/plot_{name}.log"]
 
     rule:
-        "Draw one figure. Its script says what it shows."
+        "Plot one figure. Its script says what it shows."
         name:
             f"plot_{name}"
         input:

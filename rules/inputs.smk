@@ -76,7 +76,7 @@ def reported_figure(name, figure):
 
 
 def operations_of(model, generation):
-    "Return the operations of a model's networks for one picture of a size in pixels."
+    "Return the operations of a model's networks for one image of a size in pixels."
     return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
@@ -162,7 +162,7 @@ def raced_with_references(wildcards):
     return sides(PLAN.races_at[place_of(wildcards)])
 
 
-def drawn(wildcards):
+def generated(wildcards):
     return [Variant(**wildcards)]
 
 
@@ -204,7 +204,7 @@ def measured_searches(wildcards):
 
 
 def tuned_cases(wildcards):
-    "Return the cases, of one picture, whose settings are searched."
+    "Return the cases, of one image, whose settings are searched."
     return [PLAN.config.case(variant).as_dict() for variant in tuned(wildcards)]
 
 
@@ -219,7 +219,7 @@ def race_code(wildcards):
 
 
 def counted_generation(wildcards):
-    "What decides how much one picture takes to compute, of the size that the file is named by."
+    "What decides how much one image takes to compute, of the size that the file is named by."
     generation = config["models"][wildcards.model]["generation"]
     size = {"height": int(wildcards.height), "width": int(wildcards.width)}
     return {key: generation[key] for key in ("prompt", "guidance")} | size
@@ -238,8 +238,8 @@ def quality_entry(model):
     return next(entry for entry in PLAN.config.quality if entry.model == model)
 
 
-def drawn_case(wildcards):
-    "Return the case that the pictures of a variant are drawn as."
+def generated_case(wildcards):
+    "Return the case that the images of a variant are generated as."
     return PLAN.config.case(Variant(**wildcards)).as_dict()
 
 
@@ -268,6 +268,6 @@ def trajectory_steps(wildcards):
     return quality_entry(wildcards.model).trajectory_steps
 
 
-def reference_pictures(wildcards):
+def reference_images(wildcards):
     references = (reference for reference, _ in PLAN.quality)
     return images_of(next(ref for ref in references if ref.model == wildcards.model))

@@ -11,14 +11,14 @@ rule measure_sweep:
         settings=settings_of(measured),
         environment_file=environment_file,
     output:
-        # The records lie beside the index: Snakemake deletes what it knows of before a job starts,
+        # The records lie next to the index: Snakemake deletes what it knows of before a job starts,
         # and a record that still holds must survive that.
         index="<results>/records/{model}/{device}/{backend}/index.json",
     log:
         "<logs>/measure_sweep/{model}/{device}/{backend}.log",
     conda:
         "../envs/{backend}.yaml"
-    # Nothing else may run beside a measurement, so the job takes every core that Snakemake has. How
+    # Nothing else may run next to a measurement, so the job takes every core that Snakemake has. How
     # many threads the networks get is the device's own setting.
     threads: cores_of_device
     resources:
@@ -44,7 +44,7 @@ rule search_settings:
         "<logs>/search_settings/{model}/{device}/{backend}.log",
     conda:
         "../envs/{backend}.yaml"
-    # As in measure_sweep: nothing else may run beside it.
+    # As in measure_sweep: nothing else may run next to it.
     threads: cores_of_device
     resources:
         **ON_DEVICE,
@@ -64,7 +64,7 @@ rule race_denoisers:
         settings=settings_of(raced),
         environment_file=environment_file,
     output:
-        # The records lie beside it, as those of measure_sweep do.
+        # The records lie next to it, as those of measure_sweep do.
         index="<results>/races/{model}/{device}/{backend}/index.json",
     log:
         "<logs>/race_denoisers/{model}/{device}/{backend}.log",
@@ -83,14 +83,14 @@ rule race_denoisers:
         "../scripts/race_denoisers.py"
 
 
-rule measure_ceilings:
+rule measure_peak_throughput:
     "Measure what a device can do at best: matrix products in each precision, and a copy."
     input:
         environment_file=in_workflow("envs/pytorch.yaml"),
     output:
-        "<results>/ceilings/{device}.json",
+        "<results>/peak_throughput/{device}.json",
     log:
-        "<logs>/measure_ceilings/{device}.log",
+        "<logs>/measure_peak_throughput/{device}.log",
     conda:
         "../envs/pytorch.yaml"
     threads: cores_of_device
@@ -101,7 +101,7 @@ rule measure_ceilings:
         device=measured_entry,
         watching=vars(Watching.of(config["measuring"])),
     script:
-        "../scripts/measure_ceilings.py"
+        "../scripts/measure_peak_throughput.py"
 
 
 PROFILE = f"{VARIANT}/batch-{{batch_size}}"

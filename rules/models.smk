@@ -85,7 +85,7 @@ rule describe_model:
 
 
 rule count_operations:
-    "Count what each network of a model computes for one picture of a size in pixels."
+    "Count what each network of a model computes for one image of a size in pixels."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(made_model),

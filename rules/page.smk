@@ -1,4 +1,4 @@
-# The page: one file that opens offline, made of tables, figures, pictures and records.
+# The page: one file that opens offline, made of tables, figures, images and records.
 
 PAGE_FIGURES = [
     name for name, figure in SHOWN_FIGURES.items() if "svg" in figure.formats

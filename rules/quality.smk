@@ -1,42 +1,42 @@
-# Pictures of every variant over the number of steps, and how far they are from the reference's.
+# Images of every variant over the number of steps, and how far they are from the reference's.
 
 
-rule draw_images:
-    "Draw the pictures of one variant over the number of steps."
+rule generate_images:
+    "Generate the images of one variant over the number of steps."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_with_room),
-        graphs=graphs_of(drawn),
-        settings=settings_of(drawn),
+        graphs=graphs_of(generated),
+        settings=settings_of(generated),
     output:
         f"<results>/quality/{VARIANT}.npz",
     log:
-        f"<logs>/draw_images/{VARIANT}.log",
+        f"<logs>/generate_images/{VARIANT}.log",
     benchmark:
-        f"<benchmarks>/draw_images/{VARIANT}.tsv"
+        f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
         "../envs/{backend}.yaml"
-    # Drawing beside a measurement would disturb it.
+    # Drawing next to a measurement would disturb it.
     threads: cores_of_device
     resources:
         **ON_DEVICE,
         runtime=growing(240),
     params:
-        case=drawn_case,
+        case=generated_case,
         runs=quality_runs,
         trajectory_steps=trajectory_steps,
     script:
-        "../scripts/draw_images.py"
+        "../scripts/generate_images.py"
 
 
 rule compare_quality:
-    "Compare the pictures of one variant with the reference's."
+    "Compare the images of one variant with the reference's."
     input:
-        reference=reference_pictures,
+        reference=reference_images,
         other=f"<results>/quality/{VARIANT}.npz",
     output:
         table=f"<results>/quality/{VARIANT}.csv",
-        pictures=directory(f"<results>/quality/{VARIANT}"),
+        images=directory(f"<results>/quality/{VARIANT}"),
     log:
         f"<logs>/compare_quality/{VARIANT}.log",
     localrule: True

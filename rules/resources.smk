@@ -36,7 +36,7 @@ def has_node_for_itself(wildcards):
 
 def cores_of_device(wildcards):
     """
-    On one machine all cores that Snakemake has, so that nothing else runs beside a measurement; one
+    On one machine all cores that Snakemake has, so that nothing else runs next to a measurement; one
     where it was given none, as with --unlock. On a cluster what the device asks for.
     """
     device = device_of(wildcards)
@@ -71,7 +71,7 @@ def exclusive_node(wildcards):
 
 def memory_for_device(wildcards, attempt):
     """
-    The memory of the machine that the networks run beside: half again the CPU's budget, which a
+    The memory of the machine that the networks run next to: half again the CPU's budget, which a
     process may map before an allocation fails, and room for Python. On one machine, 0: there is
     nobody to ask, and a job takes what there is.
     """

@@ -42,12 +42,12 @@ rule plot_shapes_loss:
 
 
 rule score_shapes:
-    "Draw 200 captions with the bundled `shapes` at its defaults, and read the pictures back."
+    "Draw 200 captions with the bundled `shapes` at its defaults, and read the images back."
     input:
         model=resource("models/shapes"),
     output:
         scores="<results>/shapes/scores.json",
-        sheet="<results>/shapes/pictures.png",
+        sheet="<results>/shapes/images.png",
     log:
         "<logs>/score_shapes.log",
     conda:

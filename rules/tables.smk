@@ -14,7 +14,7 @@ TABLES = [
     "cases",
     "results",
     "largest",
-    "ceilings",
+    "peak_throughput",
     "noise",
     "races",
     "exports",
@@ -38,11 +38,11 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of results, largest batches, ceilings and noise."
+    "Make the tables of results, largest batches, peak throughput and noise."
     input:
         indexes=INDEXES,
-        device_ceilings=collect(
-            "<results>/ceilings/{device}.json",
+        device_peaks=collect(
+            "<results>/peak_throughput/{device}.json",
             device=unique(device for _, device, _ in PLAN.cases_at),
         ),
         model_operations=[
@@ -53,7 +53,7 @@ rule collect_records:
     output:
         results=table("results"),
         largest=table("largest"),
-        ceilings=table("ceilings"),
+        peak_throughput=table("peak_throughput"),
         noise=table("noise"),
     log:
         "<logs>/collect_records.log",
@@ -75,8 +75,8 @@ rule collect_races:
     "Make the table of races: those run here, and those of other machines."
     input:
         indexes=RACE_INDEXES,
-        device_ceilings=collect(
-            "<results>/ceilings/{device}.json",
+        device_peaks=collect(
+            "<results>/peak_throughput/{device}.json",
             device=unique(device for _, device, _ in PLAN.races_at),
         ),
         operations=unique(
@@ -114,7 +114,7 @@ rule collect_exports:
 
 
 rule collect_quality:
-    "Make the table of how far pictures are from the reference's."
+    "Make the table of how far images are from the reference's."
     input:
         comparisons=[
             f"<results>/quality/{VARIANT.format(**vars(other))}.csv"
@@ -150,7 +150,7 @@ rule collect_quality:
 
 
 rule collect_published:
-    "Make the table of what others published and measured, which figures show beside the own."
+    "Make the table of what others published and measured, which figures show next to the own."
     input:
         literature=resource("published.csv"),
         dropped_in=DROPPED_IN,
@@ -191,7 +191,7 @@ rule check_results:
     "Check that every case has its row, that no number is impossible, and that nothing failed."
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
-        pictures=[
+        images=[
             images_of(variant)
             for reference, others in PLAN.quality
             for variant in (reference, *others)

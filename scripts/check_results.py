@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sdbench.records.image_archive import MODES, read_pictures
+from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_whole
 from sdbench.tables import schemas
@@ -72,9 +72,9 @@ def find_failed_races(races: pd.DataFrame) -> Iterator[str]:
         yield f"failed: the race at {row['width']} px of {what}: {row['reason']}"
 
 
-def find_failed_ceilings(ceilings: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each ceiling of a device that could not be measured."""
-    for row in ceilings[ceilings["status"] == "error"].to_dict("records"):
+def find_failed_peaks(peaks: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each peak of a device that could not be measured."""
+    for row in peaks[peaks["status"] == "error"].to_dict("records"):
         precision = "" if pd.isna(row["precision"]) else f" in {row['precision']}"
         yield f"failed: {row['operation']}{precision} on {row['device']}: {row['reason']}"
 
@@ -90,32 +90,32 @@ def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def find_bad_pictures(pictures: Iterable[Path]) -> Iterator[str]:
-    """Yield a sentence for each series that failed, is empty, or has a picture of one colour."""
-    for path in pictures:
-        series = read_pictures(path)
+def find_bad_images(images: Iterable[Path]) -> Iterator[str]:
+    """Yield a sentence for each series that failed, is empty, or has an image of one colour."""
+    for path in images:
+        series = read_images(path)
         if series["status"] == "error":
             yield f"failed: {path}: {series['reason']}"
         if series["status"] != "ok":
             continue
         for mode in MODES:
-            drawn = series[mode]
-            if not len(drawn):
-                yield f"{path}: no pictures in mode {mode}"
-            elif (drawn.reshape(len(drawn), -1, 3).std(axis=1).max(axis=1) == 0).any():
-                yield f"{path}: a picture in mode {mode} is of one colour"
+            generated = series[mode]
+            if not len(generated):
+                yield f"{path}: no images in mode {mode}"
+            elif (generated.reshape(len(generated), -1, 3).std(axis=1).max(axis=1) == 0).any():
+                yield f"{path}: an image in mode {mode} is of one colour"
 
 
 def check_results(
     cases: Path,
     results: Path,
     largest: Path,
-    ceilings: Path,
+    peak_throughput: Path,
     noise: Path,
     races: Path,
     exports: Path,
     quality: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     report: Path,
 ) -> None:
     """Check the tables against each other and against what cannot be, and write what was checked.
@@ -137,14 +137,15 @@ def check_results(
         *find_errors(measured),
     ]
     faults += find_failed_races(read_table(races, schemas.RACES))
-    faults += find_failed_ceilings(read_table(ceilings, schemas.CEILINGS))
+    faults += find_failed_peaks(read_table(peak_throughput, schemas.PEAK_THROUGHPUT))
     faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
-    faults += find_bad_pictures(pictures)
+    faults += find_bad_images(images)
     if faults:
         print("\n".join(faults))
         raise UserError(
             f"{len(faults)} of the results failed, as said above: mend what failed and run again "
-            "with --forcerun measure_sweep (or race_denoisers, measure_ceilings, draw_images), "
+            "with --forcerun measure_sweep (or race_denoisers, measure_peak_throughput, "
+            "generate_images), "
             "which keeps all that is good"
         )
     counts = measured["status"].value_counts()
@@ -165,6 +166,6 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         check_results(
             **tables,
-            pictures=[Path(path) for path in snakemake.input.pictures],
+            images=[Path(path) for path in snakemake.input.images],
             report=Path(snakemake.output[0]),
         )

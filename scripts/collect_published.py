@@ -14,7 +14,7 @@ import pandas as pd
 def collect_published(
     literature: Path, dropped_in: Sequence[Path], campaigns: Sequence[str], table: Path
 ) -> None:
-    """Write the rows that figures show beside the measured ones to `table`.
+    """Write the rows that figures show next to the measured ones to `table`.
 
     Args:
         literature: table of schema PUBLISHED; its `campaigns` are shown, in the table's order.

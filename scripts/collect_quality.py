@@ -1,4 +1,4 @@
-"""Make the table of how far pictures are from the reference's."""
+"""Make the table of how far images are from the reference's."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def collect_quality(
     manifests: Mapping[str, Path],
     table: Path,
 ) -> None:
-    """Write a row for each compared picture to `table`.
+    """Write a row for each compared image to `table`.
 
     Args:
         comparisons: what `compare_quality` wrote for each compared variant.

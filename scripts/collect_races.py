@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.analysis.utilization import race_limit_columns
+from sdbench.analysis.utilization import race_utilization_columns
 from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json
@@ -16,7 +16,7 @@ import pandas as pd
 
 def collect_races(
     indexes: Sequence[Path],
-    device_ceilings: Sequence[Path],
+    device_peaks: Sequence[Path],
     operations: Sequence[Path],
     dropped_in: Sequence[Path],
     max_busy_cores: float,
@@ -26,7 +26,7 @@ def collect_races(
 
     Args:
         indexes: the index of each job's records.
-        device_ceilings: what `measure_ceilings` wrote for each device.
+        device_peaks: what `measure_peak_throughput` wrote for each device.
         operations: what `count_operations` wrote, <model>/<width>x<height>.json.
         dropped_in: tables of the same schema, as `export_results` writes them.
         max_busy_cores: the config's.
@@ -35,14 +35,16 @@ def collect_races(
     Raises:
         UserError: if a record is missing, damaged or changed, or a file no such table; it names it.
     """
-    measured = {found["device"]: found for found in map(read_json, device_ceilings)}
+    measured = {found["device"]: found for found in map(read_json, device_peaks)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}
     rows = []
     for _, record in (pair for index in indexes for pair in read_indexed(index)):
         row = race_row(record, max_busy_cores)
         if row["status"] == "ok":
             own = counted[row["model"], f"{row['width']}x{row['height']}"]
-            row |= race_limit_columns(record, row["evaluation_s"], own, measured[row["device"]])
+            row |= race_utilization_columns(
+                record, row["evaluation_s"], own, measured[row["device"]]
+            )
         rows.append(row)
     tables = [pd.DataFrame(rows, columns=list(RACES.columns))] if rows or not dropped_in else []
     seen: set[str] = set()

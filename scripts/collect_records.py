@@ -1,43 +1,43 @@
-"""Make the tables results, largest, ceilings and noise from the records."""
+"""Make the tables results, largest, peak_throughput and noise from the records."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdbench.analysis.utilization import limit_columns
+from sdbench.analysis.utilization import utilization_columns
 from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
-from sdbench.tables.rows import Record, Row, ceiling_rows, largest_row, noise_row, result_rows
-from sdbench.tables.schemas import CEILINGS, LARGEST, NOISE, RESULTS
+from sdbench.tables.rows import Record, Row, largest_row, noise_row, peak_rows, result_rows
+from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, RESULTS
 
 import pandas as pd
 
 
 def collect_records(
     indexes: Sequence[Path],
-    device_ceilings: Sequence[Path],
+    device_peaks: Sequence[Path],
     model_operations: Sequence[Path],
     prices: Mapping[str, float],
     currency: str,
     gate: Mapping[str, float],
     results: Path,
     largest: Path,
-    ceilings: Path,
+    peak_throughput: Path,
     noise: Path,
 ) -> None:
     """Write a row of the results for each record that the indexes name, and the other tables.
 
     Args:
         indexes: the index of each job's records.
-        device_ceilings: what `measure_ceilings` wrote for each device.
+        device_peaks: what `measure_peak_throughput` wrote for each device.
         model_operations: what `count_operations` wrote for each model, in a folder of its name.
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
         gate: the config's `quality_gate`.
         results: CSV to write.
         largest: CSV to write, a row for each search for the largest batch.
-        ceilings: CSV to write, rows for each device.
+        peak_throughput: CSV to write, rows for each device.
         noise: CSV to write, a row for each job.
 
     Raises:
@@ -49,7 +49,7 @@ def collect_records(
     noise_of = [
         own.get("noise") for own, job in zip(noises, jobs.values(), strict=True) for _ in job
     ]
-    measured = {found["device"]: found for found in map(read_json, device_ceilings)}
+    measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
 
     rows = result_rows([record for _, record in records], prices, currency)
@@ -63,13 +63,13 @@ def collect_records(
                 "throughput": row["images_per_minute"] / 60,
             }
             counted = operations[row["model"]]
-            row |= limit_columns(record, images_per_s, counted, measured[row["device"]])
+            row |= utilization_columns(record, images_per_s, counted, measured[row["device"]])
     write_table(pd.DataFrame(rows), results, RESULTS)
     write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
     write_table(pd.DataFrame(searches), largest, LARGEST)
-    found = [row for device in measured.values() for row in ceiling_rows(device)]
-    write_table(pd.DataFrame(found), ceilings, CEILINGS)
+    found = [row for device in measured.values() for row in peak_rows(device)]
+    write_table(pd.DataFrame(found), peak_throughput, PEAK_THROUGHPUT)
 
 
 def _noise(index: Path, record: Record) -> Row:
@@ -85,6 +85,6 @@ if __name__ == "__main__":
         collect_records,
         results=Path(snakemake.output.results),
         largest=Path(snakemake.output.largest),
-        ceilings=Path(snakemake.output.ceilings),
+        peak_throughput=Path(snakemake.output.peak_throughput),
         noise=Path(snakemake.output.noise),
     )

@@ -1,4 +1,4 @@
-"""Compare the pictures of a variant with those of the reference."""
+"""Compare the images of a variant with those of the reference."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ from sdbench.tables.image_comparison import compare_series, save_triptychs
 import pandas as pd
 
 
-def compare_quality(reference: Path, other: Path, table: Path, pictures: Path) -> None:
-    """Write a row for each mode and step, and every picture beside its reference.
+def compare_quality(reference: Path, other: Path, table: Path, images: Path) -> None:
+    """Write a row for each mode and step, and every image next to its reference.
 
     Args:
-        reference: pictures of the reference (.npz).
-        other: pictures of the variant (.npz).
+        reference: images of the reference (.npz).
+        other: images of the variant (.npz).
         table: CSV to write.
-        pictures: folder to write the PNGs to.
+        images: folder to write the PNGs to.
     """
     compared = pd.DataFrame(compare_series(reference, other)).to_csv(index=False)
     write_beside_seal(table, compared.encode())
-    pictures.mkdir(parents=True, exist_ok=True)
-    save_triptychs(reference, other, pictures)
+    images.mkdir(parents=True, exist_ok=True)
+    save_triptychs(reference, other, images)
 
 
 if __name__ == "__main__":
@@ -30,5 +30,5 @@ if __name__ == "__main__":
         snakemake,
         compare_quality,
         table=Path(snakemake.output.table),
-        pictures=Path(snakemake.output.pictures),
+        images=Path(snakemake.output.images),
     )

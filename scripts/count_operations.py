@@ -10,7 +10,7 @@ from sdbench.runtime.files import write_json
 
 
 def count_operations(model_folder: Path, generation: Mapping[str, Any], operations: Path) -> None:
-    """Write the operations of each network for one picture as JSON.
+    """Write the operations of each network for one image as JSON.
 
     Args:
         model_folder: the model in the diffusers layout; only its configuration is read.

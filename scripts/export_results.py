@@ -1,4 +1,4 @@
-"""Export the results in the form of published ones, for another machine to show beside its own."""
+"""Export the results in the form of published ones, for another machine to show next to its own."""
 
 from pathlib import Path
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Measuring
-from sdbench.measure.context import Sweep, make_sweep
+from sdbench.measure.context import SweepContext, make_context
 from sdbench.measure.sweep import run_sweep
 
 
 def measure_sweep(
-    cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], sweep: Sweep
+    cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], sweep: SweepContext
 ) -> None:
     """Leave a record for each case, and an index of them, in the folder of `sweep`.
 
@@ -31,7 +31,7 @@ if __name__ == "__main__":
         measure_sweep(
             cases=snakemake.params.cases,
             searches=snakemake.params.searches,
-            sweep=make_sweep(
+            sweep=make_context(
                 device=Device(**snakemake.params.cases[0]["device"]),
                 measuring=Measuring(**snakemake.params.measuring),
                 manifest=Path(snakemake.input.manifest),

@@ -1,4 +1,4 @@
-"""Draw speed and memory of the attention implementations, side by side."""
+"""Plot speed and memory of the attention implementations, side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ _NAMES = {"sdpa": "SDPA"}
 
 
 def plot_attention(results: Path, files: Files) -> None:
-    """Draw seconds and memory of one image for each attention implementation.
+    """Plot seconds and memory of one image for each attention implementation.
 
     Args:
         results: table of schema RESULTS.

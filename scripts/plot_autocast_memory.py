@@ -1,4 +1,4 @@
-"""Draw the memory of each precision with and without autocast."""
+"""Plot the memory of each precision with and without autocast."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sdbench.tables.schemas import RESULTS
 
 
 def plot_autocast_memory(results: Path, files: Files) -> None:
-    """Draw peak memory at batch 1 in GB of 10^9 bytes, in pairs.
+    """Plot peak memory at batch 1 in GB of 10^9 bytes, in pairs.
 
     Args:
         results: table of schema RESULTS.

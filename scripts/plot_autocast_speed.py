@@ -1,4 +1,4 @@
-"""Draw seconds per image of each precision with and without autocast."""
+"""Plot seconds per image of each precision with and without autocast."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sdbench.tables.schemas import RESULTS
 
 
 def plot_autocast_speed(results: Path, files: Files) -> None:
-    """Draw median seconds of one call that makes one image, in pairs.
+    """Plot median seconds of one call that makes one image, in pairs.
 
     Args:
         results: table of schema RESULTS.

@@ -1,10 +1,16 @@
-"""Draw images per minute against batch size, up to where memory ends."""
+"""Plot images per minute against batch size, up to where memory ends."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.report.figures.results import Result, measured, plainest, published, setting_label
+from sdbench.report.figures.results import (
+    Result,
+    fewest_options,
+    measured,
+    published,
+    setting_label,
+)
 from sdbench.report.figures.sheets import calls_note, panel_title, source_note
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
@@ -19,11 +25,11 @@ def plot_batch_throughput(
     published: Path,
     files: Files,
 ) -> None:
-    """Draw images per minute of each batch size with default options, one plot for each device.
+    """Plot images per minute of each batch size with default options, one plot for each device.
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown beside.
+        published: table of schema PUBLISHED, what is shown next to.
         files: written.
     """
     sheet = batch_sheet(results, published)
@@ -34,7 +40,7 @@ def batch_sheet(results_table: Path, published_table: Path) -> CurveSheet:
     """Return what the figure holds."""
     results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
-    shown = plainest(results, batches=True)
+    shown = fewest_options(results, batches=True)
     return CurveSheet(
         title="Images per minute against batch size",
         subtitle="Default options (or the fewest that were measured, named). Higher is better. "
@@ -85,14 +91,14 @@ def _plot(members: Sequence[Result]) -> Plot:
 
 
 def _curve(label: str, line: Sequence[Result]) -> Curve:
-    drawn = [r for r in line if r.ok]
-    numbers = [r.numbers for r in drawn]
-    has_interval = bool(drawn) and all("images_per_minute_ci_low" in n for n in numbers)
+    plotted = [r for r in line if r.ok]
+    numbers = [r.numbers for r in plotted]
+    has_interval = bool(plotted) and all("images_per_minute_ci_low" in n for n in numbers)
     misfits = [r.batch_size for r in line if r.status == "oom"]
     return Curve(
         label=label,
         precision=line[0].precision,
-        x=tuple(float(r.batch_size) for r in drawn),
+        x=tuple(float(r.batch_size) for r in plotted),
         y=tuple(n["images_per_minute"] for n in numbers),
         low=tuple(n["images_per_minute_ci_low"] for n in numbers) if has_interval else (),
         high=tuple(n["images_per_minute_ci_high"] for n in numbers) if has_interval else (),

@@ -1,4 +1,4 @@
-"""Draw what the first image costs: loading, compiling, the first call, and a call after that."""
+"""Plot what the first image costs: loading, compiling, the first call, and a call after that."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sdbench.tables.schemas import RESULTS
 
 
 def plot_cold_start(results: Path, files: Files) -> None:
-    """Draw seconds of loading, of compiling, of the first call and of a warm one, for one image.
+    """Plot seconds of loading, of compiling, of the first call and of a warm one, for one image.
 
     Args:
         results: table of schema RESULTS.

@@ -1,4 +1,4 @@
-"""Draw energy and money for each image, at the batch size with most images per minute."""
+"""Plot energy and money for each image, at the batch size with most images per minute."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
 
 
 def plot_cost(results: Path, files: Files) -> None:
-    """Draw joules for each image, and the price of a thousand images.
+    """Plot joules for each image, and the price of a thousand images.
 
     Args:
         results: table of schema RESULTS.

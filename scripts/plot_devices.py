@@ -1,4 +1,4 @@
-"""Draw seconds per image of every device, CPU and GPU, at its best settings."""
+"""Plot seconds per image of every device, CPU and GPU, at its best settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ def plot_devices(
     published: Path,
     files: Files,
 ) -> None:
-    """Draw the shortest median time of one image that each device reached with each backend.
+    """Plot the shortest median time of one image that each device reached with each backend.
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown beside.
+        published: table of schema PUBLISHED, what is shown next to.
         files: written.
     """
     save_sheet(devices_sheet(results, published), files)

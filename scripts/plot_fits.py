@@ -1,4 +1,4 @@
-"""Draw what fits in how much memory: the largest batch of each way to run a model."""
+"""Plot what fits in how much memory: the largest batch of each way to run a model."""
 
 import itertools
 import math
@@ -12,8 +12,8 @@ from sdbench.report.figures.frame import (
     INNER,
     MARGIN,
     Frame,
-    draw_frame,
     heading_height,
+    plot_frame,
     words_height,
 )
 from sdbench.report.figures.memory import GB
@@ -45,7 +45,7 @@ MANY = 999
 
 
 def plot_fits(fits: Path, files: Files) -> None:
-    """Draw the largest batch in each size of memory, a line for each way to run a model.
+    """Plot the largest batch in each size of memory, a line for each way to run a model.
 
     Args:
         fits: table of schema FITS.
@@ -56,10 +56,10 @@ def plot_fits(fits: Path, files: Files) -> None:
     shown = [dict(row) for panel in panels for line in panel.lines for row in line.cells]
     body = sum(map(_height, panels)) or words_height([MISSING])
     with style.styled():
-        frame = draw_frame(
+        frame = plot_frame(
             "What fits in how much memory",
             "The largest batch in each size of memory, in GB of 10⁹ bytes: bytes of weights are "
-            "exact, what each picture adds is a straight line through measured peaks. The last "
+            "exact, what each image adds is a straight line through measured peaks. The last "
             "column is how far that line misses the largest batch that was measured, and the "
             "largest batch that was predicted and found on the device itself.",
             _footnote(rows),
@@ -70,7 +70,7 @@ def plot_fits(fits: Path, files: Files) -> None:
             frame.say([MISSING], frame.top)
         top = frame.top
         for panel in panels:
-            _draw(frame, panel, top)
+            _plot(frame, panel, top)
             top += _height(panel)
     save_figure(frame.figure, pd.DataFrame(shown, columns=list(FITS.columns)), files)
 
@@ -154,7 +154,7 @@ def _height(panel: Panel) -> float:
     return heading_height(panel.heading) + LINE * (len(panel.lines) + 1) + 0.2
 
 
-def _draw(frame: Frame, panel: Panel, top: float) -> None:
+def _plot(frame: Frame, panel: Panel, top: float) -> None:
     frame.heading(panel.heading, top)
     top += heading_height(panel.heading)
     sizes = [cell["memory_gb"] for cell in panel.lines[0].cells]
@@ -176,12 +176,12 @@ def _draw(frame: Frame, panel: Panel, top: float) -> None:
         label = style.fit(line.label, style.TEXT, LABEL - 0.1)
         axes.text(0, place + 0.5, label, va="center")
         for column, cell in enumerate(line.cells):
-            _draw_cell(axes, cell, LABEL + CELL * column, place)
+            _plot_cell(axes, cell, LABEL + CELL * column, place)
         check = style.fit(line.check, style.SMALL, INNER - width - 0.12)
         axes.text(width + 0.12, place + 0.5, check, va="center", fontsize=style.SMALL)
 
 
-def _draw_cell(axes: Any, cell: Row, left: float, top: float) -> None:
+def _plot_cell(axes: Any, cell: Row, left: float, top: float) -> None:
     face, ink = _colours(cell)
     corner, width = (left + 0.015, top + 0.05), CELL - 0.03
     axes.add_patch(
@@ -239,7 +239,7 @@ def _footnote(rows: Sequence[Row]) -> str:
     said = f" Weights in fp32, in GB: {', '.join(sorted(weights))}." if weights else ""
     return (
         "A device of 24 GiB has 25.8 GB, of which its driver and other programs take some. Columns "
-        f"are sizes, not devices: what each picture adds was measured on the device named.{said} "
+        f"are sizes, not devices: what each image adds was measured on the device named.{said} "
         f"All parts: results/tables/fits.csv."
     )
 

@@ -1,4 +1,4 @@
-"""Draw each variant's denoiser against the reference's, from the slowest to the fastest."""
+"""Plot each variant's denoiser against the reference's, from the slowest to the fastest."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SAME_RACE = ("campaign", "model", "device", "device_kind", "width", "height", "b
 
 
 def plot_ladder(races: Path, files: Files) -> None:
-    """Draw the ratio of each variant to its reference, its memory, and its share of the ceiling.
+    """Plot the ratio of each variant to its reference, its memory, and its utilization.
 
     Args:
         races: table of schema RACES.
@@ -84,7 +84,7 @@ def _title(members: Sequence[Race]) -> str:
     return (
         f"{KINDS[first['device_kind']].label}: {first['model']}, "
         f"{first['width']} {TIMES} {first['height']} px, "
-        f"{plural(int(first['batch_size']), 'picture')}{guided}{seeded}{published} "
+        f"{plural(int(first['batch_size']), 'image')}{guided}{seeded}{published} "
         f"— reference: {reference}" + (f", {' to '.join(seconds)} s" if seconds else "")
     )
 
@@ -103,8 +103,8 @@ def _cells(row: Race) -> tuple[Cell, Cell]:
     if low is None:
         low, high = row["ratio_min"], row["ratio_max"]
     ratio = Cell(row["ratio"], f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}", low, high)
-    share = row["ceiling_share"]
-    words = f"{100 * share:.0f} % of ceiling" if share is not None else "no ceiling"
+    share = row["utilization"]
+    words = f"{100 * share:.0f} % of peak" if share is not None else "no peak"
     if row["memory_bytes"] is None:
         return ratio, Cell(None, f"not counted; {words}")
     gigabytes = row["memory_bytes"] / 1e9

@@ -1,4 +1,4 @@
-"""Draw the memory that one image needs, by device and precision, each counter apart."""
+"""Plot the memory that one image needs, by device and precision, each counter apart."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from sdbench.report.figures.memory import (
     without_timing,
 )
 from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, measured, plainest, published
+from sdbench.report.figures.results import Result, fewest_options, measured, published
 from sdbench.report.figures.sheets import Sheet, make_panels, source_note
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
@@ -27,11 +27,11 @@ def plot_memory(
     published: Path,
     files: Files,
 ) -> None:
-    """Draw peak memory at batch 1 with default options, in GB of 10^9 bytes.
+    """Plot peak memory at batch 1 with default options, in GB of 10^9 bytes.
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown beside.
+        published: table of schema PUBLISHED, what is shown next to.
         files: written.
     """
     save_sheet(memory_sheet(results, published), files)
@@ -43,11 +43,11 @@ def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
         r for r in without_timing(measured(read_table(results_table, RESULTS))) if r.batch_size == 1
     ]
     others = _with_counter(published(read_table(published_table, PUBLISHED)))
-    shown = [counted for result in plainest(own) for counted in _counters(result)] + plainest(
-        result for result in others if result.batch_size == 1
-    )
+    shown = [
+        counted for result in fewest_options(own) for counted in _counters(result)
+    ] + fewest_options(result for result in others if result.batch_size == 1)
     return Sheet(
-        title="Memory to draw one image",
+        title="Memory to plot one image",
         subtitle="One prompt, default options (or the fewest that were measured, named). Counters "
         "that do not count the same have panels of their own. 1 GB is 10⁹ bytes.",
         panels=make_panels(

@@ -1,4 +1,4 @@
-"""Draw where the time of one call goes: text encoders, denoiser, VAE decoder."""
+"""Plot where the time of one call goes: text encoders, denoiser, VAE decoder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ PARTS = {
 
 
 def plot_parts(results: Path, files: Files) -> None:
-    """Draw seconds of each network in one call that makes one image, and of one step.
+    """Plot seconds of each network in one call that makes one image, and of one step.
 
     Args:
         results: table of schema RESULTS.

@@ -1,13 +1,13 @@
-"""Draw reference, other and difference over the steps, as a film."""
+"""Plot reference, other and difference over the steps, as a film."""
 
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.report.figures import style
-from sdbench.report.figures.pictures import (
+from sdbench.report.figures.images import (
     Comparison,
-    Picture,
+    ImageArray,
     amplification,
     choose_steps,
     difference,
@@ -36,12 +36,12 @@ _WIDTH = 3 * _TILE + 4 * _GAP
 def plot_quality_animation(
     quality: Path, references: Sequence[Path], others: Sequence[Path], gif: Path
 ) -> None:
-    """Write a GIF with a row of three pictures for each compared variant.
+    """Write a GIF with a row of three images for each compared variant.
 
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.images`).
         gif: written.
     """
     frames = film(load_comparisons(quality, references, others))
@@ -53,7 +53,7 @@ def plot_quality_animation(
 
 
 def film(comparisons: Sequence[Comparison]) -> list[Image.Image]:
-    """Return the frames; one that says in words what is missing if there are no pictures."""
+    """Return the frames; one that says in words what is missing if there are no images."""
     seen = [comparison for comparison in comparisons if not comparison.words]
     words = [
         line for text in missing_words(comparisons) for line in textwrap.wrap(text, _LINE_LETTERS)
@@ -88,62 +88,62 @@ def _frame(
     tall = [_LABEL + _TILE + _GAP for _ in comparisons]
     height = _TOP + sum(tall) + 18 * len(words) + _BELOW
     image = Image.new("RGB", (_WIDTH, height), style.PAPER)
-    draw = ImageDraw.Draw(image)
-    draw.text((_GAP, 8), _title(mode, step, last), style.INK, _font(16, bold=True))
+    plot = ImageDraw.Draw(image)
+    plot.text((_GAP, 8), _title(mode, step, last), style.INK, _font(16, bold=True))
     if comparisons:
-        _progress(draw, step / last)
+        _progress(plot, step / last)
         for column, head in enumerate(
             ("reference", "other", f"difference, {factor} times as bright")
         ):
-            draw.text((_left(column), 42), head, style.GREY, _font(11))
+            plot.text((_left(column), 42), head, style.GREY, _font(11))
     top = _TOP
     for comparison, rows in zip(comparisons, tall, strict=True):
-        _row(image, draw, comparison, mode, step, top, factor)
+        _row(image, plot, comparison, mode, step, top, factor)
         top += rows
     for number, line in enumerate(words):
-        draw.text((_GAP, top + 18 * number), line, style.ALARM, _font(11))
-    draw.text((_GAP, height - 20), "Same prompt and latents.", style.GREY, _font(10))
+        plot.text((_GAP, top + 18 * number), line, style.ALARM, _font(11))
+    plot.text((_GAP, height - 20), "Same prompt and latents.", style.GREY, _font(10))
     return image
 
 
 def _title(mode: str, step: int, last: int) -> str:
     if not mode:
-        return "No pictures to compare"
+        return "No images to compare"
     return f"Full run of {step} steps" if mode == "runs" else f"Step {step} of {last} of one run"
 
 
-def _progress(draw: ImageDraw.ImageDraw, share: float) -> None:
-    draw.rectangle((_GAP, 32, _WIDTH - _GAP, 35), fill=style.GRID)
-    draw.rectangle((_GAP, 32, _GAP + (_WIDTH - 2 * _GAP) * share, 35), fill=style.GREY)
+def _progress(plot: ImageDraw.ImageDraw, share: float) -> None:
+    plot.rectangle((_GAP, 32, _WIDTH - _GAP, 35), fill=style.GRID)
+    plot.rectangle((_GAP, 32, _GAP + (_WIDTH - 2 * _GAP) * share, 35), fill=style.GREY)
 
 
 def _row(
-    image: Image.Image,
-    draw: ImageDraw.ImageDraw,
+    frame: Image.Image,
+    plot: ImageDraw.ImageDraw,
     comparison: Comparison,
     mode: str,
     step: int,
     top: int,
     factor: int,
 ) -> None:
-    draw.text((_GAP, top), shorten(comparison.model), style.INK, _font(12, bold=True))
+    plot.text((_GAP, top), shorten(comparison.model), style.INK, _font(12, bold=True))
     for column, label in enumerate((comparison.reference_label, comparison.label)):
-        draw.text((_left(column), top + 17), shorten(label, 31), style.INK, _font(11))
+        plot.text((_left(column), top + 17), shorten(label, 31), style.INK, _font(11))
     shown = max((s for s in comparison.steps(mode) if s <= step), default=None)
     if shown is None:
         return
     score = score_text(comparison, mode, shown, short=True)
-    draw.text((_left(2), top + 17), score, style.INK, _font(11))
+    plot.text((_left(2), top + 17), score, style.INK, _font(11))
     reference = comparison.reference.at(mode, shown)
     other = comparison.other.at(mode, shown)
-    pictures = (reference, other, colour_differences(difference(reference, other), factor))
-    for column, picture in enumerate(pictures):
-        image.paste(_tile(picture), (_left(column), top + _LABEL))
+    images = (reference, other, colour_differences(difference(reference, other), factor))
+    for column, image in enumerate(images):
+        frame.paste(_tile(image), (_left(column), top + _LABEL))
 
 
-def _tile(picture: Picture) -> Image.Image:
-    """Return a picture at most a tile large, a small one enlarged without smoothing."""
-    small = Image.fromarray(shrink(picture, _TILE))
+def _tile(image: ImageArray) -> Image.Image:
+    """Return an image at most a tile large, a small one enlarged without smoothing."""
+    small = Image.fromarray(shrink(image, _TILE))
     scale = max(_TILE // max(small.size), 1)
     return small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
 

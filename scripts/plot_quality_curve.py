@@ -1,11 +1,11 @@
-"""Draw how like the reference's the pictures of each variant are, over the number of steps."""
+"""Plot how like the reference's the images of each variant are, over the number of steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.report.figures.pictures import MODES, SEEDED
+from sdbench.report.figures.images import MODES, SEEDED
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import shorten, status_label, variant_label
@@ -19,7 +19,7 @@ _VARIANT = ("device", "backend", "precision", "options")
 
 
 def plot_quality_curve(quality: Path, files: Files) -> None:
-    """Draw PSNR in dB and SSIM against steps, for each model, reference and mode.
+    """Plot PSNR in dB and SSIM against steps, for each model, reference and mode.
 
     Args:
         quality: table of schema QUALITY.
@@ -44,14 +44,14 @@ def quality_sheet(quality: Path) -> CurveSheet:
         )
     ]
     return CurveSheet(
-        title="How close the pictures stay to the reference",
-        subtitle="PSNR and SSIM of pictures of 8 bits from the same prompt and latents, by number "
+        title="How close the images stay to the reference",
+        subtitle="PSNR and SSIM of images of 8 bits from the same prompt and latents, by number "
         "of steps. Higher is closer; the axes do not begin at zero.",
         xlabel="steps",
         sections=sections,
         footnote="A full run of N steps is not the N-th state of a longer run: their timesteps "
-        "differ. Each point is one picture, so there is no spread.",
-        missing="No pictures were compared (config key `quality`).",
+        "differ. Each point is one image, so there is no spread.",
+        missing="No images were compared (config key `quality`).",
         solid="",
     )
 
@@ -98,9 +98,9 @@ def _plot(rows: Sequence[Row], metric: str, several_devices: bool) -> Plot:
         if failed:
             reason = str(failed[0]["reason"] or "")
             notes.append(f"{label}: {status_label(failed[0]['status'], reason)}")
-    ceiling = "identical" if metric == "psnr_db" else ""
+    peak = "identical" if metric == "psnr_db" else ""
     shown = tuple(notes) if metric == "psnr_db" else ()
-    return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, ceiling)
+    return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, peak)
 
 
 def _marker(options: str) -> str:

@@ -1,14 +1,14 @@
-"""Draw reference, other and difference of each compared variant at one step."""
+"""Plot reference, other and difference of each compared variant at one step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdbench.report.figures import style
-from sdbench.report.figures.frame import INNER, MARGIN, Frame, draw_frame, words_height
-from sdbench.report.figures.pictures import (
+from sdbench.report.figures.frame import INNER, MARGIN, Frame, plot_frame, words_height
+from sdbench.report.figures.images import (
     Comparison,
-    Picture,
+    ImageArray,
     amplification,
     difference,
     load_comparisons,
@@ -17,7 +17,7 @@ from sdbench.report.figures.pictures import (
     score_data,
     score_text,
 )
-from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, plot_bar, plot_tile
 from sdbench.tables.labels import shorten
 
 import numpy as np
@@ -39,15 +39,15 @@ class Shown:
     wanted: int
 
     @property
-    def pictures(self) -> tuple[Picture, Picture, NDArray[np.uint8]]:
-        """Return the reference's picture, the other's, and the map of their difference."""
+    def images(self) -> tuple[ImageArray, ImageArray, NDArray[np.uint8]]:
+        """Return the reference's image, the other's, and the map of their difference."""
         reference = self.comparison.reference.at(self.mode, self.step)
         other = self.comparison.other.at(self.mode, self.step)
         return reference, other, difference(reference, other)
 
     @property
     def label(self) -> str:
-        """Say what was drawn, after how many steps, and how alike it is."""
+        """Say what was plotted, after how many steps, and how alike it is."""
         lines = [shorten(self.comparison.model, 22), self.comparison.label]
         if self.mode == "runs":
             lines.append(f"full run of {self.step} steps")
@@ -66,36 +66,36 @@ def plot_quality_panel(
     panel_steps: Sequence[int],
     files: style.Files,
 ) -> None:
-    """Draw a row of three pictures for each compared variant.
+    """Plot a row of three images for each compared variant.
 
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.images`).
         panel_steps: for each of `others` the step to show.
         files: written.
     """
     comparisons = load_comparisons(quality, references, others)
     shown = choose_all(comparisons, panel_steps)
     data = score_data((row.comparison, row.mode, row.step) for row in shown)
-    style.save_figure(draw_panel(comparisons, panel_steps), data, files)
+    style.save_figure(plot_panel(comparisons, panel_steps), data, files)
 
 
-def draw_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
+def plot_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
     """Return the figure; a full run is shown where there is one, else a state of the long run."""
     with style.styled():
-        return _draw(comparisons, panel_steps)
+        return _plot(comparisons, panel_steps)
 
 
-def _draw(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
+def _plot(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
     shown = choose_all(comparisons, panel_steps)
     words = missing_words(comparisons)
-    factor = amplification(row.pictures[2] for row in shown)
+    factor = amplification(row.images[2] for row in shown)
     heights = [_tile_height(row) + _GAP for row in shown]
     body = sum(heights) + words_height(words) + (_HEADS + BAR_HEIGHT if shown else 0)
-    frame = draw_frame(
-        "What the other settings draw",
-        "The same prompt, latents and number of steps as the reference, picture by picture.",
+    frame = plot_frame(
+        "What the other settings plot",
+        "The same prompt, latents and number of steps as the reference, image by image.",
         difference_note(factor) if shown else "",
         body,
     )
@@ -105,16 +105,16 @@ def _draw(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figu
             frame.figure.text(frame.x(_left(column)), frame.y(top), head, va="top", weight="bold")
         top += _HEADS
     for row, height in zip(shown, heights, strict=True):
-        _draw_row(frame, row, top, factor)
+        _plot_row(frame, row, top, factor)
         top += height
     frame.say(words, top)
     if shown:
-        draw_bar(frame, top + words_height(words), factor)
+        plot_bar(frame, top + words_height(words), factor)
     return frame.figure
 
 
 def choose_all(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> list[Shown]:
-    """Return what is shown of each comparison that has pictures."""
+    """Return what is shown of each comparison that has images."""
     return [
         choose(comparison, wanted)
         for comparison, wanted in zip(comparisons, panel_steps, strict=True)
@@ -123,7 +123,7 @@ def choose_all(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) ->
 
 
 def choose(comparison: Comparison, wanted: int) -> Shown:
-    """Return what to show of a comparison that has pictures: the run nearest to `wanted` steps."""
+    """Return what to show of a comparison that has images: the run nearest to `wanted` steps."""
     mode = "runs" if comparison.steps("runs") else "trajectory"
     return Shown(comparison, mode, nearest_step(comparison.steps(mode), wanted), wanted)
 
@@ -133,9 +133,9 @@ def _tile_height(row: Shown) -> float:
     return max(float(_TILE * height / width), 1.1)
 
 
-def _draw_row(frame: Frame, row: Shown, top: float, factor: int) -> None:
-    for column, picture in enumerate(row.pictures):
-        draw_tile(frame, picture, _left(column), top, _TILE, factor)
+def _plot_row(frame: Frame, row: Shown, top: float, factor: int) -> None:
+    for column, image in enumerate(row.images):
+        plot_tile(frame, image, _left(column), top, _TILE, factor)
     label = style.wrap(row.label, style.TEXT, _LABEL - 0.1)
     frame.figure.text(frame.x(MARGIN), frame.y(top), label, va="top", linespacing=1.35)
     frame.figure.text(

@@ -1,4 +1,4 @@
-"""Draw strips of pictures over steps: the reference, the others, and where they differ."""
+"""Plot strips of images over steps: the reference, the others, and where they differ."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ from sdbench.report.figures.frame import (
     INNER,
     MARGIN,
     Frame,
-    draw_frame,
     heading_height,
+    plot_frame,
     words_height,
 )
-from sdbench.report.figures.pictures import (
+from sdbench.report.figures.images import (
     MODES,
     Comparison,
     amplification,
@@ -23,7 +23,7 @@ from sdbench.report.figures.pictures import (
     score_data,
     score_text,
 )
-from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, draw_bar, draw_tile
+from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, plot_bar, plot_tile
 from sdbench.tables.labels import plural
 
 import numpy as np
@@ -41,12 +41,12 @@ Strip = tuple[str, list[Comparison]]
 def plot_quality_steps(
     quality: Path, references: Sequence[Path], others: Sequence[Path], files: style.Files
 ) -> None:
-    """Draw for each reference and mode the pictures after chosen steps.
+    """Plot for each reference and mode the images after chosen steps.
 
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.images`).
         files: written.
     """
     comparisons = load_comparisons(quality, references, others)
@@ -56,23 +56,23 @@ def plot_quality_steps(
         for comparison in strip[1]
         for step in _steps(strip)
     ]
-    style.save_figure(draw_strips(comparisons), score_data(shown), files)
+    style.save_figure(plot_strips(comparisons), score_data(shown), files)
 
 
-def draw_strips(comparisons: Sequence[Comparison]) -> Figure:
+def plot_strips(comparisons: Sequence[Comparison]) -> Figure:
     """Return the figure of all comparisons."""
     with style.styled():
-        return _draw(comparisons)
+        return _plot(comparisons)
 
 
-def _draw(comparisons: Sequence[Comparison]) -> Figure:
+def _plot(comparisons: Sequence[Comparison]) -> Figure:
     strips = _strips(comparisons)
     factor = amplification(m for strip in strips for maps in _maps(strip) for m in maps)
     words = missing_words(comparisons)
     body = sum(_height(strip) for strip in strips) + words_height(words)
     body += BAR_HEIGHT if strips else 0
-    frame = draw_frame(
-        "What the other settings draw, step by step",
+    frame = plot_frame(
+        "What the other settings plot, step by step",
         "The same prompt and latents. Below each difference: PSNR. A full run of N steps is not "
         "the N-th state of a longer run: their timesteps differ.",
         difference_note(factor) if strips else "",
@@ -80,11 +80,11 @@ def _draw(comparisons: Sequence[Comparison]) -> Figure:
     )
     top = frame.top
     for strip in strips:
-        _draw_strip(frame, strip, top, factor)
+        _plot_strip(frame, strip, top, factor)
         top += _height(strip)
     frame.say(words, top)
     if strips:
-        draw_bar(frame, top + words_height(words), factor)
+        plot_bar(frame, top + words_height(words), factor)
     return frame.figure
 
 
@@ -105,7 +105,7 @@ def _steps(strip: Strip) -> list[int]:
 
 
 def _maps(strip: Strip) -> list[list[NDArray[np.uint8]]]:
-    """Return for each comparison of a strip where its pictures differ, step by step."""
+    """Return for each comparison of a strip where its images differ, step by step."""
     mode, members = strip
     return [
         [difference(c.reference.at(mode, step), c.other.at(mode, step)) for step in _steps(strip)]
@@ -122,7 +122,7 @@ def _tile_height(strip: Strip) -> float:
 def _title(strip: Strip) -> str:
     mode, members = strip
     count = len(members[0].steps(mode))
-    return f"{members[0].model}: {MODES[mode]} ({plural(count, 'picture')} compared)"
+    return f"{members[0].model}: {MODES[mode]} ({plural(count, 'image')} compared)"
 
 
 def _height(strip: Strip) -> float:
@@ -137,7 +137,7 @@ def _height(strip: Strip) -> float:
     )
 
 
-def _draw_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
+def _plot_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
     mode, members = strip
     steps = _steps(strip)
     tall = _tile_height(strip)
@@ -150,7 +150,7 @@ def _draw_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
         )
     at += _STEPS
     first = members[0]
-    _draw_row(
+    _plot_row(
         frame,
         f"reference:\n{first.reference_label}",
         [first.reference.at(mode, step) for step in steps],
@@ -158,9 +158,9 @@ def _draw_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
     )
     at += tall + _GAP
     for comparison, maps in zip(members, _maps(strip), strict=True):
-        _draw_row(frame, comparison.label, [comparison.other.at(mode, s) for s in steps], at)
+        _plot_row(frame, comparison.label, [comparison.other.at(mode, s) for s in steps], at)
         at += tall + _GAP
-        _draw_row(frame, "difference", maps, at, factor)
+        _plot_row(frame, "difference", maps, at, factor)
         at += tall + 0.02
         for column, step in enumerate(steps):
             frame.figure.text(
@@ -175,12 +175,12 @@ def _draw_strip(frame: Frame, strip: Strip, top: float, factor: int) -> None:
         at += _SCORE + _GAP - 0.02
 
 
-def _draw_row(
-    frame: Frame, label: str, pictures: Sequence[NDArray[np.uint8]], top: float, factor: int = 1
+def _plot_row(
+    frame: Frame, label: str, images: Sequence[NDArray[np.uint8]], top: float, factor: int = 1
 ) -> None:
     tall = 0.0
-    for column, picture in enumerate(pictures):
-        tall = draw_tile(frame, picture, _left(column), top, _TILE, factor)
+    for column, image in enumerate(images):
+        tall = plot_tile(frame, image, _left(column), top, _TILE, factor)
     frame.figure.text(
         frame.x(MARGIN),
         frame.y(top + tall / 2),

@@ -1,9 +1,9 @@
-"""Draw the loss of both stages of the training of `shapes`."""
+"""Plot the loss of both stages of the training of `shapes`."""
 
 import csv
 from pathlib import Path
 
-from sdbench.report.figures.style import INK, WIDTH, save_pictures, styled
+from sdbench.report.figures.style import INK, WIDTH, save_images, styled
 from sdbench.runtime.job import logged
 
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ TITLES = {
 
 
 def plot_shapes_loss(losses: Path, png: Path, svg: Path) -> None:
-    """Draw the mean loss of each stretch of steps, a panel for each stage.
+    """Plot the mean loss of each stretch of steps, a panel for each stage.
 
     Args:
         losses: table that `train_shapes` wrote.
@@ -32,7 +32,7 @@ def plot_shapes_loss(losses: Path, png: Path, svg: Path) -> None:
             ]
             axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8)
             axes.set(title=title, xlabel="step", ylabel="mean loss", yscale="log")
-    save_pictures(figure, png, svg)
+    save_images(figure, png, svg)
 
 
 if __name__ == "__main__":

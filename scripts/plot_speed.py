@@ -1,10 +1,10 @@
-"""Draw seconds per image at batch 1, by device and precision."""
+"""Plot seconds per image at batch 1, by device and precision."""
 
 from pathlib import Path
 
 from sdbench.report.figures.latency import latency_cell
 from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import measured, plainest, published
+from sdbench.report.figures.results import fewest_options, measured, published
 from sdbench.report.figures.sheets import Sheet, make_panels, source_note
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
@@ -16,11 +16,11 @@ def plot_speed(
     published: Path,
     files: Files,
 ) -> None:
-    """Draw median seconds of one call that makes one image, with default options.
+    """Plot median seconds of one call that makes one image, with default options.
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown beside.
+        published: table of schema PUBLISHED, what is shown next to.
         files: written.
     """
     save_sheet(speed_sheet(results, published), files)
@@ -30,9 +30,9 @@ def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
     results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
-    shown = plainest(result for result in results if result.batch_size == 1)
+    shown = fewest_options(result for result in results if result.batch_size == 1)
     return Sheet(
-        title="Time to draw one image",
+        title="Time to plot one image",
         subtitle="Seconds of one call with one prompt, default options (or the fewest that were "
         "measured, named). Shorter is better. Only bars of one panel may be compared.",
         panels=make_panels(

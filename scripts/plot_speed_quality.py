@@ -1,4 +1,4 @@
-"""Draw what a speed-up costs the picture: speed beside likeness to the fp32 picture."""
+"""Plot what a speed-up costs the image: speed next to likeness to the fp32 image."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sdbench.tables.schemas import RESULTS
 
 
 def plot_speed_quality(results: Path, files: Files) -> None:
-    """Draw seconds of one image beside the SSIM and PSNR of that image, from fast to slow.
+    """Plot seconds of one image next to the SSIM and PSNR of that image, from fast to slow.
 
     Args:
         results: table of schema RESULTS.
@@ -34,17 +34,17 @@ def speed_quality_sheet(results_table: Path) -> Sheet:
         return latency_cell(result, ratio), _likeness(result)
 
     return Sheet(
-        title="What a speed-up does to the picture",
+        title="What a speed-up does to the image",
         subtitle="Seconds of one call with one prompt, fastest first; grey: the ratio to PyTorch "
-        "in fp32 without options. Beside it, how like the fp32 picture of the same latents the "
-        "picture is; grey: PSNR.",
+        "in fp32 without options. Next to it, how like the fp32 image of the same latents the "
+        "image is; grey: PSNR.",
         panels=make_panels(
             shown,
             lambda _: ("seconds per image", "SSIM (1: alike)"),
             cells,
             order="ranked",
         ),
-        footnote=source_note(shown, f"medians, {calls_note(shown)}; one picture each"),
+        footnote=source_note(shown, f"medians, {calls_note(shown)}; one image each"),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

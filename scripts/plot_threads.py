@@ -1,15 +1,15 @@
-"""Draw seconds per image against the number of threads of a CPU."""
+"""Plot seconds per image against the number of threads of a CPU."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
-from sdbench.report.figures.results import Result, measured, plainest, setting_label
+from sdbench.report.figures.results import Result, fewest_options, measured, setting_label
 from sdbench.report.figures.sheets import calls_note, panel_title, source_note
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import device_label, plural, status_label
-from sdbench.tables.schemas import CEILINGS, RESULTS
+from sdbench.tables.schemas import PEAK_THROUGHPUT, RESULTS
 
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 
@@ -19,25 +19,29 @@ Entry = tuple[Result, str, int, str]
 
 def plot_threads(
     results: Path,
-    ceilings: Path,
+    peak_throughput: Path,
     families: Mapping[str, str],
     files: Files,
 ) -> None:
-    """Draw seconds of one image against threads, one plot for each processor.
+    """Plot seconds of one image against threads, one plot for each processor.
 
     Args:
         results: table of schema RESULTS.
-        ceilings: table of schema CEILINGS, which has the threads that each device got.
+        peak_throughput: table of that schema, which has the threads of each device.
         families: device name -> the name that all devices share which differ in threads alone.
         files: written.
     """
-    save_curves(threads_sheet(results, ceilings, families), files)
+    save_curves(threads_sheet(results, peak_throughput, families), files)
 
 
-def threads_sheet(results_table: Path, ceilings: Path, families: Mapping[str, str]) -> CurveSheet:
+def threads_sheet(
+    results_table: Path, peak_throughput: Path, families: Mapping[str, str]
+) -> CurveSheet:
     """Return what the figure holds."""
     table = read_table(results_table, RESULTS)
-    threads = read_table(ceilings, CEILINGS).groupby("device")["threads"].first().dropna()
+    threads = (
+        read_table(peak_throughput, PEAK_THROUGHPUT).groupby("device")["threads"].first().dropna()
+    )
     own: list[Entry] = [
         (result, families[device], int(threads[device]), device_label(name))
         for result, device, name in zip(
@@ -45,7 +49,7 @@ def threads_sheet(results_table: Path, ceilings: Path, families: Mapping[str, st
         )
         if result.kind == "cpu" and result.batch_size == 1 and device in threads
     ]
-    plain = {id(result) for result in plainest(result for result, *_ in own)}
+    plain = {id(result) for result in fewest_options(result for result, *_ in own)}
     shown = [entry for entry in own if id(entry[0]) in plain]
     return CurveSheet(
         title="Seconds per image against threads",

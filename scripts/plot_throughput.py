@@ -1,10 +1,10 @@
-"""Draw images per minute at the largest batch of each device and precision."""
+"""Plot images per minute at the largest batch of each device and precision."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, best_of, measured, plainest, published
+from sdbench.report.figures.results import Result, best_of, fewest_options, measured, published
 from sdbench.report.figures.sheets import (
     FAILS_GATE,
     Cell,
@@ -24,11 +24,11 @@ def plot_throughput(
     published: Path,
     files: Files,
 ) -> None:
-    """Draw images per minute at the largest batch that ran, with default options.
+    """Plot images per minute at the largest batch that ran, with default options.
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown beside.
+        published: table of schema PUBLISHED, what is shown next to.
         files: written.
     """
     sheet = throughput_sheet(results, published)
@@ -39,7 +39,7 @@ def throughput_sheet(results_table: Path, published_table: Path) -> Sheet:
     """Return what the figure holds."""
     results = measured(read_table(results_table, RESULTS))
     results += published(read_table(published_table, PUBLISHED))
-    plain = plainest(results, batches=True)
+    plain = fewest_options(results, batches=True)
     shown = best_of(plain, key=lambda r: r.place, value=lambda r: -r.batch_size)
     return Sheet(
         title="Images per minute at the largest batch",

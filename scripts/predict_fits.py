@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.analysis.fits import find_ways, fit_rows
+from sdbench.analysis.fits import find_memory_configs, fit_rows
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.schemas import FITS, LARGEST, RESULTS
@@ -25,7 +25,7 @@ def predict_fits(
         manifests: of every model in it, <model>.json.
         fits: table of schema FITS to write.
     """
-    ways = find_ways(
+    ways = find_memory_configs(
         read_rows(results, RESULTS),
         read_rows(largest, LARGEST),
         {path.stem: read_json(path)["components"] for path in manifests},

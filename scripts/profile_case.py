@@ -54,7 +54,7 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> None:
-        engine.draw(case.generation, latents)
+        engine.generate(case.generation, latents)
 
     if engine.compile_mode is None:
         call()

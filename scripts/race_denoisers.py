@@ -6,11 +6,11 @@ from typing import Any
 
 from sdbench.cases.case import Device, Pair
 from sdbench.cases.measuring import Racing
-from sdbench.measure.context import Sweep, make_sweep
+from sdbench.measure.context import SweepContext, make_context
 from sdbench.measure.races import run_races
 
 
-def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: Sweep) -> None:
+def race_denoisers(pairs: Sequence[Mapping[str, Any]], sweep: SweepContext) -> None:
     """Leave a record for each pair, and an index of them, in the folder of `sweep`.
 
     Args:
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0], snakemake.output):
         race_denoisers(
             pairs=snakemake.params.pairs,
-            sweep=make_sweep(
+            sweep=make_context(
                 device=Device(**snakemake.params.pairs[0]["case"]["device"]),
                 measuring=Racing(**snakemake.params.measuring),
                 manifest=Path(snakemake.input.manifest),

@@ -1,4 +1,4 @@
-"""Draw pictures with `shapes` at its defaults, read them back, and hold them to the bars."""
+"""Generate images with `shapes` at its defaults, read them back, and hold them to the bars."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 
 BARS = {"ground": 0.95, "colour": 0.95, "shape": 0.85}
-"""Least share of the pictures in which each part of the caption is to be seen."""
+"""Least share of the images in which each part of the caption is to be seen."""
 
 BATCH = 20
 
-Pictures = npt.NDArray[np.uint8]
+ImageArrays = npt.NDArray[np.uint8]
 
 
 def score_shapes(
@@ -30,29 +30,29 @@ def score_shapes(
 
     Args:
         model: folder of a pipeline, as diffusers saves it.
-        count: pictures, each of a caption that is picked at random.
+        count: images, each of a caption that is picked at random.
         seed: of captions and noise.
         steps: denoising steps.
         guidance: guidance scale.
         scores: written; JSON.
-        sheet: written; PNG of every picture with its caption; what was read wrong is framed.
+        sheet: written; PNG of every image with its caption; what was read wrong is framed.
 
     Raises:
         UserError: if a score is below its bar. Both files are written before.
     """
     wanted = pick_descriptions(count, seed)
-    pictures = draw_pictures(model, wanted, seed, steps, guidance)
-    readings = [read(picture) for picture in pictures]
+    images = generate_images(model, wanted, seed, steps, guidance)
+    readings = [read(image) for image in images]
     shares = agreement(wanted, readings)
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance}
     write_json(scores, {**settings, "agreement": shares, "bars": BARS})
-    contact_sheet(wanted, readings, pictures).save(sheet)
+    contact_sheet(wanted, readings, images).save(sheet)
     print(", ".join(f"{part} {share:.1%}" for part, share in shares.items()))
     short = [
         f"{part} {shares[part]:.1%} < {bar:.0%}" for part, bar in BARS.items() if shares[part] < bar
     ]
     if short:
-        raise UserError(f"{model}: {', '.join(short)}: train longer; {sheet} shows the pictures")
+        raise UserError(f"{model}: {', '.join(short)}: train longer; {sheet} shows the images")
 
 
 def pick_descriptions(count: int, seed: int) -> list[Description]:
@@ -61,10 +61,10 @@ def pick_descriptions(count: int, seed: int) -> list[Description]:
     return [every[i] for i in np.random.default_rng(seed).integers(len(every), size=count)]
 
 
-def draw_pictures(
+def generate_images(
     model: Path, wanted: Sequence[Description], seed: int, steps: int, guidance: float
-) -> Pictures:
-    """Draw a picture of each description, from noise of its own.
+) -> ImageArrays:
+    """Generate an image of each description, from noise of its own.
 
     Returns:
         8-bit RGB of shape (len(wanted), height, width, 3).
@@ -76,14 +76,14 @@ def draw_pictures(
         captions = [what.caption for what in wanted[start : start + BATCH]]
         numbers = range(start, start + len(captions))
         noise = [torch.Generator().manual_seed(seed * 1_000_000 + number) for number in numbers]
-        drawn = pipeline(
+        generated = pipeline(
             captions,
             num_inference_steps=steps,
             guidance_scale=guidance,
             generator=noise,
             output_type="np",
         ).images
-        parts.append(np.rint(drawn * 255).astype(np.uint8))
+        parts.append(np.rint(generated * 255).astype(np.uint8))
     return np.concatenate(parts)
 
 
@@ -99,15 +99,15 @@ def agreement(wanted: Sequence[Description], readings: Sequence[Reading]) -> dic
 
 
 def contact_sheet(
-    wanted: Sequence[Description], readings: Sequence[Reading], pictures: Pictures
+    wanted: Sequence[Description], readings: Sequence[Reading], images: ImageArrays
 ) -> Image.Image:
-    """Lay the pictures out ten in a row, each above its caption; what was read wrong is framed."""
+    """Lay the images out ten in a row, each above its caption; what was read wrong is framed."""
     width, height, columns = 104, 104, 10
     sheet = Image.new("RGB", (columns * width, -(-len(wanted) // columns) * height), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, (what, reading, picture) in enumerate(zip(wanted, readings, pictures, strict=True)):
+    for number, (what, reading, image) in enumerate(zip(wanted, readings, images, strict=True)):
         left, top = number % columns * width, number // columns * height
-        sheet.paste(Image.fromarray(picture), (left + 20, top + 6))
+        sheet.paste(Image.fromarray(image), (left + 20, top + 6))
         pen.text((left + 4, top + 73), f"{what.colour} {what.shape}", "black", font_size=10)
         pen.text((left + 4, top + 86), f"on {what.ground}", "black", font_size=10)
         if (reading.shape, reading.colour, reading.ground) != (

@@ -20,9 +20,9 @@ def search_settings(
     """Write what the search found to `output`: `searches`, by `Variant.key`, and the `machine`.
 
     Args:
-        cases: a case, of one picture, of each variant of a model, device and backend that is tuned.
+        cases: a case, of one image, of each variant of a model, device and backend that is tuned.
         model_folder: the model in the diffusers layout.
-        graphs: the records of the exported networks that the cases read, which lie beside them.
+        graphs: the records of the exported networks that the cases read, which lie next to them.
         output: the JSON file.
         limit_s: the seconds that one candidate may take; None for any number.
     """

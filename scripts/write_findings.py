@@ -7,7 +7,7 @@ from sdbench.analysis.findings.claims import CLAIMS
 from sdbench.analysis.findings.estimates import Row
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import findings_text
-from sdbench.records.image_archive import MODES, read_pictures
+from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.files import write_whole
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
@@ -34,7 +34,7 @@ def write_findings(
         quality: table of schema QUALITY.
         races: table of schema RACES.
         published: table of schema PUBLISHED; of it, what others measured with sdbench.
-        references: by model, the archive of the reference's pictures.
+        references: by model, the archive of the reference's images.
         text: Markdown, written.
         table: of schema FINDINGS, written.
     """
@@ -43,7 +43,7 @@ def write_findings(
         quality=_rows(quality, QUALITY),
         races=_rows(races, RACES),
         published=_rows(published, PUBLISHED),
-        pictures={model: _pictures(path) for model, path in references.items()},
+        images={model: _images(path) for model, path in references.items()},
     )
     findings = [(claim, finding) for claim in CLAIMS for finding in claim.findings(tables)]
     rows = [
@@ -68,8 +68,8 @@ def _rows(path: Path, schema: DataFrameSchema) -> list[Row]:
     return numbered(read_table(path, schema), path.name)
 
 
-def _pictures(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
-    archive = read_pictures(path)
+def _images(path: Path) -> dict[str, dict[int, NDArray[np.uint8]]]:
+    archive = read_images(path)
     return {
         mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
         for mode in MODES

@@ -10,8 +10,8 @@ from sdbench.report.figures.style import colour
 from sdbench.report.page.answer import Stat, Subject, best_by_condition, subjects
 from sdbench.report.page.charts import MARKS, charts
 from sdbench.report.page.document import read_svg, render_page
+from sdbench.report.page.images import make_viewer
 from sdbench.report.page.machine import read_machines
-from sdbench.report.page.pictures import make_viewer
 from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.report.page.rows import CaseRow, as_columns, case_rows
 from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
@@ -43,7 +43,7 @@ HEADERS = {
     "model": "model",
     "origin": "from",
     "reason": "reason",
-    "condition": "what was drawn",
+    "condition": "what was generated",
 }
 """Column of the table of all cases -> its heading."""
 
@@ -54,9 +54,9 @@ MOST_DEVICES = 4
 """Devices that the first sentence names."""
 
 CHARTS = (
-    ("time", "Seconds for one picture, by device"),
+    ("time", "Seconds for one image, by device"),
     ("throughput", "Images per minute, by batch size"),
-    ("memory", "Seconds and memory for one picture"),
+    ("memory", "Seconds and memory for one image"),
 )
 
 
@@ -65,7 +65,7 @@ SECTIONS = (
     ("findings", "Findings"),
     ("cases", "All cases"),
     ("figures", "Figures"),
-    ("pictures", "Pictures"),
+    ("images", "Images"),
     ("machine", "Machine"),
     ("method", "Method"),
 )
@@ -98,8 +98,8 @@ def write_page(
         quality: table of schema QUALITY.
         findings: table of schema FINDINGS.
         choices: table of schema CHOICES.
-        references: for each of `others` the archive of its reference's pictures.
-        others: archives of pictures (`sdbench.report.figures.pictures`).
+        references: for each of `others` the archive of its reference's images.
+        others: archives of images (`sdbench.report.figures.images`).
         indexes: the index of each job's records, for the machines they name.
         figures: SVG.
         captions: reStructuredText, one for each figure.
@@ -156,7 +156,7 @@ def _summary(rows: Sequence[CaseRow], dates: tuple[str, str] | None) -> str:
             first, last = dates
             text += f" on {first}" if first == last else f" from {first} to {last}"
         text += f": {plural(len(own), 'case')}, {_statuses(own)}."
-    return f"{text} {plural(beside, 'published row')} beside them." if beside else text
+    return f"{text} {plural(beside, 'published row')} next to them." if beside else text
 
 
 def _statuses(rows: Sequence[CaseRow]) -> str:

@@ -30,7 +30,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("sdbench")
 
-# Threads that wait for each other by spinning keep the cores from what runs beside them.
+# Threads that wait for each other by spinning keep the cores from what runs next to them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from tests.unit.page_factory import HOSTILE
 
 STEPS = 10
 RUNS = [1, 2, 3, 5, STEPS]
-"""What pictures are drawn with."""
+"""What images are generated with."""
 
 TWINS: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
 """The tiny twins of all families."""
@@ -23,7 +23,7 @@ TOO_LARGE = "flux.1-dev"
 def finished_config() -> Config:
     """Return the default config, with more models that are measured as shortly as can be.
 
-    The tiny model is in the place of the bundled one, except for pictures and weights in 8 bits:
+    The tiny model is in the place of the bundled one, except for images and weights in 8 bits:
     neither means anything for random weights. All twins are measured, and one is asked for exported
     networks, which it cannot have. A model at full size is asked for everything, on a device that
     has no room for it. `compile` is left out, since it takes minutes: test_options.py compiles a
@@ -68,8 +68,8 @@ def finished_config() -> Config:
         {**too_large, "options": ["none", "int8-weights"]},
         {**too_large, "backends": ["onnxruntime"], "options": ["none", "tuned"]},
     ]
-    drawn = {"trajectory_steps": STEPS, "runs": RUNS, "panel_step": 5}
-    config["quality"][0] |= drawn
+    generated = {"trajectory_steps": STEPS, "runs": RUNS, "panel_step": 5}
+    config["quality"][0] |= generated
     config["quality"].append(
         {
             **config["quality"][0],

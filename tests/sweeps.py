@@ -10,7 +10,7 @@ from typing import Any
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Racing
 from sdbench.devices import resident
-from sdbench.measure.context import Graphs, Sweep
+from sdbench.measure.context import Graphs, SweepContext
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.records.record import Record, read_indexed
 from tests.unit import records_factory
@@ -35,10 +35,12 @@ def make_job(
     model: Path,
     measuring: Racing,
     graphs: Mapping[str, Graphs] | None = None,
-) -> Sweep:
+) -> SweepContext:
     """Return a job that leaves the records of a model in `folder`."""
     components = describe_components(model, model_files(model))
-    return Sweep(folder, model, components, graphs or {}, "seeded", measuring, {"model": "0" * 64})
+    return SweepContext(
+        folder, model, components, graphs or {}, "seeded", measuring, {"model": "0" * 64}
+    )
 
 
 def make_case(
@@ -48,11 +50,11 @@ def make_case(
     return Case(variant, batch_size, GENERATION, replace(Device("cpu", threads=1), **device))
 
 
-def indexed(job: Sweep) -> list[Record]:
+def indexed(job: SweepContext) -> list[Record]:
     return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
-def statuses(job: Sweep) -> list[str]:
+def statuses(job: SweepContext) -> list[str]:
     return [record["status"] for record in indexed(job)]
 
 

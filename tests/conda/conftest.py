@@ -79,7 +79,7 @@ def _give_up(reason: str) -> None:
 def cached_channel() -> Path:
     """Return the channel for the environment files as they are; it is made once for each state."""
     requirements = wanted(ENVS)
-    decided_by = [
+    input_digests = [
         *requirements,
         (ROOT / "constraints.txt").read_text(),
         Path(make_channel.__code__.co_filename).read_text(),
@@ -87,7 +87,7 @@ def cached_channel() -> Path:
         sys.base_prefix,
         platform.machine(),
     ]
-    state = hashlib.sha256("\n".join(decided_by).encode()).hexdigest()[:16]
+    state = hashlib.sha256("\n".join(input_digests).encode()).hexdigest()[:16]
     channel = CACHE / state / "conda-forge"
     if not channel.exists():
         shutil.rmtree(CACHE, ignore_errors=True)  # the states before

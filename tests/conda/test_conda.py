@@ -1,7 +1,7 @@
 """`snakemake --use-conda`, as a user types it, over the environment files as they stand.
 
 Every environment is made from its file, and the default workflow runs in them. Snakemake is
-installed alone, since a script also finds what lies beside Snakemake: so a package that is missing
+installed alone, since a script also finds what lies next to Snakemake: so a package that is missing
 from an environment is a failure. docs/environments.md says what this does not prove.
 """
 

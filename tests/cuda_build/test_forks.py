@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from tests.conftest import ROOT
 from tests.sweeps import indexed, make_case
@@ -27,7 +27,7 @@ sys.path.insert(0, {scripts!r})
 importlib.import_module({script!r})
 for backend in ("pytorch", "onnxruntime", "openvino"):
     importlib.import_module(f"sdbench.backends.{{backend}}")
-from sdbench.runtime.processes import run_apart
+from sdbench.runtime.processes import run_in_subprocess
 
 def ask(send):
     import torch
@@ -38,7 +38,7 @@ def ask(send):
     except RuntimeError as error:
         send(str(error))
 
-print(*run_apart(ask), sep="\\n")
+print(*run_in_subprocess(ask), sep="\\n")
 """
 
 
@@ -57,7 +57,7 @@ def forking_scripts() -> list[str]:
 
 
 def test_the_scripts_that_fork_are_found() -> None:
-    assert {"measure_sweep", "race_denoisers", "measure_ceilings", "draw_images"} <= set(
+    assert {"measure_sweep", "race_denoisers", "measure_peak_throughput", "generate_images"} <= set(
         forking_scripts()
     )
 
@@ -130,7 +130,7 @@ def test_devices_are_shown_again() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_compile_runs_on_the_cpu(job: Sweep) -> None:
+def test_compile_runs_on_the_cpu(job: SweepContext) -> None:
     """Dynamo would ask for the state of CUDA's generator."""
     case = make_case(options="compile")
     run_sweep([case], job, {})
@@ -139,7 +139,7 @@ def test_compile_runs_on_the_cpu(job: Sweep) -> None:
     assert "+cpu" not in record["environment"]["libraries"]["torch"]
 
 
-def test_a_case_on_a_gpu_is_unsupported_for_want_of_a_driver(job: Sweep) -> None:
+def test_a_case_on_a_gpu_is_unsupported_for_want_of_a_driver(job: SweepContext) -> None:
     run_sweep([make_case(kind="cuda")], job, {})
     (record,) = indexed(job)
     assert record["status"] == "unsupported"

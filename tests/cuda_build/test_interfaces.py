@@ -24,7 +24,7 @@ from sdbench.devices.platforms import Cuda, set_tf32
 from sdbench.export.ort import onnxruntime
 from sdbench.measure.compiling import TUNING
 from sdbench.runtime.errors import UnsupportedError
-from sdbench.runtime.processes import run_apart
+from sdbench.runtime.processes import run_in_subprocess
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "scripts" / "sdbench"
@@ -78,7 +78,7 @@ def test_functions_of_torch_take_what_they_are_given() -> None:
 
 def test_what_is_asked_of_a_gpu_fails_for_want_of_a_driver_and_of_nothing_else() -> None:
     """As far as the real functions go: an argument that is wrong would be another error."""
-    said = run_apart(_ask_everything)
+    said = run_in_subprocess(_ask_everything)
     assert len(said) == 6
     assert all(answer.startswith("Found no NVIDIA driver") for answer in said), said
 

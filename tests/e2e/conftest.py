@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
@@ -72,7 +72,7 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def job(model: Path, tmp_path: Path) -> Sweep:
+def job(model: Path, tmp_path: Path) -> SweepContext:
     """A job that measures the tiny model as shortly as can be."""
     return make_job(tmp_path, model, MEASURING)
 

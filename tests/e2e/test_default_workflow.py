@@ -116,28 +116,28 @@ def test_throughput_is_images_over_the_time_of_its_own_calls(
     assert set(rows.loc["tiny"].query("largest").reset_index()["batch_size"]) == {1, 4, 8}
 
 
-def test_every_case_that_ran_is_held_against_its_ceiling(
+def test_every_case_that_ran_is_held_against_its_peak(
     finished: Path, measured: list[dict[str, Any]]
 ) -> None:
-    found = read_table(finished / "results/tables/ceilings.csv", schemas.CEILINGS)
+    found = read_table(finished / "results/tables/peak_throughput.csv", schemas.PEAK_THROUGHPUT)
     found = found[found["device"] == "cpu"]
-    ceilings = found.set_index("precision")["tflops"]
-    assert ceilings["fp32"] > 0
-    assert (ceilings["bf16"] > 0) == HAS_BF16
+    peaks = found.set_index("precision")["tflops"]
+    assert peaks["fp32"] > 0
+    assert (peaks["bf16"] > 0) == HAS_BF16
     assert (found[found["operation"] == "memory copy"]["gb_per_s"] > 0.1).all()
     table = read_table(finished / "results/tables/results.csv", schemas.RESULTS)
     table = table[table["status"] == "ok"]
     assert len(table) == len(measured)
     assert (table["tflop_per_image"] > 0).all()
     assert (table.groupby("model")["tflop_per_image"].nunique() == 1).all()
-    # ONNX Runtime multiplies quantized weights in 8 bits, of which no ceiling is measured.
+    # ONNX Runtime multiplies quantized weights in 8 bits, of which no peak is measured.
     eights = (table["backend"] == "onnxruntime") & (table["options"] == "int8-weights")
-    assert eights.sum() == 1 and table["ceiling_tflops"][eights].isna().all()
+    assert eights.sum() == 1 and table["peak_tflops"][eights].isna().all()
     halved = (table["precision"] == "bf16") | (table["options"] == "autocast")
-    own = halved.map({True: "bf16", False: "fp32"}).map(ceilings)[~eights]
-    assert (table["ceiling_tflops"][~eights] == own).all()
+    own = halved.map({True: "bf16", False: "fp32"}).map(peaks)[~eights]
+    assert (table["peak_tflops"][~eights] == own).all()
     for name in ("latency", "throughput"):
-        share = table[f"{name}_ceiling_share"]
+        share = table[f"{name}_utilization"]
         assert share[eights].isna().all()
         achieved = table[f"{name}_tflops"][~eights]
         assert share[~eights].to_numpy() == pytest.approx(achieved / own)
@@ -166,7 +166,7 @@ def test_quality_has_all_steps_of_both_modes(finished: Path) -> None:
         steps = series.groupby("mode")["step"].apply(list)
         assert steps["trajectory"] == list(range(1, STEPS + 1))
         assert steps["runs"] == RUNS
-    # Other engines compute in fp32 what PyTorch does: their pictures are all but the same.
+    # Other engines compute in fp32 what PyTorch does: their images are all but the same.
     exact = table[table["precision"] == "fp32"]
     assert set(exact["backend"]) == {"onnxruntime", "openvino"}
     assert (exact["max_abs_difference"] <= 2).all()
@@ -180,7 +180,7 @@ def test_quality_has_all_steps_of_both_modes(finished: Path) -> None:
 
 
 def test_a_case_with_weights_in_8_bits_keeps_the_gate(finished: Path) -> None:
-    """Beside its speed stands the quality of the picture that it drew."""
+    """Next to its speed stands the quality of the image that it generated."""
     table = read_table(finished / "results/tables/results.csv", schemas.RESULTS)
     quantized = table[table["options"] == "int8-weights"]
     assert set(quantized["backend"]) == {"pytorch", "onnxruntime", "openvino"}
@@ -195,13 +195,13 @@ def test_settings_were_searched_for_both_engines_of_graphs(finished: Path) -> No
         assert all(len(entry["candidate_s"]) >= 6 for entry in search["candidates"])
 
 
-def test_every_picture_is_kept_with_its_difference(finished: Path) -> None:
+def test_every_image_is_kept_with_its_difference(finished: Path) -> None:
     kept = finished / "results/quality/shapes/cpu/onnxruntime/fp32/none"
     assert len(list((kept / "trajectory").glob("*.png"))) == STEPS
     assert len(list((kept / "runs").glob("*.png"))) == len(RUNS)
 
 
-def test_the_page_has_every_case_and_picture(finished: Path, records: list[dict[str, Any]]) -> None:
+def test_the_page_has_every_case_and_image(finished: Path, records: list[dict[str, Any]]) -> None:
     page = (finished / "results/report.html").read_text()
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     origin = data["columns"]["names"].index("origin")
@@ -223,7 +223,7 @@ def test_every_figure_is_there_in_all_its_forms(finished: Path) -> None:
 
 
 def test_every_family_is_measured(finished: Path) -> None:
-    """And of what cannot be exported, it is said why; test_families.py draws with all others."""
+    """What cannot be exported says why; test_families.py generates with all others."""
     results = read_table(finished / "results/tables/results.csv", schemas.RESULTS)
     rows = results[results["model"].isin(TWINS["models"])]
     own = rows[rows["backend"] == "pytorch"]

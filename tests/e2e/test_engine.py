@@ -1,4 +1,4 @@
-"""The engine around a model: what it is asked for is in force, and what it draws is sound."""
+"""The engine around a model: what it is asked for is in force, and what it generates is sound."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.sweeps import GENERATION, make_case
 
 
-def test_pictures_that_are_not_numbers_are_an_error() -> None:
+def test_images_that_are_not_numbers_are_an_error() -> None:
     good = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     check_images(good)
     bad = good.copy()
@@ -29,12 +29,12 @@ def test_pictures_that_are_not_numbers_are_an_error() -> None:
         check_images(bad)
 
 
-def test_a_picture_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
+def test_a_image_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
     engine = backends.load(make_case(), model, None)
     one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
     assert torch.equal(one[0], four[0])
     assert not torch.equal(four[0], four[1])
-    alone, together = engine.draw(GENERATION, one), engine.draw(GENERATION, four)
+    alone, together = engine.generate(GENERATION, one), engine.generate(GENERATION, four)
     assert np.abs(alone[0] - together[0]).max() < 1e-4
 
 

@@ -1,5 +1,6 @@
-"""The tiny twin of every family goes the way of the real models: built, described, counted, drawn
-with, exported, and refused what it cannot have. test_default_workflow.py sees it measured."""
+"""The tiny twin of every family goes the way of the real models: built, described, counted,
+generated with, exported, and refused what it cannot have. test_default_workflow.py sees it
+measured."""
 
 import contextlib
 from dataclasses import replace
@@ -21,7 +22,7 @@ from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.options import SWITCHES, TENSORRT
 from sdbench.devices import platforms
-from sdbench.measure.image_series import draw_runs, draw_trajectory
+from sdbench.measure.image_series import generate_runs, generate_trajectory
 from sdbench.models.architectures import load_architecture
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
@@ -73,7 +74,7 @@ PUBLISHED = {
 
 
 LOSSY = ("autocast", "int8-weights", "nf4-weights", "vae-tiling")
-"""Switches that move the picture."""
+"""Switches that move the image."""
 
 
 @pytest.mark.parametrize(("model", "network"), PUBLISHED)
@@ -103,7 +104,7 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
 
 
 @pytest.mark.parametrize("model", TWINS)
-def test_a_model_says_how_it_is_drawn_with_and_where_it_is(model: str) -> None:
+def test_a_model_says_how_it_is_generated_with_and_where_it_is(model: str) -> None:
     architecture = load_architecture(ARCHITECTURES / f"{model}.yaml")
     generation, published = architecture.generation, architecture.published
     assert generation is not None and published is not None
@@ -114,13 +115,13 @@ def test_a_model_says_how_it_is_drawn_with_and_where_it_is(model: str) -> None:
     assert len(published["revision"]) == 40
 
 
-def test_the_campaign_of_all_models_draws_as_their_cards_say() -> None:
+def test_the_campaign_of_all_models_generates_as_their_cards_say() -> None:
     preset = yaml.safe_load((ROOT / "config/presets/families-cuda.yaml").read_text())
     for model in TWINS:
         wanted = load_architecture(ARCHITECTURES / f"{model}.yaml").generation
         assert wanted is not None
-        drawn = preset["models"][model]["generation"]
-        assert {key: drawn[key] for key in wanted} == wanted, model
+        generated = preset["models"][model]["generation"]
+        assert {key: generated[key] for key in wanted} == wanted, model
 
 
 def test_every_family_has_a_twin() -> None:
@@ -173,8 +174,8 @@ def load(twin: Path, options: str = "none", **generation: Any) -> Engine:
     return backends.load(make_case(twin, options, **generation), twin, None)
 
 
-def draw(engine: Engine, case: Case, pictures: int = 1) -> Any:
-    return engine.draw(case.generation, engine.latents(case.generation, pictures))
+def generate(engine: Engine, case: Case, images: int = 1) -> Any:
+    return engine.generate(case.generation, engine.latents(case.generation, images))
 
 
 def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
@@ -194,7 +195,7 @@ def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
             ),
             with_kwargs=True,
         )
-    draw(engine, case)
+    generate(engine, case)
     hook.remove()
     counted = count_flop(twin, case.generation)
     assert len(evaluations) == case.generation["steps"]
@@ -217,24 +218,24 @@ def test_every_state_is_decoded_as_the_pipeline_does(twin: Path, plain: Engine) 
     case, engine = make_case(twin), plain
     states: list[torch.Tensor] = []
     latents = engine.latents(case.generation, 2)
-    pictures = engine.draw(
+    images = engine.generate(
         case.generation, latents, on_step_end=lambda state: states.append(state.clone())
     )
-    check_images(pictures)
-    assert pictures.shape == (2, case.generation["height"], case.generation["width"], 3)
-    assert np.array_equal(engine.decode(case.generation, states[-1]), pictures)
-    alone = draw(engine, case)
-    assert np.abs(alone - pictures[:1]).max() < 1e-4
-    assert not np.allclose(pictures[0], pictures[1], atol=1e-3)
+    check_images(images)
+    assert images.shape == (2, case.generation["height"], case.generation["width"], 3)
+    assert np.array_equal(engine.decode(case.generation, states[-1]), images)
+    alone = generate(engine, case)
+    assert np.abs(alone - images[:1]).max() < 1e-4
+    assert not np.allclose(images[0], images[1], atol=1e-3)
 
 
-def test_pictures_over_steps_are_drawn(twin: Path, plain: Engine) -> None:
+def test_images_over_steps_are_generated(twin: Path, plain: Engine) -> None:
     case = make_case(twin)
-    trajectory = draw_trajectory(plain, case, 2)
-    runs = np.stack(list(draw_runs(plain, case, [1, 2], trajectory)))
+    trajectory = generate_trajectory(plain, case, 2)
+    runs = np.stack(list(generate_runs(plain, case, [1, 2], trajectory)))
     assert trajectory.shape == runs.shape
     assert np.array_equal(runs[-1], trajectory[-1])
-    assert np.array_equal(to_8_bits(draw(plain, case))[0], runs[-1])
+    assert np.array_equal(to_8_bits(generate(plain, case))[0], runs[-1])
 
 
 @pytest.mark.parametrize("switch", [s for s in SWITCHES if s != TENSORRT])
@@ -261,13 +262,13 @@ def test_a_switch_is_in_force_or_refused(
         counters.clear()
         eager = torch.compiler.set_stance("default", force_backend="eager")
     with eager:
-        pictures = draw(engine, case, 2)
+        images = generate(engine, case, 2)
         graphs = counters["stats"]["unique_graphs"]
-        assert np.array_equal(draw(engine, case, 2), pictures)
+        assert np.array_equal(generate(engine, case, 2), images)
         if switch == "compile":
             assert graphs >= 2
             assert counters["stats"]["unique_graphs"] == graphs
-    difference = np.abs(pictures - draw(plain, case, 2)).max()
+    difference = np.abs(images - generate(plain, case, 2)).max()
     assert difference < (1.0 if switch in LOSSY else 1e-4)
     assert (difference > 0) or switch not in LOSSY
 
@@ -283,27 +284,29 @@ def _cannot(switch: str, twin: Path) -> bool:
             denoiser.set_attention_slice("auto")
         elif switch == "fused-qkv":
             denoiser.fuse_qkv_projections()
-        draw(engine, case)
+        generate(engine, case)
     except (AttributeError, TypeError, ValueError, RuntimeError):
         return True
     return False
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_scheduler_draws_or_is_refused(scheduler: str, twin: Path) -> None:
+def test_a_scheduler_generates_or_is_refused(scheduler: str, twin: Path) -> None:
     family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
     case = make_case(twin, scheduler=scheduler)
     if scheduler not in family.schedulers:
-        with pytest.raises(UnsupportedError, match=f"drawn with the scheduler {scheduler}: it was"):
+        with pytest.raises(
+            UnsupportedError, match=f"generated with the scheduler {scheduler}: it was"
+        ):
             load(twin, scheduler=scheduler)
         return
-    check_images(draw(load(twin, scheduler=scheduler), case))
+    check_images(generate(load(twin, scheduler=scheduler), case))
 
 
-def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
+def test_a_size_that_it_cannot_generate_is_refused(twin: Path) -> None:
     family = load_architecture(ARCHITECTURES / f"{twin.name}.yaml").family
     if family.multiple == 8:
-        assert draw(load(twin, width=72), make_case(twin, width=72)).shape == (1, 64, 72, 3)
+        assert generate(load(twin, width=72), make_case(twin, width=72)).shape == (1, 64, 72, 3)
         return
     with pytest.raises(UnsupportedError, match="width is a multiple of 16 pixels; 72 is none"):
         load(twin, width=72)
@@ -311,7 +314,7 @@ def test_a_size_that_it_cannot_draw_is_refused(twin: Path) -> None:
 
 @pytest.fixture(scope="module")
 def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders `onnx` and `openvino` of a family's exported networks, a record beside each."""
+    """The folders `onnx` and `openvino` of a family's exported networks, a record next to each."""
     folder = tmp_path_factory.mktemp("graphs")
     if family_of(twin).why_not_exported is None:
         run_freshly(export, twin, folder)
@@ -326,7 +329,7 @@ def export(twin: Path, folder: Path) -> None:
     convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
 
 
-def test_exported_networks_draw_the_pictures_of_pytorch(
+def test_exported_networks_generate_the_images_of_pytorch(
     twin: Path, plain: Engine, request: pytest.FixtureRequest
 ) -> None:
     if twin.name == "tiny-flux-schnell":
@@ -341,13 +344,13 @@ def test_exported_networks_draw_the_pictures_of_pytorch(
         with pytest.raises(UnsupportedError, match=r"^onnxruntime has no networks of .*exported:"):
             backends.load(case, twin, graphs / "onnx")
         return
-    expected = draw(plain, case, 2)
+    expected = generate(plain, case, 2)
     for backend, folder in (("onnxruntime", "onnx"), ("openvino", "openvino")):
         record = read_json(graphs / f"{folder}.json")
         assert list(record)[-2:] == [family.denoiser, "vae_decoder"]
         assert all(network["status"] == "ok" for network in record.values())
         own = replace(case, variant=replace(case.variant, backend=backend))
-        found = draw(backends.load(own, twin, graphs / folder), own, 2)
+        found = generate(backends.load(own, twin, graphs / folder), own, 2)
         assert 0 < np.abs(found - expected).max() < 1e-4
 
 
@@ -376,10 +379,10 @@ def test_weights_are_stored_as_the_published_ones(tmp_path: Path) -> None:
     halved = build("tiny-flux-dev", tmp_path / "fp32" / "tiny-flux-dev")
     sizes = [(f / "vae/diffusion_pytorch_model.safetensors").stat().st_size for f in (twin, halved)]
     assert sizes[0] < 0.6 * sizes[1]
-    check_images(draw(load(twin), make_case(twin)))
+    check_images(generate(load(twin), make_case(twin)))
 
 
-def test_the_table_of_positions_is_computed_and_not_drawn(tmp_path: Path) -> None:
+def test_the_table_of_positions_is_computed_and_not_generated(tmp_path: Path) -> None:
     """Stable Diffusion 3 has one in the file of its weights."""
     twin = build("tiny-sd3", tmp_path / "tiny-sd3")
     architecture = load_architecture(ARCHITECTURES / "tiny-sd3.yaml")

@@ -12,12 +12,12 @@ from sdbench import backends
 from sdbench.backends.engine import Engine, Images
 from sdbench.devices import nvml, platforms
 from sdbench.measure import memory
-from sdbench.measure.context import Sweep
-from sdbench.measure.memory import TooSmallError, refuse_misfit
+from sdbench.measure.context import SweepContext
+from sdbench.measure.memory import TooSmallError, check_weights_fit
 from sdbench.measure.status import is_out_of_memory
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.weights import weight_bytes
-from sdbench.runtime.processes import run_apart
+from sdbench.runtime.processes import run_in_subprocess
 from tests.sweeps import GENERATION, indexed, make_case, resident_now, statuses
 
 
@@ -86,19 +86,19 @@ def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.Monke
 def _peak_of_steps(send: Callable[[Any], None], model: Path, steps: int) -> None:
     engine = backends.load(make_case(), model, None)
     latents = engine.latents(GENERATION, 16)
-    engine.draw(GENERATION, latents, steps=1)
+    engine.generate(GENERATION, latents, steps=1)
     loaded = resident_now()
 
     def call() -> None:
-        engine.draw(GENERATION, latents, steps=steps)
+        engine.generate(GENERATION, latents, steps=steps)
 
     found = memory.measure_memory(call, engine.device, loaded)
     send(found["resident_peak_bytes"])
 
 
 def test_memory_does_not_depend_on_the_number_of_steps(model: Path) -> None:
-    """What the search for the largest batch relies on: it draws one step."""
-    one, many = (run_apart(_peak_of_steps, model, steps)[0] for steps in (1, 15))
+    """What the search for the largest batch relies on: it generates one step."""
+    one, many = (run_in_subprocess(_peak_of_steps, model, steps)[0] for steps in (1, 15))
     assert many == pytest.approx(one, rel=0.02)
 
 
@@ -123,7 +123,7 @@ def test_memory_that_ended_behind_another_error_is_out_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("operation failed during capture"))
 
 
-def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
+def test_a_budget_that_is_too_small_is_out_of_memory(job: SweepContext) -> None:
     """A real limit on the process: the larger batches are rows without numbers, and not tried."""
     budget = (resident_now() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
@@ -136,19 +136,20 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
 
 
 def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit on the process is looser than the budget; the budget itself is kept exactly.
 
-    What the tiny model takes varies from one process to the next, so that ballast is drawn with it.
+    What the tiny model takes varies from one process to the next, so that ballast is generated with
+    it.
     """
-    draw = Engine.draw
+    generate = Engine.generate
 
-    def draw_with_ballast(*arguments: Any, **settings: Any) -> Images:
+    def generate_with_ballast(*arguments: Any, **settings: Any) -> Images:
         np.ones(2_500_000_000, dtype=np.uint8)
-        return draw(*arguments, **settings)
+        return generate(*arguments, **settings)
 
-    monkeypatch.setattr(Engine, "draw", draw_with_ballast)
+    monkeypatch.setattr(Engine, "generate", generate_with_ballast)
     run_sweep([make_case(memory_budget_gb=(resident_now() + 2e9) / 1e9)], job, {})
     (held,) = indexed(job)
     assert held["status"] == "oom"
@@ -156,7 +157,7 @@ def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
 
 
 def test_a_budget_below_the_weights_is_found_before_loading(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
     run_sweep([make_case(n, memory_budget_gb=0.001) for n in (1, 2)], job, {})
@@ -175,7 +176,7 @@ def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
 
 
 def test_a_device_too_small_for_the_weights_is_found_before_loading(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_memory(monkeypatch, free=900_000, total=1_000_000)
     run_sweep([make_case(1), make_case(2)], job, {})
@@ -190,31 +191,31 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
 
 @pytest.mark.parametrize(("options", "fits"), [("none", False), ("model-offload", True)])
 def test_with_offload_the_largest_network_must_fit(
-    options: str, fits: bool, job: Sweep, monkeypatch: pytest.MonkeyPatch
+    options: str, fits: bool, job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     networks = weight_bytes(job.components, "fp32", ())
     there = sum(networks.values()) - 1
     monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (there, there))
     case = make_case(options=options)
     if fits:
-        refuse_misfit(case, job.components)
+        check_weights_fit(case, job.components)
     else:
         with pytest.raises(TooSmallError, match=r"the weights take .*, and the GPU has"):
-            refuse_misfit(case, job.components)
+            check_weights_fit(case, job.components)
     less = max(networks.values()) - 1
     monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
     with pytest.raises(TooSmallError, match="the GPU has"):
-        refuse_misfit(case, job.components)
+        check_weights_fit(case, job.components)
 
 
-def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: Sweep) -> None:
+def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: SweepContext) -> None:
     with pytest.raises(TooSmallError, match=r"wait in the machine's memory, and there are 1e-05"):
-        refuse_misfit(make_case(options="group-offload"), job.components, granted_bytes=10_000)
-    refuse_misfit(make_case(options="none"), job.components, granted_bytes=10_000_000)
+        check_weights_fit(make_case(options="group-offload"), job.components, granted_bytes=10_000)
+    check_weights_fit(make_case(options="none"), job.components, granted_bytes=10_000_000)
 
 
 def test_memory_that_another_process_holds_is_an_error_and_tried_again(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_memory(monkeypatch, free=900_000, total=10**12)
     monkeypatch.setattr(platforms.Cpu, "others", lambda *_: [{"pid": 7, "bytes": 10**12}])

@@ -1,4 +1,4 @@
-"""Seeded models: built, described, loaded and drawn with."""
+"""Seeded models: built, described, loaded and generated with."""
 
 import dataclasses
 import json
@@ -44,10 +44,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def draw(folder: Path, prompt: str) -> np.ndarray:
+def generate(folder: Path, prompt: str) -> np.ndarray:
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
-    pictures: np.ndarray = pipeline(
+    images: np.ndarray = pipeline(
         prompt,
         height=64,
         width=64,
@@ -55,16 +55,16 @@ def draw(folder: Path, prompt: str) -> np.ndarray:
         generator=torch.Generator().manual_seed(0),
         output_type="np",
     ).images
-    return pictures
+    return images
 
 
-def test_a_pipeline_loads_it_and_draws(tiny: Path) -> None:
-    pictures = draw(tiny, "a red circle")
-    assert pictures.shape == (1, 64, 64, 3)
-    assert np.isfinite(pictures).all()
-    assert pictures.std() > 0.01
-    assert np.array_equal(pictures, draw(tiny, "a red circle"))
-    assert not np.array_equal(pictures, draw(tiny, "a blue square"))
+def test_a_pipeline_loads_it_and_generates(tiny: Path) -> None:
+    images = generate(tiny, "a red circle")
+    assert images.shape == (1, 64, 64, 3)
+    assert np.isfinite(images).all()
+    assert images.std() > 0.01
+    assert np.array_equal(images, generate(tiny, "a red circle"))
+    assert not np.array_equal(images, generate(tiny, "a blue square"))
 
 
 def test_the_manifest_counts_what_the_description_says(tiny: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_weights_follow_the_seed(tiny: Path, tmp_path: Path) -> None:
     assert digest(tmp_path / "other") != digest(tiny)
 
 
-def test_every_weight_is_drawn(tiny: Path) -> None:
+def test_every_weight_is_generated(tiny: Path) -> None:
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None)
     for name in NETWORKS:
         for key, weight in getattr(pipeline, name).named_parameters():

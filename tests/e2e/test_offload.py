@@ -1,6 +1,6 @@
 """Weights that wait in another memory: rows of every family on a GPU that has one (second_memory).
 
-What it computes is the CPU's, so that pictures must be the same; what it holds is counted.
+What it computes is the CPU's, so that images must be the same; what it holds is counted.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from PIL import Image
 from sdbench.backends import pytorch
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.devices import platforms
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
@@ -24,7 +24,7 @@ from sdbench.models.seeded import build_seeded
 from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.records.record import Record, read_indexed, record_path
-from sdbench.runtime.processes import run_apart
+from sdbench.runtime.processes import run_in_subprocess
 from tests.conftest import ROOT
 from tests.e2e import second_memory
 from tests.sweeps import MEASURING, make_job
@@ -54,7 +54,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return second_memory.build(tmp_path_factory.mktemp("second-memory"))
 
 
-def _sweep(send: Callable[[Any], None], library: Path, cases: list[Case], job: Sweep) -> None:
+def _sweep(
+    send: Callable[[Any], None], library: Path, cases: list[Case], job: SweepContext
+) -> None:
     second_memory.install(library)
     run_sweep(cases, job, {})
     send(None)
@@ -76,7 +78,7 @@ def measure(
     device = Device(second_memory.KIND, threads=1)
     variants = [Variant(model.name, "gpu", "pytorch", precision, option) for option in options]
     cases = [Case(variant, 1, generation, device) for variant in variants]
-    run_apart(_sweep, library, cases, make_job(folder, model, MEASURING))
+    run_in_subprocess(_sweep, library, cases, make_job(folder, model, MEASURING))
     records = [record for _, record in read_indexed(folder / "index.json")]
     return {record["case"]["variant"]["options"]: record for record in records}
 
@@ -111,9 +113,9 @@ def rows(model: Path, library: Path, folder: Path) -> Rows:
     return measure(library, folder / model.name, model, options)
 
 
-def picture(folder: Path, record: Record) -> Any:
+def image(folder: Path, record: Record) -> Any:
     case = Case.from_dict(record["case"])
-    path = record_path(folder / case.variant.model, case).with_name(record["picture"]["file"])
+    path = record_path(folder / case.variant.model, case).with_name(record["image"]["file"])
     with Image.open(path) as image:
         return np.asarray(image).astype(int)
 
@@ -132,10 +134,10 @@ def test_it_is_a_memory_of_its_own(library: Path) -> None:
         send((there + there).cpu().sum().item())
         send((second_memory.counters.held(), second_memory.counters.peak() > 512))
 
-    assert run_apart(work) == [256.0, (512, True)]
+    assert run_in_subprocess(work) == [256.0, (512, True)]
 
 
-def test_every_option_is_a_row_with_speed_memory_and_picture(rows: Rows, folder: Path) -> None:
+def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, folder: Path) -> None:
     for options, record in rows.items():
         assert record["status"] == "ok", record["reason"]
         *others, offload = ["none", *options.split("+")]
@@ -146,7 +148,7 @@ def test_every_option_is_a_row_with_speed_memory_and_picture(rows: Rows, folder:
         assert len(record["latency"]["samples_s"]) == 3
         # Where weights wait moves no pixel, nor anything that is computed.
         alike = rows[others[-1]]
-        assert (picture(folder, record) == picture(folder, alike)).all()
+        assert (image(folder, record) == image(folder, alike)).all()
         parts, same = record["phases"][0], alike["phases"][0]
         assert parts["denoiser_evaluations"] == same["denoiser_evaluations"]
         assert parts["vae_decoder_s"] > 0
@@ -170,7 +172,7 @@ def test_what_waits_elsewhere_is_not_on_the_gpu(rows: Rows, components: Componen
         assert alike["peak_allocated_bytes"] - peak >= 0.99 * (weights - needed)
 
 
-def test_a_vae_that_is_upcast_for_each_picture_is_not_moved_layer_by_layer(
+def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer(
     library: Path, tmp_path: Path
 ) -> None:
     model = build("tiny-sdxl", tmp_path)

@@ -33,14 +33,14 @@ def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any
     return Case(variant, 1, case.generation, case.device)
 
 
-def test_what_is_bound_gives_the_pictures_of_pytorch(model: Path, exported: Path) -> None:
+def test_what_is_bound_gives_the_images_of_pytorch(model: Path, exported: Path) -> None:
     """The same binding as on a GPU, for real: only the addresses are of another memory."""
     torch_engine = backends.load(make_case(), model, None)
     engine = backends.load(on_onnxruntime(threads=1), model, exported)
     for batch_size in (1, 3, 1):
         latents = engine.latents(GENERATION, batch_size)
-        expected = torch_engine.draw(GENERATION, latents)
-        assert np.abs(engine.draw(GENERATION, latents) - expected).max() < 1e-4
+        expected = torch_engine.generate(GENERATION, latents)
+        assert np.abs(engine.generate(GENERATION, latents) - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize(("height", "width"), [(72, 64), (64, 200)])
@@ -56,7 +56,7 @@ def test_a_side_that_the_graphs_cannot_halve_is_unsupported(
     expected = backends.load(make_case(), model, None)
     engine = backends.load(replace(case, generation=even), model, exported)
     latents = engine.latents(even, 1)
-    assert np.abs(engine.draw(even, latents) - expected.draw(even, latents)).max() < 1e-4
+    assert np.abs(engine.generate(even, latents) - expected.generate(even, latents)).max() < 1e-4
 
 
 def test_nothing_is_kept_of_its_use(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
         runtime.open_graph("unet")
 
 
-def test_weights_in_8_bits_nearly_keep_the_picture(
+def test_weights_in_8_bits_nearly_keep_the_image(
     model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_here(work: Any, *args: Any) -> list[Any]:
@@ -270,7 +270,7 @@ def test_weights_in_8_bits_nearly_keep_the_picture(
         work(sent.append, *args)
         return sent
 
-    monkeypatch.setattr(parity, "run_apart", run_here)
+    monkeypatch.setattr(parity, "run_in_subprocess", run_here)
     quantized = tmp_path / "int8"
     quantize_onnx(model, exported, quantized, tmp_path / "int8.json", opset=23)
     record = read_json(tmp_path / "int8.json")
@@ -287,5 +287,7 @@ def test_weights_in_8_bits_nearly_keep_the_picture(
         engine.switches["quantized_weights"] == engine.switches["quantized_activations"] == "int8"
     )
     latents = plain.latents(GENERATION, 1)
-    difference = np.abs(engine.draw(GENERATION, latents) - plain.draw(GENERATION, latents)).max()
+    difference = np.abs(
+        engine.generate(GENERATION, latents) - plain.generate(GENERATION, latents)
+    ).max()
     assert 0 < difference < 0.1

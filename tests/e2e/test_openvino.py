@@ -35,7 +35,7 @@ NETWORKS = ["text_encoder", "unet", "vae_decoder"]
 
 
 def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
-    """In the place of `run_apart`: threads that OpenVINO has started do not survive a fork."""
+    """Replaces `run_in_subprocess`: threads that OpenVINO has started do not survive a fork."""
     sent: list[Any] = []
     work(sent.append, *args)
     return sent
@@ -43,10 +43,10 @@ def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def graphs(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `fp32` and `int8`, and a record beside each."""
+    """Folders `fp32` and `int8`, and a record next to each."""
     folder = tmp_path_factory.mktemp("openvino")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parity, "run_apart", run_here)
+        patch.setattr(parity, "run_in_subprocess", run_here)
         for name in ("fp32", "int8"):
             record = folder / f"{name}.json"
             convert_openvino(model, exported, folder / name, record, name == "int8", 1e-4)
@@ -59,20 +59,20 @@ def on_openvino(precision: str = "fp32", options: str = "none", **device: Any) -
     return Case(variant, 1, case.generation, case.device)
 
 
-def draw(engine: Engine, batch_size: int = 1) -> Any:
-    return engine.draw(GENERATION, engine.latents(GENERATION, batch_size))
+def generate(engine: Engine, batch_size: int = 1) -> Any:
+    return engine.generate(GENERATION, engine.latents(GENERATION, batch_size))
 
 
 @pytest.mark.parametrize("shapes", ["static", "dynamic"])
-def test_its_pictures_are_those_of_pytorch(shapes: str, model: Path, graphs: Path) -> None:
+def test_its_images_are_those_of_pytorch(shapes: str, model: Path, graphs: Path) -> None:
     torch_engine = backends.load(make_case(), model, None)
     engine = backends.load(on_openvino(), model, graphs / "fp32", {"shapes": shapes})
     assert engine.switches["shapes"] == shapes
     assert engine.compile_mode == ("static shapes" if shapes == "static" else None)
     for batch_size in (1, 3, 1):
-        found = draw(engine, batch_size)
-        assert np.abs(found - draw(torch_engine, batch_size)).max() < 1e-4
-        assert (found == draw(engine, batch_size)).all()
+        found = generate(engine, batch_size)
+        assert np.abs(found - generate(torch_engine, batch_size)).max() < 1e-4
+        assert (found == generate(engine, batch_size)).all()
 
 
 def test_nothing_is_copied_on_the_way(graphs: Path) -> None:
@@ -84,7 +84,7 @@ def test_nothing_is_copied_on_the_way(graphs: Path) -> None:
     assert graph.request.get_input_tensor().data.ctypes.data == latents.data_ptr()
 
 
-def test_what_was_drawn_before_is_not_written_over(graphs: Path) -> None:
+def test_what_was_generated_before_is_not_written_over(graphs: Path) -> None:
     graph = backend.set_up(on_openvino(), graphs / "fp32", {}).open_graph("vae_decoder")
     first = graph.run((1, 3, 64, 64), {"latents": torch.zeros(1, 4, 8, 8)})
     kept = first.clone()
@@ -98,7 +98,7 @@ def test_compiling_is_counted_apart_for_each_batch_size(model: Path, graphs: Pat
 
     def call(batch_size: int) -> float:
         _, compiled = compile_anew(
-            lambda: draw(engine, batch_size), engine.synchronize, engine.device
+            lambda: generate(engine, batch_size), engine.synchronize, engine.device
         )
         assert compiled["compile_cached"] is False
         seconds: float = compiled["compile_s"]
@@ -154,10 +154,10 @@ def test_weights_stay_fp32_but_for_those_that_are_asked_for(graphs: Path) -> Non
     assert constants(graphs / "int8") == {"MatMul": {"i8"}, "Convolution": {"f32"}}
 
 
-def test_int8_weights_nearly_keep_the_picture(model: Path, graphs: Path) -> None:
-    plain = draw(backends.load(on_openvino(), model, graphs / "fp32"))
+def test_int8_weights_nearly_keep_the_image(model: Path, graphs: Path) -> None:
+    plain = generate(backends.load(on_openvino(), model, graphs / "fp32"))
     engine = backends.load(on_openvino(options="int8-weights"), model, graphs / "int8")
-    assert 0 < np.abs(plain - draw(engine)).max() < 0.05
+    assert 0 < np.abs(plain - generate(engine)).max() < 0.05
     assert engine.switches["quantized_weights"] == "int8"
 
 
@@ -195,7 +195,7 @@ def test_an_operator_that_openvino_lacks_is_unsupported(
     strange = tmp_path / "onnx"
     shutil.copytree(exported, strange)
     onnx.save(onnx.helper.make_model(graph, opset_imports=domains), strange / "unet" / "model.onnx")
-    monkeypatch.setattr(parity, "run_apart", run_here)
+    monkeypatch.setattr(parity, "run_in_subprocess", run_here)
     record = tmp_path / "converted.json"
     convert_openvino(model, strange, tmp_path / "converted", record, False, 1e-4)
     unet = read_json(record)["unet"]
@@ -217,7 +217,7 @@ def test_without_openvino_every_case_is_unsupported(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr(backends, "openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(parity, "run_apart", run_here)
+    monkeypatch.setattr(parity, "run_in_subprocess", run_here)
     record = tmp_path / "tiny.json"
     convert_openvino(model, exported, tmp_path / "tiny", record, False, 1e-4)
     assert "needs openvino" in read_json(record)["unet"]["reason"]

@@ -1,4 +1,4 @@
-"""Each option of PyTorch is in force, keeps the picture, and is refused where it must be."""
+"""Each option of PyTorch is in force, keeps the image, and is refused where it must be."""
 
 import gc
 import sys
@@ -28,7 +28,7 @@ from sdbench.cases.options import COMPILE, OPTIONS, VAE_TILING, Option, parse_op
 from sdbench.devices import platforms
 from sdbench.devices.device import WEIGHTS
 from sdbench.devices.platforms import set_tf32
-from sdbench.devices.resident import settled_bytes
+from sdbench.devices.resident import rss_after_gc
 from sdbench.measure import compiling
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.memory import measure_memory
@@ -66,8 +66,8 @@ def load(model: Path, options: str = "none") -> Engine:
     return backends.load(make_case(options), model, None)
 
 
-def draw(engine: Engine) -> Any:
-    return engine.draw(GENERATION, engine.latents(GENERATION, 1))
+def generate(engine: Engine) -> Any:
+    return engine.generate(GENERATION, engine.latents(GENERATION, 1))
 
 
 def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
@@ -88,7 +88,7 @@ def test_an_option_changes_the_image_only_if_it_says_so(
     option: Option, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
-    plain, other = draw(load(model)), draw(load(model, option.name))
+    plain, other = generate(load(model)), generate(load(model, option.name))
     difference = np.abs(plain - other).max()
     assert (difference > 1e-5) == option.changes_image
     assert difference < (0.5 if option.name == VAE_TILING else 0.05)
@@ -107,7 +107,7 @@ def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatc
     for options in ("none", "fused-qkv"):
         calls.clear()
         engine = load(model, options)
-        draw(engine)
+        generate(engine)
         networks = (engine.pipeline.unet, engine.pipeline.vae)
         names = {type(p).__name__ for n in networks for p in n.attn_processors.values()}
         found[options] = names, calls.copy()
@@ -174,14 +174,14 @@ def test_a_layer_that_fills_no_blocks_of_nf4_is_left_as_it_is() -> None:
     assert type(layer.weight) is torch.nn.Parameter
 
 
-def test_tiles_take_less_memory_than_the_whole_picture(model: Path) -> None:
+def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
     large = GENERATION | {"height": 256, "width": 256}
     peaks = {}
     for options in ("none", "vae-tiling"):
         engine = backends.load(replace(make_case(options), generation=large), model, None)
         latents = engine.latents(large, 1)
         engine.decode(large, latents)
-        held = settled_bytes()
+        held = rss_after_gc()
         counted = measure_memory(partial(engine.decode, large, latents), CPU, held)
         peaks[options] = counted["resident_above_load_bytes"]
     assert peaks["none"] is not None and peaks["vae-tiling"] is not None
@@ -189,15 +189,15 @@ def test_tiles_take_less_memory_than_the_whole_picture(model: Path) -> None:
 
 
 @pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 36)])
-def test_a_tile_is_half_a_picture_and_no_larger_than_the_vae_knows(
+def test_a_tile_is_half_a_image_and_no_larger_than_the_vae_knows(
     side: int, tile: int, model: Path
 ) -> None:
     width = max(8, side // 16 * 8)
     generation = GENERATION | {"height": side, "width": width}
     engine = backends.load(replace(make_case("vae-tiling"), generation=generation), model, None)
     assert engine.switches["vae_tile_px"] == tile
-    picture = engine.decode(generation, engine.latents(generation, 1))
-    assert picture.shape == (1, side, width, 3)
+    image = engine.decode(generation, engine.latents(generation, 1))
+    assert image.shape == (1, side, width, 3)
 
 
 def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
@@ -233,7 +233,7 @@ def test_what_quantized_weights_were_made_of_is_let_go(
 
 def test_quantized_weights_run_under_autocast(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda dtype: True)  # emulated, if need be
-    plain, other = draw(load(model)), draw(load(model, "autocast+int8-weights"))
+    plain, other = generate(load(model)), generate(load(model, "autocast+int8-weights"))
     assert np.abs(plain - other).max() < 0.1
 
 
@@ -380,7 +380,7 @@ def test_autocast_wraps_weights_of_either_kind(
     products = []
     layer = next(m for m in engine.pipeline.unet.modules() if isinstance(m, torch.nn.Linear))
     layer.register_forward_hook(lambda _layer, _inputs, output: products.append(output.dtype))
-    draw(engine)
+    generate(engine)
     assert set(products) == {torch.bfloat16}
 
 
@@ -423,11 +423,11 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
     assert cold[1]["compile_s"] > 3 * max(longest, cold[1]["first_call_s"])
     assert [r["environment"]["switches"]["compile_mode"] for r in records] == [None, "default"]
     assert records[1]["memory"]["loaded_bytes"] > records[0]["memory"]["loaded_bytes"]
-    pictures = [
+    images = [
         np.asarray(Image.open(record_path(tmp_path / "first", case).with_suffix(".png")), int)
         for case in (plain, compiled)
     ]
-    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    assert np.abs(images[0] - images[1]).max() <= 1
     (again,) = sweep(model, tmp_path / "second", compiled)
     assert again["cold_start"]["compile_cached"] is True
     assert again["cold_start"]["compile_s"] < cold[1]["compile_s"]
@@ -452,13 +452,13 @@ def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) ->
     torch.compiler.reset()
     counters.clear()
     with torch.compiler.set_stance("default", force_backend="eager"):
-        engine.draw(GENERATION, latents)
+        engine.generate(GENERATION, latents)
         graphs = counters["stats"]["unique_graphs"]
-        picture = engine.draw(GENERATION, latents)
+        image = engine.generate(GENERATION, latents)
     assert graphs >= 2
     assert counters["stats"]["unique_graphs"] == graphs
     assert not counters["graph_break"]
-    assert np.abs(picture - plain.draw(GENERATION, latents)).max() < 1e-5
+    assert np.abs(image - plain.generate(GENERATION, latents)).max() < 1e-5
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sdbench.cases.kinds import KINDS
 from sdbench.devices import nvml
 from sdbench.devices.device import refuse_emulation, torch_device
 from sdbench.devices.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import COUNTERS
 from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import Record
@@ -200,7 +200,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
     monkeypatch.setitem(PLATFORMS, "cpu", platform)
 
 
-def measured(job: Sweep, kind: str) -> Record:
+def measured(job: SweepContext, kind: str) -> Record:
     cases = [make_case(n, kind=kind) for n in (1, 2)]
     run_sweep(cases, job, {cases[0].variant: 3})
     first, _, last = indexed(job)
@@ -213,7 +213,9 @@ def counted(record: Record) -> dict[str, int]:
     return {name: value for name, value in record["memory"].items() if value is not None}
 
 
-def test_a_case_is_measured_on_intels_gpus(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_is_measured_on_intels_gpus(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     properties = SimpleNamespace(
         name="Intel(R) Data Center GPU Max 1550",
         uuid="86800000",
@@ -255,7 +257,9 @@ def test_a_case_is_measured_on_intels_gpus(job: Sweep, monkeypatch: pytest.Monke
     assert record["device_state"] == {"before": {}, "during": [{}, {}], "after": {}}
 
 
-def test_a_case_is_measured_on_apples_gpu(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_is_measured_on_apples_gpu(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     double(monkeypatch, torch.backends.mps, get_name="Apple M2 Max", get_core_count=38)
     double(
         monkeypatch,

@@ -14,14 +14,14 @@ STOPPED = """
 import os, sys, time
 sys.path.insert(0, {scripts!r})
 from sdbench.runtime.job import logged
-from sdbench.runtime.processes import run_apart
+from sdbench.runtime.processes import run_in_subprocess
 
 def work(send):
     print("worker", os.getpid(), flush=True)
     time.sleep(60)
 
 with logged({log!r}):
-    run_apart(work)
+    run_in_subprocess(work)
 """
 
 
@@ -38,12 +38,12 @@ def work(send):
 
 if __name__ == "__main__":
     with logged({log!r}):
-        print(*processes.run_apart(work), flush=True)
+        print(*processes.run_in_subprocess(work), flush=True)
 """
 
 
 def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
-    """Python keeps a process beside those that it spawns, which holds what it inherits."""
+    """Python keeps a process next to those that it spawns, which holds what it inherits."""
     log, script = tmp_path / "log", tmp_path / "job.py"
     script.write_text(SPAWNED.format(scripts=str(ROOT / "scripts"), log=str(log)))
     subprocess.run([sys.executable, script], check=True, timeout=60)

@@ -20,11 +20,11 @@ import torch
 from sdbench import backends
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.devices import platforms
-from sdbench.measure.context import Graphs, Sweep
+from sdbench.measure.context import Graphs, SweepContext
 from sdbench.measure.races import Racer, divergence, run_races
 from sdbench.records.record import Record, read_indexed, record_path
 from sdbench.runtime import processes
-from sdbench.runtime.processes import Ended, Partner
+from sdbench.runtime.processes import Ended, WorkerProcess
 from sdbench.tables.races import waiting_cores
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_job
@@ -35,7 +35,7 @@ DEVICE = Device("cpu", threads=1)
 
 
 @pytest.fixture
-def job(model: Path, tmp_path: Path) -> Sweep:
+def job(model: Path, tmp_path: Path) -> SweepContext:
     return make_job(tmp_path / "races", model, MEASURING)
 
 
@@ -44,13 +44,13 @@ def make_pair(options: str = "none", rounds: int = 2, **changes: Any) -> Pair:
     return Pair(Case(variant, 1, GENERATION, DEVICE), REFERENCE, rounds)
 
 
-def race(job: Sweep, *pairs: Pair) -> list[Record]:
+def race(job: SweepContext, *pairs: Pair) -> list[Record]:
     run_races(list(pairs), job)
     return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
 def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in a loop: neither OpenMP's threads nor ONNX Runtime's use a processor meanwhile."""
     # A fork has no threads, and OpenMP would count on those of the tests before this one.
@@ -75,12 +75,12 @@ def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
     assert itself["reference_run"]["load_s"] == vanilla["reference_run"]["load_s"]
 
 
-def test_onnxruntime_races_from_the_same_inputs(job: Sweep, exported: Path) -> None:
+def test_onnxruntime_races_from_the_same_inputs(job: SweepContext, exported: Path) -> None:
     own = replace(job, graphs={"onnx": Graphs(exported, "1" * 64)})
     (record,) = race(own, make_pair(backend="onnxruntime", rounds=4))
     assert record["status"] == "ok"
     assert 0 < record["divergence"] < 1e-5
-    assert record["decided_by"]["graphs"] == "1" * 64
+    assert record["input_digests"]["graphs"] == "1" * 64
     assert waiting_cores(record["challenger_run"]) < 0.1
     assert waiting_cores(record["reference_run"]) < 0.1
 
@@ -102,7 +102,7 @@ def times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
 
 
 def test_one_computes_at_a_time_and_the_order_changes(
-    job: Sweep, times: Callable[[], list[list[str]]]
+    job: SweepContext, times: Callable[[], list[list[str]]]
 ) -> None:
     race(job, make_pair(rounds=4))
     pids = [pid for pid, *_ in times()]
@@ -132,11 +132,11 @@ def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
             return forward(*given, **named)
 
         engine.pipeline.unet.forward = watched
-        engine.draw(GENERATION, engine.latents(GENERATION, 3))
-        drawn_args, drawn_kwargs = seen[0]
-        assert np.array_equal(sample, drawn_args[0].numpy())
-        assert timestep == drawn_args[1]
-        assert np.array_equal(states, drawn_kwargs["encoder_hidden_states"].numpy())
+        engine.generate(GENERATION, engine.latents(GENERATION, 3))
+        generated_args, generated_kwargs = seen[0]
+        assert np.array_equal(sample, generated_args[0].numpy())
+        assert timestep == generated_args[1]
+        assert np.array_equal(states, generated_kwargs["encoder_hidden_states"].numpy())
         plain_args, plain_kwargs = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
         assert np.array_equal(plain_args[0], sample[:3])
         assert np.array_equal(plain_kwargs["encoder_hidden_states"], states[3:])
@@ -145,7 +145,7 @@ def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
 
 
 def test_a_challenger_that_cannot_or_breaks_does_not_stop_the_others(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
     load = Racer.load
@@ -173,7 +173,7 @@ def test_a_challenger_that_cannot_or_breaks_does_not_stop_the_others(
 
 
 def test_a_reference_that_breaks_is_loaded_again_for_the_next(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, parent = Racer.turn, os.getpid()
     broken = job.folder.parent / "broken"
@@ -192,7 +192,7 @@ def test_a_reference_that_breaks_is_loaded_again_for_the_next(
 
 
 def test_without_its_reference_nothing_is_raced(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
     half = replace(REFERENCE, precision="bf16")
@@ -202,7 +202,7 @@ def test_without_its_reference_nothing_is_raced(
     assert all(r["reason"].startswith("the reference: this processor") for r in records)
 
 
-def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
+def test_a_budget_that_is_too_small_is_out_of_memory(job: SweepContext) -> None:
     small = replace(DEVICE, memory_budget_gb=0.1)
     pair = make_pair()
     (record,) = race(job, replace(pair, case=replace(pair.case, device=small)))
@@ -210,13 +210,13 @@ def test_a_budget_that_is_too_small_is_out_of_memory(job: Sweep) -> None:
     assert record["reason"].startswith("the reference: out of memory")
 
 
-def test_pairs_that_were_raced_are_kept(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_that_were_raced_are_kept(job: SweepContext, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [make_pair("attention-vanilla"), make_pair("channels-last")]
     race(job, pairs[0])
     before = record_path(job.folder, pairs[0]).stat().st_mtime_ns
     race(job, *pairs)
     assert record_path(job.folder, pairs[0]).stat().st_mtime_ns == before
-    monkeypatch.setattr("sdbench.measure.races.Partner", None)  # nothing is begun
+    monkeypatch.setattr("sdbench.measure.races.WorkerProcess", None)  # nothing is begun
     assert [r["status"] for r in race(job, *pairs)] == ["ok"] * 2
 
 
@@ -233,7 +233,7 @@ run_races([make_pair("attention-vanilla"), make_pair("channels-last", rounds=100
 """
 
 
-def test_a_race_that_was_killed_is_resumed(job: Sweep, model: Path) -> None:
+def test_a_race_that_was_killed_is_resumed(job: SweepContext, model: Path) -> None:
     """Outright, in the second of two: the first is kept, and no racer goes on alone."""
     script = KILLED.format(
         scripts=str(ROOT / "scripts"), root=str(ROOT), folder=str(job.folder), model=str(model)
@@ -262,7 +262,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_a_racer_that_spins_while_it_waits_is_seen(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Racer.load
 
@@ -295,7 +295,7 @@ def test_the_denoiser_is_compiled_apart_from_its_evaluations(
 
 
 def test_values_that_are_no_numbers_are_an_error(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Racer.load
 
@@ -315,7 +315,7 @@ def test_values_that_are_no_numbers_are_an_error(
 
 
 def test_a_device_whose_clocks_fell_computes_before_it_is_timed(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     racer = Racer(make_pair().case, job)
     racer.engine = SimpleNamespace(device=torch.device("cpu"), synchronize=lambda: None)  # type: ignore[assignment]
@@ -360,7 +360,7 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.usefixtures("start")
 def test_a_partner_remembers_and_its_end_is_told() -> None:
-    with Partner(_Counter, 10) as partner:
+    with WorkerProcess(_Counter, 10) as partner:
         assert [partner.ask(1), partner.ask(1)] == [11, 12]
         with pytest.raises(Ended, match="ended with status 3"):
             partner.ask(1)

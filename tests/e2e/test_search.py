@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sdbench.measure import batch_search as search
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import read_record, record_path
 from tests.sweeps import (
@@ -17,7 +17,7 @@ from tests.sweeps import (
 )
 
 
-def test_the_largest_batch_runs_and_is_found_again(job: Sweep) -> None:
+def test_the_largest_batch_runs_and_is_found_again(job: SweepContext) -> None:
     """The limit of the process is real: the answer was measured, and the next one up failed."""
     budget = (resident_now() + 60e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (2, 4, 8)]
@@ -36,7 +36,7 @@ def test_the_largest_batch_runs_and_is_found_again(job: Sweep) -> None:
     assert {path: path.stat().st_mtime_ns for path in job.folder.rglob("*-*.json")} == before
 
 
-def test_the_cap_of_a_search_is_measured(job: Sweep) -> None:
+def test_the_cap_of_a_search_is_measured(job: SweepContext) -> None:
     run_sweep([make_case(1), make_case(2)], job, {make_case().variant: 5})
     assert [r["case"]["batch_size"] for r in indexed(job)] == [1, 2, 5]
     (found,) = json.loads((job.folder / "index.json").read_text())["largest"]
@@ -45,7 +45,7 @@ def test_the_cap_of_a_search_is_measured(job: Sweep) -> None:
 
 
 def test_a_search_that_breaks_keeps_what_is_known_and_is_tried_again(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [make_case(1), make_case(2)]
 

@@ -14,7 +14,7 @@ from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases.case import Case, Variant
 from sdbench.measure import settings_search as settings
-from sdbench.measure.context import make_sweep
+from sdbench.measure.context import make_context
 from sdbench.measure.settings_search import DEFAULT, compare, is_better
 from sdbench.records.record import read_indexed
 from sdbench.runtime.files import read_json, write_json
@@ -90,7 +90,7 @@ def test_the_best_is_chosen_if_it_is_better_twice(
     confirmed: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(settings, "run_apart", Duels(ratios))
+    monkeypatch.setattr(settings, "run_in_subprocess", Duels(ratios))
     monkeypatch.setattr(backend, "CANDIDATES", {name: {"name": name} for name in ratios})
     found = settings.search_settings(tuned(), Path("model"), Path("graphs"))
     assert found["chosen"] == chosen
@@ -146,9 +146,9 @@ def test_every_candidate_of_onnxruntime_is_taken_and_computes_the_same(
             assert not name.startswith("session.") or name.encode() in known, name
         engine = backends.load(tuned(), model, exported, chosen)
         assert engine.switches["settings"] == chosen
-        picture = engine.draw(GENERATION, engine.latents(GENERATION, 1))
-        expected = picture if expected is None else expected
-        assert abs(picture - expected).max() < 1e-5
+        image = engine.generate(GENERATION, engine.latents(GENERATION, 1))
+        expected = image if expected is None else expected
+        assert abs(image - expected).max() < 1e-5
 
 
 def test_a_tuned_case_is_measured_with_what_was_found(
@@ -161,7 +161,7 @@ def test_a_tuned_case_is_measured_with_what_was_found(
     def measure(settings: dict[str, Any]) -> list[dict[str, Any]]:
         write_json(found, {"searches": {"fp32/tuned": {"settings": settings}}})
         cases = [tuned("none"), tuned()]
-        sweep = make_sweep(
+        sweep = make_context(
             device=cases[0].device,
             measuring=MEASURING,
             manifest=manifest,

@@ -61,14 +61,14 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         training.autoencoder_training(FIRST, 1, tmp_path)
 
 
-def test_normalised_latents_give_the_same_pictures() -> None:
+def test_normalised_latents_give_the_same_images() -> None:
     torch.manual_seed(0)
     autoencoder = build_autoencoder().eval()
-    pictures, _ = training.pictures_and_captions(FIRST.rng(0, 0), 8)
+    images, _ = training.images_and_captions(FIRST.rng(0, 0), 8)
     with torch.no_grad():
-        before = autoencoder.decode(training.encode(autoencoder, pictures)).sample
-        training.normalise_latents(autoencoder, pictures)
-        latents = training.encode(autoencoder, pictures)
+        before = autoencoder.decode(training.encode(autoencoder, images)).sample
+        training.normalise_latents(autoencoder, images)
+        latents = training.encode(autoencoder, images)
         after = autoencoder.decode(latents).sample
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-4)
@@ -95,14 +95,14 @@ def test_bundled_model_is_small_and_whole() -> None:
     assert {file.name for file in files if file.suffix in {".bin", ".pt", ".ckpt", ".pkl"}} == set()
 
 
-def test_bundled_model_draws_its_captions(tmp_path: Path) -> None:
-    scores, sheet = tmp_path / "scores.json", tmp_path / "pictures.png"
+def test_bundled_model_generates_its_captions(tmp_path: Path) -> None:
+    scores, sheet = tmp_path / "scores.json", tmp_path / "images.png"
     score_shapes.score_shapes(MODEL, 30, 1, steps=20, guidance=4.0, scores=scores, sheet=sheet)
     assert scores.exists() and sheet.exists()
 
 
-def test_a_model_that_draws_nothing_is_below_the_bars(tmp_path: Path) -> None:
-    model, scores, sheet = tmp_path / "model", tmp_path / "scores.json", tmp_path / "pictures.png"
+def test_a_model_that_generates_nothing_is_below_the_bars(tmp_path: Path) -> None:
+    model, scores, sheet = tmp_path / "model", tmp_path / "scores.json", tmp_path / "images.png"
     train_shapes(FIRST, SECOND, 0, tmp_path / "checkpoints", model, tmp_path / "loss.csv")
     with pytest.raises(UserError, match=r"shape \d+\.\d% < 85%"):
         score_shapes.score_shapes(model, 5, 0, steps=2, guidance=4.0, scores=scores, sheet=sheet)

@@ -20,7 +20,7 @@ from tests.finished import copy_run
 Jobs = dict[str, int]
 
 ENDS = {"write_page": 1, "check_results": 1, "all": 1}
-"""What follows from any table, figure or picture."""
+"""What follows from any table, figure or image."""
 BAR_FIGURES = {
     f"plot_{name}": 1 for name, figure in FIGURES.items() if {"results", "fits"} & {*figure.tables}
 }
@@ -36,8 +36,8 @@ LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) el
 ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
-DRAWN = {"search_settings": 2, "draw_images": 5}
-"""What is done anew where a picture is another one, or another is drawn."""
+GENERATED = {"search_settings": 2, "generate_images": 5}
+"""What is done again where an image is another one, or another is generated."""
 AFTER_PICTURES = {
     "compare_quality": 4,
     "collect_quality": 1,
@@ -117,7 +117,7 @@ def test_a_device(folder: Path) -> None:
         config["devices"]["cpu1"] = {"kind": "cpu", "threads": 1}
         config["matrix"].append(config["matrix"][0] | {"devices": ["cpu1"], "batch_sizes": [1]})
 
-    expected = {"measure_sweep": 1, "measure_ceilings": 1, "collect_cases": 1}
+    expected = {"measure_sweep": 1, "measure_peak_throughput": 1, "collect_cases": 1}
     assert after_config(folder, add) == expected | AFTER_RECORDS
 
 
@@ -140,40 +140,40 @@ def test_races_of_another_machine(folder: Path) -> None:
 
 
 def test_the_threads_of_a_device(folder: Path) -> None:
-    """A new case, and a new ceiling to hold it against."""
+    """A new case, and a new peak to hold it against."""
     jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=2))
-    expected = {"measure_sweep": 3, "measure_ceilings": 1, "collect_cases": 1, **DRAWN}
+    expected = {"measure_sweep": 3, "measure_peak_throughput": 1, "collect_cases": 1, **GENERATED}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("prompt", "a green square on a red background"), ("seed", 7), ("steps", 9)]
 )
-def test_what_is_drawn(folder: Path, key: str, value: object) -> None:
+def test_what_is_generated(folder: Path, key: str, value: object) -> None:
     def change(config: dict[str, Any]) -> None:
         for model in ("shapes", "tiny"):
             config["models"][model]["generation"][key] = value
 
-    # No export: a graph does not depend on what is drawn with it, nor do ceilings. There are
+    # No export: a graph does not depend on what is generated with it, nor do peaks. There are
     # families that read no more of a prompt than it has.
     counted = {"count_operations": 1} if key == "prompt" else {}
-    expected = {"measure_sweep": 3, "collect_cases": 1, **counted, **DRAWN}
+    expected = {"measure_sweep": 3, "collect_cases": 1, **counted, **GENERATED}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 @pytest.mark.parametrize("key", ["height", "width"])
-def test_how_large_it_is_drawn(folder: Path, key: str) -> None:
+def test_how_large_it_is_generated(folder: Path, key: str) -> None:
     def change(config: dict[str, Any]) -> None:
         for model in ("shapes", "tiny"):
             config["models"][model]["generation"][key] = 128
 
-    expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **DRAWN}
+    expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **GENERATED}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["measuring"].update(contention="wait"))
-    assert jobs == {"measure_sweep": 3, "measure_ceilings": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 3, "measure_peak_throughput": 1, **AFTER_RECORDS}
 
 
 def test_how_is_measured(folder: Path) -> None:
@@ -210,23 +210,23 @@ def test_a_table_from_another_machine(folder: Path) -> None:
         theirs.unlink()
 
 
-def test_the_steps_of_the_pictures(folder: Path) -> None:
+def test_the_steps_of_the_images(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
-    assert jobs == {"draw_images": 5, **AFTER_PICTURES}
+    assert jobs == {"generate_images": 5, **AFTER_PICTURES}
 
 
 def test_how_networks_are_exported(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
     made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
     # Two engines read graphs, and three of the four series that are compared are theirs.
-    read = {"search_settings": 2, "measure_sweep": 2, "draw_images": 3}
+    read = {"search_settings": 2, "measure_sweep": 2, "generate_images": 3}
     assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 3}
 
 
 def test_the_code_that_converts(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/export/conversion.py")
     expected = {"convert_openvino": 2, "collect_exports": 1, "search_settings": 1}
-    read = {"measure_sweep": 1, "draw_images": 2, "compare_quality": 2}
+    read = {"measure_sweep": 1, "generate_images": 2, "compare_quality": 2}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
 
 
@@ -266,9 +266,9 @@ def test_the_code_of_a_meter(folder: Path) -> None:
     assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
 
 
-def test_the_code_that_ceilings_are_measured_with(folder: Path) -> None:
+def test_the_code_that_peaks_are_measured_with(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/measure/peak_throughput.py")
-    assert jobs == {"measure_ceilings": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_peak_throughput": 1, **AFTER_RECORDS}
 
 
 def test_the_code_that_counts_operations(folder: Path) -> None:
@@ -278,7 +278,7 @@ def test_the_code_that_counts_operations(folder: Path) -> None:
 
 def test_the_code_of_a_backend(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
-    expected = {"search_settings": 1, "measure_sweep": 1, "draw_images": 1}
+    expected = {"search_settings": 1, "measure_sweep": 1, "generate_images": 1}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
 
 
@@ -287,7 +287,7 @@ def test_the_code_of_a_family(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/models/families/flux.py")
     made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
     known = {"describe_model": 1, "count_operations": 1}
-    run = {"search_settings": 2, "measure_sweep": 3, "draw_images": 5}
+    run = {"search_settings": 2, "measure_sweep": 3, "generate_images": 5}
     assert jobs == known | made | run | AFTER_RECORDS | AFTER_PICTURES
 
 
@@ -298,4 +298,4 @@ def test_the_code_that_no_number_depends_on(folder: Path) -> None:
 def test_the_environment_of_a_backend(folder: Path) -> None:
     """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
     jobs = after_file(folder, "envs/pytorch.yaml")
-    assert jobs == {"measure_sweep": 1, "measure_ceilings": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_sweep": 1, "measure_peak_throughput": 1, **AFTER_RECORDS}

@@ -13,7 +13,7 @@ from sdbench.cases.case import Case
 from sdbench.devices import machine, platforms
 from sdbench.measure import case as measurement
 from sdbench.measure.case import Loaded
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import read_record, record_path
 from sdbench.runtime import processes
@@ -26,7 +26,7 @@ from tests.sweeps import (
 )
 
 
-def test_every_case_leaves_a_record(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_case_leaves_a_record(job: SweepContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
     run_sweep([make_case(1), make_case(2), make_case(1, "autocast")], job, {})
     records = indexed(job)
@@ -40,7 +40,7 @@ def test_every_case_leaves_a_record(job: Sweep, monkeypatch: pytest.MonkeyPatch)
     assert {s["fp32_precision_matmul"] for s in switches} == {"ieee"}
 
 
-def test_what_holds_is_kept(job: Sweep) -> None:
+def test_what_holds_is_kept(job: SweepContext) -> None:
     run_sweep([make_case(1)], job, {})
     path = record_path(job.folder, make_case(1))
     before = path.stat().st_mtime_ns
@@ -49,7 +49,9 @@ def test_what_holds_is_kept(job: Sweep) -> None:
     assert statuses(job) == ["ok", "ok"]
 
 
-def test_noise_is_there_after_an_interruption(job: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_is_there_after_an_interruption(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -63,7 +65,7 @@ def test_noise_is_there_after_an_interruption(job: Sweep, monkeypatch: pytest.Mo
     assert len(timed["start_s"]) == len(timed["end_s"]) == 15
 
 
-def test_a_missing_device_is_unsupported(job: Sweep) -> None:
+def test_a_missing_device_is_unsupported(job: SweepContext) -> None:
     if torch.cuda.device_count() > 90:
         pytest.fail("a machine with more than 90 GPUs?")
     case = make_case(kind="cuda", index=99)
@@ -74,7 +76,7 @@ def test_a_missing_device_is_unsupported(job: Sweep) -> None:
 
 
 def test_another_gpu_than_promised_is_an_error_with_both_names(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -88,7 +90,7 @@ def test_another_gpu_than_promised_is_an_error_with_both_names(
 
 
 def test_a_sweep_that_was_taken_over_writes_nothing_more(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure: Measure = measurement._measure
 
@@ -109,7 +111,7 @@ def test_a_sweep_that_was_taken_over_writes_nothing_more(
 
 
 def test_an_error_is_a_row_and_the_next_case_goes_on(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure: Measure = measurement._measure
 
@@ -128,7 +130,7 @@ def test_an_error_is_a_row_and_the_next_case_goes_on(
 
 
 def test_a_crash_is_a_row_and_the_other_cases_go_on(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure: Measure = measurement._measure
 
@@ -144,7 +146,7 @@ def test_a_crash_is_a_row_and_the_other_cases_go_on(
     assert reason == "while it was measured the process ended with SIGKILL"
 
 
-def test_a_record_is_plain_json(job: Sweep) -> None:
+def test_a_record_is_plain_json(job: SweepContext) -> None:
     run_sweep([make_case(1)], job, {})
     record = json.loads(record_path(job.folder, make_case(1)).read_text())
     assert Case.from_dict(record["case"]) == make_case(1)
@@ -163,7 +165,7 @@ LOST = "CUDA error: unspecified launch failure"
 
 
 def test_after_a_gpu_was_lost_the_rest_is_measured_in_a_fresh_process(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure: Measure = measurement._measure
 
@@ -185,7 +187,7 @@ def test_after_a_gpu_was_lost_the_rest_is_measured_in_a_fresh_process(
 
 
 def test_a_gpu_that_is_lost_for_good_costs_each_case_a_row(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: Any) -> None:
         raise torch.AcceleratorError(LOST)
@@ -198,7 +200,7 @@ def test_a_gpu_that_is_lost_for_good_costs_each_case_a_row(
 
 
 def test_cases_are_measured_in_a_process_that_is_no_fork(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a Mac, whose GPU cannot be used in a fork."""
     monkeypatch.setattr(processes, "START", "spawn")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from tests.conftest import copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job
 
@@ -21,7 +21,7 @@ SHORT = replace(
 
 
 @pytest.fixture
-def job(model: Path, tmp_path: Path) -> Sweep:
+def job(model: Path, tmp_path: Path) -> SweepContext:
     return make_job(tmp_path / "records", model, SHORT)
 
 

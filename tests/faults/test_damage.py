@@ -15,10 +15,10 @@ from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
 from sdbench.export.exported import exported_beside
-from sdbench.measure.context import make_sweep
+from sdbench.measure.context import make_context
 from sdbench.models.manifest import check_model, describe
-from sdbench.records.image_archive import read_pictures, save_pictures
-from sdbench.records.record import keeps, read_indexed, record_path, write_index, write_picture
+from sdbench.records.image_archive import read_images, save_images
+from sdbench.records.record import is_reusable, read_indexed, record_path, write_image, write_index
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, sha256_of_all, write_json
 from sdbench.tables import schemas
@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
 from tests.sweeps import make_case as tiny_case
-from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record
+from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows
 
 Damage = Callable[[bytes], bytes]
@@ -80,26 +80,26 @@ def refused(
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    """Two records with their pictures, indexed; the folder that holds them."""
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    """Two records with their images, indexed; the folder that holds them."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     folder = tmp_path / "shapes/cpu/pytorch"
     cases = [make_case(1), make_case(1, "bf16")]
     for case in cases:
-        drawn = write_picture(folder, case, picture)
-        write_json(record_path(folder, case), make_record(case, picture=drawn))
+        generated = write_image(folder, case, image)
+        write_json(record_path(folder, case), make_record(case, image=generated))
     write_json(folder / "reference.json", {"start_s": [0.1] * 3, "end_s": [0.1] * 3})
     write_index(folder, cases, [])
-    write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 100.0}))
+    write_json(tmp_path / "cpu.json", make_peaks({"fp32": 100.0}))
     write_json(tmp_path / "shapes" / "64x64.json", OPERATIONS)
     return folder
 
 
 def collect(folder: Path) -> None:
     above = folder.parents[2]
-    outputs = ("results", "largest", "ceilings", "noise")
+    outputs = ("results", "largest", "peak_throughput", "noise")
     collect_records(
         indexes=[folder / "index.json"],
-        device_ceilings=[above / "cpu.json"],
+        device_peaks=[above / "cpu.json"],
         model_operations=[above / "shapes" / "64x64.json"],
         prices={"cpu": 0},
         currency="USD",
@@ -116,55 +116,57 @@ def test_every_file_that_tables_are_made_of_is_refused_when_damaged(
         "a record": record,
         "the index": records / "index.json",
         "the machine's noise": records / "reference.json",
-        "the ceilings": records.parents[2] / "cpu.json",
+        "the peaks": records.parents[2] / "cpu.json",
         "the operations": records.parents[2] / "shapes" / "64x64.json",
     }
     for what, path in files.items():
         refused(tally, what, path, EDITED, lambda: collect(records))
     refused(
-        tally, "a picture of a record", record.with_suffix(".png"), CUT, lambda: collect(records)
+        tally, "an image of a record", record.with_suffix(".png"), CUT, lambda: collect(records)
     )
 
 
 def test_a_damaged_record_is_measured_again(records: Path, tally: Tally) -> None:
     path = record_path(records, make_case(1))
     fingerprint = "0" * 64
-    assert keeps(path, fingerprint)
+    assert is_reusable(path, fingerprint)
     sound = path.read_bytes()
     for damage in EDITED.values():
         with tally.fault("damaged: a record that a sweep finds"):
             path.write_bytes(damage(sound))
-            assert not keeps(path, fingerprint)
+            assert not is_reusable(path, fingerprint)
 
 
-def test_a_record_whose_picture_is_gone_or_damaged_is_measured_again(
+def test_a_record_whose_image_is_gone_or_damaged_is_measured_again(
     records: Path, tally: Tally
 ) -> None:
     path = record_path(records, make_case(1))
-    picture = path.with_suffix(".png")
-    sound = picture.read_bytes()
+    image = path.with_suffix(".png")
+    sound = image.read_bytes()
     for damage in CUT.values():
-        with tally.fault("damaged: a picture that a sweep finds"):
-            picture.write_bytes(damage(sound))
-            assert not keeps(path, "0" * 64)
-    picture.unlink()
-    assert not keeps(path, "0" * 64)
+        with tally.fault("damaged: an image that a sweep finds"):
+            image.write_bytes(damage(sound))
+            assert not is_reusable(path, "0" * 64)
+    image.unlink()
+    assert not is_reusable(path, "0" * 64)
 
 
-def test_a_damaged_archive_of_pictures_is_refused(tmp_path: Path, tally: Tally) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
     steps = np.arange(1, 4)
     path = tmp_path / "none.npz"
-    series = {"runs": pictures, "runs_steps": steps, "trajectory": pictures}
-    save_pictures(path, "ok", "", **series, trajectory_steps=steps)
-    refused(tally, "an archive of pictures", path, CUT, lambda: read_pictures(path))
-    with tally.fault("damaged: an archive of pictures"):
+    series = {"runs": images, "runs_steps": steps, "trajectory": images}
+    save_images(path, "ok", "", **series, trajectory_steps=steps)
+    refused(tally, "an archive of images", path, CUT, lambda: read_images(path))
+    with tally.fault("damaged: an archive of images"):
         with np.load(path) as archive:
             entries = dict(archive)
         entries["runs"] = 255 - entries["runs"]
         np.savez(path, **entries)
-        with pytest.raises(UserError, match="changed since it was drawn: delete it and run again"):
-            read_pictures(path)
+        with pytest.raises(
+            UserError, match="changed since it was generated: delete it and run again"
+        ):
+            read_images(path)
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path, tally: Tally) -> None:
@@ -211,7 +213,7 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
 
 def sweep(model: Path, folder: Path, manifest: Path) -> None:
     case = tiny_case(1)
-    job = make_sweep(
+    job = make_context(
         device=case.device,
         measuring=SHORT,
         manifest=manifest,

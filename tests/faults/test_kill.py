@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from sdbench.cases.case import Case
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import read_indexed, read_record, record_path
 from tests.faults.conftest import write_config
@@ -50,7 +50,7 @@ class Watched:
         assert all(path.exists() for path in self.finished), "a record was lost"
 
 
-def begin(cases: list[Case], job: Sweep, log: Path) -> int:
+def begin(cases: list[Case], job: SweepContext, log: Path) -> int:
     """Run a sweep in a process of its own; return its number."""
     pid = os.fork()
     if pid:
@@ -80,7 +80,7 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def finish(cases: list[Case], job: Sweep, log: Path, watched: Watched) -> None:
+def finish(cases: list[Case], job: SweepContext, log: Path, watched: Watched) -> None:
     """Run a sweep undisturbed, and check all that it leaves."""
     assert os.waitstatus_to_exitcode(os.waitpid(begin(cases, job, log), 0)[1]) == 0, log.read_text()
     watched.look()
@@ -92,7 +92,7 @@ def finish(cases: list[Case], job: Sweep, log: Path, watched: Watched) -> None:
     assert not list(job.folder.rglob("*.part"))
 
 
-def kill_sweeps(kills: int, job: Sweep, tmp_path: Path, tally: Tally, seed: int) -> None:
+def kill_sweeps(kills: int, job: SweepContext, tmp_path: Path, tally: Tally, seed: int) -> None:
     """Kill a job, or the process in it that measures, until that has been done `kills` times.
 
     Each rerun is killed too, until one gets through; then the next folder is begun.
@@ -105,7 +105,7 @@ def kill_sweeps(kills: int, job: Sweep, tmp_path: Path, tally: Tally, seed: int)
     done, number = 0, 0
     while done < kills:
         number += 1
-        own = Sweep(tmp_path / f"records-{number}", *list(vars(job).values())[1:])
+        own = SweepContext(tmp_path / f"records-{number}", *list(vars(job).values())[1:])
         watched = Watched(own.folder)
         for _ in range(chance.randint(3, 8)):
             pid = begin(CASES, own, log)
@@ -131,7 +131,7 @@ def kill_sweeps(kills: int, job: Sweep, tmp_path: Path, tally: Tally, seed: int)
 
 
 def test_a_job_that_is_killed_goes_on_where_it_was(
-    job: Sweep, tmp_path: Path, tally: Tally
+    job: SweepContext, tmp_path: Path, tally: Tally
 ) -> None:
     kill_sweeps(5, job, tmp_path, tally, seed=1)
 
@@ -139,7 +139,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 7))
 def test_a_job_that_is_killed_and_killed_again_goes_on_where_it_was(
-    seed: int, job: Sweep, tmp_path: Path, tally: Tally
+    seed: int, job: SweepContext, tmp_path: Path, tally: Tally
 ) -> None:
     kill_sweeps(17, job, tmp_path, tally, seed)
 

@@ -17,27 +17,27 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from draw_images import draw_images
+from generate_images import generate_images
 from sdbench import backends
 from sdbench.backends.engine import Engine
 from sdbench.measure import case as measurement
 from sdbench.measure.case import Loaded
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
-from sdbench.records.image_archive import read_pictures
+from sdbench.records.image_archive import read_images
 from sdbench.records.record import Record, read_indexed
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.processes import Ended, TimedOut, run_apart
+from sdbench.runtime.processes import Ended, TimedOut, run_in_subprocess
 from tests.conftest import ROOT
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
 from tests.sweeps import Measure, make_case, resident_now
 from tests.waiting import is_running, wait_until
 
-NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "picture")
+NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "image")
 
 
-def measured(job: Sweep) -> list[Record]:
+def measured(job: SweepContext) -> list[Record]:
     return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
@@ -60,32 +60,32 @@ def spoil(model: Path, target: Path, value: float) -> Path:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (float("nan"), "ValueError: the network drew values that are not numbers"),
-        (0.0, "ValueError: the network drew a picture of one colour"),
+        (float("nan"), "ValueError: the network generated values that are not numbers"),
+        (0.0, "ValueError: the network generated an image of one colour"),
     ],
     ids=["NaN", "one colour"],
 )
-def test_pictures_that_cannot_be_right_are_an_error_without_numbers(
-    value: float, reason: str, job: Sweep, model: Path, tmp_path: Path, tally: Tally
+def test_images_that_cannot_be_right_are_an_error_without_numbers(
+    value: float, reason: str, job: SweepContext, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
     job = replace(job, model_folder=spoil(model, tmp_path / "spoilt", value))
     case = make_case()
-    with tally.fault("a model that draws NaN or one colour"):
+    with tally.fault("a model that generates NaN or one colour"):
         run_sweep([case], job, {})
         (record,) = measured(job)
         assert (record["status"], record["reason"]) == ("error", reason)
         assert_no_numbers(record)
         assert not list(job.folder.rglob("*.png"))
-    with tally.fault("a model that draws NaN or one colour"):
+    with tally.fault("a model that generates NaN or one colour"):
         archive = tmp_path / "none.npz"
-        draw_images(case.as_dict(), [1], 2, job.components, job.model_folder, None, archive)
-        drawn = read_pictures(archive)
-        assert (str(drawn["status"]), str(drawn["reason"])) == ("error", reason)
-        assert not len(drawn["runs"]) and not len(drawn["trajectory"])
+        generate_images(case.as_dict(), [1], 2, job.components, job.model_folder, None, archive)
+        generated = read_images(archive)
+        assert (str(generated["status"]), str(generated["reason"])) == ("error", reason)
+        assert not len(generated["runs"]) and not len(generated["trajectory"])
 
 
 def test_weights_of_another_shape_are_an_error_without_numbers(
-    job: Sweep, model: Path, tmp_path: Path, tally: Tally
+    job: SweepContext, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
     """A model that was wrong before it was described."""
     shutil.copytree(model, tmp_path / "reshaped")
@@ -101,7 +101,7 @@ def test_weights_of_another_shape_are_an_error_without_numbers(
         assert_no_numbers(record)
 
 
-def test_memory_that_ends_is_out_of_memory(job: Sweep, tally: Tally) -> None:
+def test_memory_that_ends_is_out_of_memory(job: SweepContext, tally: Tally) -> None:
     """The budget's limit on the process: the larger batches are not tried."""
     budget = (resident_now() + 60e6) / 1e9
     with tally.fault("memory exhausted"):
@@ -112,7 +112,7 @@ def test_memory_that_ends_is_out_of_memory(job: Sweep, tally: Tally) -> None:
             assert_no_numbers(record)
 
 
-def test_a_limit_that_others_set_is_out_of_memory(job: Sweep, tally: Tally) -> None:
+def test_a_limit_that_others_set_is_out_of_memory(job: SweepContext, tally: Tally) -> None:
     """As `ulimit -v` does."""
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -140,7 +140,7 @@ def block_in_c() -> None:
 @pytest.mark.parametrize("hang", [stop, block_in_c])
 def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
     hang: Callable[[], None],
-    job: Sweep,
+    job: SweepContext,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tally: Tally,
@@ -169,7 +169,7 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
 
 
 def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
-    job: Sweep, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: stop())
     limited = replace(job, measuring=replace(SHORT, case_time_limit_s=3))
@@ -180,34 +180,36 @@ def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
         assert_no_numbers(record)
 
 
-def test_drawing_that_hangs_is_a_timeout_and_what_was_drawn_is_kept(
+def test_drawing_that_hangs_is_a_timeout_and_what_was_generated_is_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
-    draw = Engine.draw
+    generate = Engine.generate
 
     def hang_in_a_run(self: Engine, *args: Any, **kwargs: Any) -> Any:
         if kwargs["steps"] == 1:
             stop()
-        return draw(self, *args, **kwargs)
+        return generate(self, *args, **kwargs)
 
-    monkeypatch.setattr(Engine, "draw", hang_in_a_run)
-    archive = tmp_path / "pictures.npz"
+    monkeypatch.setattr(Engine, "generate", hang_in_a_run)
+    archive = tmp_path / "images.npz"
     with tally.fault("a backend that hangs"):
-        draw_images(make_case().as_dict(), [2, 1], 2, {}, model, None, archive, limit_s=15)
-        drawn = read_pictures(archive)
-        assert str(drawn["status"]) == "error"
-        assert str(drawn["reason"]).startswith("timeout: while it drew the process did nothing")
-        assert (len(drawn["trajectory"]), len(drawn["runs"])) == (2, 1)
+        generate_images(make_case().as_dict(), [2, 1], 2, {}, model, None, archive, limit_s=15)
+        generated = read_images(archive)
+        assert str(generated["status"]) == "error"
+        assert str(generated["reason"]).startswith(
+            "timeout: while it generated the process did nothing"
+        )
+        assert (len(generated["trajectory"]), len(generated["runs"])) == (2, 1)
 
 
 def test_a_crash_while_drawing_is_an_error(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    draw_images(make_case().as_dict(), [1], 2, {}, model, None, tmp_path / "none.npz")
-    drawn = read_pictures(tmp_path / "none.npz")
-    assert str(drawn["reason"]) == "while it drew the process ended with SIGKILL"
-    assert not len(drawn["trajectory"]) and not len(drawn["runs"])
+    generate_images(make_case().as_dict(), [1], 2, {}, model, None, tmp_path / "none.npz")
+    generated = read_images(tmp_path / "none.npz")
+    assert str(generated["reason"]) == "while it generated the process ended with SIGKILL"
+    assert not len(generated["trajectory"]) and not len(generated["runs"])
 
 
 def test_the_limit_counts_from_one_case_to_the_next() -> None:
@@ -216,14 +218,14 @@ def test_the_limit_counts_from_one_case_to_the_next() -> None:
             time.sleep(1)
             send(number)
 
-    assert run_apart(work, limit_s=3) == [0, 1, 2, 3]
+    assert run_in_subprocess(work, limit_s=3) == [0, 1, 2, 3]
 
     def stick(send: Callable[[Any], None]) -> None:
         send(1)
         time.sleep(60)
 
     with pytest.raises(TimedOut) as caught:
-        run_apart(stick, limit_s=2)
+        run_in_subprocess(stick, limit_s=2)
     assert caught.value.args[1] == [1]
 
 
@@ -233,9 +235,9 @@ def test_what_the_user_can_put_right_is_told_from_another_process() -> None:
         raise UserError("x.json: put it right")
 
     with pytest.raises(UserError, match=r"^x\.json: put it right$"):
-        run_apart(refuse)
+        run_in_subprocess(refuse)
     with pytest.raises(Ended):
-        run_apart(lambda send: os._exit(3))
+        run_in_subprocess(lambda send: os._exit(3))
 
 
 JUMPING = """
@@ -250,13 +252,13 @@ from tests.sweeps import make_case, make_job
 
 first, second = time.time(), time.time()
 assert abs(first - second) > 1000, "the clock does not jump"
-draw = Engine.draw
+generate = Engine.generate
 
 def slow(self, *args, **kwargs):
     time.sleep(0.2)
-    return draw(self, *args, **kwargs)
+    return generate(self, *args, **kwargs)
 
-Engine.draw = slow
+Engine.generate = slow
 model, folder = map(Path, sys.argv[1:])
 measuring = replace(SHORT, min_samples=8, min_samples_capped=8, case_time_limit_s=300)
 job = make_job(folder, model, measuring)
@@ -265,9 +267,9 @@ sdbench.measure.sweep.run_sweep([make_case(1)], job, {})
 
 
 def test_no_sample_moves_with_a_clock_that_jumps(
-    job: Sweep, model: Path, tmp_path: Path, tally: Tally
+    job: SweepContext, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
-    """Every look at the wall clock, by whatever library, finds it set anew by days."""
+    """Every look at the wall clock, by whatever library, finds it set again by days."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("a double of the clock takes a C compiler")

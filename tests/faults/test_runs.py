@@ -29,7 +29,7 @@ Error in rule measure_sweep:
 Error in rule check_results:
     jobid: 1
     log: {checks} (check log file(s) for error details)
-Error in rule draw_images:
+Error in rule generate_images:
     jobid: 7
     log: {nothing}, slurm.log (check log file(s) for error details)
 Error in rule export_onnx:
@@ -49,7 +49,7 @@ def test_the_last_lines_are_what_each_failed_job_said(tmp_path: Path) -> None:
         "error: r/a.json: full: make room",
         "failed: tiny cpu: it broke",
         "error: 1 failed: mend it",
-        f"draw_images: it ended without a word: {logs['nothing']}",
+        f"generate_images: it ended without a word: {logs['nothing']}",
     ]
 
 
@@ -129,7 +129,7 @@ def test_of_two_snakemakes_without_a_lock_one_writes(
 def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables(
     clone: Path, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
-    """The whole workflow, figures and page included; the model draws what is no number."""
+    """The whole workflow, figures and page included; the model generates what is no number."""
     broken = spoil(model, tmp_path / "broken", float("nan"))
     models = {
         "tiny": {"source": {"local": str(model)}, "generation": GENERATION},
@@ -138,7 +138,7 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
     block = {"devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
     matrix = [{**block, "model": model, "batch_sizes": [1, 2]} for model in models]
     name = write_config(clone, "results/failing", models=models, matrix=matrix)
-    reason = "ValueError: the network drew values that are not numbers"
+    reason = "ValueError: the network generated values that are not numbers"
     for _ in range(2):  # every time
         with tally.fault("a case that fails every time"):
             run = run_on_terminal(clone, "--configfile", name, cores=2, timeout=1500)

@@ -10,9 +10,9 @@ import pytest
 
 from build_model import build_model
 from export_onnx import export_onnx
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
-from sdbench.records.image_archive import read_pictures, save_pictures
+from sdbench.records.image_archive import read_images, save_images
 from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import StorageError
@@ -28,14 +28,14 @@ FULL = "No space left on device: make room, and run again: what is finished is k
 
 
 def test_a_full_disk_ends_a_sweep_with_one_line_and_it_goes_on_later(
-    job: Sweep, small_disk: SmallDisk, tally: Tally
+    job: SweepContext, small_disk: SmallDisk, tally: Tally
 ) -> None:
-    """The less is free, the earlier it is full: while a record, a picture or the index is made."""
+    """The less is free, the earlier it is full: while a record, an image or the index is made."""
     disk = small_disk(400)
     cases = [make_case(1), make_case(2)]
-    job = Sweep(disk / "records", *list(vars(job).values())[1:])
+    job = SweepContext(disk / "records", *list(vars(job).values())[1:])
     for free in (0, 8, 16):
-        with tally.fault("disk full: a record, a picture"):
+        with tally.fault("disk full: a record, an image"):
             filler = fill(disk, free * 1024)
             with pytest.raises(StorageError, match=FULL) as caught:
                 run_sweep(cases, job, {})
@@ -54,17 +54,17 @@ def test_a_full_disk_leaves_no_half_table_and_no_half_archive(
     disk = small_disk(128)
     filler = fill(disk, 8 * 1024)
     row = {"model": "m" * 9000, "graphs": "onnx", "network": "unet", "status": "ok"}
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     steps = np.arange(1, 3)
-    series = {"runs": pictures, "runs_steps": steps, "trajectory": pictures}
+    series = {"runs": images, "runs_steps": steps, "trajectory": images}
 
     def table() -> None:
         write_table(pd.DataFrame([row]), disk / "exports.csv", EXPORTS)
 
     def archive() -> None:
-        save_pictures(disk / "none.npz", "ok", "", **series, trajectory_steps=steps)
+        save_images(disk / "none.npz", "ok", "", **series, trajectory_steps=steps)
 
-    for what, write in (("a table", table), ("an archive of pictures", archive)):
+    for what, write in (("a table", table), ("an archive of images", archive)):
         with tally.fault(f"disk full: {what}"):
             with pytest.raises(StorageError, match=FULL):
                 write()
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_no_half_table_and_no_half_archive(
     (disk / "exports.csv").unlink()
     filler = fill(disk, 100 * 1024)
     archive()
-    assert (read_pictures(disk / "none.npz")["runs"] == pictures).all()
+    assert (read_images(disk / "none.npz")["runs"] == images).all()
 
 
 def test_a_full_disk_leaves_no_half_model(
@@ -131,7 +131,7 @@ def test_another_users_folder_is_one_line(tmp_path: Path, tally: Tally) -> None:
         if pid == 0:
             os.setuid(65534)
             try:
-                save_pictures(tmp_path / "none.npz", "ok", "")
+                save_images(tmp_path / "none.npz", "ok", "")
             except StorageError as error:
                 os._exit(0 if "Permission denied: give the right" in str(error) else 1)
             os._exit(2)

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.fuzz.configs import VALUES, mutated, paths
 from tests.fuzz.refusal import assert_one_line
 from tests.reliability import Tally
-from tests.unit.records_factory import OPERATIONS, make_case, make_ceilings, make_record, make_rows
+from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record, make_rows
 
 CASE = make_case()
 
@@ -100,13 +100,13 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "ok without latency": ({"latency": None}, "latency"),
     "ok without calls": ({"throughput": {"intervals_s": [], "energy": None}}, "intervals_s"),
     "ok without parts": ({"phases": []}, "phases"),
-    "ok without picture": ({"picture": None}, "picture"),
+    "ok without image": ({"image": None}, "image"),
     "ok without memory": ({"memory": None}, "memory"),
     "an error without a reason": ({"status": "error"}, ""),
     "a negative time": ({"latency": {"warmup_s": [0.1], "samples_s": [-1]}}, "samples_s"),
     "memory below nothing": ({"memory": {"resident_peak_bytes": -1}}, "resident_peak_bytes"),
-    "a picture elsewhere": ({"picture": {"file": "../x.png", "sha256": "0" * 64}}, "picture.file"),
-    "a picture that is a folder": ({"picture": {"file": "..", "sha256": "0" * 64}}, "picture.file"),
+    "an image elsewhere": ({"image": {"file": "../x.png", "sha256": "0" * 64}}, "image.file"),
+    "an image that is a folder": ({"image": {"file": "..", "sha256": "0" * 64}}, "image.file"),
     "a checksum of another": ({"checksum": "0" * 64}, "changed since it was measured"),
     "a field that cannot be seen": ({"a\u202eb\n": 1}, "unexpected"),
 }
@@ -179,7 +179,7 @@ given = json.loads(sys.argv[2])
 files = {key: Path(value) for key, value in given.items()}
 with logged(sys.argv[1]):
     collect_records(
-        indexes=[files.pop("index")], device_ceilings=[files.pop("device_ceilings")],
+        indexes=[files.pop("index")], device_peaks=[files.pop("device_peaks")],
         model_operations=[files.pop("operations")],
         prices={"cpu": 0}, currency="USD", gate={"min_ssim": 0.9, "min_psnr_db": 20}, **files)
 """
@@ -194,12 +194,12 @@ def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
     key = path.relative_to(tmp_path).as_posix()
     write_json(tmp_path / INDEX, {"largest": [], "records": {key: sha256(path)}})
     write_json(tmp_path / REFERENCE, {"start_s": [1.0], "end_s": [1.0]})
-    write_json(tmp_path / "ceilings.json", make_ceilings({"fp32": 1.0}))
+    write_json(tmp_path / "peaks.json", make_peaks({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
-    tables = ("results", "largest", "ceilings", "noise")
+    tables = ("results", "largest", "peak_throughput", "noise")
     given = {
         "index": tmp_path / INDEX,
-        "device_ceilings": tmp_path / "ceilings.json",
+        "device_peaks": tmp_path / "peaks.json",
         "operations": tmp_path / "shapes.json",
         **{table: tmp_path / f"{table}.csv" for table in tables},
     }

@@ -34,7 +34,7 @@ def small(folder: Path) -> Path:
 
 
 def empty(folder: Path) -> Path:
-    return made.make_page(folder, rows=[], pictures=False)
+    return made.make_page(folder, rows=[], images=False)
 
 
 def one_row(folder: Path) -> Path:
@@ -138,7 +138,7 @@ def test_what_misses_the_gate_can_be_hidden(browser: Browser, pages: Callable[[A
     browser.wait("return document.getElementById('count').textContent.startsWith('6 of 9')")
 
 
-def test_what_was_drawn_can_be_chosen(page: Browser) -> None:
+def test_what_was_generated_can_be_chosen(page: Browser) -> None:
     page.script(
         "const choice = document.forms.filters.elements.condition;"
         "choice.selectedIndex = 2; choice.dispatchEvent(new Event('change', {bubbles: true}))"
@@ -212,7 +212,7 @@ def test_the_answer_the_charts_and_the_rows_follow_the_model(models: Browser) ->
 def test_published_rows_follow_their_family(models: Browser) -> None:
     Select(models.find("#model")).select_by_visible_text("sd-v1 and sd-v1-4")
     models.wait("return document.getElementById('count').textContent.startsWith('18 of 76')")
-    assert "no pictures" in " ".join(seen(models, "#pictures .words")).lower()
+    assert "no images" in " ".join(seen(models, "#images .words")).lower()
     # By hand a word must be typed within a second of its beginning.
     Select(models.find("#model")).select_by_visible_text("shapes")
     models.wait("return document.getElementById('count').textContent.startsWith('9 of 9 ')")
@@ -298,7 +298,7 @@ def test_the_slider_goes_through_the_steps(page: Browser) -> None:
     assert "After 2 steps" in page.find("#said").text
 
 
-def test_the_wipe_uncovers_one_picture_under_the_other(page: Browser) -> None:
+def test_the_wipe_uncovers_one_image_under_the_other(page: Browser) -> None:
     wipe = page.find("#viewer input[name=wipe]")
     clip = "return getComputedStyle(document.querySelector('.stage .right')).clipPath"
     assert page.script(clip) == "inset(0px 0px 0px 50%)"
@@ -306,7 +306,7 @@ def test_the_wipe_uncovers_one_picture_under_the_other(page: Browser) -> None:
     assert page.script(clip) == "inset(0px 0px 0px 51%)"
     wipe.send_keys(Keys.END)
     assert page.script(clip) == "inset(0px 0px 0px 100%)"
-    # And by pointer, on the picture.
+    # And by pointer, on the image.
     place = page.find(".stage")
     page.script("arguments[0].scrollIntoView({block: 'center'})", place)
     ActionChains(page.driver).move_to_element(place).click().perform()
@@ -361,7 +361,7 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(page: Browser) -> None:
     assert any("Content Security Policy" in error for error in page.errors())
 
 
-def test_every_control_and_picture_has_a_name(page: Browser) -> None:
+def test_every_control_and_image_has_a_name(page: Browser) -> None:
     named = page.all("input, select, button, [role=button], .stage, [role=region], nav, img")
     seen = [control for control in named if control.is_displayed()]
     assert len(seen) > 25

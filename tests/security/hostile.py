@@ -131,7 +131,7 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
 
 
 def surround(folder: Path, canary: Path) -> None:
-    """Put pickles and modules beside whatever of a model is read, and names of them into it."""
+    """Put pickles and modules next to whatever of a model is read, and names of them into it."""
     for part in ("text_encoder", "unet", "vae", "tokenizer", "scheduler", ""):
         (folder / part / "evil.py").write_text(module(canary))
         for name in ("pytorch_model.bin", "diffusion_pytorch_model.bin", "evil.ckpt"):

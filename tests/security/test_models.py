@@ -58,7 +58,7 @@ def test_what_lies_beside_the_weights_is_not_run(tmp_path: Path, tally: Tally) -
     device = Device("cpu", threads=1)
     case = Case(Variant("mine", "cpu", "pytorch", "fp32", "none"), 1, GENERATION, device)
     engine = load(case, folder, None)
-    assert engine.draw(GENERATION, engine.latents(GENERATION, 1)).shape == (1, 64, 64, 3)
+    assert engine.generate(GENERATION, engine.latents(GENERATION, 1)).shape == (1, 64, 64, 3)
     assert not canary.exists()
     tally.tried("models that would run code", "accepted")
 

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from sdbench.report.figures import style
-from sdbench.report.figures.panels import draw_sheet
+from sdbench.report.figures.panels import plot_sheet
 from sdbench.report.page.document import read_svg
 from tests.conftest import ROOT
 from tests.reliability import Tally
@@ -37,12 +37,12 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_drawn_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
+def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
     row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
-    figure = draw_sheet(SHEETS["speed"]([row], tmp_path, []))
+    figure = plot_sheet(SHEETS["speed"]([row], tmp_path, []))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
-    style.save_pictures(figure, png, svg)
+    style.save_images(figure, png, svg)
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}
     assert "script" not in tags and "x" not in tags
     assert read_svg(svg).source.startswith("data:image/svg+xml;base64,")

@@ -28,7 +28,7 @@ CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
 def cluster_config() -> Config:
     """Return what the finished run measures of the tiny model on PyTorch and ONNX Runtime without
-    options and draws with the bundled one on PyTorch, and on two GPUs the same of PyTorch."""
+    options and generates with the bundled one on PyTorch, and on two GPUs the same of PyTorch."""
     config = finished_config()
     config["models"] = {name: config["models"][name] for name in ("shapes", "tiny")}
     # One thread: nodes that share a machine must not wait for each other's.
@@ -73,7 +73,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def test_every_job_landed_on_the_node_of_its_device(jobs: dict[str, dict[str, str]]) -> None:
     measuring = [job for job in jobs.values() if "measure_" in job["comment"]]
-    # Sweeps with two backends on the CPU and one on each GPU, and the ceilings of all three.
+    # Sweeps with two backends on the CPU and one on each GPU, and the peaks of all three.
     assert len(measuring) == 4 + 3
     for job in measuring:
         device = next(name for name in NODE_OF if f"_{name}_" in f"{job['comment']}_")
@@ -93,8 +93,8 @@ def test_light_rules_were_no_jobs(jobs: dict[str, dict[str, str]]) -> None:
         "rule_build_model",
         "rule_export_onnx",
         "rule_measure_sweep",
-        "rule_measure_ceilings",
-        "rule_draw_images",
+        "rule_measure_peak_throughput",
+        "rule_generate_images",
     }
 
 
@@ -144,7 +144,7 @@ def test_the_rows_are_those_of_a_local_run(workflow: Workflow, finished: Path) -
     assert set(there["status"]) in ({"ok"}, {"ok", "unsupported"})
 
 
-def test_the_pictures_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
+def test_the_images_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
     for path in PICTURES:
         with np.load(finished / path) as here, np.load(workflow.folder / path) as there:
             assert here["status"] == there["status"]

@@ -1,4 +1,4 @@
-"""Reading a drawn figure back, so that tests compare it with its table."""
+"""Reading a plotted figure back, so that tests compare it with its table."""
 
 from itertools import combinations
 
@@ -50,7 +50,7 @@ def faults(figure: Figure) -> list[str]:
 
 
 def _texts(figure: Figure) -> list[Text]:
-    """Return what is drawn: matplotlib keeps ticks beyond the ends of an axis, undrawn."""
+    """Return what is plotted: matplotlib keeps ticks beyond the ends of an axis, undrawn."""
     undrawn = {
         id(label)
         for axes in figure.axes

@@ -26,14 +26,14 @@ def make_components(scale: int = 1) -> Components:
 
 
 def memory_rows(
-    constant: float, picture: float, sizes: tuple[int, ...] = (1, 2, 4, 8), **changes: Any
+    constant: float, image: float, sizes: tuple[int, ...] = (1, 2, 4, 8), **changes: Any
 ) -> list[dict[str, Any]]:
     """Return rows of a GPU whose peaks lie on a line, in bytes."""
     return [
         {
             **factory.SD_V1,
             "batch_size": size,
-            "peak_reserved_bytes": constant + picture * size,
+            "peak_reserved_bytes": constant + image * size,
             "reserved_after_run_bytes": constant,
             "nvml_process_bytes": constant + 5e8,
             **changes,

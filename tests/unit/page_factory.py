@@ -1,4 +1,4 @@
-"""Made-up inputs of the page: tables, pictures, records and figures, as few or as many as asked."""
+"""Made-up inputs of the page: tables, images, records and figures, as few or as many as asked."""
 
 import itertools
 from pathlib import Path
@@ -161,7 +161,7 @@ def page_inputs(
     findings: Rows = [],  # noqa: B006
     choices: Rows = [],  # noqa: B006
     campaigns: tuple[str, ...] = (),
-    pictures: bool = True,
+    images: bool = True,
     steps: int = 12,
     caption: str = "Seconds of one call. Look at the bars.",
     environment: dict[str, Any] | None = None,
@@ -187,13 +187,13 @@ def page_inputs(
     if hostile:
         noise = [row | {"model": hostile, "device": hostile, "backend": hostile} for row in noise]
         cells = [row | {"model": hostile, "absent_because": hostile} for row in cells]
-    drawn = folder / "quality" / "shapes" / "cpu" / "pytorch"
+    generated = folder / "quality" / "shapes" / "cpu" / "pytorch"
     runs, trajectory = [1, 2, 5, 10], list(range(1, steps + 1))
     archives, quality = [], []
-    if pictures:
+    if images:
         for precision, noisy in (("fp32", 0.0), ("bf16", 6.0)):
             archives.append(
-                factory.write_pictures(drawn / precision / "none.npz", noisy, runs, trajectory)
+                factory.write_images(generated / precision / "none.npz", noisy, runs, trajectory)
             )
         for mode, made in (("runs", runs), ("trajectory", trajectory)):
             base = factory.SHAPES | {"precision": "bf16"}

@@ -44,7 +44,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "schema_version": SCHEMA_VERSION,
         "case_id": case.id,
         "fingerprint": "0" * 64,
-        "decided_by": {"model": "1" * 64},
+        "input_digests": {"model": "1" * 64},
         "case": case.as_dict(),
         "weights": "trained",
         "status": "ok",
@@ -69,7 +69,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "throughput": {"intervals_s": samples or [0.1, 0.2, 0.3], "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
         "device_state": {"before": {}, "during": [], "after": {}},
-        "picture": {"file": "batch.png", "sha256": "2" * 64},
+        "image": {"file": "batch.png", "sha256": "2" * 64},
         "environment": {
             "host": "h",
             "device_name": "A CPU",
@@ -90,7 +90,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
 
 def make_failure(case: Case, status: str, reason: str) -> Record:
     parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
-    empty = dict.fromkeys((*parts, "throughput", "picture"))
+    empty = dict.fromkeys((*parts, "throughput", "image"))
     return make_record(case, status=status, reason=reason, **empty)
 
 
@@ -121,7 +121,15 @@ def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
 def make_race(pair: Pair, own: list[float], base: list[float], **changes: Any) -> Record:
     """Return the record of a race with status `ok`, or as `changes` has it."""
     record = make_record(pair.case)
-    kept = ("fingerprint", "decided_by", "weights", "status", "reason", "contention", "started_at")
+    kept = (
+        "fingerprint",
+        "input_digests",
+        "weights",
+        "status",
+        "reason",
+        "contention",
+        "started_at",
+    )
     return {
         "schema_version": RACE_VERSION,
         **{key: record[key] for key in (*kept, "environment", "finished_at")},
@@ -143,12 +151,12 @@ OPERATIONS = {
     "denoiser_flop": 4 * 10**12,
     "vae_decoder_flop": 10**12,
 }
-"""What each network takes: 9.002 TFLOP for a picture of `GENERATION`."""
+"""What each network takes: 9.002 TFLOP for an image of `GENERATION`."""
 
 
-def make_ceilings(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:
-    """Return what `measure_ceilings` writes for the device of `make_record`: one that does without
-    the precisions that `tflops` leaves out."""
+def make_peaks(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:
+    """Return what `measure_peak_throughput` writes for the device of `make_record`: one that does
+    without the precisions that `tflops` leaves out."""
     here = {"device_name": "A CPU", "threads": 1}
     rows: list[dict[str, Any]] = [
         {"operation": "matrix product", "precision": precision, "status": "ok", "reason": None}
@@ -166,5 +174,5 @@ def make_ceilings(tflops: dict[str, float], **environment: Any) -> dict[str, Any
         "device": "cpu",
         "contention": {"contended": True},
         "environment": here | environment,
-        "ceilings": rows,
+        "peaks": rows,
     }

@@ -10,7 +10,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from collect_published import collect_published
-from sdbench.records.image_archive import save_pictures
+from sdbench.records.image_archive import save_images
 from sdbench.report.figures.style import Files
 from sdbench.tables.files import write_table
 from sdbench.tables.rows import compared_memory
@@ -103,12 +103,12 @@ def throughput_row(base: dict[str, Any], per_minute: float, **changes: Any) -> d
 
 
 def limited_row(base: dict[str, Any], share: float, **changes: Any) -> dict[str, Any]:
-    """Return a row that reached `share` of a ceiling of 0.2 TFLOP/s, back to back."""
+    """Return a row that reached `share` of a peak of 0.2 TFLOP/s, back to back."""
     limits = {
         "tflop_per_image": 0.01,
-        "ceiling_tflops": 0.2,
+        "peak_tflops": 0.2,
         "throughput_tflops": share * 0.2,
-        "throughput_ceiling_share": share,
+        "throughput_utilization": share,
     }
     return throughput_row(base, 60 * share * 0.2 / 0.01, **{**limits, **changes})
 
@@ -159,8 +159,8 @@ def race_row(ratio: float, **changes: Any) -> dict[str, Any]:
         "divergence": 1e-6,
         "tflop": 0.36,
         "tflops": 0.06 / ratio,
-        "ceiling_tflops": 0.15,
-        "ceiling_share": 0.4 / ratio,
+        "peak_tflops": 0.15,
+        "utilization": 0.4 / ratio,
         "waiting_cores": 0.001,
         "contended": False,
         **changes,
@@ -191,8 +191,8 @@ def figure_files(folder: Path) -> Files:
     return Files(*(folder / f"figure.{kind}" for kind in Files._fields))
 
 
-def draw_discs(steps: list[int], side: int, seed: int, noise: float) -> NDArray[np.uint8]:
-    """Return pictures (count, side, side, 3) of a disc that comes out of noise over the steps.
+def generate_discs(steps: list[int], side: int, seed: int, noise: float) -> NDArray[np.uint8]:
+    """Return images (count, side, side, 3) of a disc that comes out of noise over the steps.
 
     The same `seed` gives the same disc, and `noise` in levels of 255 is added on top.
     """
@@ -201,29 +201,29 @@ def draw_discs(steps: list[int], side: int, seed: int, noise: float) -> NDArray[
     own = np.random.default_rng(int(noise * 1000) + 1)
     y, x = np.mgrid[:side, :side] / side - 0.5
     disc = np.where((x**2 + y**2 < 0.09)[..., None], [210.0, 40, 40], [40.0, 60, 200])
-    pictures = []
+    images = []
     for step in steps:
         share = min(1.0, step / 30)
-        picture = share * disc + (1 - share) * start + own.normal(0, noise, disc.shape)
-        pictures.append(np.clip(picture, 0, 255).round().astype(np.uint8))
-    return np.stack(pictures) if pictures else np.empty((0, side, side, 3), np.uint8)
+        image = share * disc + (1 - share) * start + own.normal(0, noise, disc.shape)
+        images.append(np.clip(image, 0, 255).round().astype(np.uint8))
+    return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
 
 
-def write_pictures(
+def write_images(
     path: Path,
     noise: float,
     runs: list[int],
     trajectory: list[int],
     side: int = 64,
 ) -> Path:
-    """Write an archive of pictures as the quality stage does; without steps, one that failed."""
-    save_pictures(
+    """Write an archive of images as the quality stage does; without steps, one that failed."""
+    save_images(
         path,
         "ok" if runs or trajectory else "unsupported",
         "",
-        runs=draw_discs(runs, side, 0, noise),
+        runs=generate_discs(runs, side, 0, noise),
         runs_steps=np.array(runs, np.int64),
-        trajectory=draw_discs(trajectory, side, 0, noise),
+        trajectory=generate_discs(trajectory, side, 0, noise),
         trajectory_steps=np.array(trajectory, np.int64),
     )
     return path

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 
 from check_results import check_results
-from sdbench.analysis.utilization import limit_columns
+from sdbench.analysis.utilization import utilization_columns
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import matrix_rows
-from sdbench.records.image_archive import save_pictures
+from sdbench.records.image_archive import save_images
 from sdbench.records.record import Record
 from sdbench.runtime.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import write_table
-from sdbench.tables.rows import ceiling_rows, export_row, largest_row
+from sdbench.tables.rows import export_row, largest_row, peak_rows
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,
-    make_ceilings,
     make_failure,
+    make_peaks,
     make_record,
     make_rows,
 )
@@ -48,9 +48,9 @@ class Results:
         self.records: list[Record] = [make_record(case) for case in self.cases]
         self.export: dict[str, object] = dict(EXPORT)
         self.largest: list[dict[str, object]] = []
-        self.ceilings = make_ceilings({"fp32": 100.0})
+        self.peaks = make_peaks({"fp32": 100.0})
         self.races: list[dict[str, object]] = []
-        self.picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+        self.image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
     def check(self) -> str:
         def write(name: str, rows: list[dict[str, object]]) -> Path:
@@ -62,17 +62,17 @@ class Results:
         rows = make_rows(*self.records)
         for row, record in zip(rows, self.records, strict=True):
             if row["status"] == "ok":
-                row |= limit_columns(record, rates, OPERATIONS, self.ceilings)
+                row |= utilization_columns(record, rates, OPERATIONS, self.peaks)
 
-        pictures = self.folder / "none.npz"
-        steps = np.arange(1, len(self.picture) + 1)
-        save_pictures(
-            pictures,
+        images = self.folder / "none.npz"
+        steps = np.arange(1, len(self.image) + 1)
+        save_images(
+            images,
             "ok",
             "",
-            runs=self.picture,
+            runs=self.image,
             runs_steps=steps,
-            trajectory=self.picture,
+            trajectory=self.image,
             trajectory_steps=steps,
         )
         report = self.folder / "checks.txt"
@@ -80,12 +80,12 @@ class Results:
             cases=write("cases", matrix_rows(self.cases, [])),
             results=write("results", rows),
             largest=write("largest", self.largest),
-            ceilings=write("ceilings", ceiling_rows(self.ceilings)),
+            peak_throughput=write("peak_throughput", peak_rows(self.peaks)),
             noise=write("noise", []),
             races=write("races", self.races),
             exports=write("exports", [export_row("shapes", "onnx", self.export)]),
             quality=write("quality", []),
-            pictures=[pictures],
+            images=[images],
             report=report,
         )
         return report.read_text()
@@ -155,23 +155,23 @@ def test_a_network_that_an_engine_cannot_run_is_no_fault(results: Results) -> No
     assert results.check()
 
 
-def test_a_picture_of_one_colour_is_found(results: Results) -> None:
-    results.picture[:] = 7
+def test_a_image_of_one_colour_is_found(results: Results) -> None:
+    results.image[:] = 7
     assert "is of one colour" in refused(results)
 
 
-def test_no_pictures_are_found(results: Results) -> None:
-    results.picture = results.picture[:0]
-    assert "no pictures in mode runs" in refused(results)
+def test_no_images_are_found(results: Results) -> None:
+    results.image = results.image[:0]
+    assert "no images in mode runs" in refused(results)
 
 
-def test_a_ceiling_that_could_not_be_measured_is_named(results: Results) -> None:
-    results.ceilings["ceilings"][0] |= {"status": "error", "reason": "RuntimeError: it broke"}
+def test_a_peak_that_could_not_be_measured_is_named(results: Results) -> None:
+    results.peaks["peaks"][0] |= {"status": "error", "reason": "RuntimeError: it broke"}
     assert "failed: matrix product in fp32 on cpu: RuntimeError: it broke" in refused(results)
 
 
 def test_a_precision_that_a_device_lacks_is_no_fault(results: Results) -> None:
-    assert [row["status"] for row in results.ceilings["ceilings"]].count("unsupported") == 2
+    assert [row["status"] for row in results.peaks["peaks"]].count("unsupported") == 2
     assert "2 cases: 2 ok" in results.check()
 
 

@@ -54,12 +54,12 @@ def named(table: pd.DataFrame) -> list[str]:
     return [f"{p} {b}" for p, b in zip(table["precision"], table["batch_size"], strict=True)]
 
 
-def test_without_a_need_the_fastest_that_draws_right_comes_first(results: Path) -> None:
+def test_without_a_need_the_fastest_that_generates_right_comes_first(results: Path) -> None:
     table = ranked(results)
     assert named(table) == ["fp16 8", "fp16 1", "fp32 1", "bf16 1"]
     assert list(table["rank"]) == [1, 2, 3, 4]
     assert list(table["meets"]) == [True, True, True, False]
-    assert table["misses"].iloc[3] == "its pictures miss the quality gate"
+    assert table["misses"].iloc[3] == "its images miss the quality gate"
 
 
 def test_the_gate_may_not_matter(results: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_unknown_number_misses_and_comes_last(results: Path) -> None:
     assert table["misses"].iloc[-1] == "its cost is not known"
 
 
-def test_published_devices_are_among_what_was_drawn_alike(results: Path) -> None:
+def test_published_devices_are_among_what_was_generated_alike(results: Path) -> None:
     table = ranked(results, "lambda-2022-10", seconds_per_image=5.0)
     assert set(table["origin"]) == {"measured", "lambda-2022-10"}
     # One ranking: the same networks, size, steps and scheduler.
@@ -104,7 +104,7 @@ def test_published_devices_are_among_what_was_drawn_alike(results: Path) -> None
     assert "fp32 (TF32 conv.)" in set(table["precision"])
 
 
-def test_what_was_drawn_otherwise_has_a_ranking_of_its_own(tmp_path: Path) -> None:
+def test_what_was_generated_otherwise_has_a_ranking_of_its_own(tmp_path: Path) -> None:
     rows = [throughput_row(latency_row(row, 1.0), 60.0) for row in (SHAPES, SD_V1)]
     table = ranked(write_rows(rows, tmp_path / "results.csv", schemas.RESULTS))
     assert list(zip(table["model"], table["rank"], strict=True)) == [("shapes", 1), ("sd-v1-4", 1)]

@@ -13,13 +13,13 @@ LIBRARY = SCRIPTS / "sdbench"
 EVERY_SCRIPT = sorted(script.name for script in SCRIPTS.glob("*.py"))
 PLOTS = [name for name in EVERY_SCRIPT if name.startswith("plot_")]
 RUN_A_BACKEND = {
-    "draw_images.py",
+    "generate_images.py",
     "measure_sweep.py",
     "profile_case.py",
     "race_denoisers.py",
     "search_settings.py",
 }
-MEASURING = [*sorted(RUN_A_BACKEND), "measure_ceilings.py"]
+MEASURING = [*sorted(RUN_A_BACKEND), "measure_peak_throughput.py"]
 
 
 def digests(scripts: Path, backend: str = "pytorch") -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_a_backend_that_there_is_not() -> None:
 def test_what_is_loaded_by_name(tmp_path: Path, file: str, scripts: set[str]) -> None:
     changed = after(tmp_path, file, "# changed\n")
     assert scripts <= changed
-    assert not changed & {*PLOTS, "measure_ceilings.py"}
+    assert not changed & {*PLOTS, "measure_peak_throughput.py"}
 
 
 @pytest.mark.parametrize("file", INFRASTRUCTURE)

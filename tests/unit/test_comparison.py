@@ -1,4 +1,4 @@
-"""Pictures that are alike are found alike, and others as far apart as they are."""
+"""Images that are alike are found alike, and others as far apart as they are."""
 
 import math
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdbench.records.image_archive import save_pictures
+from sdbench.records.image_archive import save_images
 from sdbench.tables.image_comparison import (
-    Picture,
-    compare_pictures,
+    ImageArray,
+    compare_images,
     compare_series,
     difference_map,
     psnr_db,
@@ -19,12 +19,12 @@ from sdbench.tables.image_comparison import (
 
 
 @pytest.fixture
-def noise() -> Picture:
+def noise() -> ImageArray:
     return np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
-def test_identical_pictures(noise: Picture) -> None:
-    found = compare_pictures(noise, noise.copy())
+def test_identical_images(noise: ImageArray) -> None:
+    found = compare_images(noise, noise.copy())
     assert found == {
         "psnr_db": math.inf,
         "ssim": pytest.approx(1.0),
@@ -42,41 +42,41 @@ def test_differences_do_not_wrap_around() -> None:
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     assert (difference_map(black, white) == 255).all()
     assert (difference_map(white, black) == 255).all()
-    assert compare_pictures(black, white)["max_abs_difference"] == 255
+    assert compare_images(black, white)["max_abs_difference"] == 255
 
 
-def test_a_pixel_is_the_same_only_in_all_channels(noise: Picture) -> None:
+def test_a_pixel_is_the_same_only_in_all_channels(noise: ImageArray) -> None:
     other = noise.copy()
     other[:16, :, 0] ^= 1
-    assert compare_pictures(noise, other)["identical_share"] == 0.5
+    assert compare_images(noise, other)["identical_share"] == 0.5
 
 
-def save(path: Path, runs: list[int], pictures: np.ndarray, status: str = "ok") -> Path:
-    save_pictures(
+def save(path: Path, runs: list[int], images: np.ndarray, status: str = "ok") -> Path:
+    save_images(
         path,
         status,
         "" if status == "ok" else "no room",
-        runs=pictures[: len(runs)],
+        runs=images[: len(runs)],
         runs_steps=np.array(runs, np.int64),
-        trajectory=pictures,
-        trajectory_steps=np.arange(1, len(pictures) + 1),
+        trajectory=images,
+        trajectory_steps=np.arange(1, len(images) + 1),
     )
     return path
 
 
 def test_series_are_compared_by_step_and_not_by_place(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    one = save(tmp_path / "a.npz", [1, 5, 10], pictures)
-    two = save(tmp_path / "b.npz", [5, 10], pictures[1:])
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [1, 5, 10], images)
+    two = save(tmp_path / "b.npz", [5, 10], images[1:])
     rows = [row for row in compare_series(one, two) if row["mode"] == "runs"]
     assert [row["step"] for row in rows] == [5, 10]
     assert all(row["identical_share"] == 1.0 for row in rows)
 
 
-def test_what_could_not_be_drawn_is_a_row_with_a_reason(tmp_path: Path) -> None:
-    pictures = np.zeros((0, 16, 16, 3), np.uint8)
-    one = save(tmp_path / "a.npz", [], pictures)
-    two = save(tmp_path / "b.npz", [], pictures, status="oom")
+def test_what_could_not_be_generated_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    images = np.zeros((0, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [], images)
+    two = save(tmp_path / "b.npz", [], images, status="oom")
     rows = list(compare_series(one, two))
     assert [(row["mode"], row["status"], row["reason"]) for row in rows] == [
         ("runs", "oom", "no room"),
@@ -85,9 +85,9 @@ def test_what_could_not_be_drawn_is_a_row_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_every_step_is_kept_with_its_difference(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    one = save(tmp_path / "a.npz", [1, 5], pictures)
-    two = save(tmp_path / "b.npz", [1, 5], 255 - pictures)
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    one = save(tmp_path / "a.npz", [1, 5], images)
+    two = save(tmp_path / "b.npz", [1, 5], 255 - images)
     save_triptychs(one, two, tmp_path / "out")
     names = sorted(p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*.png"))
     assert names == [
@@ -97,6 +97,6 @@ def test_every_step_is_kept_with_its_difference(tmp_path: Path) -> None:
     ]
     triptych = np.asarray(Image.open(tmp_path / "out" / "runs" / "step-005.png"))
     left, middle, right = np.split(triptych, 3, axis=1)
-    assert (left == pictures[1]).all()
-    assert (middle == 255 - pictures[1]).all()
+    assert (left == images[1]).all()
+    assert (middle == 255 - images[1]).all()
     assert (right == difference_map(left, middle)).all()

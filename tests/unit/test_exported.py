@@ -1,4 +1,4 @@
-"""Results leave as a table and come back beside those of another machine."""
+"""Results leave as a table and come back next to those of another machine."""
 
 from pathlib import Path
 from typing import Any

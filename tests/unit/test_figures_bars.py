@@ -14,15 +14,15 @@ from plot_cold_start import cold_start_sheet
 from plot_cost import cost_sheet
 from plot_devices import devices_sheet
 from plot_ladder import ladder_sheet, plot_ladder
-from plot_limit import limit_sheet
 from plot_memory import memory_sheet
 from plot_parts import parts_sheet
 from plot_speed import plot_speed, speed_sheet
 from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
+from plot_utilization import utilization_sheet
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
-from sdbench.report.figures.panels import draw_sheet
+from sdbench.report.figures.panels import plot_sheet
 from sdbench.report.figures.sheets import Panel, Sheet
 from sdbench.tables.labels import TIMES
 from sdbench.tables.published import FP32_TF32
@@ -64,18 +64,18 @@ def test_bars_are_as_long_as_the_numbers_of_the_table(tmp_path: Path) -> None:
         latency_row({**SHAPES, "precision": "bf16"}, 0.25),
         latency_row(onnx(SHAPES), 0.375),
     ]
-    figure = draw_sheet(speed(rows, tmp_path, []))
+    figure = plot_sheet(speed(rows, tmp_path, []))
     assert [bar.get_width() for bar in bars(figure.axes[0])] == [0.5, 0.25, 0.375]
     assert {"0.500 s", "0.250 s", "0.375 s", "n = 12"} <= set(texts(figure))
 
 
 def test_a_precision_has_its_colour_measured_or_published(tmp_path: Path) -> None:
     rows = [latency_row({**SD_V1, "precision": "fp16"}, 1.0)]
-    drawn = bars(draw_sheet(speed(rows, tmp_path, LAMBDA)).axes[0])
+    plotted = bars(plot_sheet(speed(rows, tmp_path, LAMBDA)).axes[0])
     fp16 = colors.to_rgba(style.PRECISIONS["fp16"])
-    assert drawn[0].get_facecolor() == fp16
-    assert drawn[0].get_hatch() is None
-    published = drawn[1:]
+    assert plotted[0].get_facecolor() == fp16
+    assert plotted[0].get_hatch() is None
+    published = plotted[1:]
     assert all(bar.get_hatch() == style.HATCH for bar in published)
     assert [bar.get_edgecolor() == fp16 for bar in published].count(True) == 6
 
@@ -103,7 +103,7 @@ def test_failures_stand_in_their_place_in_words(tmp_path: Path) -> None:
         failed_row({**SHAPES, "precision": "fp16"}, "unsupported", reason="no Half here"),
         failed_row(onnx(SHAPES), "error"),
     ]
-    figure = draw_sheet(speed(rows, tmp_path, []))
+    figure = plot_sheet(speed(rows, tmp_path, []))
     assert len(bars(figure.axes[0])) == 1
     shown = texts(figure)
     assert "out of memory" in shown
@@ -129,7 +129,7 @@ def test_other_batch_sizes_are_not_shown_as_the_first(tmp_path: Path) -> None:
     rows = [latency_row({**SHAPES, "batch_size": 2}, 0.5)]
     sheet = speed(rows, tmp_path, [])
     assert not sheet.panels
-    assert any("batch size 1" in text for text in texts(draw_sheet(sheet)))
+    assert any("batch size 1" in text for text in texts(plot_sheet(sheet)))
 
 
 def test_devices_shows_the_fastest_settings(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path)
     assert gpus.rows[0].cells[0].extra == "batch 8, 16 does not fit, n = 7"
     best = next(r for r in gpus.rows if r.group == "A100 80GB PCIe" and r.precision == "fp16")
     assert (best.cells[0].value, best.cells[0].extra) == (26.3, "batch 28")
-    lengths = [bar.get_width() for bar in bars(draw_sheet(Sheet("", "", [gpus], "", "")).axes[0])]
+    lengths = [bar.get_width() for bar in bars(plot_sheet(Sheet("", "", [gpus], "", "")).axes[0])]
     assert lengths[0] == 28.0
 
 
@@ -281,7 +281,7 @@ def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
 
 
 def limit_panel(rows: Rows, folder: Path) -> Panel:
-    (panel,) = limit_sheet(write_rows(rows, folder / "t.csv", RESULTS)).panels
+    (panel,) = utilization_sheet(write_rows(rows, folder / "t.csv", RESULTS)).panels
     return panel
 
 
@@ -302,23 +302,23 @@ def test_limit_has_a_bar_for_each_way_and_a_dot_for_each_batch_size(tmp_path: Pa
     assert cells[0].marks == (("o", 25.0), ("o", 75.0), ("o", 50.0))
     assert (cells[0].text, cells[0].extra) == ("75 %", "0.150 of 0.200 TFLOP/s, batch 2")
     assert cells[1].extra.endswith("fails the quality gate")
-    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    axes = plot_sheet(Sheet("", "", [panel], "", "")).axes[0]
     assert [bar.get_width() for bar in bars(axes)] == [75.0, 37.5, 12.5]
-    ceilings = [line for line in axes.lines if set(points(line)[0]) == {100.0}]
-    assert len(ceilings) == 3
+    peaks = [line for line in axes.lines if set(points(line)[0]) == {100.0}]
+    assert len(peaks) == 3
     assert axes.get_xlim()[1] > 100
 
 
-def test_limit_shows_more_than_the_ceiling_where_that_was_measured(tmp_path: Path) -> None:
+def test_limit_shows_more_than_the_peak_where_that_was_measured(tmp_path: Path) -> None:
     panel = limit_panel([limited_row(SHAPES, 1.5)], tmp_path)
-    axes = draw_sheet(Sheet("", "", [panel], "", "")).axes[0]
+    axes = plot_sheet(Sheet("", "", [panel], "", "")).axes[0]
     assert bars(axes)[0].get_width() == 150.0 < axes.get_xlim()[1]
 
 
-def test_limit_says_where_no_ceiling_was_measured(tmp_path: Path) -> None:
+def test_limit_says_where_no_peak_was_measured(tmp_path: Path) -> None:
     unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, throughput_tflops=0.05)
     panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
-    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no ceiling was measured"
+    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no peak was measured"
     assert panel.rows[1].cells[0].value is None
 
 
@@ -332,9 +332,9 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None
     rows = [
         race_row(1.0),
         failed_race("unsupported", precision="bf16", reason="no instructions for bf16"),
-        race_row(0.6, **onnx, memory_bytes=4e9, ceiling_share=0.67),
+        race_row(0.6, **onnx, memory_bytes=4e9, utilization=0.67),
         race_row(1.5, options="attention-vanilla", attention="vanilla"),
-        race_row(0.8, **onnx, **few, width=512, height=512, ceiling_share=None, contended=True),
+        race_row(0.8, **onnx, **few, width=512, height=512, utilization=None, contended=True),
     ]
     write_rows(rows, tmp_path / "races.csv", RACES)
     plot_ladder(tmp_path / "races.csv", figure_files(tmp_path))
@@ -355,15 +355,15 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None
     ]
     memory = small[small["measure"] == "peak memory (GB)"]
     assert memory["value"].tolist() == [5.7, 5.7, 4.0]
-    assert memory["words"].tolist()[2] == "4.00 GB 67 % of ceiling"
+    assert memory["words"].tolist()[2] == "4.00 GB 67 % of peak"
     # Of fewer than six rounds, their range.
     large = data[data["panel"].str.contains("512")]
     assert large[["value", "low", "high"]].to_numpy()[0].tolist() == pytest.approx(
         [0.8, 0.76, 0.84]
     )
-    assert large["words"].tolist()[1] == "5.70 GB no ceiling"
+    assert large["words"].tolist()[1] == "5.70 GB no peak"
     assert "reference: fp32, PyTorch, 6.00 s" in small["panel"].iloc[0]
-    figure = draw_sheet(ladder(rows, tmp_path))
+    figure = plot_sheet(ladder(rows, tmp_path))
     assert faults(figure) == []
     text = " ".join(texts(figure))
     assert "medians of 3 to 6 rounds" in text.lower()
@@ -394,7 +394,7 @@ def test_files_are_written(tmp_path: Path) -> None:
 
 
 def test_whiskers_are_the_quartiles(tmp_path: Path) -> None:
-    figure: Figure = draw_sheet(speed([latency_row(SHAPES, 0.5)], tmp_path, []))
+    figure: Figure = plot_sheet(speed([latency_row(SHAPES, 0.5)], tmp_path, []))
     spans = [
         np.asarray(path.vertices)[:, 0].tolist()
         for collection in figure.axes[0].collections
@@ -433,7 +433,7 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
 def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:
     path = write_rows([latency_row(SHAPES, 2.0)], tmp_path / "results.csv", RESULTS)
     sheet = parts_sheet(path)
-    figure = draw_sheet(sheet)
+    figure = plot_sheet(sheet)
     assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
     assert "90.0 %, 90.0 ms" in texts(figure)
@@ -443,7 +443,7 @@ def test_a_reason_is_said_once_for_all_columns(tmp_path: Path) -> None:
     reason = "this processor has no instructions for bfloat16"
     rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason=reason)]
     path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    figure = draw_sheet(cold_start_sheet(path))
+    figure = plot_sheet(cold_start_sheet(path))
     assert texts(figure).count(f"not supported: {reason}") == 1
     assert faults(figure) == []
 
@@ -479,7 +479,7 @@ def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
 
 def test_what_follows_from_a_rate_has_its_interval(tmp_path: Path) -> None:
     path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "results.csv", RESULTS)
-    ((limit,),) = [panel.rows for panel in limit_sheet(path).panels]
+    ((limit,),) = [panel.rows for panel in utilization_sheet(path).panels]
     assert (limit.cells[0].low, limit.cells[0].high) == pytest.approx((39.2, 40.8))
     priced = throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
     path = write_rows([priced], tmp_path / "results.csv", RESULTS)

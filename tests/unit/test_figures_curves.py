@@ -11,8 +11,8 @@ from plot_batch_throughput import batch_sheet, plot_batch_throughput
 from plot_quality_curve import plot_quality_curve, quality_sheet
 from plot_threads import plot_threads, threads_sheet
 from sdbench.report.figures import style
-from sdbench.report.figures.curves import draw_curves, spread_apart
-from sdbench.tables.schemas import CEILINGS, QUALITY, RESULTS
+from sdbench.report.figures.curves import plot_curves, spread_apart
+from sdbench.tables.schemas import PEAK_THROUGHPUT, QUALITY, RESULTS
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import (
     SD_V1,
@@ -46,7 +46,7 @@ def throughput_rows() -> list[dict[str, object]]:
 
 def test_curves_go_through_the_numbers_of_the_table(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    axes = draw_curves(batch_sheet(table, published([]))).axes[0]
+    axes = plot_curves(batch_sheet(table, published([]))).axes[0]
     assert line(axes, "fp32") == ([1, 2, 4], [20, 28, 30])
 
 
@@ -54,21 +54,21 @@ THREADS = {"cpu": 2, "one": 1, "four": 4, "small": 1}
 
 
 def threads_figure(rows: list[dict[str, object]], folder: Path) -> pd.DataFrame:
-    """Draw the figure; `small` differs in its memory too."""
-    ceilings = [
+    """Plot the figure; `small` differs in its memory too."""
+    peaks = [
         {"device": device, "threads": count, "operation": "memory copy", "status": "ok", "n": 1}
         for device, count in THREADS.items()
     ]
     plot_threads(
         write_rows(rows, folder / "results.csv", RESULTS),
-        write_rows(ceilings, folder / "ceilings.csv", CEILINGS),
+        write_rows(peaks, folder / "peak_throughput.csv", PEAK_THROUGHPUT),
         {device: "small" if device == "small" else "cpu" for device in THREADS},
         figure_files(folder),
     )
     return pd.read_csv(folder / "figure.csv")
 
 
-def test_time_over_threads_is_drawn_beside_ideal_scaling(tmp_path: Path) -> None:
+def test_time_over_threads_is_plotted_beside_ideal_scaling(tmp_path: Path) -> None:
     rows = [
         latency_row(SHAPES, 1.0),
         latency_row({**SHAPES, "device": "four"}, 0.7),
@@ -95,17 +95,17 @@ def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
     assert threads_figure(rows, tmp_path).empty
     sheet = threads_sheet(
         tmp_path / "results.csv",
-        tmp_path / "ceilings.csv",
+        tmp_path / "peak_throughput.csv",
         dict.fromkeys(THREADS, "cpu") | {"small": "small"},
     )
-    figure = draw_curves(sheet)
+    figure = plot_curves(sheet)
     assert any("measured with one number of threads alone" in text for text in texts(figure))
     assert faults(figure) == []
 
 
 def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    figure = draw_curves(batch_sheet(table, published([])))
+    figure = plot_curves(batch_sheet(table, published([])))
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "X"]
     assert [points(cross) for cross in crosses] == [([8.0], [30.0])]
     assert "does not fit in memory" in texts(figure)
@@ -116,13 +116,13 @@ def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
     sheet = batch_sheet(table, published(["lambda-2022-10"]))
     titles = [plot.title for plot in sheet.sections[0].plots]
-    axes = draw_curves(sheet).axes[titles.index("A100 80GB PCIe")]
+    axes = plot_curves(sheet).axes[titles.index("A100 80GB PCIe")]
     x, y = line(axes, "fp16, autocast, vanilla attention")
     assert (x[-1], y[-1]) == (28, 26.3)
-    (drawn,) = [i for i in axes.lines if i.get_label() == "fp16, autocast, vanilla attention"]
-    assert drawn.is_dashed()
-    assert drawn.get_markerfacecolor() == style.PAPER
-    assert drawn.get_color() == style.PRECISIONS["fp16"]
+    (plotted,) = [i for i in axes.lines if i.get_label() == "fp16, autocast, vanilla attention"]
+    assert plotted.is_dashed()
+    assert plotted.get_markerfacecolor() == style.PAPER
+    assert plotted.get_color() == style.PRECISIONS["fp16"]
 
 
 def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_batch_files_are_written_whatever_the_table_holds(
     plot_batch_throughput(table, published([]), files)
     assert files.png.stat().st_size and files.svg.stat().st_size
     assert len(pd.read_csv(files.csv)) == points
-    assert faults(draw_curves(batch_sheet(table, published([])))) == []
+    assert faults(plot_curves(batch_sheet(table, published([])))) == []
 
 
 def test_nothing_overlaps_beside_published_curves(tmp_path: Path) -> None:
     table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
     campaigns = ["lambda-2022-10", "lambda-2023-01-xformers"]
-    assert faults(draw_curves(batch_sheet(table, published(campaigns)))) == []
+    assert faults(plot_curves(batch_sheet(table, published(campaigns)))) == []
 
 
 def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> No
         for row in throughput_rows()
     ]
     table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    assert faults(draw_curves(batch_sheet(table, published([])))) == []
+    assert faults(plot_curves(batch_sheet(table, published([])))) == []
 
 
 def quality_table(folder: Path, **changes: object) -> Path:
@@ -181,7 +181,7 @@ def quality_table(folder: Path, **changes: object) -> Path:
 
 
 def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
-    figure = draw_curves(quality_sheet(quality_table(tmp_path)))
+    figure = plot_curves(quality_sheet(quality_table(tmp_path)))
     psnr, ssim, states, _ = figure.axes
     x, y = line(psnr, "bf16, PyTorch")
     assert (x, y[:2]) == ([1, 10, 100], [20.0, 30.0])
@@ -190,8 +190,8 @@ def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
     assert faults(figure) == []
 
 
-def test_identical_pictures_stand_on_a_line_of_that_name_at_the_top(tmp_path: Path) -> None:
-    figure = draw_curves(quality_sheet(quality_table(tmp_path)))
+def test_identical_images_stand_on_a_line_of_that_name_at_the_top(tmp_path: Path) -> None:
+    figure = plot_curves(quality_sheet(quality_table(tmp_path)))
     psnr = figure.axes[0]
     _, y = line(psnr, "bf16, PyTorch")
     assert 30.0 < y[2] < psnr.get_ylim()[1]
@@ -202,7 +202,7 @@ def test_identical_pictures_stand_on_a_line_of_that_name_at_the_top(tmp_path: Pa
 def test_quality_of_seeded_weights_is_refused_in_words(tmp_path: Path) -> None:
     sheet = quality_sheet(quality_table(tmp_path, weights="seeded"))
     assert [section.plots for section in sheet.sections] == [()]
-    figure = draw_curves(sheet)
+    figure = plot_curves(sheet)
     assert any("seeded weights mean nothing" in text for text in texts(figure))
     assert not figure.axes
 
@@ -212,7 +212,7 @@ def test_quality_says_what_failed(tmp_path: Path) -> None:
     failed = {"status": "unsupported", "reason": "no bf16 here", **empty}
     rows = quality_rows(BF16, "runs", [1], [nan], [nan], **failed)
     sheet = quality_sheet(write_rows(rows, tmp_path / "quality.csv", QUALITY))
-    figure = draw_curves(sheet)
+    figure = plot_curves(sheet)
     assert "bf16, PyTorch: not supported: no bf16 here" in texts(figure)
     assert faults(figure) == []
 
@@ -220,7 +220,7 @@ def test_quality_says_what_failed(tmp_path: Path) -> None:
 def test_quality_without_rows_says_so(tmp_path: Path) -> None:
     table = write_rows([], tmp_path / "quality.csv", QUALITY)
     plot_quality_curve(table, figure_files(tmp_path))
-    assert any("No pictures were compared" in t for t in texts(draw_curves(quality_sheet(table))))
+    assert any("No images were compared" in t for t in texts(plot_curves(quality_sheet(table))))
 
 
 @given(

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from sdbench.report.figures.results import Result, best_of, plainest, setting_label
+from sdbench.report.figures.results import Result, best_of, fewest_options, setting_label
 from sdbench.tables.published import Condition
 
 FP32 = Result(
@@ -21,19 +21,19 @@ AUTOCAST = replace(FP32, options="autocast", numbers={"latency_s": 1.0})
 
 
 def test_plainest_prefers_no_options() -> None:
-    assert plainest([AUTOCAST, FP32]) == [FP32]
-    assert plainest([AUTOCAST]) == [AUTOCAST]
+    assert fewest_options([AUTOCAST, FP32]) == [FP32]
+    assert fewest_options([AUTOCAST]) == [AUTOCAST]
 
 
 def test_plainest_prefers_no_options_even_where_they_failed() -> None:
     failed = replace(FP32, status="oom", numbers={})
-    assert plainest([AUTOCAST, failed]) == [failed]
+    assert fewest_options([AUTOCAST, failed]) == [failed]
 
 
 def test_plainest_prefers_sdpa_among_published_attentions() -> None:
     published = replace(FP32, campaign="c", attention="vanilla")
     sdpa = replace(published, attention="sdpa")
-    assert plainest([published, sdpa]) == [sdpa]
+    assert fewest_options([published, sdpa]) == [sdpa]
 
 
 def test_plainest_keeps_places_apart() -> None:
@@ -44,18 +44,18 @@ def test_plainest_keeps_places_apart() -> None:
         replace(FP32, model="other"),
         replace(FP32, campaign="c"),
     ]
-    assert plainest([FP32, *others]) == [FP32, *others]
+    assert fewest_options([FP32, *others]) == [FP32, *others]
 
 
 def test_plainest_batches_keeps_all_batches_of_one_variant() -> None:
     larger = replace(FP32, batch_size=2)
-    assert plainest([FP32, AUTOCAST, larger], batches=True) == [FP32, larger]
+    assert fewest_options([FP32, AUTOCAST, larger], batches=True) == [FP32, larger]
 
 
 def test_slicing_that_switched_itself_on_does_not_end_a_published_sweep() -> None:
     published = replace(FP32, campaign="c", batch_size=16)
     sliced = replace(published, batch_size=32, options="vae-slicing")
-    assert plainest([published, sliced], batches=True) == [published, sliced]
+    assert fewest_options([published, sliced], batches=True) == [published, sliced]
 
 
 def test_best_of_takes_the_least_and_failures_last() -> None:

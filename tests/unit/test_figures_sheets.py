@@ -13,13 +13,13 @@ from plot_cold_start import cold_start_sheet
 from plot_cost import cost_sheet
 from plot_devices import devices_sheet
 from plot_ladder import ladder_sheet
-from plot_limit import limit_sheet
 from plot_memory import memory_sheet
 from plot_parts import parts_sheet
 from plot_speed import speed_sheet
 from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
-from sdbench.report.figures.panels import draw_sheet
+from plot_utilization import utilization_sheet
+from sdbench.report.figures.panels import plot_sheet
 from sdbench.report.figures.sheets import Sheet
 from sdbench.tables.schemas import RACES, RESULTS
 from tests.unit.figure_reading import faults, texts
@@ -50,7 +50,7 @@ SHEETS: dict[str, Callable[[Rows, Path, list[str]], Sheet]] = {
     "throughput": lambda rows, folder, campaigns: throughput_sheet(
         write_rows(rows, folder / "t.csv", RESULTS), published(campaigns)
     ),
-    "limit": lambda rows, folder, campaigns: limit_sheet(
+    "utilization": lambda rows, folder, campaigns: utilization_sheet(
         write_rows(rows, folder / "t.csv", RESULTS)
     ),
     "memory": lambda rows, folder, campaigns: memory_sheet(
@@ -98,7 +98,7 @@ def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
         return memory_row(base, 6.0)
     if name in ("throughput", "cost"):
         return throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
-    if name == "limit":
+    if name == "utilization":
         return limited_row(base, 0.4)
     if name == "ladder":
         return race_row(0.7, **{key: value for key, value in base.items() if key in RACE})
@@ -109,7 +109,7 @@ def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
 def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, tmp_path: Path) -> None:
     sheet = SHEETS[name]([], tmp_path, [])
     assert not sheet.panels
-    figure = draw_sheet(sheet)
+    figure = plot_sheet(sheet)
     assert " ".join(sheet.missing.split()) in texts(figure)
     assert faults(figure) == []
 
@@ -121,7 +121,7 @@ def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> Non
         failed = [
             {k: v for k, v in (RACE | row).items() if k in (*RACE, "reason")} for row in failed
         ]
-    figure = draw_sheet(SHEETS[name](failed, tmp_path, []))
+    figure = plot_sheet(SHEETS[name](failed, tmp_path, []))
     assert sum(len(axes.patches) for axes in figure.axes) == 0
     assert "out of memory" in texts(figure)
     assert faults(figure) == []
@@ -131,7 +131,7 @@ def test_failures_alone_make_a_figure_of_words(name: str, tmp_path: Path) -> Non
 def test_one_row_makes_a_figure(name: str, tmp_path: Path) -> None:
     sheet = SHEETS[name]([ok_row(name, {**SHAPES, "options": "autocast"})], tmp_path, [])
     assert len(sheet.panels) == 1
-    assert faults(draw_sheet(sheet)) == []
+    assert faults(plot_sheet(sheet)) == []
 
 
 FORTY = [
@@ -139,7 +139,7 @@ FORTY = [
     "devices",
     "throughput",
     "memory",
-    "limit",
+    "utilization",
     "ladder",
     "parts",
     "cold_start",
@@ -165,5 +165,5 @@ def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, tmp_path:
         for i, device in enumerate(devices)
         for precision in ("fp32", "fp16")
     ]
-    figure = draw_sheet(SHEETS[name](rows, tmp_path, LAMBDA))
+    figure = plot_sheet(SHEETS[name](rows, tmp_path, LAMBDA))
     assert faults(figure) == []

@@ -36,7 +36,7 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         figure = Figure(figsize=(2, 2))
         figure.add_subplot().barh([0], [1], hatch=style.HATCH)
-        style.save_pictures(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+        style.save_images(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
     for ending in ("png", "svg"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
@@ -91,7 +91,7 @@ def test_number_has_three_digits(value: float, shown: str) -> None:
     assert labels.number(value) == shown
 
 
-def test_condition_label_says_what_was_drawn() -> None:
+def test_condition_label_says_what_was_plotted() -> None:
     times = labels.TIMES
     shown = labels.condition_label(Condition("shapes", 64, 32, 20, "ddim", False))
     assert shown == f"shapes, 64 {times} 32 px, 20 steps DDIM, no guidance"

@@ -24,7 +24,7 @@ from tests.unit.tables_factory import (
     quality_rows,
     race_row,
     throughput_row,
-    write_pictures,
+    write_images,
     write_rows,
 )
 from write_findings import write_findings
@@ -279,18 +279,18 @@ def test_precisions_agree_with_steps(slope: int, verdict: str) -> None:
     assert finding.rows == "quality.csv: 2 to 21"
 
 
-def picture(seed: int) -> NDArray[np.uint8]:
+def image(seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0, HOLDS), (1, FAILS)])
 def test_growing_runs(shift: int, verdict: str) -> None:
-    pictures = {
-        "trajectory": {step: picture(step) for step in range(1, 6)},
+    images = {
+        "trajectory": {step: image(step) for step in range(1, 6)},
         # The last run is the long run itself, and proves nothing.
-        "runs": {step: picture(step + shift) for step in (1, 2, 3)} | {5: picture(5)},
+        "runs": {step: image(step + shift) for step in (1, 2, 3)} | {5: image(5)},
     }
-    (finding,) = found("growing-runs", pictures={"shapes": pictures})
+    (finding,) = found("growing-runs", images={"shapes": images})
     assert finding.verdict == verdict
     assert "1 to 3 of 5 steps" in finding.subject
 
@@ -362,9 +362,9 @@ def test_the_lines_are_those_of_the_files(tmp_path: Path) -> None:
         name: write_rows([], tmp_path / f"{name}.csv", getattr(schemas, name.upper()))
         for name in ("quality", "races", "published")
     }
-    pictures = write_pictures(tmp_path / "none.npz", 0.0, [1, 2, 4], [1, 2, 3, 4])
+    images = write_images(tmp_path / "none.npz", 0.0, [1, 2, 4], [1, 2, 3, 4])
     text, table = tmp_path / "findings.md", tmp_path / "findings.csv"
-    write_findings(results, **empty, references={"shapes": pictures}, text=text, table=table)
+    write_findings(results, **empty, references={"shapes": images}, text=text, table=table)
     written = read_table(table, schemas.FINDINGS).set_index("claim")
     half = written.loc["half-precision"]
     assert (half["verdict"], half["rows"]) == (HOLDS, "results.csv: 3, 4")

@@ -13,7 +13,14 @@ from matplotlib.figure import Figure
 import plot_fits as figure_of_fits
 from plot_fits import cell_text, plot_fits
 from predict_fits import predict_fits
-from sdbench.analysis.fits import GB, Way, find_ways, fit_rows, judge, judge_weights
+from sdbench.analysis.fits import (
+    GB,
+    MemoryConfig,
+    find_memory_configs,
+    fit_rows,
+    judge,
+    judge_weights,
+)
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
 from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_rows
@@ -119,9 +126,9 @@ def test_weights_are_counted_where_they_are() -> None:
     assert both == 600_000_000, "what is offloaded takes what it has as it is kept"
 
 
-def ways(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[str, str], Way]:
+def ways(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[str, str], MemoryConfig]:
     components = {row["model"]: make_components() for row in memory}
-    found = find_ways(memory, largest, components)
+    found = find_memory_configs(memory, largest, components)
     return {(way.variant.precision, way.variant.options): way for way in found}
 
 
@@ -139,7 +146,7 @@ def test_a_straight_line_is_predicted_without_error() -> None:
     # 0.5 GB are the driver's own.
     assert (row["fits"], row["largest_batch"], row["basis"]) == (YES, 18, "measured")
     assert row["batch_sizes"] == "4 8"
-    assert (row["weights_bytes"], row["picture_bytes"]) == (4e9, 1e9)
+    assert (row["weights_bytes"], row["image_bytes"]) == (4e9, 1e9)
     assert row["other_bytes"] == pytest.approx(1.5e9)
     assert row["peak_error"] == pytest.approx(0)
     assert (row["found_batch"], row["predicted_batch"]) == (18, 18)
@@ -205,7 +212,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "fits.csv"
 
 
-def drawn(table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, Any]:
+def generated(table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, Any]:
     kept: list[Any] = []
     monkeypatch.setattr(figure_of_fits, "save_figure", lambda *args: kept.extend(args))
     plot_fits(table, factory.figure_files(folder))
@@ -215,7 +222,7 @@ def drawn(table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[F
 def test_the_figure_says_what_the_table_says(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure, data = drawn(table, tmp_path, monkeypatch)
+    figure, data = generated(table, tmp_path, monkeypatch)
     assert faults(figure) == []
     written = texts(figure)
     rows = read_rows(table, FITS)
@@ -255,7 +262,7 @@ def test_a_model_on_a_device_has_one_panel_wherever_its_rows_stand(
     mixed = factory.write_rows(
         pd.concat([rows, other]).to_dict("records"), tmp_path / "mixed.csv", FITS
     )
-    figure, _ = drawn(mixed, tmp_path, monkeypatch)
+    figure, _ = generated(mixed, tmp_path, monkeypatch)
     headings = [text for text in texts(figure) if re.match(r"\S+ on \S+, ", text)]
     assert len(headings) == len(set(headings)) == len(places)
 
@@ -263,7 +270,7 @@ def test_a_model_on_a_device_has_one_panel_wherever_its_rows_stand(
 def test_ways_of_which_nothing_is_known_are_in_the_table_alone(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, data = drawn(table, tmp_path, monkeypatch)
+    _, data = generated(table, tmp_path, monkeypatch)
     unknown = pd.DataFrame(read_rows(table, FITS)).groupby(
         ["model", "device", "precision", "options"]
     )["fits"]
@@ -276,7 +283,7 @@ def test_an_empty_table_is_a_figure_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = factory.write_rows([], tmp_path / "fits.csv", FITS)
-    figure, data = drawn(empty, tmp_path, monkeypatch)
+    figure, data = generated(empty, tmp_path, monkeypatch)
     assert any("No case was measured" in text for text in texts(figure))
     assert data.empty
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sdbench.report.page import pictures
+from sdbench.report.page import images
 from sdbench.report.page.document import data_tables, vega
-from sdbench.report.page.pictures import make_viewer
+from sdbench.report.page.images import make_viewer
 from sdbench.report.page.prose import render_markdown
 from sdbench.runtime.errors import UserError
 from sdbench.tables.schemas import QUALITY
@@ -88,18 +88,18 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def test_the_answer_is_the_best_of_the_tables(page: Page) -> None:
     # 0.5 s in fp32, 0.6 of that in bf16; its rate grows with the batch.
-    assert "0.300 s for one picture AMD EPYC 7B13 (cpu): PyTorch, bf16" in page.text
+    assert "0.300 s for one image AMD EPYC 7B13 (cpu): PyTorch, bf16" in page.text
     rate = 120 / 0.6 * 4**0.1
     assert f"{rate:.0f} images per minute AMD EPYC 7B13 (cpu): PyTorch, bf16, batch size 4" in (
         page.text
     )
-    assert "0.640 GB for one picture" in page.text
+    assert "0.640 GB for one image" in page.text
     assert "2.10 % noise of the machine" in page.text
 
 
 def test_it_says_what_was_measured(page: Page) -> None:
     assert "Measured on AMD EPYC 7B13 (cpu) on 2026-01-01: 9 cases, all ran." in page.text
-    assert "58 published rows beside them." in page.text
+    assert "58 published rows next to them." in page.text
 
 
 def test_published_devices_stand_beside_and_are_marked(page: Page) -> None:
@@ -133,7 +133,7 @@ def test_choices_are_in_their_order_with_what_they_miss(page: Page) -> None:
     assert first < second
 
 
-def test_choices_are_ranked_among_what_was_drawn_alike(tmp_path: Path) -> None:
+def test_choices_are_ranked_among_what_was_generated_alike(tmp_path: Path) -> None:
     name = "NVIDIA A100-SXM4-40GB"
     theirs = made.CHOICE | {"origin": "lambda-2022-10", "device": name, "device_name": name}
     theirs |= {"model": "sd-v1-4", "width": 512, "height": 512}
@@ -173,7 +173,7 @@ def test_nothing_is_fetched(page: Page) -> None:
     assert "unsafe-eval" not in policy
 
 
-def test_a_picture_has_a_text(page: Page) -> None:
+def test_a_image_has_a_text(page: Page) -> None:
     (image,) = page.named("img")
     assert image["alt"] == "Seconds of one call."
     assert (image["width"], image["height"]) == ("860", "300")
@@ -197,7 +197,7 @@ def test_the_same_inputs_make_the_same_page(tmp_path: Path) -> None:
 
 
 def test_an_empty_table_is_said(tmp_path: Path) -> None:
-    page = Page(made.make_page(tmp_path, rows=[], pictures=False))
+    page = Page(made.make_page(tmp_path, rows=[], images=False))
     for words in (
         "Nothing was measured here: the tables have no rows of this machine.",
         "No setting is in the table of choices.",
@@ -212,7 +212,7 @@ def test_an_empty_table_is_said(tmp_path: Path) -> None:
 
 def test_one_row_is_enough(tmp_path: Path) -> None:
     page = Page(made.make_page(tmp_path, rows=made.default_rows()[:1]))
-    assert "0.500 s for one picture" in page.text
+    assert "0.500 s for one image" in page.text
     assert "1 case, all ran" in page.text
 
 
@@ -234,7 +234,7 @@ def test_a_speed_that_misses_the_gate_is_no_answer(tmp_path: Path) -> None:
         if row["precision"] == "bf16":
             row["passes_gate"] = False
     page = Page(made.make_page(tmp_path, rows=rows))
-    assert "0.400 s for one picture AMD EPYC 7B13 (cpu): ONNX Runtime, fp32" in page.text
+    assert "0.400 s for one image AMD EPYC 7B13 (cpu): ONNX Runtime, fp32" in page.text
 
 
 def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -265,14 +265,14 @@ def test_the_libraries_are_scripts_that_end_where_they_end() -> None:
     assert "window.DataTable" in data_tables()[0]
 
 
-def test_many_large_pictures_are_made_fewer_and_smaller(
+def test_many_large_images_are_made_fewer_and_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "BUDGET", 800_000)
+    monkeypatch.setattr(images, "BUDGET", 800_000)
     steps, names = list(range(1, 13)), ("none", "one", "two")
     folder = tmp_path / "m" / "cpu" / "pytorch" / "fp32"
     archives = [
-        factory.write_pictures(folder / f"{name}.npz", noise, [], steps, side=320)
+        factory.write_images(folder / f"{name}.npz", noise, [], steps, side=320)
         for noise, name in enumerate(names)
     ]
     rows = []
@@ -281,12 +281,12 @@ def test_many_large_pictures_are_made_fewer_and_smaller(
         rows += factory.quality_rows(base, "trajectory", steps, [30.0] * 12, [0.9] * 12)
     table = factory.write_rows(rows, tmp_path / "quality.csv", QUALITY)
     viewer = make_viewer(table, archives[:1] * 2, archives[1:])
-    # 2 series of 3 sheets: 8 pictures of 128 pixels a side are what the budget has room for.
+    # 2 series of 3 sheets: 8 images of 128 pixels a side are what the budget has room for.
     assert "they have 128 of 320 pixels a side; at most 8 of 12 steps" in viewer.notes[0]
     for series in viewer.series:
         assert len(series["steps"]) <= 8
         assert series["steps"][0] == 1 and series["steps"][-1] == 12
-    # The reference's pictures are the same for both, and there once.
+    # The reference's images are the same for both, and there once.
     assert len(viewer.sheets) == 1 + 2 * 2
     sizes = [
         Image.open(io.BytesIO(base64.b64decode(sheet.partition(",")[2]))).size

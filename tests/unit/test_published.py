@@ -63,7 +63,7 @@ def test_what_ran_out_of_memory_has_no_numbers(table: pd.DataFrame) -> None:
     assert oom[["latency_s", "images_per_minute", "memory_bytes"]].isna().all(axis=None)
 
 
-def test_all_were_drawn_at_one_size_and_guidance(table: pd.DataFrame) -> None:
+def test_all_were_generated_at_one_size_and_guidance(table: pd.DataFrame) -> None:
     assert set(table["width"]) == set(table["height"]) == {512}
     assert set(table["guidance"]) == {7.5}
 

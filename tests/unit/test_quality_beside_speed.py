@@ -1,4 +1,4 @@
-"""Every picture is compared with the fp32 picture of the same latents, judged by the gate."""
+"""Every image is compared with the fp32 image of the same latents, judged by the gate."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ GATE = {"min_ssim": 0.9, "min_psnr_db": 20.0}
 RIGHT = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
-def drawn(
+def generated(
     folder: Path, name: str, pixels: Any, precision: str, **changes: Any
 ) -> tuple[Path, Record]:
-    picture = folder / f"{name}.png"
-    Image.fromarray(pixels).save(picture)
+    image = folder / f"{name}.png"
+    Image.fromarray(pixels).save(image)
     record = make_record(
         make_case(precision=precision),
-        picture={"file": picture.name, "sha256": sha256(picture)},
+        image={"file": image.name, "sha256": sha256(image)},
         **changes,
     )
     return folder / f"{name}.json", record
@@ -34,9 +34,9 @@ def test_rows_are_judged_against_the_reference(tmp_path: Path) -> None:
     near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
     rows = compare_cases(
         [
-            drawn(tmp_path, "far", 255 - RIGHT, "fp16"),
-            drawn(tmp_path, "near", near, "bf16"),
-            drawn(tmp_path, "right", RIGHT, "fp32"),
+            generated(tmp_path, "far", 255 - RIGHT, "fp16"),
+            generated(tmp_path, "near", near, "bf16"),
+            generated(tmp_path, "right", RIGHT, "fp32"),
         ],
         GATE,
     )
@@ -47,33 +47,33 @@ def test_rows_are_judged_against_the_reference(tmp_path: Path) -> None:
 
 def test_both_bounds_of_the_gate_count(tmp_path: Path) -> None:
     near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
-    pair = [drawn(tmp_path, "near", near, "bf16"), drawn(tmp_path, "right", RIGHT, "fp32")]
+    pair = [generated(tmp_path, "near", near, "bf16"), generated(tmp_path, "right", RIGHT, "fp32")]
     assert not compare_cases(pair, {"min_ssim": 0.9, "min_psnr_db": 50})[0]["passes_gate"]
     assert not compare_cases(pair, {"min_ssim": 1.0, "min_psnr_db": 20})[0]["passes_gate"]
 
 
-def test_nothing_is_said_without_a_reference_or_a_picture(tmp_path: Path) -> None:
+def test_nothing_is_said_without_a_reference_or_a_image(tmp_path: Path) -> None:
     failed = tmp_path / "failed.json", make_failure(make_case(), "oom", "too big")
-    assert compare_cases([drawn(tmp_path, "a", RIGHT, "bf16"), failed], GATE) == [{}, {}]
+    assert compare_cases([generated(tmp_path, "a", RIGHT, "bf16"), failed], GATE) == [{}, {}]
 
 
-def test_pictures_of_seeded_weights_are_not_judged(tmp_path: Path) -> None:
+def test_images_of_seeded_weights_are_not_judged(tmp_path: Path) -> None:
     pair = [
-        drawn(tmp_path, "a", RIGHT, "bf16", weights="seeded"),
-        drawn(tmp_path, "b", RIGHT, "fp32", weights="seeded"),
+        generated(tmp_path, "a", RIGHT, "bf16", weights="seeded"),
+        generated(tmp_path, "b", RIGHT, "fp32", weights="seeded"),
     ]
     assert compare_cases(pair, GATE) == [{}, {}]
 
 
-def test_other_settings_are_another_picture(tmp_path: Path) -> None:
-    path, record = drawn(tmp_path, "a", RIGHT, "bf16")
+def test_other_settings_are_another_image(tmp_path: Path) -> None:
+    path, record = generated(tmp_path, "a", RIGHT, "bf16")
     case = record["case"]
     record["case"] = {**case, "generation": {**case["generation"], "seed": 1}}
-    assert compare_cases([(path, record), drawn(tmp_path, "b", RIGHT, "fp32")], GATE)[0] == {}
+    assert compare_cases([(path, record), generated(tmp_path, "b", RIGHT, "fp32")], GATE)[0] == {}
 
 
-def test_a_picture_that_was_changed_is_refused(tmp_path: Path) -> None:
-    pair = [drawn(tmp_path, "a", RIGHT, "bf16"), drawn(tmp_path, "b", RIGHT, "fp32")]
+def test_a_image_that_was_changed_is_refused(tmp_path: Path) -> None:
+    pair = [generated(tmp_path, "a", RIGHT, "bf16"), generated(tmp_path, "b", RIGHT, "fp32")]
     Image.fromarray(255 - RIGHT).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: gone or changed"):
         compare_cases(pair, GATE)

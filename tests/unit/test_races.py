@@ -16,7 +16,7 @@ from sdbench.config.check import Config, check_config
 from sdbench.records.record import (
     Record,
     fingerprint,
-    keeps,
+    is_reusable,
     read_indexed,
     record_path,
     write_index,
@@ -33,9 +33,9 @@ from tests.unit import tables_factory
 from tests.unit.records_factory import (
     MEASURING,
     OPERATIONS,
-    make_ceilings,
     make_failed_race,
     make_pair,
+    make_peaks,
     make_race,
     make_run,
 )
@@ -139,14 +139,14 @@ def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> N
     pair = make_pair()
     path = record_path(tmp_path, pair)
     write_record(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
-    assert keeps(path, "0" * 64)
-    assert not keeps(path, "1" * 64)
+    assert is_reusable(path, "0" * 64)
+    assert not is_reusable(path, "1" * 64)
     path.write_text(path.read_text().replace("2.0", "3.0"))
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
     write_record(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
     write_record(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
-    assert keeps(path, "0" * 64)
+    assert is_reusable(path, "0" * 64)
 
 
 def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
@@ -235,7 +235,7 @@ def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) ->
     write_record(folder, pairs[0], make_race(pairs[0], [3.0], [4.0]))
     write_record(folder, pairs[1], make_failed_race(pairs[1], "unsupported", "no such thing"))
     write_index(folder, pairs)
-    write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 4.0}))
+    write_json(tmp_path / "cpu.json", make_peaks({"fp32": 4.0}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
     theirs = [tables_factory.race_row(0.6, campaign="lab", backend="onnxruntime")]
 
@@ -254,12 +254,12 @@ def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) ->
     table = collect(lab)
     assert list(table["status"]) == ["ok", "unsupported", "ok"]
     assert list(table["campaign"].fillna("")) == ["", "", "lab"]
-    # One picture with guidance: two evaluations of 2 TFLOP in three seconds.
+    # One image with guidance: two evaluations of 2 TFLOP in three seconds.
     assert table["tflop"][0] == 4.0
     assert table["tflops"][0] == pytest.approx(4 / 3)
-    assert table["ceiling_share"][0] == pytest.approx(1 / 3)
+    assert table["utilization"][0] == pytest.approx(1 / 3)
     assert table["reason"][1] == "no such thing"
-    assert table[["ratio", "tflop", "ceiling_share", "contended"]].iloc[1].isna().all()
+    assert table[["ratio", "tflop", "utilization", "contended"]].iloc[1].isna().all()
     copy = tmp_path / "other.csv"
     copy.write_text(lab.read_text())
     with pytest.raises(UserError, match=r"other\.csv: campaign: found none, or one of another"):

@@ -13,12 +13,12 @@ from sdbench.cases.case import Case
 from sdbench.records.record import (
     SCHEMA_VERSION,
     fingerprint,
-    keeps,
+    is_reusable,
     read_indexed,
     read_record,
     record_path,
+    write_image,
     write_index,
-    write_picture,
     write_record,
 )
 from sdbench.runtime.errors import UserError
@@ -83,7 +83,7 @@ def test_a_damaged_record_is_refused_by_name(damage: Any, tmp_path: Path) -> Non
     assert str(caught.value).startswith(f"{path}: ")
     assert "delete this file" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
 
 
 def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
@@ -102,26 +102,26 @@ def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
         read_indexed(tmp_path / "index.json")
 
 
-def draw(folder: Path, case: Case) -> dict[str, str]:
-    return write_picture(folder, case, np.zeros((8, 8, 3), np.uint8))
+def generate(folder: Path, case: Case) -> dict[str, str]:
+    return write_image(folder, case, np.zeros((8, 8, 3), np.uint8))
 
 
 def test_only_a_record_with_the_wanted_fingerprint_is_kept(tmp_path: Path) -> None:
     case = make_case()
     path = record_path(tmp_path, case)
-    assert not keeps(path, "0" * 64)
-    write_record(tmp_path, case, make_record(case, picture=draw(tmp_path, case)))
-    assert keeps(path, "0" * 64)
-    assert not keeps(path, "1" * 64)
+    assert not is_reusable(path, "0" * 64)
+    write_record(tmp_path, case, make_record(case, image=generate(tmp_path, case)))
+    assert is_reusable(path, "0" * 64)
+    assert not is_reusable(path, "1" * 64)
 
 
-def test_a_record_without_the_picture_that_was_drawn_is_not_kept(tmp_path: Path) -> None:
+def test_a_record_without_the_image_that_was_generated_is_not_kept(tmp_path: Path) -> None:
     case = make_case()
-    write_record(tmp_path, case, make_record(case, picture=draw(tmp_path, case)))
+    write_record(tmp_path, case, make_record(case, image=generate(tmp_path, case)))
     path = record_path(tmp_path, case)
-    assert keeps(path, "0" * 64)
+    assert is_reusable(path, "0" * 64)
     path.with_suffix(".png").unlink()
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
 
 
 def test_how_long_a_case_may_take_decides_no_number() -> None:
@@ -139,23 +139,23 @@ def test_a_record_changed_by_hand_is_not_kept(tmp_path: Path) -> None:
     write_record(tmp_path, case, make_record(case))
     path = record_path(tmp_path, case)
     path.write_text(path.read_text().replace("0.1", "0.01"))
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
 
 
 @pytest.mark.parametrize("status", ["error", "unsupported"])
 def test_what_may_have_been_mended_is_tried_again(status: str, tmp_path: Path) -> None:
     case = make_case()
     write_record(tmp_path, case, make_failure(case, status, "no such provider"))
-    assert not keeps(record_path(tmp_path, case), "0" * 64)
+    assert not is_reusable(record_path(tmp_path, case), "0" * 64)
 
 
 def test_an_error_is_tried_again_and_out_of_memory_is_not(tmp_path: Path) -> None:
     case = make_case()
     path = record_path(tmp_path, case)
     write_record(tmp_path, case, make_failure(case, "error", "it broke"))
-    assert not keeps(path, "0" * 64)
+    assert not is_reusable(path, "0" * 64)
     write_record(tmp_path, case, make_failure(case, "oom", "out of memory"))
-    assert keeps(path, "0" * 64)
+    assert is_reusable(path, "0" * 64)
 
 
 def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> 
     watched = {"contended": True, "busy_cores": 0.0, "waited_s": 0, "gpu_processes": [{"pid": 7}]}
     record = make_failure(case, "oom", "out of memory") | {"contention": watched}
     write_record(tmp_path, case, record)
-    assert not keeps(record_path(tmp_path, case), "0" * 64)
+    assert not is_reusable(record_path(tmp_path, case), "0" * 64)
     write_record(
-        tmp_path, case, make_record(case, contention=watched, picture=draw(tmp_path, case))
+        tmp_path, case, make_record(case, contention=watched, image=generate(tmp_path, case))
     )
-    assert keeps(record_path(tmp_path, case), "0" * 64)
+    assert is_reusable(record_path(tmp_path, case), "0" * 64)
 
 
 def test_the_fingerprint_changes_with_all_that_decides_a_number() -> None:

@@ -38,21 +38,21 @@ def test_a_wrong_caption_is_never_agreed_with(scene: Scene) -> None:
 def test_noise_and_a_shift_of_colour_do_not_mislead_it(number: int, seed: int) -> None:
     scene, rng = SCENES[number], np.random.default_rng(seed)
     noisy = draw(scene) + rng.normal(0, 12, (SIZE, SIZE, 3)) + rng.uniform(-15, 15, 3)
-    picture = noisy.clip(0, 255).astype(np.uint8)
-    assert agrees(read(picture), scene.description)
+    image = noisy.clip(0, 255).astype(np.uint8)
+    assert agrees(read(image), scene.description)
 
 
 @pytest.mark.parametrize("ground", COLOURS)
-def test_an_empty_picture_has_no_figure(ground: str) -> None:
-    picture = np.full((SIZE, SIZE, 3), COLOURS[ground], np.uint8)
-    assert read(picture) == Reading(None, None, ground)
+def test_an_empty_image_has_no_figure(ground: str) -> None:
+    image = np.full((SIZE, SIZE, 3), COLOURS[ground], np.uint8)
+    assert read(image) == Reading(None, None, ground)
 
 
 @pytest.mark.parametrize(("colour", "ground"), list(itertools.permutations(COLOURS, 2)))
 def test_a_cross_has_colours_but_no_named_shape(colour: str, ground: str) -> None:
-    picture = np.full((SIZE, SIZE, 3), COLOURS[ground], np.uint8)
-    picture[28:36, 10:54] = picture[10:54, 28:36] = COLOURS[colour]
-    assert read(picture) == Reading(None, colour, ground)
+    image = np.full((SIZE, SIZE, 3), COLOURS[ground], np.uint8)
+    image[28:36, 10:54] = image[10:54, 28:36] = COLOURS[colour]
+    assert read(image) == Reading(None, colour, ground)
 
 
 def test_a_triangle_that_points_down_is_no_triangle() -> None:

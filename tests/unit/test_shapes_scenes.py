@@ -54,13 +54,13 @@ def test_random_scenes_reach_every_shape_and_colour() -> None:
 
 @given(scenes())
 def test_ground_is_plain_around_a_figure_of_the_named_colour(scene: Scene) -> None:
-    picture = draw(scene)
-    assert picture.shape == (SIZE, SIZE, 3)
-    assert picture.dtype == np.uint8
+    image = draw(scene)
+    assert image.shape == (SIZE, SIZE, 3)
+    assert image.dtype == np.uint8
     ground, figure = COLOURS[scene.description.ground], COLOURS[scene.description.colour]
-    assert (picture[0] == ground).all() and (picture[:, -1] == ground).all()
+    assert (image[0] == ground).all() and (image[:, -1] == ground).all()
     x, y = (int(place) for place in scene.centre)
-    assert (picture[y, x] == figure).all()
+    assert (image[y, x] == figure).all()
 
 
 @pytest.mark.parametrize("radius", [14.0, 18.5, 22.0])
@@ -70,8 +70,8 @@ def test_a_circle_covers_its_area(radius: float) -> None:
 
 
 def test_a_triangle_points_up() -> None:
-    picture = draw(Scene(Description("triangle", "white", "black"), 20.0, (32.0, 32.0)))
-    widths = (picture[..., 0] > 128).sum(axis=1)
+    image = draw(Scene(Description("triangle", "white", "black"), 20.0, (32.0, 32.0)))
+    widths = (image[..., 0] > 128).sum(axis=1)
     widths = widths[widths > 0]
     assert (np.diff(widths) >= 0).all()
     assert widths[0] <= 2 and widths[-1] >= 38

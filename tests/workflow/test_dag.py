@@ -23,7 +23,7 @@ def write_config(folder: Path, config: object) -> str:
 
 
 def one_block(**changes: object) -> dict[str, object]:
-    """Return a config of one block: the bundled model, PyTorch, one picture; or as `changes` has
+    """Return a config of one block: the bundled model, PyTorch, one image; or as `changes` has
     it."""
     block = {"model": "shapes", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
     return {"matrix": [{**block, "batch_sizes": [1], **changes}], "quality": []}
@@ -37,8 +37,8 @@ def test_the_default_runs_every_stage(folder: Path) -> None:
     assert jobs["measure_sweep"] == 3
     assert jobs["export_onnx"] == jobs["quantize_onnx"] == 1
     assert jobs["convert_openvino"] == jobs["search_settings"] == 2
-    assert jobs["measure_ceilings"] == jobs["count_operations"] == 1
-    assert jobs["draw_images"] == 5
+    assert jobs["measure_peak_throughput"] == jobs["count_operations"] == 1
+    assert jobs["generate_images"] == 5
     assert jobs["compare_quality"] == 4
     for rule in (
         "collect_cases",
@@ -65,7 +65,7 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
         "convert_openvino",
         "search_settings",
         "measure_sweep",
-        "measure_ceilings",
+        "measure_peak_throughput",
         "count_operations",
         "collect_records",
         "collect_published",
@@ -88,7 +88,7 @@ def test_a_race_has_a_job_for_each_backend_and_what_it_is_compared_with(folder: 
         "describe_model": 1,
         "export_onnx": 1,
         "race_denoisers": 2,
-        "measure_ceilings": 1,
+        "measure_peak_throughput": 1,
         "count_operations": 2,
         "collect_races": 1,
         "plot_ladder": 1,
@@ -114,7 +114,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
     assert planned(folder, *asked) == {
         "outline_model": 1,
         "measure_sweep": 2,
-        "measure_ceilings": 1,
+        "measure_peak_throughput": 1,
         "collect_records": 1,
     }
     run = dry_run(folder, *asked[:2], "--", "results/onnx/sd-v1.json")
@@ -127,7 +127,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
         "export_onnx": 1,
         "count_operations": 1,
         "measure_sweep": 2,
-        "measure_ceilings": 1,
+        "measure_peak_throughput": 1,
         "collect_records": 1,
     }
 
@@ -176,7 +176,7 @@ def test_another_config_names_its_own_results(folder: Path) -> None:
 def test_no_export_without_a_backend_that_reads_it(folder: Path) -> None:
     jobs = planned(folder, "--configfile", write_config(folder, one_block()))
     assert "export_onnx" not in jobs
-    assert "draw_images" not in jobs
+    assert "generate_images" not in jobs
     assert jobs["check_results"] == 1
 
 
@@ -199,7 +199,7 @@ def test_what_is_made_for_an_engine_is_what_its_options_ask_for(
     assert {rule: jobs[rule] for rule in made if rule in jobs} == {"export_onnx": 1} | needed
 
 
-def test_pictures_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
+def test_images_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
     folder: Path,
 ) -> None:
     entry = {
@@ -212,7 +212,7 @@ def test_pictures_of_a_tuned_variant_that_is_not_measured_have_its_settings_too(
     }
     name = write_config(folder, one_block(backends=["openvino"]) | {"quality": [entry]})
     jobs = planned(folder, "--configfile", name)
-    assert (jobs["search_settings"], jobs["convert_openvino"], jobs["draw_images"]) == (1, 1, 3)
+    assert (jobs["search_settings"], jobs["convert_openvino"], jobs["generate_images"]) == (1, 1, 3)
     target = "results/quality/shapes/cpu/openvino/fp32/none.npz"
     assert "search_settings" not in planned(folder, "--configfile", name, "--", target)
 
@@ -240,14 +240,14 @@ def test_the_post_can_be_planned_on_any_machine(folder: Path) -> None:
     assert jobs["measure_sweep"] == 3
 
 
-def test_each_device_of_the_matrix_has_its_ceilings_once(folder: Path) -> None:
+def test_each_device_of_the_matrix_has_its_peaks_once(folder: Path) -> None:
     """Whatever it measures there; a device that is in no matrix has none."""
     config = {
         "devices": {name: {"kind": "cpu"} for name in ("other", "unused")},
         **one_block(devices=["cpu", "other"], backends=["pytorch", "onnxruntime"]),
     }
     jobs = planned(folder, "--configfile", write_config(folder, config))
-    assert (jobs["measure_sweep"], jobs["measure_ceilings"]) == (4, 2)
+    assert (jobs["measure_sweep"], jobs["measure_peak_throughput"]) == (4, 2)
     assert jobs["count_operations"] == 1
 
 

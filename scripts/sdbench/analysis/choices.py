@@ -15,7 +15,7 @@ MEASURED = "measured"
 def rank_choices(
     own: pd.DataFrame, published: pd.DataFrame, need: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """Rank every way to draw a picture that ran.
+    """Rank every way to generate an image that ran.
 
     Args:
         own: table of schema RESULTS.
@@ -23,9 +23,9 @@ def rank_choices(
         need: the config's section of that name.
 
     Returns:
-        A table of schema CHOICES. Ranks begin anew for what was drawn alike (model family, size,
-        steps, scheduler, guidance or none). What meets the need stands first, by seconds per image
-        in calls back to back; the rest by how far it misses.
+        A table of schema CHOICES. Ranks begin again for what was generated alike (model family,
+        size, steps, scheduler, guidance or none). What meets the need stands first, by seconds per
+        image in calls back to back; the rest by how far it misses.
     """
     elsewhere = published.rename(columns={"campaign": "origin"})
     elsewhere["device"] = elsewhere["device_name"]
@@ -94,4 +94,4 @@ def _misses(row: Mapping[str, Any], need: Mapping[str, Any]) -> Iterator[tuple[s
         if factor > 1:
             yield words.format(max(factor, 1.01)), factor  # never "1 times"
     if need["quality_gate"] and row["passes_gate"] is False:
-        yield "its pictures miss the quality gate", UNKNOWN
+        yield "its images miss the quality gate", UNKNOWN

@@ -1,6 +1,6 @@
 """What fits in how much memory: the largest batch of each way to run a model.
 
-Bytes of weights are exact, from the model's shapes. What each picture adds, and the rest, are the
+Bytes of weights are exact, from the model's shapes. What each image adds, and the rest, are the
 straight line of `meters.largest_batch` through measured peaks. A way that was not measured, and
 differs from one that was in how its weights are kept, has that one's line with its own weights.
 """
@@ -13,7 +13,7 @@ from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
-from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, draw_line
+from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.tables.schemas import DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
 
@@ -47,7 +47,7 @@ def judge(peaks: Mapping[int, int], limit_bytes: float) -> Verdict:
     What was measured is believed; between and beyond, the line. More memory never means a smaller
     batch.
     """
-    line = draw_line(peaks)
+    line = fit_line(peaks)
     fails = min((size for size, peak in peaks.items() if peak > limit_bytes), default=None)
     runs = max((size for size in peaks if fails is None or size < fails), default=0)
     if line is not None:
@@ -66,7 +66,7 @@ def judge_weights(needed_bytes: int, limit_bytes: float) -> Verdict:
 
 
 @dataclass
-class Way:
+class MemoryConfig:
     """A way to run a model, with what is known of its memory.
 
     `peaks`: bytes that decide whether a batch fits, by batch size, of what was measured;
@@ -87,7 +87,7 @@ class Way:
         """Bytes of weights on the device at one time, at least."""
         return device_bytes(self.components, self.variant.precision, self.variant.switches)
 
-    def derived_from(self, plain: "Way") -> dict[int, int]:
+    def derived_from(self, plain: "MemoryConfig") -> dict[int, int]:
         """Return the peaks of `plain` with the weights of this way in place of its own."""
         more = self.device_bytes - plain.device_bytes
         return {size: peak + more for size, peak in plain.peaks.items()}
@@ -96,10 +96,10 @@ class Way:
         """Return by which share the line through the smaller batches misses the peak of the largest
         one; None where too few were measured."""
         large = max(self.peaks, default=0)
-        line = draw_line({size: peak for size, peak in self.peaks.items() if size != large})
+        line = fit_line({size: peak for size, peak in self.peaks.items() if size != large})
         return None if line is None else line.at(large) / self.peaks[large] - 1
 
-    def derived_error(self, plain: "Way | None") -> float | None:
+    def derived_error(self, plain: "MemoryConfig | None") -> float | None:
         """Return by which share the peaks derived from `plain` miss those measured, at the largest
         batch that both have."""
         if plain is None or plain is self:
@@ -109,12 +109,12 @@ class Way:
         return derived[size] / self.peaks[size] - 1 if size else None
 
 
-def find_ways(
+def find_memory_configs(
     results: Sequence[Row],
     largest: Sequence[Row],
     components: Mapping[str, Components],
-) -> list[Way]:
-    """Return every way that was measured, and those that are kept otherwise beside them.
+) -> list[MemoryConfig]:
+    """Return every way that was measured, and those that are kept otherwise next to them.
 
     Args:
         results: rows of RESULTS, None for what is empty.
@@ -122,11 +122,11 @@ def find_ways(
         components: the components of each model.
     """
     kinds = {row["device"]: str(row["device_kind"]) for row in results}
-    ways: dict[Variant, Way] = {}
+    ways: dict[Variant, MemoryConfig] = {}
 
-    def way(variant: Variant) -> Way:
+    def way(variant: Variant) -> MemoryConfig:
         kind = kinds[variant.device]
-        return ways.setdefault(variant, Way(variant, kind, components[variant.model]))
+        return ways.setdefault(variant, MemoryConfig(variant, kind, components[variant.model]))
 
     names = ("model", "device", "backend", "precision", "options")
     for row in results:
@@ -151,7 +151,7 @@ def find_ways(
     return list(ways.values())
 
 
-def fit_rows(ways: Sequence[Way], sizes_gb: Sequence[int] = SIZES_GB) -> Iterator[Row]:
+def fit_rows(ways: Sequence[MemoryConfig], sizes_gb: Sequence[int] = SIZES_GB) -> Iterator[Row]:
     """Yield the rows of the table `fits`: for each way, each size of memory."""
     by_variant = {way.variant: way for way in ways}
     for way in ways:
@@ -164,7 +164,7 @@ def fit_rows(ways: Sequence[Way], sizes_gb: Sequence[int] = SIZES_GB) -> Iterato
             basis, peaks, counter = DERIVED, way.derived_from(plain), plain.counter
         if not peaks:
             basis = WEIGHTS
-        line = draw_line(peaks)
+        line = fit_line(peaks)
         common = {
             **way.variant.as_dict(),
             "basis": basis,
@@ -196,5 +196,5 @@ def _parts(line: Line | None, weights: int) -> Row:
     return {
         "batch_sizes": " ".join(map(str, line.sizes)),
         "other_bytes": line.at(0) - weights,
-        "picture_bytes": line.picture_bytes,
+        "image_bytes": line.image_bytes,
     }

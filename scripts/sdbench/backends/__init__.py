@@ -20,14 +20,14 @@ def load(
     graphs_folder: Path | None,
     settings: Mapping[str, Any] | None = None,
 ) -> Engine:
-    """Load the networks of a case's variant on its device, ready to draw.
+    """Load the networks of a case's variant on its device, ready to generate.
 
     Args:
         case: the variant to load; its batch size plays no part.
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that the variant reads (`Variant.graphs`); None for a
             backend that reads the model itself.
-        settings: of the backend, beside its default ones: what a search chose for the variant.
+        settings: of the backend, next to its default ones: what a search chose for the variant.
 
     Raises:
         sdbench.runtime.errors.UnsupportedError: if this machine or backend cannot run the variant.
@@ -61,7 +61,7 @@ def chosen_settings(found: Path | None) -> dict[str, dict[str, Any]]:
     return {key: search["settings"] for key, search in searches.items()}
 
 
-def made(model_folder: Path | None) -> Path:
+def require_model(model_folder: Path | None) -> Path:
     """Return the folder of a model to load.
 
     Raises:

@@ -33,19 +33,19 @@ SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "train
 """Keys of a scheduler's configuration that belong to the model and not to the sampler."""
 
 Images = NDArray[np.float32]
-"""Pictures of shape (batch, height, width, 3), values from 0 to 1."""
+"""Images8Bit of shape (batch, height, width, 3), values from 0 to 1."""
 
 DenoiserInputs = tuple[tuple[Any, ...], dict[str, Any]]
 """Arguments of the denoiser, by position and by name: arrays, floats in fp32, in the place of
 tensors."""
 
 
-Pictures = NDArray[np.uint8]
-"""Pictures of 8 bits, shape (batch, height, width, 3)."""
+Images8Bit = NDArray[np.uint8]
+"""Images8Bit of 8 bits, shape (batch, height, width, 3)."""
 
 
-def to_8_bits(images: Images) -> Pictures:
-    """Round values from 0 to 1 to levels from 0 to 255, as saving a picture does."""
+def to_8_bits(images: Images) -> Images8Bit:
+    """Round values from 0 to 1 to levels from 0 to 255, as saving an image does."""
     return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
 
 
@@ -59,7 +59,7 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     family = family_of(model_folder)
     if name not in family.schedulers:
         raise UnsupportedError(
-            f"no model of {family.pipeline} can be drawn with the scheduler {name}: "
+            f"no model of {family.pipeline} can be generated with the scheduler {name}: "
             f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
         )
     sampler = SCHEDULERS[name]
@@ -84,10 +84,11 @@ def _knows(name: str, key: str) -> bool:
 
 
 def refuse_generation(family: Family, case: Case) -> None:
-    """Refuse what no model of a family can be drawn with, before anything of it is loaded.
+    """Refuse what no model of a family can be generated with, before anything of it is loaded.
 
     Raises:
-        UnsupportedError: if a switch is none for it, or the picture has a size that it cannot draw,
+        UnsupportedError: if a switch is none for it, or the image has a size that it cannot
+        generate,
             or if the backend reads exported networks and there are none.
     """
     if case.variant.graphs is not None and family.why_not_exported is not None:
@@ -101,21 +102,21 @@ def refuse_generation(family: Family, case: Case) -> None:
     for side in ("height", "width"):
         if case.generation[side] % family.multiple:
             raise UnsupportedError(
-                f"{family.pipeline} draws pictures whose {side} is a multiple of "
+                f"{family.pipeline} generates images whose {side} is a multiple of "
                 f"{family.multiple} pixels; {case.generation[side]} is none"
             )
 
 
 def check_images(images: Images) -> None:
-    """Refuse pictures that no working network draws.
+    """Refuse images that no working network generates.
 
     Raises:
-        ValueError: if a picture is not finite, or is of one colour.
+        ValueError: if an image is not finite, or is of one colour.
     """
     if not np.isfinite(images).all():
-        raise ValueError("the network drew values that are not numbers")
+        raise ValueError("the network generated values that are not numbers")
     if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
-        raise ValueError("the network drew a picture of one colour")
+        raise ValueError("the network generated an image of one colour")
 
 
 class _TakenError(Exception):
@@ -159,15 +160,15 @@ class Engine:
         pipeline.set_progress_bar_config(disable=True)
 
     def latents(self, generation: Mapping[str, Any], batch_size: int) -> torch.Tensor:
-        """Draw the noise that a batch starts from.
+        """Generate the noise that a batch starts from.
 
-        Picture i has a generator of its own, seeded with seed + i: it is the same picture in a
+        Image i has a generator of its own, seeded with seed + i: it is the same image in a
         batch of any size, on any device, in any precision.
 
         Returns:
-            Standard normal noise of shape (batch, channels, height, width) in latent pixels, drawn
-            in fp32 on the CPU, then cast to the precision that the pipeline keeps latents in, moved
-            to the engine's device, and packed as the family has it.
+            Standard normal noise of shape (batch, channels, height, width) in latent pixels,
+            generated in fp32 on the CPU, then cast to the precision that the pipeline keeps latents
+            in, moved to the engine's device, and packed as the family has it.
         """
         shape = self.family.latent_shape(self.configs, generation["height"], generation["width"])
         noise = torch.stack(
@@ -180,23 +181,23 @@ class Engine:
         packed: torch.Tensor = self.family.pack(noise.to(self.device, dtype))
         return packed
 
-    def draw(
+    def generate(
         self,
         generation: Mapping[str, Any],
         latents: torch.Tensor,
         steps: int | None = None,
         on_step_end: Callable[[torch.Tensor], None] | None = None,
     ) -> Images:
-        """Draw one picture for each of `latents`, from prompt to pixels.
+        """Generate one image for each of `latents`, from prompt to pixels.
 
         Args:
             generation: prompt, steps and guidance, as in the config.
-            latents: what `latents` returned, one for each picture.
+            latents: what `latents` returned, one for each image.
             steps: denoising steps, if not those of `generation`.
             on_step_end: called with the latents at the end of each evaluation of the denoiser.
 
         Returns:
-            Pictures of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
+            Images8Bit of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
         """
 
         with self._context():
@@ -220,7 +221,7 @@ class Engine:
         denoiser = getattr(self.pipeline, self.family.denoiser)
         hook = denoiser.register_forward_pre_hook(take, prepend=True, with_kwargs=True)
         try:
-            self.draw(generation, self.latents(generation, batch_size))
+            self.generate(generation, self.latents(generation, batch_size))
         except _TakenError:
             pass
         finally:
@@ -254,7 +255,7 @@ class Engine:
         return evaluate
 
     def decode(self, generation: Mapping[str, Any], latents: torch.Tensor) -> Images:
-        """Turn latents, as `draw` tells of them, into pictures, as it does itself."""
+        """Turn latents, as `generate` tells of them, into images, as it does itself."""
         with self._context():
             pixels = self.family.decode(self.pipeline, latents, generation)
             images: Images = self.pipeline.image_processor.postprocess(pixels, output_type="np")

@@ -39,7 +39,7 @@ class Runtime:
     """An engine of graphs, set up for a case on `device`; nothing of the networks is read yet.
 
     `open_graph` reads a network, by its key in `sdbench.export.parity.networks_of`. `compile_mode`
-    says that the graphs are compiled anew for each batch size, and how; None where they are not.
+    says that the graphs are compiled again for each batch size, and how; None where they are not.
     `switches` is what else it set that moves time or pixels, for the record.
     """
 
@@ -125,7 +125,7 @@ class VaeDecoder(_Network):
 
 
 def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> None:
-    """Refuse a picture that a level of the exported networks cannot halve and double again.
+    """Refuse an image that a level of the exported networks cannot halve and double again.
 
     PyTorch pads where that leaves a remainder; the graph was traced without one.
 
@@ -142,7 +142,7 @@ def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> Non
     for side in ("height", "width"):
         if generation[side] % halved:
             raise UnsupportedError(
-                f"the exported networks draw pictures whose {side} is a multiple of {halved}; it "
+                f"the exported networks generate images whose {side} is a multiple of {halved}; it "
                 f"is {generation[side]} (generation.{side} in the config)"
             )
 
@@ -160,11 +160,11 @@ def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
 
     Args:
         runtime: the engine that runs them.
-        case: says which scheduler, and the size of the pictures.
+        case: says which scheduler, and the size of the images.
         model_folder: the model in the diffusers layout.
 
     Raises:
-        UnsupportedError: if the graphs cannot draw pictures of that size.
+        UnsupportedError: if the graphs cannot generate images of that size.
     """
     family = family_of(model_folder)
     configs = network_configs(family, model_folder)

@@ -180,7 +180,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     Args:
         case: the variant to load.
         graphs_folder: the networks as ONNX graphs, a folder each.
-        settings: of sessions, beside the default ones; see `CANDIDATES`.
+        settings: of sessions, next to the default ones; see `CANDIDATES`.
 
     Raises:
         UnsupportedError: if this machine or the installed onnxruntime cannot run it.

@@ -26,7 +26,7 @@ SHAPES = "shapes"
 """The one setting that is not a property of OpenVINO: `static` or `dynamic`."""
 
 DEFAULTS: Mapping[str, Any] = {SHAPES: "static"}
-"""Static: a graph is compiled for the sizes that it is called with, anew for others."""
+"""Static: a graph is compiled for the sizes that it is called with, again for others."""
 
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "dynamic shapes": {SHAPES: "dynamic"},
@@ -129,7 +129,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     Args:
         case: the variant to load.
         graphs_folder: the networks in OpenVINO's format, a folder each.
-        settings: properties of OpenVINO, and `SHAPES`, beside the default ones; see `CANDIDATES`.
+        settings: properties of OpenVINO, and `SHAPES`, next to the default ones; see `CANDIDATES`.
 
     Raises:
         UnsupportedError: if this machine or the installed OpenVINO cannot run it.

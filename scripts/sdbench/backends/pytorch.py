@@ -155,8 +155,8 @@ def _set_attention(denoiser: Any, vae: Any, variant: Variant) -> None:
 def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
     """Have the VAE decode tile by tile; return the side of a tile in pixels.
 
-    diffusers' own tiles are as large as the pictures that the VAE was trained on, and no smaller
-    picture is cut. It is cut here into tiles of half its longer side, which overlap by a quarter.
+    diffusers' own tiles are as large as the images that the VAE was trained on, and no smaller
+    image is cut. It is cut here into tiles of half its longer side, which overlap by a quarter.
 
     Raises:
         UnsupportedError: if this VAE's tiles cannot be set.
@@ -206,7 +206,7 @@ def _compile(pipeline: diffusers.DiffusionPipeline, denoiser: str, mode: str) ->
 
 def _take(_network: Any, _inputs: Any, output: Any) -> Any:
     """Copy what a network returns: a CUDA graph writes to the same memory every time, while PNDM
-    looks back at former outputs, and a sliced VAE collects those of single pictures."""
+    looks back at former outputs, and a sliced VAE collects those of single images."""
     return tree_map(torch.Tensor.clone, output)
 
 
@@ -243,7 +243,7 @@ def load(
     denoiser = getattr(pipeline, family.denoiser)
     if offload == GROUP_OFFLOAD and family.upcasts(pipeline.vae):
         raise UnsupportedError(
-            f"{variant.precision} weights of the VAE are brought to fp32 for every picture, which "
+            f"{variant.precision} weights of the VAE are brought to fp32 for every image, which "
             f"{GROUP_OFFLOAD} would undo layer by layer; bf16 needs none of that"
         )
     if compiler and platform_of(device).graph_calls and family.upcasts(pipeline.vae):

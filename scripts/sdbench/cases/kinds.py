@@ -23,7 +23,7 @@ class Kind:
     """What is known of a kind of device.
 
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
-    own beside the processor's. `gpus`: the models of the GPUs of this kind that the system
+    own next to the processor's. `gpus`: the models of the GPUs of this kind that the system
     lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
     there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
     than the device's; None where they can. `memory_counter`: the counter that tells rows apart

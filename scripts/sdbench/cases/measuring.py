@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 PRODUCT, COPY = "matrix product", "memory copy"
-"""What ceilings are measured of."""
+"""What peaks are measured of."""
 
 
 @dataclass(frozen=True)

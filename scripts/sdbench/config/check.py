@@ -223,7 +223,7 @@ def name_case(
 
 
 def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a `$ref` into `$defs`, keeping what stands beside it (a default, say)."""
+    """Follow a `$ref` into `$defs`, keeping what stands next to it (a default, say)."""
     reference = schema.get("$ref")
     if reference is None:
         return schema

@@ -65,6 +65,6 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     return {"device_name": platform.name(device)} | ({"gpu": facts} if facts else {})
 
 
-def look_around(device: torch.device) -> dict[str, Any]:
+def probe_contention(device: torch.device) -> dict[str, Any]:
     """Return what else keeps processors or the GPU busy: `busy_cores` and `gpu_processes`."""
     return {"busy_cores": busy_cores(), "gpu_processes": platform_of(device).others(device)}

@@ -292,7 +292,7 @@ class Cuda(Gpu):
         return super().memory(device) | driver
 
     def others(self, device: torch.device) -> list[dict[str, Any]]:
-        """Return what NVML lists beside this process."""
+        """Return what NVML lists next to this process."""
         torch.zeros(1, device=device)  # the driver lists this process too from now on
         return nvml.foreign_processes(self.uuid(device))
 

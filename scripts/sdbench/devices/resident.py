@@ -31,7 +31,7 @@ def trim_heap() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def settled_bytes() -> int | None:
+def rss_after_gc() -> int | None:
     """Return the bytes resident once all that is free has been given back."""
     gc.collect()
     trim_heap()

@@ -30,7 +30,7 @@ def convert_network(
         model_folder: the model in the diffusers layout.
         graphs: the networks exported to ONNX, a folder each.
         int8: whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row
-            by row (NNCF). It then has no tolerance: the quality of its pictures judges it.
+            by row (NNCF). It then has no tolerance: the quality of its images judges it.
         tolerance: the largest absolute difference allowed, as a share of the largest output.
 
     Returns:
@@ -56,7 +56,7 @@ def convert_network(
             )
         openvino.save_model(model, file, compress_to_fp16=False)
         export_s = time.perf_counter() - begin
-        # Its weights would stay in memory beside those of the file.
+        # Its weights would stay in memory next to those of the file.
         del model
         compiled = core.compile_model(file, "CPU", EXACT)
     except RuntimeError as error:

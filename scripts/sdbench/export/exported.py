@@ -1,6 +1,7 @@
 """What is known of exported networks, and whether their files are still those that it is known of.
 
-The record of an export, `<folder>.json`, lies beside the folder that has a folder for each network.
+The record of an export, `<folder>.json`, lies next to the folder that has a folder for each
+network.
 """
 
 from pathlib import Path

@@ -30,7 +30,7 @@ def export_network(
 
     Args:
         name: a key of `networks_of`.
-        graphs: where its folder goes, with the graph and beside it large weights.
+        graphs: where its folder goes, with the graph and next to it large weights.
         model_folder: the model in the diffusers layout.
         opset: ONNX operator set.
         tolerance: the largest absolute difference allowed, as a share of the largest output.
@@ -68,14 +68,14 @@ def quantize_network(
 ) -> dict[str, Any]:
     """Keep the weights of the denoiser's matrix products in 8 bits, by ONNX Runtime's quantizer.
 
-    Dynamic quantization: what a weight is multiplied with is rounded to 8 bits too, anew in each
+    Dynamic quantization: what a weight is multiplied with is rounded to 8 bits too, again in each
     call. Weights of 7 bits (`reduce_range`): without VNNI the sums of larger ones would saturate.
     Its weight-only product (MatMulNBits) is not used: where it was tried (docs/method.md) it was
     slower than fp32. The other networks are copied, and what is known of them.
 
     Args and returns: as of `export_network`; `graphs` has the exported networks, their record lies
-    beside it, and `quantized` is where these go. The denoiser has no tolerance: the quality of its
-    pictures judges it.
+    next to it, and `quantized` is where these go. The denoiser has no tolerance: the quality of its
+    images judges it.
     """
     if name != family_of(model_folder).denoiser:
         shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)

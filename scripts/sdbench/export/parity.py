@@ -13,7 +13,7 @@ from sdbench.models.folders import written_whole
 from sdbench.models.hugging_face import diffusers, transformers
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_json, write_whole
-from sdbench.runtime.processes import Ended, run_apart
+from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ def compare(
         found: what it made of `expected.inputs`.
         expected: what PyTorch made of them.
         tolerance: the largest absolute difference allowed, as a share of the largest output; None
-            where there is none, as of quantized weights: the picture's quality judges those.
+            where there is none, as of quantized weights: the image's quality judges those.
 
     Returns:
         `max_abs_error`, `max_rel_error` (the same as a share of the largest output), `tolerance`.
@@ -233,7 +233,9 @@ def export_each(
     with written_whole(folder) as part:
         for name in networks_of(model_folder):
             try:
-                (exported[name],) = run_apart(_send_result, work, name, part, model_folder, *args)
+                (exported[name],) = run_in_subprocess(
+                    _send_result, work, name, part, model_folder, *args
+                )
             except Ended as error:
                 reason = error.args[0]
                 raise UserError(f"{folder}: {name}: while it was exported {reason}") from error

@@ -12,23 +12,23 @@ class Line(NamedTuple):
     """Peak bytes as a straight line over the batch size.
 
     `sizes`: the two batch sizes that it goes through; `peak_bytes`: at the larger one;
-    `picture_bytes`: what each picture adds, more than 0.
+    `image_bytes`: what each image adds, more than 0.
     """
 
     sizes: tuple[int, int]
     peak_bytes: int
-    picture_bytes: float
+    image_bytes: float
 
     def at(self, size: int) -> float:
-        """Return the peak bytes of a batch of `size`; of 0, what is there without any picture."""
-        return self.peak_bytes + self.picture_bytes * (size - self.sizes[1])
+        """Return the peak bytes of a batch of `size`; of 0, what is there without any image."""
+        return self.peak_bytes + self.image_bytes * (size - self.sizes[1])
 
     def within(self, limit_bytes: float) -> int:
         """Return the largest batch that stays within a limit; 0 or less where none does."""
-        return math.floor(self.sizes[1] + (limit_bytes - self.peak_bytes) / self.picture_bytes)
+        return math.floor(self.sizes[1] + (limit_bytes - self.peak_bytes) / self.image_bytes)
 
 
-def draw_line(peaks: Mapping[int, int]) -> Line | None:
+def fit_line(peaks: Mapping[int, int]) -> Line | None:
     """Fit the memory of a batch.
 
     Memory grows linearly with the batch once its activations are the peak: a straight line through
@@ -56,9 +56,9 @@ def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
         limit_bytes: what the device has for this process.
 
     Returns:
-        The batch size, at least 1; None if `draw_line` finds none.
+        The batch size, at least 1; None if `fit_line` finds none.
     """
-    line = draw_line(peaks)
+    line = fit_line(peaks)
     return line and max(1, line.within(limit_bytes))
 
 

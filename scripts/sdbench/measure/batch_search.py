@@ -14,17 +14,17 @@ from sdbench.measure.batch_prediction import (
     predict_largest,
 )
 from sdbench.measure.case import load, name
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import measure_memory, memory_limit, refuse_above
 from sdbench.measure.status import is_out_of_memory
 from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, write_json
-from sdbench.runtime.processes import Ended, run_apart
+from sdbench.runtime.processes import Ended, run_in_subprocess
 
 
-def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
+def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str, Any]:
     """Search for the largest batch of a variant, or return what was found before.
 
     Args:
@@ -62,7 +62,9 @@ def search_largest(cases: list[Case], cap: int, sweep: Sweep) -> dict[str, Any]:
     return found
 
 
-def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -> dict[str, Any]:
+def _search(
+    case: Case, cap: int, records: Mapping[int, Record], sweep: SweepContext
+) -> dict[str, Any]:
     """Search for the largest batch of the variant of `case`, from where its records end."""
     runs = max((n for n, record in records.items() if record["status"] == "ok"), default=0)
     fails = min((n for n, record in records.items() if record["status"] == "oom"), default=cap + 1)
@@ -72,7 +74,7 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
     def try_batch(batch_size: int) -> int | None:
         # In a process of its own: after a failure, or another batch, memory is not what it was.
         larger = replace(case, batch_size=batch_size)
-        peak: int | None = run_apart(_probe, larger, sweep, limit_s=sweep.limit_s)[0]
+        peak: int | None = run_in_subprocess(_probe, larger, sweep, limit_s=sweep.limit_s)[0]
         fits = "does not fit" if peak is None else "fits"
         print(f"{name(case)}: a batch of {batch_size} {fits}", flush=True)
         return peak
@@ -86,8 +88,8 @@ def _search(case: Case, cap: int, records: Mapping[int, Record], sweep: Sweep) -
     }
 
 
-def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
-    """Draw one batch and send its peak in bytes, or None if it does not fit."""
+def _probe(send: Callable[[Any], None], case: Case, sweep: SweepContext) -> None:
+    """Generate one batch and send its peak in bytes, or None if it does not fit."""
     budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         try:
@@ -96,11 +98,11 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
             engine = loaded.engine
             latents = engine.latents(case.generation, case.batch_size)
 
-            def draw() -> None:
+            def generate() -> None:
                 # Memory does not depend on the number of steps: one is enough.
-                engine.draw(case.generation, latents, steps=1)
+                engine.generate(case.generation, latents, steps=1)
 
-            memory = measure_memory(draw, engine.device, loaded.loaded_bytes)
+            memory = measure_memory(generate, engine.device, loaded.loaded_bytes)
             refuse_above(budget, memory)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -110,7 +112,7 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: Sweep) -> None:
             send(_peak(memory))
 
 
-def _limit_bytes(case: Case, record: Record, sweep: Sweep) -> int:
+def _limit_bytes(case: Case, record: Record, sweep: SweepContext) -> int:
     """Return the bytes that `_peak` may reach on the device of a case that ran."""
     budget = budget_bytes(case.device, sweep.granted_bytes)
     if budget is not None:

@@ -10,19 +10,19 @@ from sdbench import backends
 from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
 from sdbench.cases.case import Case
 from sdbench.cases.measuring import Measuring
-from sdbench.devices.device import describe_device, look_around, torch_device
+from sdbench.devices.device import describe_device, probe_contention, torch_device
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import is_lost, platform_of
-from sdbench.devices.resident import settled_bytes
+from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.latency import sample_latency, time_call
-from sdbench.measure.memory import measure_memory, memory_limit, refuse_above, refuse_misfit
+from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
-from sdbench.measure.status import classify
+from sdbench.measure.status import status_from_error
 from sdbench.measure.throughput import measure_throughput
-from sdbench.records.record import SCHEMA_VERSION, Record, now, write_picture, write_record
+from sdbench.records.record import SCHEMA_VERSION, Record, now, write_image, write_record
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.processes import UnfitError
 
@@ -36,12 +36,12 @@ MEASURED = (
     "phases",
     "throughput",
     "memory",
-    "picture",
+    "image",
 )
 """The parts of a record that a case without a measurement may lack."""
 
 
-def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep) -> None:
+def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: SweepContext) -> None:
     """Load a variant, then measure its cases in order; send each that has its record.
 
     Once a batch does not fit, larger ones are records with status `oom` and are not tried.
@@ -58,13 +58,13 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             environment |= describe_device(torch_device(cases[0]))
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
-            refuse_misfit(cases[0], sweep.components, sweep.granted_bytes)
+            check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
             loaded = load(cases[0], sweep)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
-            failure, lost = classify(error), is_lost(error)
+            failure, lost = status_from_error(error), is_lost(error)
         for case in cases:
-            attempt = Attempt(case, sweep, environment)
+            attempt = CaseRecorder(case, sweep, environment)
             if loaded is None or failure is not None:
                 assert failure is not None
                 attempt.write(*failure, contention=contention)
@@ -75,7 +75,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 except StorageError:
                     raise
                 except Exception as error:
-                    failure, lost = classify(error), is_lost(error)
+                    failure, lost = status_from_error(error), is_lost(error)
                     attempt.write(*failure, contention=contention)
                     if failure[0] == "oom":
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
@@ -113,39 +113,41 @@ class Loaded:
             return None
         latents = engine.latents(case.generation, case.batch_size)
         call_s, compiled = compile_anew(
-            lambda: engine.draw(case.generation, latents, steps), engine.synchronize, engine.device
+            lambda: engine.generate(case.generation, latents, steps),
+            engine.synchronize,
+            engine.device,
         )
         self.cold_start = self.cold_start | compiled
         self.compiled_for = case.batch_size
         # What the compiler leaves in memory is none of a call's.
-        self.loaded_bytes = settled_bytes()
+        self.loaded_bytes = rss_after_gc()
         return call_s
 
 
-def load(case: Case, sweep: Sweep) -> Loaded:
-    """Load the variant of `case` and make its first call, of one picture."""
+def load(case: Case, sweep: SweepContext) -> Loaded:
+    """Load the variant of `case` and make its first call, of one image."""
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
     folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
-    engine = backends.load(case, backends.made(sweep.model_folder), folder, settings)
+    engine = backends.load(case, backends.require_model(sweep.model_folder), folder, settings)
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
-    loaded = Loaded(engine, cold_start, settled_bytes())
+    loaded = Loaded(engine, cold_start, rss_after_gc())
     first = replace(case, batch_size=1)
     latents = engine.latents(first.generation, first.batch_size)
     loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
-        lambda: engine.draw(first.generation, latents), engine.synchronize
+        lambda: engine.generate(first.generation, latents), engine.synchronize
     )
     return loaded
 
 
-def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
 
     Raises:
         OverBudgetError: if the call needs more memory than the device's budget.
-        ValueError: if the pictures cannot be right, whatever the speed.
+        ValueError: if the images cannot be right, whatever the speed.
         ContentionError: if something else uses the device and the config says to end the case.
     """
     loaded.compile_for(case)
@@ -154,7 +156,7 @@ def _measure(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
         return _measure_passes(loaded, case, sweep)
 
 
-def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
+def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
     engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
     device, measuring = engine.device, sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
@@ -162,7 +164,7 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> Images:
-        return engine.draw(case.generation, latents)
+        return engine.generate(case.generation, latents)
 
     # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
     images: list[Images] = []
@@ -198,13 +200,13 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: Sweep) -> dict[str, Any]:
         "phases": phases,
         "throughput": throughput,
         "memory": memory,
-        "picture": write_picture(sweep.folder, case, to_8_bits(images[0])[0]),
+        "image": write_image(sweep.folder, case, to_8_bits(images[0])[0]),
     }
 
 
-def _watch(case: Case, sweep: Sweep) -> dict[str, Any]:
+def _watch(case: Case, sweep: SweepContext) -> dict[str, Any]:
     device = torch_device(case)
-    return watch(lambda: look_around(device), sweep.measuring)
+    return watch(lambda: probe_contention(device), sweep.measuring)
 
 
 def empty_allocator(engine: Engine) -> None:
@@ -222,11 +224,11 @@ def name(case: Case) -> str:
 
 
 @dataclass
-class Attempt:
+class CaseRecorder:
     """The measuring of one case, from now until its record is written."""
 
     case: Case
-    sweep: Sweep
+    sweep: SweepContext
     environment: Mapping[str, Any]
     started_at: str = field(default_factory=now)
 
@@ -236,7 +238,7 @@ class Attempt:
             "schema_version": SCHEMA_VERSION,
             "case_id": self.case.id,
             "fingerprint": self.sweep.fingerprint(self.case),
-            "decided_by": self.sweep.deciding(self.case),
+            "input_digests": self.sweep.deciding(self.case),
             "case": self.case.as_dict(),
             "weights": self.sweep.weights,
             "status": status,

@@ -28,13 +28,13 @@ class Graphs:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepContext:
     """What is the same for all cases of a job.
 
     `model_folder` is None where the model has room nowhere and was not made; `components` are its
     own all the same. `graphs` holds the exported networks that its variants read, by
-    `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `decided_by` the
-    digests of what else all its records are made with, beside case and settings of measuring.
+    `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `input_digests`
+    the digests of what else all its records are made with, next to case and settings of measuring.
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
@@ -44,7 +44,7 @@ class Sweep:
     graphs: Mapping[str, Graphs]
     weights: str
     measuring: Racing
-    decided_by: Mapping[str, str]
+    input_digests: Mapping[str, str]
     granted_bytes: int | None = None
     claim: Claim | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -74,8 +74,8 @@ class Sweep:
         return self.tuned[case.variant.key] if is_tuned else {}
 
     def deciding(self, case: Case) -> dict[str, str]:
-        """Return the digests of all that the record of `case` is made with, beside the case."""
-        deciding = dict(self.decided_by)
+        """Return the digests of all that the record of `case` is made with, next to the case."""
+        deciding = dict(self.input_digests)
         graphs = self.read_by(case)
         if graphs is not None:
             deciding["graphs"] = graphs.digest
@@ -88,7 +88,7 @@ class Sweep:
         return fingerprint(case, self.measuring, self.deciding(case))
 
 
-def make_sweep(
+def make_context(
     device: Device,
     measuring: Racing,
     manifest: Path,
@@ -99,7 +99,7 @@ def make_sweep(
     folder: Path,
     granted_bytes: int | None,
     settings: Path | None = None,
-) -> Sweep:
+) -> SweepContext:
     """Return what is the same for all that a job measures, from what its rule is given.
 
     Args:
@@ -107,7 +107,7 @@ def make_sweep(
         measuring: what the job needs of the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
         model_folder: the model in the diffusers layout; None where it has room nowhere.
-        graphs: the records of the exported networks that the cases read, which lie beside them.
+        graphs: the records of the exported networks that the cases read, which lie next to them.
         code: digest of the modules that decide the numbers.
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
@@ -120,7 +120,7 @@ def make_sweep(
     model = read_json(manifest)
     if model_folder is not None:
         check_model(model_folder, manifest)
-    return Sweep(
+    return SweepContext(
         folder=folder,
         model_folder=model_folder,
         components=model["components"],
@@ -130,7 +130,7 @@ def make_sweep(
         },
         weights=model["weights"],
         measuring=measuring,
-        decided_by={
+        input_digests={
             "model": model["digest"],
             "code": code,
             "environment": sha256(environment_file),

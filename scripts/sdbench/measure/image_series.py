@@ -1,4 +1,4 @@
-"""Pictures of one variant over the number of steps, from fixed prompt and latents.
+"""Images8Bit of one variant over the number of steps, from fixed prompt and latents.
 
 Two modes, never to be confused. `runs`: a full run of N steps for each N. `trajectory`: the states
 of one long run, each decoded. With the same prompt and latents an N-step run is not the N-th state
@@ -7,49 +7,49 @@ of a longer one: its timesteps differ.
 
 from collections.abc import Iterator, Sequence
 
-from sdbench.backends.engine import Engine, Pictures, check_images, to_8_bits
+from sdbench.backends.engine import Engine, Images8Bit, check_images, to_8_bits
 from sdbench.cases.case import Case
 
 import numpy as np
 import torch
 
 
-def draw_runs(
-    engine: Engine, case: Case, steps: Sequence[int], trajectory: Pictures
-) -> Iterator[Pictures]:
-    """Draw the picture of a full N-step run for each N in `steps`, of shape (height, width, 3).
+def generate_runs(
+    engine: Engine, case: Case, steps: Sequence[int], trajectory: Images8Bit
+) -> Iterator[Images8Bit]:
+    """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3).
 
-    The run that is as long as the trajectory has been made: its picture is the last state's.
+    The run that is as long as the trajectory has been made: its image is the last state's.
     """
     for count in steps:
         if count == len(trajectory):
             yield trajectory[-1]
             continue
         latents = engine.latents(case.generation, 1)
-        images = engine.draw(case.generation, latents, steps=count)
+        images = engine.generate(case.generation, latents, steps=count)
         check_images(images)
         yield to_8_bits(images)[0]
-        print(f"run of {count} steps drawn", flush=True)
+        print(f"run of {count} steps generated", flush=True)
 
 
-def draw_trajectory(engine: Engine, case: Case, steps: int) -> Pictures:
-    """Draw one run of `steps` steps and decode its state after each of them.
+def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
+    """Generate one run of `steps` steps and decode its state after each of them.
 
     PNDM evaluates the denoiser once more than there are steps, and replaces its first state by a
     better one: the replaced one is left out, so that there are always `steps` states.
     """
     states: list[torch.Tensor] = []
     latents = engine.latents(case.generation, 1)
-    engine.draw(
+    engine.generate(
         case.generation,
         latents,
         steps=steps,
         on_step_end=lambda state: states.append(state.clone()),
     )
-    pictures = []
+    stack = []
     for state in states[-steps:]:
         images = engine.decode(case.generation, state)
         check_images(images)
-        pictures.append(to_8_bits(images)[0])
+        stack.append(to_8_bits(images)[0])
     print(f"{steps} states of one run decoded", flush=True)
-    return np.stack(pictures)
+    return np.stack(stack)

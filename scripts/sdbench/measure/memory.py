@@ -116,7 +116,7 @@ def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
         )
 
 
-def refuse_misfit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
+def check_weights_fit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
     """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
 
     Args:

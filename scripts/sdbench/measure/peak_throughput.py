@@ -1,6 +1,6 @@
-"""The device's own ceilings: its fastest matrix product in a precision, its fastest copy.
+"""The device's own peaks: its fastest matrix product in a precision, its fastest copy.
 
-A ceiling is the best that was seen, and not a median: whatever disturbs a sample makes it slower.
+A peak is the best that was seen, and not a median: whatever disturbs a sample makes it slower.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ COPIED_BYTES = 2**29
 """Far more than caches hold."""
 
 
-def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
+def product_peak(device: torch.device, precision: str) -> dict[str, Any]:
     """Measure the fastest product of two square matrices of normal numbers.
 
     It takes 2 n^3 operations for matrices of side n: a multiply-add counts as two.
@@ -55,7 +55,7 @@ def product_ceiling(device: torch.device, precision: str) -> dict[str, Any]:
     return {"tflops": rates[best], "side": best, "samples_s": by_side}
 
 
-def copy_ceiling(device: torch.device) -> dict[str, Any]:
+def copy_peak(device: torch.device) -> dict[str, Any]:
     """Measure the fastest copy from the device's memory to the same memory.
 
     Returns:

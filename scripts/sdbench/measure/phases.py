@@ -51,7 +51,7 @@ def time_phases(
         for name, method, part in parts:
             network, times = getattr(pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
-        engine.draw(generation, latents, on_step_end=on_step_end)
+        engine.generate(generation, latents, on_step_end=on_step_end)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
     begins = [begin for begin, _ in spent["denoiser"]]
     return {

@@ -16,26 +16,26 @@ from typing import Any
 from sdbench import backends
 from sdbench.backends.engine import DenoiserInputs, Engine, describe_engine
 from sdbench.cases.case import Case, Pair
-from sdbench.devices.device import describe_device, look_around, torch_device
+from sdbench.devices.device import describe_device, probe_contention, torch_device
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import platform_of
-from sdbench.devices.resident import resident_bytes, settled_bytes
+from sdbench.devices.resident import resident_bytes, rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import Sweep
+from sdbench.measure.context import SweepContext
 from sdbench.measure.latency import time_call
 from sdbench.measure.memory import (
+    check_weights_fit,
     measure_memory,
     memory_limit,
     read_memory,
     refuse_above,
-    refuse_misfit,
 )
-from sdbench.measure.status import classify
+from sdbench.measure.status import status_from_error
 from sdbench.records.record import (
     RACE_VERSION,
     fingerprint,
-    keeps,
+    is_reusable,
     now,
     record_path,
     write_index,
@@ -43,7 +43,7 @@ from sdbench.records.record import (
 )
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.ownership import OWNER, claim
-from sdbench.runtime.processes import Ended, Partner
+from sdbench.runtime.processes import Ended, WorkerProcess
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ SETTLE_S = 0.25
 look out for more work before they fall asleep: OpenMP's of Intel for 0.2 s, others for less."""
 
 
-def run_races(pairs: list[Pair], sweep: Sweep) -> None:
+def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
     """Leave a record for every pair and an index of them all in the sweep's folder.
 
     Records whose fingerprint still holds are kept. A pair that fails is a record too.
@@ -76,11 +76,11 @@ def run_races(pairs: list[Pair], sweep: Sweep) -> None:
     write_index(sweep.folder, pairs)
 
 
-def _is_kept(pair: Pair, sweep: Sweep) -> bool:
-    return keeps(record_path(sweep.folder, pair), _fingerprint(pair, sweep))
+def _is_kept(pair: Pair, sweep: SweepContext) -> bool:
+    return is_reusable(record_path(sweep.folder, pair), _fingerprint(pair, sweep))
 
 
-def _fingerprint(pair: Pair, sweep: Sweep) -> str:
+def _fingerprint(pair: Pair, sweep: SweepContext) -> str:
     return fingerprint(pair, sweep.measuring, sweep.deciding(pair.case))
 
 
@@ -88,7 +88,7 @@ class _Failed(Exception):  # noqa: N818 - it is a result before it is an error
     """A racer could not do what it was asked; `args` are it, a status and a reason."""
 
 
-def _ask(racer: Partner, task: str, *args: Any) -> Any:
+def _ask(racer: WorkerProcess, task: str, *args: Any) -> Any:
     try:
         status, answer = racer.ask(task, *args)
     except Ended as error:
@@ -98,10 +98,12 @@ def _ask(racer: Partner, task: str, *args: Any) -> Any:
     return answer
 
 
-def _race_all(pairs: list[Pair], sweep: Sweep) -> None:
+def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
     """Race pairs of one reference, in order. It is loaded once, and again where it failed."""
     while pairs:
-        with Partner(Racer, pairs[0].reference_case, sweep, limit_s=sweep.limit_s) as reference:
+        with WorkerProcess(
+            Racer, pairs[0].reference_case, sweep, limit_s=sweep.limit_s
+        ) as reference:
             try:
                 started = _start(reference)
             except _Failed as failure:
@@ -113,7 +115,9 @@ def _race_all(pairs: list[Pair], sweep: Sweep) -> None:
                 pair, begin = pairs.pop(0), now()
                 print(f"{_name(pair)}: racing", flush=True)
                 try:
-                    with Partner(Racer, pair.case, sweep, limit_s=sweep.limit_s) as challenger:
+                    with WorkerProcess(
+                        Racer, pair.case, sweep, limit_s=sweep.limit_s
+                    ) as challenger:
                         measured = _race(started, challenger, pair.rounds)
                 except _Failed as failure:
                     failed, status, reason = failure.args
@@ -129,20 +133,20 @@ def _race_all(pairs: list[Pair], sweep: Sweep) -> None:
 class _Started:
     """A reference that is warm: what it was given, what it made of it, and how it was started."""
 
-    racer: Partner
+    racer: WorkerProcess
     inputs: DenoiserInputs
     output: NDArray[np.float32]
     start: Mapping[str, Any]
 
 
-def _start(reference: Partner) -> _Started:
+def _start(reference: WorkerProcess) -> _Started:
     _, start = _ask(reference, "load")
     inputs = _ask(reference, "inputs")
     output, warmed = _ask(reference, "warm_up", inputs)
     return _Started(reference, inputs, output, start | warmed)
 
 
-def _race(started: _Started, challenger: Partner, rounds: int) -> dict[str, Any]:
+def _race(started: _Started, challenger: WorkerProcess, rounds: int) -> dict[str, Any]:
     """Run one race, and return what its record holds of it."""
     contention = _ask(started.racer, "look")
     environment, start = _ask(challenger, "load")
@@ -150,7 +154,7 @@ def _race(started: _Started, challenger: Partner, rounds: int) -> dict[str, Any]
     racers = (started.racer, challenger)
     for racer in racers:
         _ask(racer, "wait")
-    turns: dict[Partner, list[dict[str, float]]] = {racer: [] for racer in racers}
+    turns: dict[WorkerProcess, list[dict[str, float]]] = {racer: [] for racer in racers}
     for number in range(rounds):
         # What drifts steadily, such as a clock, then favours neither.
         for racer in racers if number % 2 == 0 else reversed(racers):
@@ -181,7 +185,7 @@ def divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> flo
 class Racer:
     """One variant in a process of its own, which loads it and evaluates its denoiser when asked."""
 
-    def __init__(self, case: Case, sweep: Sweep) -> None:
+    def __init__(self, case: Case, sweep: SweepContext) -> None:
         self.case, self.sweep = case, sweep
         self.budget = budget_bytes(case.device, sweep.granted_bytes)
         # As long as the process lives.
@@ -200,7 +204,7 @@ class Racer:
         try:
             return "ok", getattr(self, task)(*args)
         except Exception as error:
-            return classify(error)
+            return status_from_error(error)
 
     def load(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Load the variant; return its environment, and `load_s`.
@@ -215,18 +219,18 @@ class Racer:
         if alone is not None:
             raise UnsupportedError(f"a race holds two processes on its device, and {alone}")
         environment = describe_machine(self.case.device) | describe_device(device)
-        refuse_misfit(self.case, self.sweep.components, self.sweep.granted_bytes)
+        check_weights_fit(self.case, self.sweep.components, self.sweep.granted_bytes)
         begin = time.perf_counter()
         graphs = self.sweep.read_by(self.case)
         self.engine = backends.load(
             self.case,
-            backends.made(self.sweep.model_folder),
+            backends.require_model(self.sweep.model_folder),
             graphs.folder if graphs else None,
             self.sweep.settings_of(self.case),
         )
         self.engine.synchronize()
         load_s = time.perf_counter() - begin
-        self.loaded_bytes = settled_bytes()
+        self.loaded_bytes = rss_after_gc()
         return environment | describe_engine(self.engine, self.case), {"load_s": load_s}
 
     def inputs(self) -> DenoiserInputs:
@@ -235,7 +239,7 @@ class Racer:
 
     def look(self) -> dict[str, Any]:
         """Look what else uses the device, and do what the config says."""
-        return watch(lambda: look_around(self.engine.device), self.sweep.measuring)
+        return watch(lambda: probe_contention(self.engine.device), self.sweep.measuring)
 
     def warm_up(self, inputs: DenoiserInputs) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Evaluate the denoiser as often as the config says, compiling first if that is an option.
@@ -255,7 +259,7 @@ class Racer:
         if engine.compile_mode is not None:
             call_s, compiled = compile_anew(self.evaluate, engine.synchronize, engine.device)
             warmup_s.append(call_s)
-            self.loaded_bytes = settled_bytes()
+            self.loaded_bytes = rss_after_gc()
             # Should it have to be compiled again after all, that is an error, and in no sample.
             torch.compiler.set_stance("fail_on_recompile")
         outputs: list[torch.Tensor] = []
@@ -313,13 +317,13 @@ class Racer:
 
 
 def _write(
-    pair: Pair, sweep: Sweep, begin: str, status: str, reason: str | None, **measured: Any
+    pair: Pair, sweep: SweepContext, begin: str, status: str, reason: str | None, **measured: Any
 ) -> None:
     parts = ("contention", "challenger_run", "reference_run", "divergence")
     record = {
         "schema_version": RACE_VERSION,
         "fingerprint": _fingerprint(pair, sweep),
-        "decided_by": sweep.deciding(pair.case),
+        "input_digests": sweep.deciding(pair.case),
         **pair.as_dict(),
         "weights": sweep.weights,
         "status": status,

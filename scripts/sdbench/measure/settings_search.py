@@ -1,7 +1,7 @@
 """Search for the best settings of an engine, by measuring each against the default ones.
 
 The settings that are tried stand in the backend's module (`CANDIDATES`), one change each. What is
-timed is the denoiser, for one picture: it is where the time of a picture goes.
+timed is the denoiser, for one image: it is where the time of an image goes.
 """
 
 import math
@@ -18,7 +18,7 @@ from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import family_of
 from sdbench.runtime.errors import UnsupportedError, one_line
-from sdbench.runtime.processes import Ended, run_apart
+from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import torch
 
@@ -43,7 +43,7 @@ def search_settings(
     is chosen if it is better again; else the next best. If none is, the default ones stay.
 
     Args:
-        case: the variant, `tuned`; its batch size is that of the pictures.
+        case: the variant, `tuned`; its batch size is that of the images.
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that it reads.
         limit_s: the seconds that one candidate may take; None for any number.
@@ -58,7 +58,7 @@ def search_settings(
     def duel(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         entry = {"name": name, "settings": dict(settings)}
         try:
-            (timed,) = run_apart(
+            (timed,) = run_in_subprocess(
                 _duel, case, model_folder, graphs_folder, settings, limit_s=limit_s
             )
         except Ended as error:

@@ -8,7 +8,7 @@ from sdbench.runtime.errors import UnsupportedError, one_line
 import torch
 
 
-def classify(error: Exception) -> tuple[str, str]:
+def status_from_error(error: Exception) -> tuple[str, str]:
     """Return the status and the reason that an exception stands for."""
     if isinstance(error, UnsupportedError):
         return "unsupported", str(error)

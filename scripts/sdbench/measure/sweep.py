@@ -16,19 +16,19 @@ from sdbench.cases.case import Case, Variant
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
 from sdbench.measure.batch_search import search_largest
-from sdbench.measure.case import Attempt, measure_variant, name
-from sdbench.measure.context import Sweep
+from sdbench.measure.case import CaseRecorder, measure_variant, name
+from sdbench.measure.context import SweepContext
 from sdbench.measure.reference import time_reference
-from sdbench.records.record import REFERENCE, keeps, read_record, record_path, write_index
+from sdbench.records.record import REFERENCE, is_reusable, read_record, record_path, write_index
 from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
 from sdbench.runtime.files import write_json
 from sdbench.runtime.ownership import OWNER, claim
-from sdbench.runtime.processes import Ended, run_apart
+from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import torch
 
 
-def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) -> None:
+def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant, int]) -> None:
     """Leave a record for every case and an index of them all in the sweep's folder.
 
     Records whose fingerprint still holds are kept. A case that fails is a record too.
@@ -70,11 +70,11 @@ def run_sweep(cases: list[Case], sweep: Sweep, searches: Mapping[Variant, int]) 
     write_index(sweep.folder, [*cases, *largest], found)
 
 
-def _is_kept(case: Case, sweep: Sweep) -> bool:
-    return keeps(record_path(sweep.folder, case), sweep.fingerprint(case))
+def _is_kept(case: Case, sweep: SweepContext) -> bool:
+    return is_reusable(record_path(sweep.folder, case), sweep.fingerprint(case))
 
 
-def _measure_largest(cases: list[Case], size: int, sweep: Sweep) -> int:
+def _measure_largest(cases: list[Case], size: int, sweep: SweepContext) -> int:
     """Measure a variant at the largest batch that was found; return the largest that ran.
 
     Measuring takes a little more memory than trying: what does not hold is stepped back from.
@@ -89,25 +89,25 @@ def _measure_largest(cases: list[Case], size: int, sweep: Sweep) -> int:
     return size
 
 
-def _measure_apart(cases: list[Case], sweep: Sweep) -> None:
+def _measure_apart(cases: list[Case], sweep: SweepContext) -> None:
     """Measure the cases of one variant in a process of its own, and the rest in another where it
     crashes or can be used no further."""
     while cases:
         try:
-            done = len(run_apart(measure_variant, cases, sweep, limit_s=sweep.limit_s))
+            done = len(run_in_subprocess(measure_variant, cases, sweep, limit_s=sweep.limit_s))
         except Ended as error:
             reason, sent = error.reason("it was measured"), error.args[1]
             if len(sent) < len(cases):
-                attempt = Attempt(cases[len(sent)], sweep, describe_machine(cases[0].device))
+                attempt = CaseRecorder(cases[len(sent)], sweep, describe_machine(cases[0].device))
                 attempt.write("error", reason)
             done = len(sent) + 1
         cases = cases[done:]
 
 
-def _time_reference_apart(case: Case, sweep: Sweep) -> list[float]:
+def _time_reference_apart(case: Case, sweep: SweepContext) -> list[float]:
     """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
     try:
-        samples: list[float] = run_apart(_time_reference, case, limit_s=sweep.limit_s)[0]
+        samples: list[float] = run_in_subprocess(_time_reference, case, limit_s=sweep.limit_s)[0]
     except Ended:
         return []
     return samples

@@ -14,7 +14,7 @@ TOKENIZERS = ("clip", "bytes")
 FORMATS = {"fp32": 4, "fp16": 2, "bf16": 2}
 """What weights may be stored in, and the bytes of a number."""
 PARTS = "parts"
-"""The folder, beside the descriptions, of networks that several models have."""
+"""The folder, next to the descriptions, of networks that several models have."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Architecture:
     `pipeline` is diffusers' class; `networks` has each by its folder; `stored` is the format of the
     published weights; `scheduler` holds the arguments of the diffusers class that its key `class`
     names. `generation` and `published`, where there are such, are how the model is meant to be
-    drawn with and where its weights are. `path` is the file that says all this, and is named when
-    something in it is wrong.
+    generated with and where its weights are. `path` is the file that says all this, and is named
+    when something in it is wrong.
     """
 
     path: Path
@@ -133,7 +133,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def _network(path: Path, name: str, entry: dict[str, Any]) -> Network:
-    """Return a network; where it is `like` a part, with what stands beside that in place of it."""
+    """Return a network; where it is `like` a part, with what stands next to that in place of it."""
     section = f"networks.{name}."
     if "like" not in entry:
         _check(path, section, entry, {"parameters": int, "config": dict})

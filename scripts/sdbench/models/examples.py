@@ -16,8 +16,8 @@ def denoiser_shapes(
     Args:
         family: one that is exported: all its prompts are as long.
         configs: of the networks.
-        height: of the pictures, in pixels.
-        width: of the pictures, in pixels.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
         prompts: how many there are, those of guidance included.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def part_folder(folder: Path) -> Path:
-    """Return where the files of `folder` lie until all are there: a hidden folder beside it."""
+    """Return where the files of `folder` lie until all are there: a hidden folder next to it."""
     return folder.with_name(f".{folder.name}.part")
 
 

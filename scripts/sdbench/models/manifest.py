@@ -136,7 +136,7 @@ def model_files(folder: Path) -> list[str]:
 
 
 def _check_shards(path: Path, names: Collection[str]) -> None:
-    """Check that an index of shards names files beside it, in safetensors, and no others."""
+    """Check that an index of shards names files next to it, in safetensors, and no others."""
     try:
         named = {*json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -145,7 +145,7 @@ def _check_shards(path: Path, names: Collection[str]) -> None:
         if name not in names or not str(name).endswith(".safetensors"):
             raise UserError(
                 f"{path}: weight_map: found {plain(name)!r}; allowed are the files in safetensors "
-                "beside it: use another copy of the model"
+                "next to it: use another copy of the model"
             )
 
 
@@ -163,7 +163,7 @@ def check_index(folder: Path) -> Family:
 
 
 def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
-    """Check what an index names for a part: a library beside the model would be run as code."""
+    """Check what an index names for a part: a library next to the model would be run as code."""
     library, name = named if isinstance(named, list) and len(named) == 2 else (named, "")
     loaded = {
         "scheduler": ("diffusers", "[A-Za-z0-9]+Scheduler"),

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
-    """Count the operations of each network for one picture.
+    """Count the operations of each network for one image.
 
     Nothing is computed and no weights are read: the networks are made on torch's `meta` device.
     torch's counter (`torch.utils.flop_counter`) counts matrix products and convolutions, a

@@ -85,7 +85,7 @@ def outline(architecture: Architecture, name: str) -> Any:
     library, kind = architecture.family.components[name]
     described = architecture.networks[name]
     try:
-        # Buffers are computed, not drawn: they need their numbers.
+        # Buffers are computed, not generated: they need their numbers.
         with accelerate.init_empty_weights(include_buffers=False):
             if library == "diffusers":
                 network = getattr(diffusers, kind)(**described.config)
@@ -106,7 +106,7 @@ def outline(architecture: Architecture, name: str) -> Any:
 
 
 def _tie(network: nn.Module) -> None:
-    """Let layers share again what they share, after it was made anew for each."""
+    """Let layers share again what they share, after it was made again for each."""
     if isinstance(network, transformers.PreTrainedModel):
         network.tie_weights()
 
@@ -114,7 +114,7 @@ def _tie(network: nn.Module) -> None:
 def kept_tensors(network: nn.Module) -> list[torch.Tensor]:
     """Return the tensors of numbers that the files of a network's weights hold.
 
-    Those that two layers share are there once; tables of positions that are published beside the
+    Those that two layers share are there once; tables of positions that are published next to the
     weights count too, as the hub counts them.
     """
     kept = network.state_dict().keys()

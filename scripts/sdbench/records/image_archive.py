@@ -1,4 +1,4 @@
-"""The archive of a variant's pictures over the number of steps (.npz): written, and read back."""
+"""The archive of a variant's images over the number of steps (.npz): written, and read back."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ MODES = ("runs", "trajectory")
 _ENTRIES = {"status", "reason", *MODES, *(f"{mode}_steps" for mode in MODES)}
 
 
-def save_pictures(path: Path, status: str, reason: str, **series: Any) -> None:
+def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
     """Write the series of a variant, sealed, whole or not at all.
 
     Args:
@@ -34,8 +34,8 @@ def save_pictures(path: Path, status: str, reason: str, **series: Any) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def read_pictures(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_pictures` wrote, the seal apart.
+def read_images(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what `save_images` wrote, the seal apart.
 
     Raises:
         UserError: if the file is gone, damaged or changed; it names the file.
@@ -46,11 +46,11 @@ def read_pictures(path: Path) -> dict[str, NDArray[Any]]:
             entries = dict(archive)
         seal = str(entries.pop("checksum", ""))
         if set(entries) != _ENTRIES:
-            raise ValueError("not an archive of pictures")
+            raise ValueError("not an archive of images")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not whole ({error}): {remedy}") from error
     if seal != _checksum(entries):
-        raise UserError(f"{path}: changed since it was drawn: {remedy}")
+        raise UserError(f"{path}: changed since it was generated: {remedy}")
     return entries
 
 

@@ -51,16 +51,16 @@ def record_validator(name: str = "record") -> Draft202012Validator:
     return Draft202012Validator(yaml.safe_load(text))
 
 
-def fingerprint(measured: Measured, measuring: Racing, decided_by: Mapping[str, str]) -> str:
+def fingerprint(measured: Measured, measuring: Racing, input_digests: Mapping[str, str]) -> str:
     """Return what a record must carry to be reused for a case or a race, 64 hexadecimal digits.
 
     Args:
         measured: the case or the race.
         measuring: how it is measured.
-        decided_by: digests of all else that decides the numbers: model, code, environment file.
+        input_digests: digests of all else that decides the numbers: model, code, environment file.
     """
     version = schema_version(measured)
-    return digest([version, measured.as_dict(), measuring.decisive(), dict(decided_by)])
+    return digest([version, measured.as_dict(), measuring.decisive(), dict(input_digests)])
 
 
 def record_path(folder: Path, measured: Measured) -> Path:
@@ -76,26 +76,26 @@ def record_path(folder: Path, measured: Measured) -> Path:
     return folder / measured.variant.key / f"batch-{measured.batch_size}-{measured.id[:8]}.json"
 
 
-def write_picture(folder: Path, case: Case, picture: NDArray[np.uint8]) -> dict[str, str]:
-    """Write a picture of shape (height, width, 3) beside the record of `case`, as PNG.
+def write_image(folder: Path, case: Case, image: NDArray[np.uint8]) -> dict[str, str]:
+    """Write an image of shape (height, width, 3) next to the record of `case`, as PNG.
 
     Returns:
         `file`, its name, and `sha256`, for the record to hold.
     """
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(image).save(buffer, format="PNG")
     path = record_path(folder, case).with_suffix(".png")
     write_whole(path, buffer.getvalue())
     return {"file": path.name, "sha256": sha256(path)}
 
 
-def has_its_picture(path: Path, record: Mapping[str, Any]) -> bool:
-    """Tell whether a record has no picture, or the one that was drawn for it."""
-    drawn = record.get("picture")  # a race has none
-    if drawn is None:
+def has_its_image(path: Path, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has no image, or the one that was generated for it."""
+    generated = record.get("image")  # a race has none
+    if generated is None:
         return True
-    picture = path.with_name(drawn["file"])
-    return picture.is_file() and sha256(picture) == drawn["sha256"]
+    image = path.with_name(generated["file"])
+    return image.is_file() and sha256(image) == generated["sha256"]
 
 
 def now() -> str:
@@ -168,10 +168,10 @@ def _check_case(path: Path, record: Record) -> None:
 _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
 
 
-def keeps(path: Path, wanted: str) -> bool:
+def is_reusable(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one without its picture, nor one with status `error` or
+    A damaged record cannot, nor one without its image, nor one with status `error` or
     `unsupported`: those are tried again. So is one that ran out of memory while another process
     used the GPU too.
     """
@@ -182,7 +182,7 @@ def keeps(path: Path, wanted: str) -> bool:
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
     kept = ("ok",) if crowded else ("ok", "oom")
     holds = record["fingerprint"] == wanted and record["status"] in kept
-    return holds and has_its_picture(path, record)
+    return holds and has_its_image(path, record)
 
 
 def write_index(

@@ -76,7 +76,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then give it that name: a reader never sees a part of it.
+    """Write `content` next to `path`, then give it that name: a reader never sees a part of it.
 
     Raises:
         StorageError: if the disk does not take it; nothing is left behind.
@@ -157,14 +157,14 @@ def _seal_of(path: Path) -> Path:
 
 
 def write_beside_seal(path: Path, content: bytes) -> None:
-    """Write a file that has no room for a seal, and its SHA-256 beside it as `sha256sum` does."""
+    """Write a file that has no room for a seal, and its SHA-256 next to it as `sha256sum` does."""
     line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
     write_whole(_seal_of(path), line.encode())
     write_whole(path, content)
 
 
 def check_seal(path: Path, remedy: str) -> None:
-    """Check a file against the seal beside it. One without a seal came from elsewhere, and passes.
+    """Check a file against the seal next to it. One without a seal came from elsewhere, and passes.
 
     Raises:
         UserError: if it was changed since it was written; it names the file and the `remedy`.

@@ -45,7 +45,7 @@ class Claim:
         Raises:
             TakenOver: if it is not.
         """
-        # Opened anew, a file on NFS is the one that its last writer closed.
+        # Opened again, a file on NFS is the one that its last writer closed.
         if self.path.read_text(encoding="utf-8") != self.token:
             raise TakenOver
 

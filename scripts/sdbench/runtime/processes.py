@@ -16,7 +16,7 @@ from sdbench.runtime.files import storage_named
 PR_SET_PDEATHSIG = 1
 
 START = "spawn" if sys.platform == "darwin" else "fork"
-"""How a process is begun. Metal does not work in a fork; what is spawned imports all anew."""
+"""How a process is begun. Metal does not work in a fork; what is spawned imports all again."""
 
 
 class Ended(Exception):  # noqa: N818 - it is an event before it is an error
@@ -42,7 +42,9 @@ class UnfitError(Exception):
     """
 
 
-def run_apart(work: Callable[..., None], *args: Any, limit_s: float | None = None) -> list[Any]:
+def run_in_subprocess(
+    work: Callable[..., None], *args: Any, limit_s: float | None = None
+) -> list[Any]:
     """Run `work(send, *args)` in a process of its own, and wait for it.
 
     A fork shares what is imported; no thread or device may have been started yet.
@@ -75,7 +77,7 @@ def run_apart(work: Callable[..., None], *args: Any, limit_s: float | None = Non
     except EOFError:
         process.join()
     except BaseException:
-        # Told to stop, or stuck: nothing may go on measuring beside whatever comes next.
+        # Told to stop, or stuck: nothing may go on measuring next to whatever comes next.
         _kill_group(process.pid)
         process.join()
         raise
@@ -88,11 +90,11 @@ def run_apart(work: Callable[..., None], *args: Any, limit_s: float | None = Non
     return sent
 
 
-class Partner:
+class WorkerProcess:
     """A process that stays, does what it is asked, and else waits: blocked, and not in a loop.
 
     It calls `make(*args)` first, and what that returns for every question. Leaving the context ends
-    it; what `run_apart` says of forks holds.
+    it; what `run_in_subprocess` says of forks holds.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Partner:
         self._process.start()
         theirs.close()
 
-    def __enter__(self) -> "Partner":
+    def __enter__(self) -> "WorkerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:

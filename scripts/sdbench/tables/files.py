@@ -100,7 +100,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
-    """Validate `table`, and write it as CSV beside a seal, whole or not at all.
+    """Validate `table`, and write it as CSV next to a seal, whole or not at all.
 
     Columns of the schema that `table` lacks are added empty.
 

@@ -71,7 +71,7 @@ def variant_label(precision: str, backend: str, options: str, device: str = "") 
 
 
 def condition_label(condition: Condition) -> str:
-    """Say in one line what was drawn."""
+    """Say in one line what was generated."""
     scheduler = SCHEDULERS.get(condition.scheduler, condition.scheduler)
     guided = "" if condition.guided else ", no guidance"
     return (

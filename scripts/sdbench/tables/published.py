@@ -61,7 +61,7 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """What must agree for two results to share an axis: model family and what was drawn.
+    """What must agree for two results to share an axis: model family and what was generated.
 
     Width and height are in pixels. `guided`: guidance above 1, so that each step evaluates the UNet
     for two prompts; the scale itself moves neither time nor memory.

@@ -162,11 +162,11 @@ def largest_row(search: Mapping[str, Any]) -> Row:
     return {**search["variant"], **found, "probes": len(search["probes"])}
 
 
-def ceiling_rows(measured: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of the table `ceilings` for one device.
+def peak_rows(measured: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the table `peak_throughput` for one device.
 
     Args:
-        measured: what `measure_ceilings` wrote for it.
+        measured: what `measure_peak_throughput` wrote for it.
     """
     environment, contention = measured["environment"], measured["contention"]
     device = {
@@ -179,7 +179,7 @@ def ceiling_rows(measured: Mapping[str, Any]) -> list[Row]:
         device
         | {key: row[key] for key in kept if key in row}
         | {"n": sum(map(len, row["samples_s"].values())) if "samples_s" in row else None}
-        for row in measured["ceilings"]
+        for row in measured["peaks"]
     ]
 
 

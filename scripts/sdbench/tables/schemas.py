@@ -33,7 +33,7 @@ VARIANT = {
     "options": _text(),
     "attention": _text(),
 }
-"""How a model was run. `weights: seeded` means random weights: pictures mean nothing."""
+"""How a model was run. `weights: seeded` means random weights: images mean nothing."""
 
 SETTINGS = {
     "width": _count(8),
@@ -42,7 +42,7 @@ SETTINGS = {
     "scheduler": _text(),
     "guidance": _number(),
 }
-"""What was drawn. Rows are comparable only where these and the model agree."""
+"""What was generated. Rows are comparable only where these and the model agree."""
 
 FLAG = pa.Column("boolean", nullable=True)
 
@@ -51,9 +51,9 @@ CIRCUMSTANCES = {"contended": FLAG, "noise": _number()}
 that measured it, as in the table of that name."""
 
 IMAGE_QUALITY = {"psnr_db": _number(), "ssim": _number(-1.0), "passes_gate": FLAG}
-"""`psnr_db`, `ssim`: the picture against the fp32 picture of PyTorch from the same latents, where
+"""`psnr_db`, `ssim`: the image against the fp32 image of PyTorch from the same latents, where
 the matrix has that; `passes_gate`: whether it keeps the config's `quality_gate`. Empty for seeded
-weights, whose pictures mean nothing."""
+weights, whose images mean nothing."""
 
 DEVICE_KIND = pa.Column(str, pa.Check.isin(list(KINDS)))
 
@@ -147,11 +147,11 @@ RESULTS = _table(
         "device_peak_bytes": _number(),
         # The device's limit.
         "tflop_per_image": _number(),
-        "ceiling_tflops": _number(),
+        "peak_tflops": _number(),
         "latency_tflops": _number(),
-        "latency_ceiling_share": _number(),
+        "latency_utilization": _number(),
         "throughput_tflops": _number(),
-        "throughput_ceiling_share": _number(),
+        "throughput_utilization": _number(),
     },
     CASE_KEY,
 )
@@ -175,11 +175,11 @@ that the process holds; `device_peak_bytes`: the process at its peak, whatever e
 repeats the one that rows of a kind of device are compared by, and `memory_counter` says what it
 counts.
 
-The device's limit: `tflop_per_image`, 10^12 floating-point operations of one picture, of all
-networks together; `ceiling_tflops`, what the fastest matrix product reached on the same device in
-the same precision (that of autocast, under autocast), as in the table of ceilings; `*_tflops`, what
+The device's limit: `tflop_per_image`, 10^12 floating-point operations of one image, of all
+networks together; `peak_tflops`, what the fastest matrix product reached on the same device in
+the same precision (that of autocast, under autocast), as in `peak_throughput`; `*_tflops`, what
 was done in a second, of single calls (`latency_*`) and of calls back to back (`throughput_*`);
-`*_ceiling_share`, that by the ceiling. Ceiling and shares are empty where none was measured, as
+`*_utilization`, that by the peak. Peak and shares are empty where none was measured, as
 none is of products in 8 bits."""
 
 LARGEST = _table(
@@ -223,7 +223,7 @@ FITS = _table(
         "weights_bytes": _number(),
         "device_weights_bytes": _number(),
         "other_bytes": _number(float("-inf")),
-        "picture_bytes": _number(),
+        "image_bytes": _number(),
         "peak_error": _number(-1.0),
         "derived_error": _number(-1.0),
         "found_batch": _count(1),
@@ -235,13 +235,13 @@ FITS = _table(
 `basis`: `measured`; `derived`, from the same precision without the options, its weights exchanged;
 or `weights`, which alone say what does not fit. `counter`: which one decides, with what the
 driver counts beyond it. `weights_bytes`: of all weights; `device_weights_bytes`: of those on the
-device at one time, at least; with `other_bytes` and for each picture `picture_bytes` they are the
+device at one time, at least; with `other_bytes` and for each image `image_bytes` they are the
 peak, by the line through the two `batch_sizes`. Its errors, as shares of what was measured:
 `peak_error`, of the line through all smaller batches at the largest one; `derived_error`, of
 what would have been derived. `found_batch`: the largest on the device's own memory, and
 `predicted_batch`, what the smaller ones promised."""
 
-CEILINGS = _table(
+PEAK_THROUGHPUT = _table(
     {
         "device": _text(),
         "device_name": _text(nullable=True),
@@ -313,8 +313,8 @@ RACES = _table(
         "divergence": _number(),
         "tflop": _number(),
         "tflops": _number(),
-        "ceiling_tflops": _number(),
-        "ceiling_share": _number(),
+        "peak_tflops": _number(),
+        "utilization": _number(),
         "waiting_cores": _number(),
         "contended": FLAG,
     },
@@ -325,7 +325,7 @@ RACES = _table(
 `reference_evaluation_s`: medians of `rounds` evaluations each; `ratio`: the first by the second,
 with its 95 % bootstrap interval over the rounds, and the least and most of the rounds' own ratios.
 `memory_bytes`: the peak of the process by the counter of its kind of device; `divergence`: the
-largest difference of the two outputs, as a share of the largest value: of numbers, not of pictures.
+largest difference of the two outputs, as a share of the largest value: of numbers, not of images.
 `tflop`: 10^12 floating-point operations of an evaluation; the next three as in RESULTS.
 `waiting_cores`: processors that the one which waited kept busy, on average; `contended`: whether
 those were too many, or something else used the device just before. `campaign` is empty for what was
@@ -349,7 +349,7 @@ EXPORTS = _table(
 )
 """Each exported network, against PyTorch: the largest absolute difference of outputs, and that as a
 share of the largest absolute output, which `tolerance` bounds; where that is empty, weights are
-quantized, and the quality of the pictures judges them. `graphs`: the folder of the results that has
+quantized, and the quality of the images judges them. `graphs`: the folder of the results that has
 it, by its format and, at the end, that of its weights if not fp32. `export_s`: seconds to make it
 from PyTorch (`onnx`) or from the ONNX graph (the others). `unsupported`: its engine cannot run the
 network."""
@@ -376,7 +376,7 @@ QUALITY = _table(
     ["model", "device", "backend", "precision", "options", "reference_device",
      "reference_backend", "reference_precision", "reference_options", "mode", "step"],
 )  # fmt: skip
-"""The picture after `step` steps against the reference's, both of 8 bits: PSNR in dB (`inf` where
+"""The image after `step` steps against the reference's, both of 8 bits: PSNR in dB (`inf` where
 they are identical), SSIM, the largest difference of a channel in levels of 255, and the share of
 pixels that are equal. Mode `runs`: a full run of `step` steps. Mode `trajectory`: the state after
 `step` of one long run."""
@@ -459,4 +459,4 @@ CHOICES = _table(
     }
 )
 """What meets the config's `need`, the fastest first, then what misses it, the nearest first and by
-how much (`misses`); ranked among what was drawn alike. `origin`: `measured`, or a campaign."""
+how much (`misses`); ranked among what was generated alike. `origin`: `measured`, or a campaign."""

@@ -193,10 +193,10 @@ def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
     for row in tables.results:
         single = row["precision"] == "fp32" and row["options"] == NONE
         half = row["precision"] in HALVES and row["options"] in (NONE, AUTOCAST)
-        drawn = condition(row)
+        generated = condition(row)
         if (
             row["batch_size"] != 1
-            or (drawn.family, drawn.width, drawn.height) != (STABLE_DIFFUSION, 512, 512)
+            or (generated.family, generated.width, generated.height) != (STABLE_DIFFUSION, 512, 512)
             or not (single or half)
             or row["reserved_after_run_bytes"] is None
         ):
@@ -341,7 +341,7 @@ def slicing(tables: Tables) -> Iterator[Finding]:
 
 
 def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
-    """Whether pictures of a half precision come nearer to fp32's with more steps."""
+    """Whether images of a half precision come nearer to fp32's with more steps."""
     rows = [
         row
         for row in tables.quality
@@ -359,7 +359,7 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
         if verdict == UNDECIDED:
             reason = "the trend over the steps is not clear"
         elif verdict == FAILS:
-            reason = "pictures drift apart with more steps"
+            reason = "images drift apart with more steps"
         first, last = series[0], series[-1]
         yield Finding(
             f"{subject(first)}, {first['step']} to {last['step']} steps",
@@ -373,23 +373,23 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
 
 
 SAME_DB = 40.0
-"""PSNR in dB from which two 8-bit pictures are taken as the same: an error of a hundredth."""
+"""PSNR in dB from which two 8-bit images are taken as the same: an error of a hundredth."""
 
 
 def growing_runs(tables: Tables) -> Iterator[Finding]:
     """Whether a run of N steps is the N-th state of one long run."""
-    for model, pictures in tables.pictures.items():
-        last = max(pictures["trajectory"], default=0)
-        steps = sorted(s for s in pictures["runs"].keys() & pictures["trajectory"] if s < last)
+    for model, images in tables.images.items():
+        last = max(images["trajectory"], default=0)
+        steps = sorted(s for s in images["runs"].keys() & images["trajectory"] if s < last)
         if not steps:
             continue
-        decibels = [_psnr(pictures["runs"][s], pictures["trajectory"][s]) for s in steps]
+        decibels = [_psnr(images["runs"][s], images["trajectory"][s]) for s in steps]
         estimate = Estimate(float(np.median(decibels)), min(decibels), max(decibels))
         verdict, reason = judge(estimate, SAME_DB, math.inf)
         if verdict != HOLDS:
             reason = (
                 f"the timesteps of a run of N steps are not the first N of {last}, so these are "
-                "other pictures"
+                "other images"
             )
             verdict = FAILS if estimate.value < SAME_DB else UNDECIDED
         yield Finding(
@@ -463,15 +463,15 @@ CLAIMS = (
     ),
     Claim(
         "precisions-agree-with-steps",
-        "The difference that precision makes to the picture shrinks with more steps.",
+        "The difference that precision makes to the image shrinks with more steps.",
         precisions_agree_with_steps,
-        "no half precision was drawn at five numbers of steps",
+        "no half precision was generated at five numbers of steps",
     ),
     Claim(
         "growing-runs",
-        "Runs of 1 to N steps show the same pictures as one run of N steps saved at every step.",
+        "Runs of 1 to N steps show the same images as one run of N steps saved at every step.",
         growing_runs,
-        "no model was drawn both ways at the same number of steps",
+        "no model was generated both ways at the same number of steps",
     ),
 )
 """In the post's order."""

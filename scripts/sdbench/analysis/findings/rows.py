@@ -22,7 +22,7 @@ MEASURED_WITH_US = "measured with sdbench"
 class Tables:
     """What the claims are set against; each row knows its table and line (`where`).
 
-    `pictures` holds for each model the reference's pictures: `runs` by number of steps, and
+    `images` holds for each model the reference's images: `runs` by number of steps, and
     `trajectory` by state, each 8-bit of shape (height, width, 3).
     """
 
@@ -30,7 +30,7 @@ class Tables:
     quality: Sequence[Row] = ()
     races: Sequence[Row] = ()
     published: Sequence[Row] = ()
-    pictures: Mapping[str, Mapping[str, Mapping[int, NDArray[np.uint8]]]] = field(
+    images: Mapping[str, Mapping[str, Mapping[int, NDArray[np.uint8]]]] = field(
         default_factory=dict
     )
 
@@ -64,7 +64,7 @@ def all_latency(tables: Tables) -> list[Row]:
 
 
 def single_images(tables: Tables) -> list[Row]:
-    """Return the rows of `all_latency` that drew one image at a time."""
+    """Return the rows of `all_latency` that generated one image at a time."""
     return [row for row in all_latency(tables) if row["batch_size"] == 1]
 
 
@@ -79,14 +79,14 @@ def best_batches(rows: Iterable[Row]) -> list[Row]:
 
 
 def grouping(*columns: str) -> Callable[[Row], tuple[Condition | Any, ...]]:
-    """Return a key of rows that were drawn alike and agree in these columns."""
+    """Return a key of rows that were generated alike and agree in these columns."""
     return lambda row: (
-        _drawn(row),
+        _generated(row),
         *(model_family(str(row[c])) if c == "model" else row[c] for c in columns),
     )
 
 
-def _drawn(row: Row) -> Condition | tuple[Any, ...]:
+def _generated(row: Row) -> Condition | tuple[Any, ...]:
     # QUALITY has a row for each number of steps.
     if "step" in row:
         return tuple(row[c] for c in ("width", "height", "scheduler", "guidance"))
@@ -104,8 +104,8 @@ def pairs(
     second: Callable[[Row], bool],
     alike: Sequence[str] = ("device", "device_name"),
 ) -> Iterator[tuple[Row, Row]]:
-    """Yield each row that is a `first` with each that is a `second`, drawn alike, of one model, and
-    agreeing in the columns `alike`."""
+    """Yield each row that is a `first` with each that is a `second`, generated alike, of one model,
+    and agreeing in the columns `alike`."""
     rows = list(rows)
     key = grouping("model", *alike)
     seconds = [row for row in rows if second(row)]

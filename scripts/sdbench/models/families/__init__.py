@@ -23,7 +23,7 @@ STEMS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}
 DIFFUSION = ("ddim", "pndm", "euler", "dpmsolver")
 """Samplers of models that predict noise or velocity under a schedule of betas."""
 FLOW = ("flow-euler",)
-"""Samplers of models that predict the straight flow from noise to picture."""
+"""Samplers of models that predict the straight flow from noise to image."""
 
 Configs = Mapping[str, Mapping[str, Any]]
 """The configuration of each network by its folder, as its config.json has it."""
@@ -42,14 +42,14 @@ class Family:
 
     `pipeline`: diffusers' class. `components`: folder -> library and class, as `model_index.json`
     has them. `denoiser`: the folder of the network that every step evaluates. `schedulers`: those
-    of the config that it can be drawn with, and `why_these_schedulers`, why with no other.
+    of the config that it can be generated with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
-    beside its components, None for parts that are not needed to draw and `fetch_model` leaves out.
-    `why_not_exported`: why its networks are not made into graphs; None where they are: denoiser and
-    autoencoder, and with `exports_text_encoders` what reads the prompt, which else PyTorch runs.
-    `numbers`: inputs of the denoiser that are one number for a prompt, and one that they may have.
-    `multiple`: of what height and width are multiples, in pixels. `fp32_latents`: whether the
-    pipeline keeps latents in fp32 whatever the precision.
+    next to its components, None for parts that are not needed to generate and `fetch_model` leaves
+    out. `why_not_exported`: why its networks are not made into graphs; None where they are:
+    denoiser and autoencoder, and with `exports_text_encoders` what reads the prompt, which else
+    PyTorch runs. `numbers`: inputs of the denoiser that are one number for a prompt, and one that
+    they may have. `multiple`: of what height and width are multiples, in pixels. `fp32_latents`:
+    whether the pipeline keeps latents in fp32 whatever the precision.
     """
 
     pipeline: ClassVar[str]
@@ -85,7 +85,7 @@ class Family:
         return f"{network}/{STEMS[self.components[network][0]]}"
 
     def latent_shape(self, configs: Configs, height: int, width: int) -> tuple[int, int, int]:
-        """Return channels, height and width of the latents of a picture, in latent pixels."""
+        """Return channels, height and width of the latents of an image, in latent pixels."""
         shrinks = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
         return configs["vae"]["latent_channels"], height // shrinks, width // shrinks
 
@@ -94,7 +94,7 @@ class Family:
         return latents
 
     def upcasts(self, vae: Any) -> bool:
-        """Say whether the pipeline brings this VAE to fp32 for every picture, and back."""
+        """Say whether the pipeline brings this VAE to fp32 for every image, and back."""
         return False
 
     def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
@@ -111,7 +111,7 @@ class Family:
         return 2 if guidance > 1 else 1
 
     def encoded(self, configs: Configs, guidance: float) -> int:
-        """Return how many prompts the text encoders read for a picture."""
+        """Return how many prompts the text encoders read for an image."""
         return self.passes(configs, guidance)
 
     def text_length(self, encoder: str, configs: Configs) -> int:
@@ -135,20 +135,20 @@ class Family:
 
         Args:
             configs: of the networks.
-            height: of the pictures, in pixels.
-            width: of the pictures, in pixels.
+            height: of the images, in pixels.
+            width: of the images, in pixels.
             prompts: how many there are, those of guidance included.
             tokens: of each prompt, as `prompt_length` says.
         """
         raise NotImplementedError
 
     def attributes(self, configs: Configs) -> dict[str, Any]:
-        """Return what the pipeline asks of its denoiser beside its configuration, for a graph that
+        """Return what the pipeline asks of its denoiser next to its configuration, for a graph that
         stands in its place."""
         return {}
 
     def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """Return what the pipeline is called with, beside prompts, latents and callback."""
+        """Return what the pipeline is called with, next to prompts, latents and callback."""
         return {
             "height": generation["height"],
             "width": generation["width"],
@@ -167,7 +167,7 @@ class Family:
 
 
 def by_name(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs of a denoiser by their own names: those in a mapping stand beside the
+    """Return the inputs of a denoiser by their own names: those in a mapping stand next to the
     others, and what is None is left out."""
     found: dict[str, Any] = {}
     for name, value in inputs.items():

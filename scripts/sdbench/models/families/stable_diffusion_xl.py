@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two CLIP text encoders, a larger UNet that is told the picture's size."""
+"""Stable Diffusion XL: two CLIP text encoders, a larger UNet that is told the image's size."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ class StableDiffusionXL(StableDiffusion):
         "image_encoder": None,
         "feature_extractor": None,
         "force_zeros_for_empty_prompt": True,
-        # It would draw on the picture wherever the package invisible-watermark is installed.
+        # It would generate on the image wherever the package invisible-watermark is installed.
         "add_watermarker": False,
     }
 
@@ -39,7 +39,7 @@ class StableDiffusionXL(StableDiffusion):
     def denoiser_inputs(
         self, configs: Configs, height: int, width: int, prompts: int, tokens: int
     ) -> dict[str, Any]:
-        """Beside the others, the pooled states, and six numbers of size and place."""
+        """Next to the others, the pooled states, and six numbers of size and place."""
         pooled = configs["text_encoder_2"]["projection_dim"]
         return super().denoiser_inputs(configs, height, width, prompts, tokens) | {
             "added_cond_kwargs": {"text_embeds": (prompts, pooled), "time_ids": (prompts, 6)}

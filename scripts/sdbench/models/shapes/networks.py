@@ -7,13 +7,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 FACTOR = 4
-"""Pixels of a picture to one of its latents, along a side."""
+"""Pixels of an image to one of its latents, along a side."""
 
 TEXT_WIDTH = 64
 
 
 def build_autoencoder() -> AutoencoderKL:
-    """Build the autoencoder: pictures (3, 64, 64) to latents (4, 16, 16) and back."""
+    """Build the autoencoder: images (3, 64, 64) to latents (4, 16, 16) and back."""
     return AutoencoderKL(
         sample_size=SIZE,
         latent_channels=4,
@@ -66,7 +66,7 @@ def build_scheduler() -> DDIMScheduler:
     """Build the noise schedule, which the training and the sampling share.
 
     The last step is pure noise, as in sampling: without that a small model never learns the mean
-    colour of a picture. Source: Lin et al. 2024, Common Diffusion Noise Schedules and Sample Steps
+    colour of an image. Source: Lin et al. 2024, Common Diffusion Noise Schedules and Sample Steps
     are Flawed, https://arxiv.org/abs/2305.08891.
     """
     return DDIMScheduler(

@@ -1,4 +1,4 @@
-"""Reads a picture of `shapes` back into words, by its dominant colours and its outline.
+"""Reads an image of `shapes` back into words, by its dominant colours and its outline.
 
 It was written from the meaning of the captions alone. It knows the colours' names and values, but
 neither how the figures are drawn nor what the model makes of them.
@@ -15,7 +15,7 @@ BORDER = 4
 """Width in pixels of the frame that is taken for the ground."""
 
 SMALLEST_FIGURE = 0.02
-"""Least share of the picture that a figure covers."""
+"""Least share of the image that a figure covers."""
 
 CLEAR_OVERLAP = 0.75
 """Least overlap (intersection over union) with an ideal shape that makes a figure that shape."""
@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from a picture.
+    """What was read from an image.
 
     Attributes:
         shape: "circle", "square", "triangle", or nothing if the outline is none of them.
@@ -38,14 +38,14 @@ class Reading:
     ground: str
 
 
-def read(picture: npt.NDArray[np.uint8]) -> Reading:
-    """Read a picture.
+def read(image: npt.NDArray[np.uint8]) -> Reading:
+    """Read an image.
 
     Args:
-        picture: 8-bit RGB of shape (height, width, 3).
+        image: 8-bit RGB of shape (height, width, 3).
     """
     names, values = list(COLOURS), np.array(list(COLOURS.values()), float)
-    distances = np.linalg.norm(picture[:, :, None, :].astype(float) - values, axis=-1)
+    distances = np.linalg.norm(image[:, :, None, :].astype(float) - values, axis=-1)
     nearest = distances.argmin(axis=-1)
     frame = np.ones(nearest.shape, bool)
     frame[BORDER:-BORDER, BORDER:-BORDER] = False

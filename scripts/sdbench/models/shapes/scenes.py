@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 SIZE = 64
-"""Side of a picture in pixels."""
+"""Side of an image in pixels."""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
@@ -24,7 +24,7 @@ RADII = (14.0, 22.0)
 """Smallest and largest radius of a figure in pixels."""
 
 MARGIN = 2.0
-"""Pixels of ground that stay free between a figure's radius and the picture's edge."""
+"""Pixels of ground that stay free between a figure's radius and the image's edge."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,8 @@ def draw(scene: Scene) -> npt.NDArray[np.uint8]:
     what = scene.description
     cover = np.clip(0.5 - _distance(scene), 0.0, 1.0)[..., None]
     figure, ground = np.array(COLOURS[what.colour]), np.array(COLOURS[what.ground])
-    picture: npt.NDArray[np.uint8] = np.rint(cover * figure + (1.0 - cover) * ground).astype(
-        np.uint8
-    )
-    return picture
+    image: npt.NDArray[np.uint8] = np.rint(cover * figure + (1.0 - cover) * ground).astype(np.uint8)
+    return image
 
 
 def _distance(scene: Scene) -> npt.NDArray[np.float64]:

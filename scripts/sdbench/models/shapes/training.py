@@ -54,7 +54,7 @@ PASSES = 4
 """How often each of them is used, with other noise, before the next are drawn."""
 
 CALIBRATION = 512
-"""Pictures that the latents' mean and deviation are taken from."""
+"""Images that the latents' mean and deviation are taken from."""
 
 LATENTS = (4, SIZE // FACTOR, SIZE // FACTOR)
 
@@ -208,7 +208,7 @@ class Training:
         if state["settings"] != self._settings():
             raise UserError(
                 f"{self.checkpoint}: a checkpoint of other settings ({state['settings']}); these "
-                f"are {self._settings()}: delete it to start anew"
+                f"are {self._settings()}: delete it to start again"
             )
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -219,11 +219,11 @@ class Training:
         print(f"{self.stage.name}: going on from step {self.step}", flush=True)
 
 
-def pictures_and_captions(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
+def images_and_captions(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
     """Draw scenes.
 
     Returns:
-        pictures of shape (count, 3, 64, 64) in [-1, 1], and their captions.
+        images of shape (count, 3, 64, 64) in [-1, 1], and their captions.
     """
     scenes = [random_scene(rng) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([draw(scene) for scene in scenes]))
@@ -239,38 +239,36 @@ def autoencoder_training(stage: Stage, seed: int, checkpoints: Path) -> Training
 
     def parts(step: int) -> list[Callable[[], Tensor]]:
         rng = stage.rng(seed, step)
-        pictures, _ = pictures_and_captions(rng, stage.batch)
+        images, _ = images_and_captions(rng, stage.batch)
         noise = torch.randn((stage.batch, *LATENTS), generator=_generator(rng))
-        return [
-            partial(autoencoder_loss, autoencoder, *part) for part in _in_parts(pictures, noise)
-        ]
+        return [partial(autoencoder_loss, autoencoder, *part) for part in _in_parts(images, noise)]
 
     modules = {"autoencoder": autoencoder}
     return Training(stage, modules, parts, checkpoints / f"{stage.name}.pt", seed)
 
 
-def autoencoder_loss(autoencoder: AutoencoderKL, pictures: Tensor, noise: Tensor) -> Tensor:
-    """Return the loss of the autoencoder on pictures (n, 3, 64, 64), given its latents' noise.
+def autoencoder_loss(autoencoder: AutoencoderKL, images: Tensor, noise: Tensor) -> Tensor:
+    """Return the loss of the autoencoder on images (n, 3, 64, 64), given its latents' noise.
 
     It is the squared error of the pixels, with 0.3 of the absolute one for crisp outlines and
     a little of the Kullback-Leibler divergence, which keeps the latents smooth. Source: Rombach et
     al. 2022, https://arxiv.org/abs/2112.10752, less the perceptual and adversarial parts.
     """
-    posterior = autoencoder.encode(pictures).latent_dist
-    error = autoencoder.decode(posterior.mean + posterior.std * noise).sample - pictures
+    posterior = autoencoder.encode(images).latent_dist
+    error = autoencoder.decode(posterior.mean + posterior.std * noise).sample - images
     divergence = posterior.kl().mean() / noise[0].numel()
     loss: Tensor = error.square().mean() + 0.3 * error.abs().mean() + 1e-4 * divergence
     return loss
 
 
-def normalise_latents(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
+def normalise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
     """Scale the latents to mean 0 and deviation 1 in each channel, inside the autoencoder itself.
 
-    The two 1 x 1 convolutions at the latents take up the change, so pictures are as before. A
+    The two 1 x 1 convolutions at the latents take up the change, so images are as before. A
     pipeline's one `scaling_factor` could not treat the channels apart.
     """
     with torch.no_grad():
-        latents = encode(autoencoder, pictures)
+        latents = encode(autoencoder, images)
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         into, out = autoencoder.quant_conv, autoencoder.post_quant_conv
         # The first half of the channels is the mean, the second the logarithm of the variance.
@@ -281,27 +279,27 @@ def normalise_latents(autoencoder: AutoencoderKL, pictures: Tensor) -> None:
         out.weight *= deviation[:, None, None]
 
 
-def encode(autoencoder: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Encode pictures (n, 3, 64, 64) to latents (n, 4, 16, 16): the posterior's mean."""
+def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Encode images (n, 3, 64, 64) to latents (n, 4, 16, 16): the posterior's mean."""
     with torch.no_grad():
-        parts = [autoencoder.encode(part).latent_dist.mean for part in torch.split(pictures, 64)]
+        parts = [autoencoder.encode(part).latent_dist.mean for part in torch.split(images, 64)]
     return torch.cat(parts)
 
 
-def peak_signal_to_noise(autoencoder: AutoencoderKL, pictures: Tensor) -> float:
-    """Return how well pictures pass through the autoencoder, in dB over all their pixels."""
+def peak_signal_to_noise(autoencoder: AutoencoderKL, images: Tensor) -> float:
+    """Return how well images pass through the autoencoder, in dB over all their pixels."""
     with torch.no_grad():
-        again = autoencoder.decode(encode(autoencoder, pictures)).sample.clamp(-1.0, 1.0)
-    return 10.0 * math.log10(4.0 / functional.mse_loss(again, pictures).item())
+        again = autoencoder.decode(encode(autoencoder, images)).sample.clamp(-1.0, 1.0)
+    return 10.0 * math.log10(4.0 / functional.mse_loss(again, images).item())
 
 
 def finished_autoencoder(training: Training, seed: int) -> AutoencoderKL:
     """Return the autoencoder of a training: averaged weights, normalised latents, frozen."""
     training.use_average()
     autoencoder: AutoencoderKL = training.modules["autoencoder"].eval().requires_grad_(False)
-    pictures, _ = pictures_and_captions(training.stage.rng(seed, training.stage.steps), CALIBRATION)
-    normalise_latents(autoencoder, pictures)
-    print(f"autoencoder: {peak_signal_to_noise(autoencoder, pictures):.1f} dB", flush=True)
+    images, _ = images_and_captions(training.stage.rng(seed, training.stage.steps), CALIBRATION)
+    normalise_latents(autoencoder, images)
+    print(f"autoencoder: {peak_signal_to_noise(autoencoder, images):.1f} dB", flush=True)
     return autoencoder
 
 
@@ -399,8 +397,8 @@ def train(
 def _encoded(
     stage: Stage, seed: int, number: int, autoencoder: AutoencoderKL, tokenizer: Any
 ) -> tuple[Tensor, Tensor]:
-    pictures, captions = pictures_and_captions(stage.rng(seed, 0, number), CHUNK)
-    return encode(autoencoder, pictures), _tokens(tokenizer, captions)
+    images, captions = images_and_captions(stage.rng(seed, 0, number), CHUNK)
+    return encode(autoencoder, images), _tokens(tokenizer, captions)
 
 
 def _tokens(tokenizer: Any, captions: Iterable[str]) -> Tensor:

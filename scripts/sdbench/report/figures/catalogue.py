@@ -35,15 +35,15 @@ FIGURES = {
     "cold_start": Figure("Speed", "cold start", _WAY),
     "speed_quality": Figure("Quality", "speed and likeness", "setting"),
     "cost": Figure("Throughput", "energy and money", _WAY),
-    "limit": Figure("Speed", "share of the device's ceiling", _WAY),
+    "utilization": Figure("Speed", "utilization of the device", _WAY),
     "ladder": Figure("Limits", "time per evaluation", "way of running", ("races",)),
-    "threads": Figure("Limits", "time per image", "threads", ("results", "ceilings")),
+    "threads": Figure("Limits", "time per image", "threads", ("results", "peak_throughput")),
     "fits": Figure("Memory", "largest batch", "model and size of memory", ("fits",)),
-    "quality_steps": Figure("Quality", "pictures", "steps", ("quality",), True),
+    "quality_steps": Figure("Quality", "images", "steps", ("quality",), True),
     "quality_curve": Figure("Quality", "PSNR and SSIM", "steps", ("quality",)),
-    "quality_panel": Figure("Quality", "pictures", "one step", ("quality",), True),
+    "quality_panel": Figure("Quality", "images", "one step", ("quality",), True),
     "quality_animation": Figure(
-        "Quality", "pictures", "steps, as a film", ("quality",), True, ("gif",)
+        "Quality", "images", "steps, as a film", ("quality",), True, ("gif",)
     ),
 }
 """By name, in the order of the page. Each has a script `plot_<name>.py` and a caption."""

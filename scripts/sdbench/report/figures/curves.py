@@ -9,8 +9,8 @@ from sdbench.report.figures.frame import (
     INNER,
     MARGIN,
     Whisker,
-    draw_frame,
     heading_height,
+    plot_frame,
     words_height,
 )
 
@@ -51,7 +51,7 @@ class Curve:
 class Plot:
     """Curves that share axes, and `notes` on what has none.
 
-    With a `ceiling`, infinite values are drawn above the finite ones on a line of that name.
+    With a `peak`, infinite values are plotted above the finite ones on a line of that name.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Plot:
     notes: tuple[str, ...] = ()
     bold: bool = False
     from_zero: bool = True
-    ceiling: str = ""
+    peak: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ class CurveSheet:
     ideal: str = ""
 
 
-def draw_curves(sheet: CurveSheet) -> Figure:
-    """Draw a sheet of curves on axes whose x is logarithmic to base 2."""
+def plot_curves(sheet: CurveSheet) -> Figure:
+    """Plot a sheet of curves on axes whose x is logarithmic to base 2."""
     with style.styled():
-        return _draw(sheet)
+        return _plot(sheet)
 
 
 def save_curves(sheet: CurveSheet, files: style.Files) -> None:
-    """Draw a sheet of curves, and write it with its numbers."""
-    style.save_figure(draw_curves(sheet), curve_data(sheet), files)
+    """Plot a sheet of curves, and write it with its numbers."""
+    style.save_figure(plot_curves(sheet), curve_data(sheet), files)
 
 
 def curve_data(sheet: CurveSheet) -> pd.DataFrame:
@@ -126,13 +126,13 @@ def curve_data(sheet: CurveSheet) -> pd.DataFrame:
     return pd.DataFrame(data, columns=columns)
 
 
-def _draw(sheet: CurveSheet) -> Figure:
+def _plot(sheet: CurveSheet) -> Figure:
     body = (
         sum(_section_height(section) for section in sheet.sections)
         if sheet.sections
         else words_height([sheet.missing])
     )
-    frame = draw_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _handles(sheet))
+    frame = plot_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _handles(sheet))
     if not sheet.sections:
         frame.say([sheet.missing], frame.top)
     top = frame.top
@@ -155,7 +155,7 @@ def _draw(sheet: CurveSheet) -> Figure:
                 left = MARGIN + column * (_WIDE + _GAP) + _AXIS_LEFT
                 width = _WIDE - _AXIS_LEFT - labels
                 axes = frame.axes(left, below_titles, width, _PLOT)
-                _draw_plot(axes, plot, sheet.xlabel)
+                _plot_plot(axes, plot, sheet.xlabel)
                 frame.figure.text(
                     frame.x(left - _AXIS_LEFT),
                     frame.y(below_titles + _PLOT + _AXIS_BELOW),
@@ -209,7 +209,7 @@ def _wrapped(curve: Curve) -> str:
     return style.wrap(curve.label, style.SMALL, _LABELS_MAX)
 
 
-def _draw_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
+def _plot_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
     axes.set_title(
         _title(plot),
         loc="left",
@@ -227,19 +227,19 @@ def _draw_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
     finite = [y for c in plot.curves for y in (*c.y, *c.high) if not math.isinf(y)]
     endless = any(math.isinf(y) for c in plot.curves for y in c.y)
     lowest, highest = _limits(finite, plot.from_zero, endless)
-    ceiling = highest - (highest - lowest) * _ABOVE_CEILING
+    peak = highest - (highest - lowest) * _ABOVE_CEILING
     axes.set_xscale("log", base=2)
     axes.set_xlim(places[0] / 1.12, places[-1] * 1.12)
     axes.xaxis.set_major_locator(ticker.FixedLocator(_ticks(places)))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     for curve in plot.curves:
-        _draw_curve(axes, curve, ceiling)
+        _plot_curve(axes, curve, peak)
     if endless:
-        axes.axhline(ceiling, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        axes.axhline(peak, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            plot.ceiling,
-            (places[0], ceiling),
+            plot.peak,
+            (places[0], peak),
             (2, 3),
             textcoords="offset points",
             color=style.GREY,
@@ -250,11 +250,11 @@ def _draw_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     if not finite:
         axes.set_yticks([])
-    _label_ends(axes, plot, ceiling)
+    _label_ends(axes, plot, peak)
 
 
 def _limits(finite: Sequence[float], from_zero: bool, endless: bool) -> tuple[float, float]:
-    """Return the ends of a y axis with room above, and more of it for a ceiling."""
+    """Return the ends of a y axis with room above, and more of it for a peak."""
     high = max(finite, default=1.0) or 1.0
     low = 0.0 if from_zero else min(finite, default=0.0)
     # Values that are all but equal shall look so.
@@ -262,14 +262,14 @@ def _limits(finite: Sequence[float], from_zero: bool, endless: bool) -> tuple[fl
     return low - (0.0 if from_zero else 0.06 * span), high + (0.25 if endless else 0.08) * span
 
 
-def _drawn(value: float, ceiling: float) -> float:
-    """Return where a value stands: the infinite ones on the ceiling."""
-    return ceiling if math.isinf(value) else value
+def _plotted(value: float, peak: float) -> float:
+    """Return where a value stands: the infinite ones on the peak."""
+    return peak if math.isinf(value) else value
 
 
-def _draw_curve(axes: Axes, curve: Curve, ceiling: float) -> None:
+def _plot_curve(axes: Axes, curve: Curve, peak: float) -> None:
     dark = style.colour(curve.precision)
-    y = [_drawn(value, ceiling) for value in curve.y]
+    y = [_plotted(value, peak) for value in curve.y]
     axes.plot(
         curve.x,
         y,
@@ -334,12 +334,12 @@ def _ticks(places: Sequence[float]) -> list[float]:
     return [power for power in powers if places[0] <= power <= places[-1]]
 
 
-def _label_ends(axes: Axes, plot: Plot, ceiling: float) -> None:
+def _label_ends(axes: Axes, plot: Plot, peak: float) -> None:
     """Write each curve's name behind its end, apart from the others'."""
     lowest, highest = axes.get_ylim()
     scale = _PLOT / (highest - lowest)
     ends = sorted(
-        ((_drawn(curve.y[-1], ceiling) - lowest) * scale if curve.y else 0.0, i)
+        ((_plotted(curve.y[-1], peak) - lowest) * scale if curve.y else 0.0, i)
         for i, curve in enumerate(plot.curves)
     )
     heights = {i: 0.125 * (1 + _wrapped(plot.curves[i]).count("\n")) for _, i in ends}
@@ -360,7 +360,7 @@ def _label_ends(axes: Axes, plot: Plot, ceiling: float) -> None:
         axes.plot(
             [1.0, 1.015],
             [
-                (_drawn(curve.y[-1], ceiling) - lowest) * scale / _PLOT if curve.y else 0.0,
+                (_plotted(curve.y[-1], peak) - lowest) * scale / _PLOT if curve.y else 0.0,
                 middle / _PLOT,
             ],
             transform=axes.transAxes,

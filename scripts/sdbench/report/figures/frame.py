@@ -32,7 +32,7 @@ class Whisker(Line2D):
 
 @dataclass(frozen=True)
 class Frame:
-    """A figure with its frame drawn; its body begins `top` inches below its upper edge."""
+    """A figure with its frame plotted; its body begins `top` inches below its upper edge."""
 
     figure: Figure
     height: float
@@ -95,7 +95,7 @@ def _wrapped_words(words: Sequence[str]) -> str:
     return style.wrap("\n".join(words), style.HEADING, INNER)
 
 
-def draw_frame(
+def plot_frame(
     title: str, subtitle: str, footnote: str, body: float, handles: Sequence[Patch | Line2D] = ()
 ) -> Frame:
     """Start a figure whose body is `body` inches high, with `handles` as its legend."""

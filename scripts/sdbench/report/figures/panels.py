@@ -12,8 +12,8 @@ from sdbench.report.figures.frame import (
     MARGIN,
     Frame,
     Whisker,
-    draw_frame,
     heading_height,
+    plot_frame,
     words_height,
 )
 from sdbench.report.figures.sheets import NOTHING, Cell, Panel, Row, Sheet, sheet_data
@@ -33,28 +33,28 @@ _BAR = 0.66
 _TICKS_APART = 0.3
 
 
-def draw_sheet(sheet: Sheet) -> Figure:
-    """Draw a sheet; nothing is left out, and nothing overlaps however much it holds."""
+def plot_sheet(sheet: Sheet) -> Figure:
+    """Plot a sheet; nothing is left out, and nothing overlaps however much it holds."""
     with style.styled():
-        return _draw(sheet)
+        return _plot(sheet)
 
 
 def save_sheet(sheet: Sheet, files: style.Files) -> None:
-    """Draw a sheet, and write it with its numbers."""
-    style.save_figure(draw_sheet(sheet), sheet_data(sheet), files)
+    """Plot a sheet, and write it with its numbers."""
+    style.save_figure(plot_sheet(sheet), sheet_data(sheet), files)
 
 
-def _draw(sheet: Sheet) -> Figure:
+def _plot(sheet: Sheet) -> Figure:
     panels = [_fit_text(panel) for panel in sheet.panels]
     name_width = max((_names_width(panel) for panel in panels), default=0.0)
     label_width = max((_labels_width(panel) for panel in panels), default=0.0)
     body = sum(_height(panel) for panel in panels) if panels else words_height([sheet.missing])
-    frame = draw_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _legend_handles(sheet))
+    frame = plot_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _legend_handles(sheet))
     if not panels:
         frame.say([sheet.missing], frame.top)
     top = frame.top
     for panel in panels:
-        _draw_panel(frame, panel, top, name_width, label_width)
+        _plot_panel(frame, panel, top, name_width, label_width)
         top += _height(panel)
     return frame.figure
 
@@ -106,7 +106,7 @@ def _height(panel: Panel) -> float:
     return heading_height(panel.title) + _axis_height(panel) + _AXIS_BELOW + _PANEL_GAP
 
 
-def _draw_panel(
+def _plot_panel(
     frame: Frame, panel: Panel, top: float, name_width: float, label_width: float
 ) -> None:
     frame.heading(panel.title, top)
@@ -122,12 +122,12 @@ def _draw_panel(
         axes.set_yticks([])
         axes.set_xlabel(label)
         _set_scale(axes, panel, column, wide)
-        _draw_rows(axes, panel, column, wide + gap)
+        _plot_rows(axes, panel, column, wide + gap)
         if column == 0:
-            _draw_names(frame.figure, axes, panel, left - _GAP)
+            _plot_names(frame.figure, axes, panel, left - _GAP)
 
 
-def _draw_names(figure: Figure, axes: Axes, panel: Panel, right: float) -> None:
+def _plot_names(figure: Figure, axes: Axes, panel: Panel, right: float) -> None:
     left = MARGIN
     across = blended_transform_factory(figure.transFigure, axes.transData)
     at = 0.0
@@ -176,20 +176,20 @@ def _centres(rows: Sequence[Row], top: float) -> list[tuple[Row, float]]:
     return placed
 
 
-def _draw_rows(axes: Axes, panel: Panel, column: int, pitch: float) -> None:
+def _plot_rows(axes: Axes, panel: Panel, column: int, pitch: float) -> None:
     at = 0.0
     for rows in _groups(panel):
         for row, centre in _centres(rows, at):
             cell = row.cells[column]
             if cell.value is None:
                 after = itertools.takewhile(lambda c: c == NOTHING, row.cells[column + 1 :])
-                _draw_words(axes, cell.text, centre, pitch * (1 + len(list(after))) - 0.35)
+                _plot_words(axes, cell.text, centre, pitch * (1 + len(list(after))) - 0.35)
             else:
-                _draw_cell(axes, panel, row, cell, centre, _full(panel, column))
+                _plot_cell(axes, panel, row, cell, centre, _full(panel, column))
         at += _group_height(rows) + _GROUP_GAP
 
 
-def _draw_words(axes: Axes, words: str, y: float, wide: float) -> None:
+def _plot_words(axes: Axes, words: str, y: float, wide: float) -> None:
     """Write why there is no number, `wide` inches wide at most: over columns that are empty too."""
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -209,7 +209,7 @@ def _full(panel: Panel, column: int) -> float:
     return 0.0 if column else panel.full
 
 
-def _draw_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float, full: float) -> None:
+def _plot_cell(axes: Axes, panel: Panel, row: Row, cell: Cell, y: float, full: float) -> None:
     assert cell.value is not None
     dark = style.colour(row.precision)
     hollow = row.published or row.pale
@@ -289,16 +289,16 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
     """Choose limits that leave room for the text behind every bar."""
     shown = slice(None) if panel.shared else slice(column, column + 1)
     cells = [cell for row in panel.rows for cell in row.cells[shown]]
-    drawn = [cell for cell in cells if cell.value is not None]
+    plotted = [cell for cell in cells if cell.value is not None]
     axes.grid(axis="y", visible=False)
-    if not drawn or max(cell.end for cell in drawn) <= 0:
+    if not plotted or max(cell.end for cell in plotted) <= 0:
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         return
     full = _full(panel, column)
-    room = [(max(cell.end, full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in drawn]
+    room = [(max(cell.end, full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in plotted]
     if panel.log:
-        ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in drawn]
+        ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in plotted]
         start = math.log10(min(ends)) - 0.12
         stop = max(start + (math.log10(end) - start) / share for end, share in room)
         short = max(1 - (stop - start), 0)
@@ -315,7 +315,7 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float) -> None:
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         if full:
             # Beyond the last bar there is text, and nothing to measure.
-            reach = max(full, *(cell.end for cell in drawn))
+            reach = max(full, *(cell.end for cell in plotted))
             steps = (full / 4, full / 2, full)
             step = next((s for s in steps if wide * s / stop >= _TICKS_APART), full)
             axes.xaxis.set_major_locator(
@@ -343,7 +343,7 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
             markeredgewidth=1.6,
         )
 
-    def drawn(published: bool, pale: bool = False) -> bool:
+    def plotted(published: bool, pale: bool = False) -> bool:
         return any(
             row.published == published
             and (row.pale or not pale)
@@ -351,13 +351,13 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
             for row in rows
         )
 
-    if drawn(published=False):
+    if plotted(published=False):
         mark = dot(grey) if log else Patch(facecolor=grey, edgecolor=grey)
         mark.set_label(sheet.solid)
         handles.append(mark)
-    if sheet.pale and drawn(published=False, pale=True):
+    if sheet.pale and plotted(published=False, pale=True):
         handles.append(Patch(facecolor=style.lighter(grey, 0.5), edgecolor=grey, label=sheet.pale))
-    if drawn(published=True):
+    if plotted(published=True):
         mark = (
             dot(style.PAPER)
             if log
@@ -367,7 +367,7 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
         handles.append(mark)
     if sheet.interval and any(cell.low is not None for cell in cells):
         handles.append(Whisker([], [], label=sheet.interval))
-    if sheet.full and any(panel.full for panel in sheet.panels) and drawn(published=False):
+    if sheet.full and any(panel.full for panel in sheet.panels) and plotted(published=False):
         handles.append(Line2D([], [], color=style.INK, linewidth=1.2, label=sheet.full))
     used = {marker for cell in cells for marker, _ in cell.marks}
     handles += [

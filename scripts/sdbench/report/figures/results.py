@@ -22,7 +22,7 @@ class Result:
     """One row of a table: how something was run, and the numbers that came of it.
 
     `campaign` is empty for what was measured here. `contended`: something else used the device.
-    `fails_gate`: its picture misses the config's quality gate. `numbers` holds the columns of the
+    `fails_gate`: its image misses the config's quality gate. `numbers` holds the columns of the
     table that are numbers and not empty, under their names, in the units of their names.
     """
 
@@ -116,7 +116,7 @@ def published(table: pd.DataFrame) -> list[Result]:
     ]
 
 
-def plainest(results: Iterable[Result], batches: bool = False) -> list[Result]:
+def fewest_options(results: Iterable[Result], batches: bool = False) -> list[Result]:
     """Keep of each place the results with the fewest options, as far as there is a choice.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a figure of bars holds: the sheets that `panels` draws.
+"""What a figure of bars holds: the sheets that `panels` plots.
 
 A sheet is a column of panels, one for each condition, so that what is not comparable shares no
 axis. A panel is a list of rows, grouped by device; a row has a cell for each of the panel's
@@ -24,7 +24,7 @@ from sdbench.tables.labels import (
 import pandas as pd
 
 FAILS_GATE = "fails the quality gate"
-"""What stands behind a bar whose picture strayed too far for its speed to count."""
+"""What stands behind a bar whose image strayed too far for its speed to count."""
 
 DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
         "words"]  # fmt: skip
@@ -68,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that may be compared; `columns` are the labels of the axes. `log` draws dots; `shared`
+    """Rows that may be compared; `columns` are the labels of the axes. `log` plots dots; `shared`
     gives all columns one scale.
 
     `full`: a value of the first column that others are to be seen against, such as where nothing is
@@ -146,12 +146,12 @@ def make_panels(
         columns: labels of the axes of the panel that a result is in.
         cells: what a result shows in each column.
         label: what a row is called, given the results in its panel.
-        heading: what the title of a panel says beside its condition.
+        heading: what the title of a panel says next to its condition.
         kinds_apart: whether CPUs and each kind of GPU have panels of their own.
         order: `own first`: own devices in the order of the table, then the published ones from best
             to worst; `ranked`: all from best to worst.
         most_first: whether the most is the best, and not the least.
-        pale: whether the bar of a result is drawn pale.
+        pale: whether the bar of a result is plotted pale.
         log: whether the axes are logarithmic.
         shared: whether all columns have one scale.
         full: where the axes mark that nothing is left to gain; 0 marks nothing.

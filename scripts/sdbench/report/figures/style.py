@@ -73,13 +73,13 @@ _RC: dict[Any, Any] = {
     "savefig.dpi": 200,
     # Glyphs as outlines look the same in every viewer, with and without our font.
     "svg.fonttype": "path",
-    # Without it every run draws other ids, and the same table gives another file.
+    # Without it every run plots other ids, and the same table gives another file.
     "svg.hashsalt": "sdbench",
 }
 
 
 def styled() -> Any:
-    """Return a context in which matplotlib draws in the house style."""
+    """Return a context in which matplotlib plots in the house style."""
     return rc_context(_RC)
 
 
@@ -129,7 +129,7 @@ def fit(text: str, size: float, width: float) -> str:
 
 
 class Files(NamedTuple):
-    """What a figure is written as: twice as a picture, and the numbers that it shows as a table."""
+    """What a figure is written as: twice as an image, and the numbers that it shows as a table."""
 
     png: Path
     svg: Path
@@ -143,11 +143,11 @@ class Files(NamedTuple):
 
 def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:
     """Write a figure and the numbers in it; the same figure gives the same bytes."""
-    save_pictures(figure, files.png, files.svg)
+    save_images(figure, files.png, files.svg)
     data.to_csv(files.csv, index=False)
 
 
-def save_pictures(figure: Figure, png: Path, svg: Path) -> None:
+def save_images(figure: Figure, png: Path, svg: Path) -> None:
     """Write a figure as PNG and SVG; the same figure gives the same bytes."""
     with styled():
         figure.savefig(png, metadata={"Software": None})

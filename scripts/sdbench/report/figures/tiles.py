@@ -1,8 +1,8 @@
-"""Placing pictures and maps of differences on a figure."""
+"""Placing images and maps of differences on a figure."""
 
 from sdbench.report.figures import style
 from sdbench.report.figures.frame import MARGIN, Frame
-from sdbench.report.figures.pictures import DIFFERENCE_COLOURS, shrink
+from sdbench.report.figures.images import DIFFERENCE_COLOURS, shrink
 
 import matplotlib
 import numpy as np
@@ -18,31 +18,31 @@ _DPI = 200
 def difference_note(factor: int) -> str:
     """Say what a map of differences shows."""
     bright = "as bright as it is" if factor == 1 else f"{factor} times as bright as it is"
-    return f"Difference: the largest of the three channels at each pixel, drawn {bright}."
+    return f"Difference: the largest of the three channels at each pixel, plotted {bright}."
 
 
-def draw_tile(
+def plot_tile(
     frame: Frame,
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     left: float,
     top: float,
     width: float,
     factor: int = 1,
 ) -> float:
-    """Place a picture (height, width, 3) or a map of levels (height, width), places in inches.
+    """Place an image (height, width, 3) or a map of levels (height, width), places in inches.
 
-    A map is drawn `factor` times as bright as it is. Small pictures are enlarged without
+    A map is plotted `factor` times as bright as it is. Small images are enlarged without
     smoothing, large ones averaged down to what is printed.
 
     Returns:
         Its height in inches.
     """
-    height = float(width * picture.shape[0] / picture.shape[1])
+    height = float(width * image.shape[0] / image.shape[1])
     axes = frame.axes(left, top, width, height)
     axes.set_axis_off()
-    # Colours of a map; a picture has its own and ignores them.
+    # Colours of a map; an image has its own and ignores them.
     axes.imshow(
-        shrink(picture, round(max(width, height) * _DPI)),
+        shrink(image, round(max(width, height) * _DPI)),
         interpolation="nearest",
         aspect="auto",
         cmap=DIFFERENCE_COLOURS,
@@ -53,15 +53,15 @@ def draw_tile(
 
 
 def colour_differences(levels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Return a map of levels as a picture in the colours of differences."""
+    """Return a map of levels as an image in the colours of differences."""
     shares = np.clip(levels.astype(float) * factor / 255, 0, 1)
     coloured = matplotlib.colormaps[DIFFERENCE_COLOURS](shares)[..., :3]
-    picture: NDArray[np.uint8] = np.round(coloured * 255).astype(np.uint8)
-    return picture
+    image: NDArray[np.uint8] = np.round(coloured * 255).astype(np.uint8)
+    return image
 
 
-def draw_bar(frame: Frame, top: float, factor: int) -> None:
-    """Draw the colour bar of differences, 2.6 inches wide, at the left margin."""
+def plot_bar(frame: Frame, top: float, factor: int) -> None:
+    """Plot the colour bar of differences, 2.6 inches wide, at the left margin."""
     axes = frame.axes(MARGIN, top + 0.05, 2.6, 0.12)
     brightest = 255 / factor
     axes.imshow(

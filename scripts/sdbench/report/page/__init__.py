@@ -1,1 +1,1 @@
-"""The page: tables, figures, pictures and records in, one HTML file out that opens offline."""
+"""The page: tables, figures, images and records in, one HTML file out that opens offline."""

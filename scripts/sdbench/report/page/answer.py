@@ -19,7 +19,7 @@ class Stat:
 
 
 class Named(NamedTuple):
-    """What is named beside a number, since others stand there too."""
+    """What is named next to a number, since others stand there too."""
 
     device: bool = False
     model: bool = False
@@ -32,7 +32,7 @@ class Best:
     device: str
     origin: str
     published: bool
-    picture: Stat | None
+    image: Stat | None
     rate: Stat | None
     memory: Stat | None
     words: str = ""
@@ -87,7 +87,7 @@ def best_by_condition(rows: Sequence[CaseRow]) -> list[Group]:
 def headlines(rows: Sequence[CaseRow]) -> tuple[str, list[Stat]]:
     """Return the best of what was measured here under its first condition, and that condition.
 
-    A picture that misses the quality gate counts only where all do.
+    An image that misses the quality gate counts only where all do.
     """
     own = [row for row in rows if not row.published]
     ran = [row for row in own if row.ok]
@@ -95,7 +95,7 @@ def headlines(rows: Sequence[CaseRow]) -> tuple[str, list[Stat]]:
         return "", []
     same = [row for row in ran if row.condition == ran[0].condition]
     named = Named(device=True, model=len({row.model for row in own}) > 1)
-    stats = [_picture(same, named), _rate(same, named), _memory(same, named)]
+    stats = [_image(same, named), _rate(same, named), _memory(same, named)]
     return ran[0].condition, [stat for stat in stats if stat]
 
 
@@ -123,15 +123,15 @@ def _best(rows: Sequence[CaseRow]) -> Best:
         reason = f": {first.reason}" if first.reason else ""
         words = f"No numbers: {STATUSES.get(first.status, first.status)}{reason}"
     named = Named(model=len({row.model for row in rows if not row.published}) > 1)
-    numbers = _picture(ran, named), _rate(ran, named), _memory(ran, named)
+    numbers = _image(ran, named), _rate(ran, named), _memory(ran, named)
     return Best(first.device, first.origin, first.published, *numbers, words)
 
 
-def _picture(rows: Iterable[CaseRow], named: Named) -> Stat | None:
+def _image(rows: Iterable[CaseRow], named: Named) -> Stat | None:
     row = _least(rows, lambda r: r.latency_s, batch=1)
     if row is None or row.latency_s is None:
         return None
-    return Stat(_text(row, row.latency_s), "s", "for one picture", _how(row, named))
+    return Stat(_text(row, row.latency_s), "s", "for one image", _how(row, named))
 
 
 def _rate(rows: Iterable[CaseRow], named: Named) -> Stat | None:
@@ -150,7 +150,7 @@ def _memory(rows: Iterable[CaseRow], named: Named) -> Stat | None:
     if row is None or row.memory_gb is None:
         return None
     how = f"{_how(row, named)} ({row.memory_counter})"
-    return Stat(_text(row, row.memory_gb), "GB", "for one picture", how)
+    return Stat(_text(row, row.memory_gb), "GB", "for one image", how)
 
 
 def _least(
@@ -168,7 +168,7 @@ def _how(row: CaseRow, named: Named) -> str:
     if row.options != "none":
         parts.append(row.options.replace("+", ", "))
     if row.gate == "misses":
-        parts.append("its picture misses the quality gate")
+        parts.append("its image misses the quality gate")
     if row.contended:
         parts.append("something else used the device")
     if named.model:

@@ -52,14 +52,14 @@ def charts(precisions: list[str], backends: list[str]) -> dict[str, dict[str, An
                     "transform": [{"filter": "isValid(datum.latency_q1_s)"}],
                     "mark": {"type": "rule", "strokeWidth": 1.5},
                     "encoding": {
-                        "x": _axis("latency_q1_s", "seconds for one picture"),
+                        "x": _axis("latency_q1_s", "seconds for one image"),
                         "x2": {"field": "latency_q3_s"},
                         "color": colour,
                     },
                 },
                 {
                     "mark": point,
-                    "encoding": {"x": _axis("latency_s", "seconds for one picture"), **filled},
+                    "encoding": {"x": _axis("latency_s", "seconds for one image"), **filled},
                 },
             ],
             height={"step": 20},
@@ -102,8 +102,8 @@ def charts(precisions: list[str], backends: list[str]) -> dict[str, dict[str, An
                 {
                     "mark": point,
                     "encoding": {
-                        "x": _from_zero("memory_gb", "GB (10⁹ bytes) for one picture"),
-                        "y": _axis("latency_s", "seconds for one picture"),
+                        "x": _from_zero("memory_gb", "GB (10⁹ bytes) for one image"),
+                        "y": _axis("latency_s", "seconds for one image"),
                         **filled,
                     },
                 }

@@ -1,4 +1,4 @@
-// What answers to the reader: the model, filters over charts and table, the wipe over the pictures.
+// What answers to the reader: the model, filters over charts and table, the wipe over the images.
 const { columns, charts, headers, series, sheets } = JSON.parse(
   document.getElementById("data").textContent,
 );
@@ -15,7 +15,7 @@ function tip(row) {
 const FEW = 3;
 
 /** Rows as the charts take them: of few devices each setting has a line, else each device. */
-function drawn(shown) {
+function generated(shown) {
   const devices = new Set(shown.map((row) => row.device));
   return shown.map((row) => {
     const how = [row.precision, row.backend, ...(row.options === "none" ? [] : [row.options])];
@@ -75,13 +75,13 @@ function offer() {
   }
 }
 
-/** Draws the charts and returns, for each, its place and its view. */
-function draw(shown) {
+/** Generates the charts and returns, for each, its place and its view. */
+function generate(shown) {
   return Promise.all(
     Object.entries(charts).map(async ([name, spec]) => {
       const place = document.getElementById(`chart-${name}`);
       spec.config.axis.labelLimit = place.clientWidth < 480 ? 130 : 260;
-      const data = { name: "rows", values: drawn(shown) };
+      const data = { name: "rows", values: generated(shown) };
       // Expressions are interpreted: the page allows no script that it does not name.
       const options = { actions: false, renderer: "svg", ast: true };
       const { view } = await vegaEmbed(place, { ...spec, data }, options);
@@ -135,8 +135,8 @@ function showCases() {
     offer();
     passes = wanted();
     shown = rows.filter(passes);
-    table.draw();
-    const values = drawn(shown);
+    table.generate();
+    const values = generated(shown);
     for (const [, view] of views) await view.data("rows", values).resize().runAsync();
     say();
   }
@@ -147,7 +147,7 @@ function showCases() {
       if (!entry.isIntersecting) return;
       observer.disconnect();
       const before = shown;
-      views = await draw(shown);
+      views = await generate(shown);
       if (shown === before) say();
       else await refresh();
       document.documentElement.dataset.charts = "";
@@ -165,7 +165,7 @@ function showCases() {
   };
   filters.addEventListener("reset", () => setTimeout(restart));
   model?.addEventListener("change", restart);
-  table.draw();
+  table.generate();
   say();
 }
 
@@ -220,11 +220,11 @@ function showPictures() {
   function choose() {
     const found = chooseFirst(elements.series);
     document.querySelector(".viewer").hidden = !found;
-    document.getElementById("no-pictures").hidden = found;
+    document.getElementById("no-images").hidden = found;
     if (found) start();
   }
 
-  // By pointer on the picture itself as well.
+  // By pointer on the image itself as well.
   const drag = (event) => {
     if (event.type === "pointermove" && event.buttons !== 1) return;
     const box = stage.getBoundingClientRect();

@@ -68,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The first choices among what was drawn alike, and in words how many there are."""
+    """The first choices among what was generated alike, and in words how many there are."""
 
     condition: str
     family: str
@@ -100,7 +100,7 @@ def read_choices(path: Path) -> list[Choices]:
     groups: dict[Condition, list[Mapping[str, Any]]] = {}
     for row in read_rows(path, CHOICES):
         groups.setdefault(condition(row), []).append(row)
-    choices = [_choices(drawn, rows) for drawn, rows in groups.items()]
+    choices = [_choices(generated, rows) for generated, rows in groups.items()]
     return sorted(choices, key=lambda group: not group.measured)
 
 
@@ -109,7 +109,7 @@ def figure_anchor(name: str) -> str:
     return f"figure-{Path(name).stem}"
 
 
-def _choices(drawn: Condition, table: list[Mapping[str, Any]]) -> Choices:
+def _choices(generated: Condition, table: list[Mapping[str, Any]]) -> Choices:
     several = len({row["model"] for row in table if row["origin"] == MEASURED}) > 1
     rows = [_choice(row, several) for row in table]
     meeting = sum(row.meets for row in rows)
@@ -121,7 +121,9 @@ def _choices(drawn: Condition, table: list[Mapping[str, Any]]) -> Choices:
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
     measured = any(not row.origin for row in rows)
-    return Choices(condition_label(drawn), drawn.family, measured, words, rows[:MOST_CHOICES])
+    return Choices(
+        condition_label(generated), generated.family, measured, words, rows[:MOST_CHOICES]
+    )
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:

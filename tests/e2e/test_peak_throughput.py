@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import CLIPTextConfig
 
-import measure_ceilings as rule
+import measure_peak_throughput as rule
 from sdbench.cases.case import Device
 from sdbench.cases.measuring import Watching
 from sdbench.devices import platforms
-from sdbench.measure import peak_throughput as ceilings
+from sdbench.measure import peak_throughput as peaks
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
 from sdbench.models.families import families
@@ -50,12 +50,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_configuration("tiny", tmp_path_factory.mktemp("tiny"))
 
 
-def drawn(height: int, width: int, guidance: float = 1.0) -> dict[str, Any]:
+def generated(height: int, width: int, guidance: float = 1.0) -> dict[str, Any]:
     return {"prompt": "a circle", "height": height, "width": width, "guidance": guidance}
 
 
 def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
-    flop = count_flop(write_configuration("sd-v1", tmp_path), drawn(512, 512))
+    flop = count_flop(write_configuration("sd-v1", tmp_path), generated(512, 512))
     assert flop["denoiser_flop"] == pytest.approx(0.803e12, rel=0.01)
     assert flop["vae_decoder_flop"] == pytest.approx(2.51e12, rel=0.01)
     # Twice the weights of its matrices for each of 77 tokens, and 1.6 % for its attention.
@@ -65,16 +65,19 @@ def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
 
 
 def test_guidance_computes_for_two_prompts_and_decodes_once(tiny: Path) -> None:
-    one, two = count_flop(tiny, drawn(64, 64)), count_flop(tiny, drawn(64, 64, guidance=4.0))
+    one, two = (
+        count_flop(tiny, generated(64, 64)),
+        count_flop(tiny, generated(64, 64, guidance=4.0)),
+    )
     assert two["text_encoder_flop"] == 2 * one["text_encoder_flop"]
     # All but what is made of the timestep, which is one for both.
     assert 1.95 < two["denoiser_flop"] / one["denoiser_flop"] <= 2
     assert two["vae_decoder_flop"] == one["vae_decoder_flop"]
 
 
-def test_operations_follow_the_size_of_the_picture(tiny: Path) -> None:
+def test_operations_follow_the_size_of_the_image(tiny: Path) -> None:
     """Convolutions do with its area; attention among its pixels with the square of that."""
-    small, wide = count_flop(tiny, drawn(64, 64)), count_flop(tiny, drawn(64, 128))
+    small, wide = count_flop(tiny, generated(64, 64)), count_flop(tiny, generated(64, 128))
     assert wide["text_encoder_flop"] == small["text_encoder_flop"]
     assert 2 < wide["vae_decoder_flop"] / small["vae_decoder_flop"] < 2.1
     assert 2 < wide["denoiser_flop"] / small["denoiser_flop"] < 4
@@ -85,7 +88,7 @@ def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
     whichever way attention is computed."""
     network = operations.make_network(families()["StableDiffusionPipeline"], "unet", tiny)
     latents, states = torch.zeros(1, 4, 8, 8), torch.zeros(1, 77, 32)
-    wanted = count_flop(tiny, drawn(64, 64))["denoiser_flop"]
+    wanted = count_flop(tiny, generated(64, 64))["denoiser_flop"]
     for processor in (processors.AttnProcessor(), processors.AttnProcessor2_0()):
         network.set_attn_processor(processor)
         assert operations.count(network, latents, 1, states) == wanted
@@ -114,37 +117,37 @@ class Products:
         self.clock.call()
 
 
-def test_the_best_product_of_all_sizes_is_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {512: 0.01, 1024: 0.02, 2048: 0.25}
     fake = Products(monkeypatch, seconds)
-    found = ceilings.product_ceiling(torch.device("cpu"), "fp32")
+    found = peaks.product_peak(torch.device("cpu"), "fp32")
     # 2048 took long: nothing larger was tried.
     assert list(found["samples_s"]) == ["512", "1024", "2048"]
     rates = {side: 2 * side**3 / s / 1e12 for side, s in seconds.items()}
     assert (found["side"], found["tflops"]) == (1024, pytest.approx(rates[1024]))
     for side, times in found["samples_s"].items():
-        assert len(times) >= ceilings.SAMPLES
-        assert sum(times) >= ceilings.DURATION_S
+        assert len(times) >= peaks.SAMPLES
+        assert sum(times) >= peaks.DURATION_S
         assert times == pytest.approx([seconds[int(side)]] * len(times))
     assert set(fake.precisions) == {"ieee"}
 
 
 def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "SIDES", (64, 128))
-    monkeypatch.setattr(ceilings, "DURATION_S", 0.01)
-    monkeypatch.setattr(ceilings, "COPIED_BYTES", 2**20)
-    product = ceilings.product_ceiling(torch.device("cpu"), "fp32")
+    monkeypatch.setattr(peaks, "SIDES", (64, 128))
+    monkeypatch.setattr(peaks, "DURATION_S", 0.01)
+    monkeypatch.setattr(peaks, "COPIED_BYTES", 2**20)
+    product = peaks.product_peak(torch.device("cpu"), "fp32")
     best = min(product["samples_s"][str(product["side"])])
     assert product["tflops"] == 2 * product["side"] ** 3 / best / 1e12
-    copy = ceilings.copy_ceiling(torch.device("cpu"))
+    copy = peaks.copy_peak(torch.device("cpu"))
     # Read and written.
     assert copy["gb_per_s"] == 2 * 2**20 / min(copy["samples_s"][str(2**20)]) / 1e9
 
 
-def test_an_emulated_precision_has_no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_emulated_precision_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
     with pytest.raises(UnsupportedError, match="no instructions for bf16"):
-        ceilings.product_ceiling(torch.device("cpu"), "bf16")
+        peaks.product_peak(torch.device("cpu"), "bf16")
 
 
 class Turing:
@@ -152,30 +155,30 @@ class Turing:
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_gpu_before_ampere_has_no_such_ceiling(
+def test_a_gpu_before_ampere_has_no_such_peak(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Turing)
     with pytest.raises(UnsupportedError, match=rf"for {precision}: its compute capability is 7\.5"):
-        ceilings.product_ceiling(torch.device("cuda"), precision)
+        peaks.product_peak(torch.device("cuda"), precision)
 
 
 Measured = Callable[..., dict[str, Any]]
 
 
 def measured(tmp_path: Path, **device: Any) -> dict[str, Any]:
-    rule.measure_ceilings("mine", replace(CPU, **device), WATCHING, tmp_path / "mine.json")
+    rule.measure_peak_throughput("mine", replace(CPU, **device), WATCHING, tmp_path / "mine.json")
     found: dict[str, Any] = json.loads((tmp_path / "mine.json").read_text())
     return found
 
 
 def statuses(found: dict[str, Any]) -> list[tuple[str | None, str]]:
-    return [(row["precision"], row["status"]) for row in found["ceilings"]]
+    return [(row["precision"], row["status"]) for row in found["peaks"]]
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ceilings at once, in two precisions."""
+    """Peaks at once, in two precisions."""
 
     def product(_: torch.device, precision: str) -> dict[str, Any]:
         if precision == "fp16":
@@ -184,8 +187,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("it broke")
         return {"tflops": 0.5, "side": 512, "samples_s": {"512": [0.1]}}
 
-    monkeypatch.setattr(rule, "product_ceiling", product)
-    monkeypatch.setattr(rule, "copy_ceiling", lambda _: {"gb_per_s": 9.0, "samples_s": {}})
+    monkeypatch.setattr(rule, "product_peak", product)
+    monkeypatch.setattr(rule, "copy_peak", lambda _: {"gb_per_s": 9.0, "samples_s": {}})
 
 
 def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -
         ("bf16", "error"),
         (None, "ok"),
     ]
-    assert found["ceilings"][2]["reason"] == "RuntimeError: it broke"
+    assert found["peaks"][2]["reason"] == "RuntimeError: it broke"
     assert found["environment"]["threads"] == 1
     assert found["environment"]["device_name"] == found["environment"]["cpu"]["name"]
     assert found["contention"]["contended"] is False
@@ -205,29 +208,29 @@ def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -
 def test_a_crash_is_a_row_and_what_was_measured_is_kept(
     quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rule, "copy_ceiling", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGKILL))
     found = measured(tmp_path)
     assert statuses(found)[0] == ("fp32", "ok")
     assert statuses(found)[3] == (None, "error")
-    assert found["ceilings"][3]["reason"] == "while it was measured the process ended with SIGKILL"
+    assert found["peaks"][3]["reason"] == "while it was measured the process ended with SIGKILL"
 
 
 def test_what_hangs_is_a_timeout_and_what_was_measured_is_kept(
     quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rule, "copy_ceiling", lambda _: os.kill(os.getpid(), signal.SIGSTOP))
-    rule.measure_ceilings("mine", CPU, WATCHING, tmp_path / "mine.json", limit_s=10)
+    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGSTOP))
+    rule.measure_peak_throughput("mine", CPU, WATCHING, tmp_path / "mine.json", limit_s=10)
     found = json.loads((tmp_path / "mine.json").read_text())
     assert statuses(found)[0] == ("fp32", "ok")
     assert statuses(found)[3] == (None, "error")
-    assert found["ceilings"][3]["reason"].startswith("timeout: while it was measured")
+    assert found["peaks"][3]["reason"].startswith("timeout: while it was measured")
 
 
-def test_a_missing_device_has_no_ceilings_and_a_reason(tmp_path: Path) -> None:
+def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
     found = measured(tmp_path, kind="cuda", index=99)
     precisions = ["fp32", "tf32", "fp16", "bf16", None]
     assert statuses(found) == [(precision, "unsupported") for precision in precisions]
-    assert "CUDA device 99" in found["ceilings"][0]["reason"]
+    assert "CUDA device 99" in found["peaks"][0]["reason"]
     assert found["environment"]["device_name"] is None
 
 
@@ -239,4 +242,4 @@ def test_another_gpu_than_promised_is_an_error(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
     found = measured(tmp_path, kind="cuda", gpu_model="a100")
     assert {status for _, status in statuses(found)} == {"error"}
-    assert "'a100'" in found["ceilings"][0]["reason"]
+    assert "'a100'" in found["peaks"][0]["reason"]

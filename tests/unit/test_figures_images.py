@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from plot_quality_animation import choose_mode, film, plot_quality_animation
-from plot_quality_panel import choose, draw_panel, plot_quality_panel
-from plot_quality_steps import draw_strips, plot_quality_steps
-from sdbench.report.figures.pictures import (
+from plot_quality_panel import choose, plot_panel, plot_quality_panel
+from plot_quality_steps import plot_quality_steps, plot_strips
+from sdbench.report.figures.images import (
     SEEDED,
     Comparison,
     amplification,
@@ -22,7 +22,7 @@ from sdbench.report.figures.style import Files
 from sdbench.report.figures.tiles import colour_differences
 from sdbench.tables.schemas import QUALITY
 from tests.unit.figure_reading import faults, texts
-from tests.unit.tables_factory import SHAPES, quality_rows, write_pictures, write_rows
+from tests.unit.tables_factory import SHAPES, quality_rows, write_images, write_rows
 
 RUNS, STATES = [1, 5, 20, 50], [1, 2, 3]
 BF16 = {**SHAPES, "precision": "bf16"}
@@ -32,9 +32,9 @@ Made = tuple[Path, list[Path], list[Path]]
 def make(folder: Path, weights: str = "trained", failed: bool = False) -> Made:
     """Write a reference and one variant, and the table of their comparison."""
     models = folder / "quality" / "shapes" / "cpu" / "pytorch"
-    reference = write_pictures(models / "fp32" / "none.npz", 0.0, RUNS, STATES, side=16)
+    reference = write_images(models / "fp32" / "none.npz", 0.0, RUNS, STATES, side=16)
     runs, states = ([], []) if failed else (RUNS, STATES)
-    other = write_pictures(models / "bf16" / "none.npz", 2.0, runs, states, side=16)
+    other = write_images(models / "bf16" / "none.npz", 2.0, runs, states, side=16)
     rows = []
     for mode, steps in (("runs", RUNS), ("trajectory", STATES)):
         if failed:
@@ -94,9 +94,9 @@ def test_nearest_step() -> None:
 
 
 def test_shrink_averages_and_never_enlarges() -> None:
-    picture = np.array([[[0, 0, 0], [100, 100, 100]]] * 2, np.uint8)
-    assert shrink(picture, 1).tolist() == [[[50, 50, 50]]]
-    assert shrink(picture, 10) is picture
+    image = np.array([[[0, 0, 0], [100, 100, 100]]] * 2, np.uint8)
+    assert shrink(image, 1).tolist() == [[[50, 50, 50]]]
+    assert shrink(image, 10) is image
 
 
 def test_colours_of_differences_reach_from_dark_to_bright() -> None:
@@ -105,7 +105,7 @@ def test_colours_of_differences_reach_from_dark_to_bright() -> None:
 
 
 def test_strips_hold_reference_other_and_difference_of_both_modes(tmp_path: Path) -> None:
-    figure = draw_strips([compare(make(tmp_path))])
+    figure = plot_strips([compare(make(tmp_path))])
     # The colour bar has axes of its own.
     assert len(figure.axes) == 3 * (len(RUNS) + len(STATES)) + 1
     shown = texts(figure)
@@ -115,9 +115,9 @@ def test_strips_hold_reference_other_and_difference_of_both_modes(tmp_path: Path
     assert faults(figure) == []
 
 
-def test_small_pictures_are_not_smoothed(tmp_path: Path) -> None:
+def test_small_images_are_not_smoothed(tmp_path: Path) -> None:
     comparison = compare(make(tmp_path))
-    figure = draw_strips([comparison])
+    figure = plot_strips([comparison])
     image = figure.axes[0].images[0]
     assert image.get_interpolation() == "nearest"
     assert (np.asarray(image.get_array()) == comparison.reference.at("runs", 1)).all()
@@ -126,9 +126,9 @@ def test_small_pictures_are_not_smoothed(tmp_path: Path) -> None:
 def test_panel_shows_the_step_asked_for_or_names_the_nearest(tmp_path: Path) -> None:
     comparison = compare(make(tmp_path))
     assert choose(comparison, 20).step == 20
-    exact = texts(draw_panel([comparison], [20]))
+    exact = texts(plot_panel([comparison], [20]))
     assert any("full run of 20 steps PSNR 40.0 dB SSIM 0.990" in text for text in exact)
-    near = draw_panel([comparison], [70])
+    near = plot_panel([comparison], [70])
     assert any("full run of 50 steps (nearest to 70)" in text for text in texts(near))
     assert faults(near) == []
 
@@ -139,7 +139,7 @@ def test_panel_shows_the_step_asked_for_or_names_the_nearest(tmp_path: Path) -> 
 )
 def test_what_is_not_shown_is_said(weights: str, failed: bool, words: str, tmp_path: Path) -> None:
     comparison = compare(make(tmp_path, weights, failed))
-    for figure in (draw_strips([comparison]), draw_panel([comparison], [70])):
+    for figure in (plot_strips([comparison]), plot_panel([comparison], [70])):
         assert any(words in text for text in texts(figure))
         assert not figure.axes
         assert faults(figure) == []
@@ -177,11 +177,11 @@ def test_film_has_a_frame_for_each_step(tmp_path: Path) -> None:
 
 def test_several_variants_share_one_reference_row(tmp_path: Path) -> None:
     table, references, others = make(tmp_path)
-    onnx = write_pictures(
+    onnx = write_images(
         tmp_path / "quality/shapes/cpu/onnxruntime/fp32/none.npz", 0.5, RUNS, STATES, side=16
     )
     comparisons = load_comparisons(table, references * 2, [*others, onnx])
-    figure = draw_strips(comparisons)
+    figure = plot_strips(comparisons)
     assert len(figure.axes) == (1 + 2 * 2) * (len(RUNS) + len(STATES)) + 1
     assert texts(figure).count("reference: fp32, PyTorch") == 2
     assert faults(figure) == []

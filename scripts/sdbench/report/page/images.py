@@ -1,4 +1,4 @@
-"""The pictures of the viewer: one sheet of tiles for each series, small enough for a page."""
+"""The images of the viewer: one sheet of tiles for each series, small enough for a page."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdbench.report.figures.pictures import (
+from sdbench.report.figures.images import (
     DIFFERENCE_COLOURS,
     MODES,
     Comparison,
@@ -54,14 +54,14 @@ class Viewer:
 
 
 def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path]) -> Viewer:
-    """Return the pictures of every compared variant, its reference's and their differences.
+    """Return the images of every compared variant, its reference's and their differences.
 
-    Where they are too many, fewer steps are shown, then smaller pictures; the notes say so.
+    Where they are too many, fewer steps are shown, then smaller images; the notes say so.
 
     Args:
         quality: table of schema QUALITY.
         references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.pictures`).
+        others: archives of the compared variants (`sdbench.report.figures.images`).
     """
     comparisons = load_comparisons(quality, references, others)
     shown = [(c, mode) for c in comparisons if not c.words for mode in MODES if c.steps(mode)]
@@ -106,7 +106,7 @@ def _series(
     maps = [difference(one, two) for one, two in zip(ones, twos, strict=True)]
     columns = math.ceil(math.sqrt(len(steps)))
     height, width = ones[0].shape[:2]
-    drawn = {
+    generated = {
         "reference": ones,
         "other": twos,
         "difference": [_coloured(levels, factor) for levels in maps],
@@ -127,7 +127,7 @@ def _series(
         "height": height,
         "sheets": {
             name: sheets.setdefault(_sheet(tiles, columns, side), len(sheets))
-            for name, tiles in drawn.items()
+            for name, tiles in generated.items()
         },
     }
 
@@ -154,12 +154,12 @@ def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:
 
 def _note(factor: int, steps: int, most: int, side: int, largest: int) -> str:
     said = [
-        f"Differences are the largest of a channel, drawn {factor} times brighter than they are.",
-        f"Pictures are WebP of quality {QUALITY} here, so that they fit into one file;",
+        f"Differences are the largest of a channel, shown {factor} times as bright.",
+        f"Images are WebP of quality {QUALITY} here, so that they fit into one file;",
     ]
     if side < largest:
         said.append(f"they have {side} of {largest} pixels a side;")
     if steps < most:
         said.append(f"at most {steps} of {most} steps are shown;")
-    said.append("the originals lie in quality/ beside this page.")
+    said.append("the originals lie in quality/ next to this page.")
     return " ".join(said)

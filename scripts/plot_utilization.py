@@ -1,4 +1,4 @@
-"""Draw how much of its device each way of running uses: achieved TFLOP/s against the ceiling."""
+"""Plot how much of its device each way of running uses: achieved TFLOP/s against the peak."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
 
 PERCENT = 100.0
-ACHIEVED, SHARE = "throughput_tflops", "throughput_ceiling_share"
+ACHIEVED, SHARE = "throughput_tflops", "throughput_utilization"
 
 
-def plot_limit(results: Path, files: Files) -> None:
-    """Draw the share of the device's fastest matrix product that each case reaches.
+def plot_utilization(results: Path, files: Files) -> None:
+    """Plot the share of the device's fastest matrix product that each case reaches.
 
     Args:
         results: table of schema RESULTS.
         files: written.
     """
-    save_sheet(limit_sheet(results), files)
+    save_sheet(utilization_sheet(results), files)
 
 
-def limit_sheet(results_table: Path) -> Sheet:
+def utilization_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds: a row for each variant, a dot in it for each batch size."""
     results = measured(read_table(results_table, RESULTS))
     best = best_of(results, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
@@ -41,20 +41,20 @@ def limit_sheet(results_table: Path) -> Sheet:
     shown = sorted(best, key=lambda r: (devices.index(r.device), precision_rank(r)))
     return Sheet(
         title="How much of the device is used",
-        subtitle="Operations a second (TFLOP/s) while images are drawn back to back, as a share of "
-        "the fastest matrix product measured on the same device in the same precision (under "
-        "autocast, in its precision). The bar is the batch size that reaches most.",
+        subtitle="Operations a second (TFLOP/s) while images are generated back to back, as a "
+        "share of the fastest matrix product measured on the same device in the same precision "
+        "(under autocast, in its precision). The bar is the batch size that reaches most.",
         panels=make_panels(
             shown,
-            lambda _: ("% of the ceiling",),
+            lambda _: ("% of the peak",),
             lambda result: (_cell(result, results),),
             full=PERCENT,
         ),
         footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back")
-        + " The ceilings: results/tables/ceilings.csv.",
+        + " The peaks: results/tables/peak_throughput.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
-        full="the ceiling",
+        full="the peak",
         interval="95 % interval",
     )
 
@@ -68,14 +68,14 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
         return missing_cell(result)
     numbers = result.numbers
     if SHARE not in numbers:
-        return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; no ceiling was measured")
+        return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; no peak was measured")
     marks = tuple(
         ("o", PERCENT * r.numbers[SHARE])
         for r in results
         if _variant(r) == _variant(result) and SHARE in r.numbers
     )
     share = PERCENT * numbers[SHARE]
-    rates = f"{number(numbers[ACHIEVED])} of {number(numbers['ceiling_tflops'])} TFLOP/s"
+    rates = f"{number(numbers[ACHIEVED])} of {number(numbers['peak_tflops'])} TFLOP/s"
     behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
     return Cell(
         share,
@@ -89,4 +89,4 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(snakemake, plot_limit, files=Files.of(snakemake.output))
+    run_script(snakemake, plot_utilization, files=Files.of(snakemake.output))

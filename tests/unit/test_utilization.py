@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 
 from collect_records import collect_records
-from sdbench.analysis.utilization import flop_per_image, limit_columns
+from sdbench.analysis.utilization import flop_per_image, utilization_columns
 from sdbench.records.record import REFERENCE, Record, write_index, write_record
 from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.rows import ceiling_rows
+from sdbench.tables.rows import peak_rows
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,
-    make_ceilings,
     make_failure,
+    make_peaks,
     make_record,
 )
 
@@ -29,30 +29,30 @@ def switched(record: Record, **switches: str) -> Record:
     return record | {"environment": environment | {"switches": environment["switches"] | switches}}
 
 
-def test_a_picture_is_its_text_every_evaluation_and_one_decode() -> None:
+def test_a_image_is_its_text_every_evaluation_and_one_decode() -> None:
     record = make_record(make_case())
     assert record["phases"][0]["denoiser_evaluations"] == 2
     assert flop_per_image(record, OPERATIONS) == 2 * 10**9 + 2 * 4 * 10**12 + 10**12
 
 
-def test_a_share_is_what_was_achieved_by_the_ceiling() -> None:
-    ceilings = make_ceilings({"fp32": 18.004, "bf16": 90.0})
+def test_a_share_is_what_was_achieved_by_the_peak() -> None:
+    peaks = make_peaks({"fp32": 18.004, "bf16": 90.0})
     rates = {"latency": 0.5, "throughput": 1.0}
-    columns = limit_columns(make_record(make_case()), rates, OPERATIONS, ceilings)
+    columns = utilization_columns(make_record(make_case()), rates, OPERATIONS, peaks)
     assert columns == pytest.approx(
         {
             "tflop_per_image": 9.002,
-            "ceiling_tflops": 18.004,
+            "peak_tflops": 18.004,
             "latency_tflops": 4.501,
-            "latency_ceiling_share": 0.25,
+            "latency_utilization": 0.25,
             "throughput_tflops": 9.002,
-            "throughput_ceiling_share": 0.5,
+            "throughput_utilization": 0.5,
         }
     )
 
 
 @pytest.mark.parametrize(
-    ("precision", "autocast", "ceiling"),
+    ("precision", "autocast", "peak"),
     [
         ("fp32", None, 10.0),
         ("bf16", None, 30.0),
@@ -61,42 +61,42 @@ def test_a_share_is_what_was_achieved_by_the_ceiling() -> None:
         ("bf16", "bfloat16", 30.0),
     ],
 )
-def test_the_ceiling_is_that_of_the_precision_that_is_computed_in(
-    precision: str, autocast: str | None, ceiling: float
+def test_the_peak_is_that_of_the_precision_that_is_computed_in(
+    precision: str, autocast: str | None, peak: float
 ) -> None:
     record = make_record(make_case(precision=precision))
     if autocast:
         record = switched(record, autocast_dtype=autocast)
-    measured = make_ceilings({"fp32": 10.0, "fp16": 20.0, "bf16": 30.0})
-    assert limit_columns(record, RATE, OPERATIONS, measured)["ceiling_tflops"] == ceiling
+    measured = make_peaks({"fp32": 10.0, "fp16": 20.0, "bf16": 30.0})
+    assert utilization_columns(record, RATE, OPERATIONS, measured)["peak_tflops"] == peak
 
 
 @pytest.mark.parametrize(
     "measured",
     [
-        make_ceilings({"bf16": 30.0}),
-        make_ceilings({"fp32": 10.0}, device_name="Another CPU"),
-        make_ceilings({"fp32": 10.0}, threads=2),
-        make_ceilings({"fp32": 10.0}, device_name=None, threads=None),
+        make_peaks({"bf16": 30.0}),
+        make_peaks({"fp32": 10.0}, device_name="Another CPU"),
+        make_peaks({"fp32": 10.0}, threads=2),
+        make_peaks({"fp32": 10.0}, device_name=None, threads=None),
     ],
     ids=["no such precision", "another machine", "more threads", "no device"],
 )
-def test_without_its_ceiling_a_row_has_no_share(measured: dict[str, Any]) -> None:
-    columns = limit_columns(make_record(make_case()), RATE, OPERATIONS, measured)
+def test_without_its_peak_a_row_has_no_share(measured: dict[str, Any]) -> None:
+    columns = utilization_columns(make_record(make_case()), RATE, OPERATIONS, measured)
     assert set(columns) == {"tflop_per_image", "latency_tflops"}
 
 
-def test_products_in_8_bits_have_no_ceiling() -> None:
+def test_products_in_8_bits_have_no_peak() -> None:
     """ONNX Runtime's would else pass that of fp32, which is not theirs."""
     record = switched(make_record(make_case()), quantized_activations="int8")
-    columns = limit_columns(record, RATE, OPERATIONS, make_ceilings({"fp32": 10.0}))
+    columns = utilization_columns(record, RATE, OPERATIONS, make_peaks({"fp32": 10.0}))
     assert set(columns) == {"tflop_per_image", "latency_tflops"}
 
 
-def test_the_table_of_ceilings_has_a_row_for_each(tmp_path: Path) -> None:
-    rows = ceiling_rows(make_ceilings({"fp32": 0.2}))
-    write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.CEILINGS)
-    table = read_table(tmp_path / "t.csv", schemas.CEILINGS)
+def test_the_table_of_peaks_has_a_row_for_each(tmp_path: Path) -> None:
+    rows = peak_rows(make_peaks({"fp32": 0.2}))
+    write_table(pd.DataFrame(rows), tmp_path / "t.csv", schemas.PEAK_THROUGHPUT)
+    table = read_table(tmp_path / "t.csv", schemas.PEAK_THROUGHPUT)
     assert list(table["operation"]) == ["matrix product"] * 3 + ["memory copy"]
     assert list(table["status"]) == ["ok", "unsupported", "unsupported", "ok"]
     assert table["reason"][1] == "no fp16 here"
@@ -116,12 +116,12 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
     write_record(folder, cases[1], make_failure(cases[1], "oom", "too large"))
     write_json(folder / REFERENCE, {"start_s": [], "end_s": []})
     write_index(folder, cases, [])
-    write_json(tmp_path / "cpu.json", make_ceilings({"fp32": 36.008}))
+    write_json(tmp_path / "cpu.json", make_peaks({"fp32": 36.008}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
-    outputs = ("results", "largest", "ceilings", "noise")
+    outputs = ("results", "largest", "peak_throughput", "noise")
     collect_records(
         indexes=[folder / "index.json"],
-        device_ceilings=[tmp_path / "cpu.json"],
+        device_peaks=[tmp_path / "cpu.json"],
         model_operations=[tmp_path / "shapes/64x64.json"],
         prices={"cpu": 0},
         currency="USD",
@@ -132,7 +132,7 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
     assert table["tflop_per_image"][0] == pytest.approx(9.002)
     for name, rate in (("latency", 4 / 2.0), ("throughput", 4 / 4.0)):
         assert table[f"{name}_tflops"][0] == pytest.approx(9.002 * rate)
-        assert table[f"{name}_ceiling_share"][0] == pytest.approx(9.002 * rate / 36.008)
-    limits = [name for name in table.columns if "tflop" in name or "ceiling" in name]
+        assert table[f"{name}_utilization"][0] == pytest.approx(9.002 * rate / 36.008)
+    limits = [name for name in table.columns if "tflop" in name or "utilization" in name]
     assert len(limits) == 6 and table[limits].iloc[1].isna().all()
-    assert len(read_table(tmp_path / "ceilings.csv", schemas.CEILINGS)) == 4
+    assert len(read_table(tmp_path / "peak_throughput.csv", schemas.PEAK_THROUGHPUT)) == 4

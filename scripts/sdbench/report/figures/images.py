@@ -1,11 +1,11 @@
-"""Pictures drawn by a variant beside those of its reference, and where they differ."""
+"""ImageSeries plotted by a variant next to those of its reference, and where they differ."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.records.image_archive import read_pictures
+from sdbench.records.image_archive import read_images
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import shorten, status_label, variant_label
 from sdbench.tables.schemas import QUALITY
@@ -15,57 +15,57 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 """Height by width by 3, sRGB."""
 
 MODES = {"runs": "full runs of N steps", "trajectory": "states of one long run"}
-"""Mode -> what a picture "after N steps" is in it."""
+"""Mode -> what an image "after N steps" is in it."""
 
 AMPLIFICATIONS = (50, 20, 10, 5, 2, 1)
-"""How much brighter differences may be drawn than they are."""
+"""How much brighter differences may be plotted than they are."""
 
 DIFFERENCE_COLOURS = "magma"
-SEEDED = "Pictures of seeded weights mean nothing, so none are shown."
+SEEDED = "ImageSeries of seeded weights mean nothing, so none are shown."
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What one variant drew: in each mode, steps rising and as many pictures."""
+class ImageSeries:
+    """What one variant plotted: in each mode, steps rising and as many images."""
 
     steps: dict[str, tuple[int, ...]]
     images: dict[str, NDArray[np.uint8]]
 
-    def at(self, mode: str, step: int) -> Picture:
-        """Return the picture after `step` steps."""
-        picture: Picture = self.images[mode][self.steps[mode].index(step)]
-        return picture
+    def at(self, mode: str, step: int) -> ImageArray:
+        """Return the image after `step` steps."""
+        image: ImageArray = self.images[mode][self.steps[mode].index(step)]
+        return image
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant beside its reference. `words` say why there is nothing to see, if so."""
+    """A variant next to its reference. `words` say why there is nothing to see, if so."""
 
     model: str
     reference_label: str
     label: str
-    reference: Pictures
-    other: Pictures
+    reference: ImageSeries
+    other: ImageSeries
     scores: dict[tuple[str, int], tuple[float, float]]
     words: str = ""
 
     def steps(self, mode: str) -> list[int]:
-        """Return the steps after which both drew a picture, rising."""
+        """Return the steps after which both plotted an image, rising."""
         return sorted({*self.reference.steps[mode]} & {*self.other.steps[mode]})
 
 
-def load_pictures(path: Path) -> Pictures:
+def load_images(path: Path) -> ImageSeries:
     """Read an archive of the quality stage.
 
     It holds `runs` (K, height, width, 3) and `trajectory` (T, height, width, 3) of uint8, and
     `runs_steps` (K,) and `trajectory_steps` (T,).
     """
-    archive = read_pictures(path)
-    return Pictures(
+    archive = read_images(path)
+    return ImageSeries(
         {mode: tuple(int(step) for step in archive[f"{mode}_steps"]) for mode in MODES},
         {mode: archive[mode] for mode in MODES},
     )
@@ -77,22 +77,22 @@ def load_comparisons(
     """Read what is compared.
 
     Args:
-        quality: table of schema QUALITY: the scores, and why a variant has no pictures.
+        quality: table of schema QUALITY: the scores, and why a variant has no images.
         references: for each of `others` the archive of its reference.
         others: archives, named `<model>/<device>/<backend>/<precision>/<options>.npz`.
     """
     rows = read_table(quality, QUALITY).to_dict("records")
     devices = {path.parts[-4] for path in (*references, *others)}
     named = [{str(name): value for name, value in row.items()} for row in rows]
-    pictures = {path: load_pictures(path) for path in dict.fromkeys((*references, *others))}
+    images = {path: load_images(path) for path in dict.fromkeys((*references, *others))}
     return [
-        _comparison(named, pictures, reference, other, several_devices=len(devices) > 1)
+        _comparison(named, images, reference, other, several_devices=len(devices) > 1)
         for reference, other in zip(references, others, strict=True)
     ]
 
 
 def missing_words(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say what has no pictures, and why."""
+    """Say what has no images, and why."""
     if not comparisons:
         return ["No quality comparison is configured (config key `quality`)."]
     return list(
@@ -100,7 +100,7 @@ def missing_words(comparisons: Sequence[Comparison]) -> list[str]:
     )
 
 
-def difference(one: Picture, other: Picture) -> NDArray[np.uint8]:
+def difference(one: ImageArray, other: ImageArray) -> NDArray[np.uint8]:
     """Return the largest difference of a channel at each pixel, in levels of 255."""
     levels: NDArray[np.uint8] = (
         np.abs(one.astype(np.int16) - other.astype(np.int16)).max(axis=-1).astype(np.uint8)
@@ -116,20 +116,20 @@ def amplification(maps: Iterable[NDArray[np.uint8]]) -> int:
     return next(factor for factor in AMPLIFICATIONS if level * factor <= 255)
 
 
-def shrink(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """Average a picture down to at most `pixels` a side; a smaller one stays as it is."""
-    height, width = picture.shape[:2]
+def shrink(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Average an image down to at most `pixels` a side; a smaller one stays as it is."""
+    height, width = image.shape[:2]
     scale = pixels / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def choose_steps(steps: Sequence[int], count: int) -> list[int]:
     """Return at most `count` of `steps`, first and last among them, at about equal ratios.
 
-    A picture changes most in its first steps.
+    An image changes most in its first steps.
     """
     if len(steps) <= count:
         return list(steps)
@@ -149,7 +149,7 @@ def _label(path: Path, several_devices: bool) -> str:
 
 def _comparison(
     rows: Sequence[dict[str, Any]],
-    pictures: Mapping[Path, Pictures],
+    images: Mapping[Path, ImageSeries],
     reference: Path,
     other: Path,
     several_devices: bool,
@@ -164,8 +164,8 @@ def _comparison(
         model=model,
         reference_label=_label(reference, several_devices),
         label=_label(other, several_devices),
-        reference=pictures[reference],
-        other=pictures[other],
+        reference=images[reference],
+        other=images[other],
         scores={
             (row["mode"], int(row["step"])): (row["psnr_db"], row["ssim"])
             for row in own
@@ -176,7 +176,7 @@ def _comparison(
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """Return model, device, backend, precision and options from where pictures lie."""
+    """Return model, device, backend, precision and options from where images lie."""
     return (*path.parts[-5:-1], path.stem)
 
 
@@ -197,14 +197,14 @@ def _words(
         return ""
     failed = next((row for row in own if row["status"] != "ok"), None)
     if failed is None:
-        return "There are no pictures to compare."
+        return "There are no images to compare."
     reason = "" if pd.isna(failed["reason"]) else str(failed["reason"])
-    return f"No pictures: {status_label(failed['status'], reason)}."
+    return f"No images: {status_label(failed['status'], reason)}."
 
 
 def score_data(shown: Iterable[tuple[Comparison, str, int]]) -> pd.DataFrame:
-    """Return how alike the pictures shown are, a row for each comparison, mode and step; PSNR in
-    dB, `inf` for pictures that are identical."""
+    """Return how alike the images shown are, a row for each comparison, mode and step; PSNR in
+    dB, `inf` for images that are identical."""
     rows = [
         (c.model, c.reference_label, c.label, mode, step, *c.scores.get((mode, step), (None, None)))
         for c, mode, step in shown
@@ -214,7 +214,7 @@ def score_data(shown: Iterable[tuple[Comparison, str, int]]) -> pd.DataFrame:
 
 
 def score_text(comparison: Comparison, mode: str, step: int, short: bool = False) -> str:
-    """Say how alike two pictures are: PSNR in dB, and SSIM unless `short`."""
+    """Say how alike two images are: PSNR in dB, and SSIM unless `short`."""
     if (mode, step) not in comparison.scores:
         return ""
     psnr, ssim = comparison.scores[mode, step]

@@ -117,13 +117,14 @@ def test_half_precision(device: str, seconds: float, verdict: str) -> None:
     assert finding.figure == "speed.png"
 
 
-def test_half_precision_of_another_model_or_batch_is_not_compared() -> None:
+def test_half_precision_of_another_model_batch_or_backend_is_not_compared() -> None:
     table = rows(
         latency_row(A100, 10.0),
         latency_row(A100, 6.0, **HALF, batch_size=2),
         latency_row(A100 | {"model": "other"}, 6.0, **HALF),
         latency_row(A100 | {"steps": 30}, 6.0, **HALF),
         latency_row(A100 | {"device_name": "NVIDIA A10"}, 6.0, **HALF),
+        latency_row(A100 | {"backend": "onnxruntime"}, 6.0, **HALF),
         failed_row(A100, "oom", precision="bf16"),
     )
     (finding,) = found("half-precision", results=table)

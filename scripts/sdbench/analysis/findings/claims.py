@@ -84,11 +84,12 @@ _RTX_8000 = re.compile(r"RTX 8000")
 
 
 def half_precision(tables: Tables) -> Iterator[Finding]:
-    """Time that half precision saves at one image."""
+    """Time that half precision saves at one image, within one backend."""
     for base, half in pairs(
         single_images(tables),
         lambda row: row["precision"] == "fp32" and row["options"] == NONE,
         lambda row: row["precision"] in HALVES and row["options"] in (NONE, AUTOCAST),
+        ("device", "device_name", "backend"),
     ):
         estimate = _saved(half, base)
         name = str(half["device_name"])

@@ -59,6 +59,8 @@ def hide_devices() -> None:
 
 def show_devices() -> None:
     """Have PyTorch tell of GPUs again, and let libraries ask again what they asked before."""
+    if not _HIDDEN:
+        return
     while _HIDDEN:
         module, name, original, stand_in = _HIDDEN.pop()
         if getattr(module, name) is stand_in:  # a test may have put its own there

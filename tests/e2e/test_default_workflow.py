@@ -299,5 +299,5 @@ def test_a_removed_batch_size_leaves_the_table_but_not_the_disk(changed: Path) -
     table = pd.read_csv(changed / "results/tables/results.csv")
     assert set(table[table["backend"] == "onnxruntime"]["batch_size"]) == {1, 2}
     store = changed / "results/records/tiny/cpu/onnxruntime"
-    assert len(list(store.rglob("batch-*.json"))) == 7
+    assert len(list(store.rglob("batch-*.json"))) == 6
     assert {read_record(path)["status"] for path in store.rglob("batch-*.json")} == {"ok"}

@@ -45,6 +45,10 @@ AFTER_PICTURES = {
     **PICTURE_FIGURES,
     **ENDS,
 }
+SWEEPS = {"measure_sweep": 15}
+"""All that is measured."""
+RACE_TABLE = {"collect_races": 1, "plot_ladder": 1}
+"""What follows from a race."""
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +144,9 @@ def test_races_of_another_machine(folder: Path) -> None:
 
 
 def test_the_threads_of_a_device(folder: Path) -> None:
-    """A new case, and a new peak to hold it against."""
+    """A new case, and a new peak to hold it against; the other device has its own."""
     jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=2))
-    expected = {"measure_sweep": 3, "measure_peak_throughput": 1, "collect_cases": 1, **GENERATED}
+    expected = {"measure_sweep": 13, "measure_peak_throughput": 1, "collect_cases": 1, **GENERATED}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
@@ -156,8 +160,8 @@ def test_what_is_generated(folder: Path, key: str, value: object) -> None:
 
     # No export: a graph does not depend on what is generated with it, nor do peaks. There are
     # families that read no more of a prompt than it has.
-    counted = {"count_operations": 1} if key == "prompt" else {}
-    expected = {"measure_sweep": 3, "collect_cases": 1, **counted, **GENERATED}
+    counted = {"count_operations": 2} if key == "prompt" else {}
+    expected = {"measure_sweep": 6, "collect_cases": 1, **counted, **GENERATED}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
@@ -167,18 +171,19 @@ def test_how_large_it_is_generated(folder: Path, key: str) -> None:
         for model in ("shapes", "tiny"):
             config["models"][model]["generation"][key] = 128
 
-    expected = {"measure_sweep": 3, "collect_cases": 1, "count_operations": 1, **GENERATED}
+    expected = {"measure_sweep": 6, "collect_cases": 1, "count_operations": 2, **GENERATED}
     assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
 
 
 def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["measuring"].update(contention="wait"))
-    assert jobs == {"measure_sweep": 3, "measure_peak_throughput": 1, **AFTER_RECORDS}
+    measured = {**SWEEPS, "measure_peak_throughput": 2, "race_denoisers": 1}
+    assert jobs == measured | RACE_TABLE | AFTER_RECORDS
 
 
 def test_how_is_measured(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["measuring"].update(min_samples=9))
-    assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
+    assert jobs == SWEEPS | AFTER_RECORDS
 
 
 def test_a_price(folder: Path) -> None:
@@ -217,16 +222,17 @@ def test_the_steps_of_the_images(folder: Path) -> None:
 
 def test_how_networks_are_exported(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
-    made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
-    # Two engines read graphs, and three of the four series that are compared are theirs.
-    read = {"search_settings": 2, "measure_sweep": 2, "generate_images": 3}
+    made = {"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1}
+    # Two engines read graphs of two models, one those that a third cannot have; three of the four
+    # series that are compared are theirs.
+    read = {"search_settings": 2, "measure_sweep": 5, "generate_images": 3}
     assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 3}
 
 
 def test_the_code_that_converts(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/export/conversion.py")
-    expected = {"convert_openvino": 2, "collect_exports": 1, "search_settings": 1}
-    read = {"measure_sweep": 1, "generate_images": 2, "compare_quality": 2}
+    expected = {"convert_openvino": 3, "collect_exports": 1, "search_settings": 1}
+    read = {"measure_sweep": 2, "generate_images": 2, "compare_quality": 2}
     assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
 
 
@@ -263,23 +269,23 @@ def test_what_only_the_page_has(folder: Path, name: str) -> None:
 
 def test_the_code_of_a_meter(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/measure/throughput.py")
-    assert jobs == {"measure_sweep": 3, **AFTER_RECORDS}
+    assert jobs == SWEEPS | AFTER_RECORDS
 
 
 def test_the_code_that_peaks_are_measured_with(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/measure/peak_throughput.py")
-    assert jobs == {"measure_peak_throughput": 1, **AFTER_RECORDS}
+    assert jobs == {"measure_peak_throughput": 2, **RACE_TABLE, **AFTER_RECORDS}
 
 
 def test_the_code_that_counts_operations(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/models/operations.py")
-    assert jobs == {"count_operations": 1, **AFTER_RECORDS}
+    assert jobs == {"count_operations": 8, **AFTER_RECORDS}
 
 
 def test_the_code_of_a_backend(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
-    expected = {"search_settings": 1, "measure_sweep": 1, "generate_images": 1}
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 1}
+    expected = {"search_settings": 1, "measure_sweep": 4, "generate_images": 2}
+    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 2}
 
 
 def test_the_code_of_a_family(folder: Path) -> None:
@@ -298,4 +304,5 @@ def test_the_code_that_no_number_depends_on(folder: Path) -> None:
 def test_the_environment_of_a_backend(folder: Path) -> None:
     """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
     jobs = after_file(folder, "envs/pytorch.yaml")
-    assert jobs == {"measure_sweep": 1, "measure_peak_throughput": 1, **AFTER_RECORDS}
+    measured = {"measure_sweep": 9, "measure_peak_throughput": 2, "race_denoisers": 1}
+    assert jobs == measured | RACE_TABLE | AFTER_RECORDS

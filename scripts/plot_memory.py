@@ -47,7 +47,7 @@ def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
         counted for result in fewest_options(own) for counted in _counters(result)
     ] + fewest_options(result for result in others if result.batch_size == 1)
     return Sheet(
-        title="Memory to plot one image",
+        title="Memory to generate one image",
         subtitle="One prompt, default options (or the fewest that were measured, named). Counters "
         "that do not count the same have panels of their own. 1 GB is 10⁹ bytes.",
         panels=make_panels(

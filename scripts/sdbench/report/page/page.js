@@ -15,7 +15,7 @@ function tip(row) {
 const FEW = 3;
 
 /** Rows as the charts take them: of few devices each setting has a line, else each device. */
-function generated(shown) {
+function chartRows(shown) {
   const devices = new Set(shown.map((row) => row.device));
   return shown.map((row) => {
     const how = [row.precision, row.backend, ...(row.options === "none" ? [] : [row.options])];
@@ -75,13 +75,13 @@ function offer() {
   }
 }
 
-/** Generates the charts and returns, for each, its place and its view. */
-function generate(shown) {
+/** Draws the charts and returns, for each, its place and its view. */
+function drawCharts(shown) {
   return Promise.all(
     Object.entries(charts).map(async ([name, spec]) => {
       const place = document.getElementById(`chart-${name}`);
       spec.config.axis.labelLimit = place.clientWidth < 480 ? 130 : 260;
-      const data = { name: "rows", values: generated(shown) };
+      const data = { name: "rows", values: chartRows(shown) };
       // Expressions are interpreted: the page allows no script that it does not name.
       const options = { actions: false, renderer: "svg", ast: true };
       const { view } = await vegaEmbed(place, { ...spec, data }, options);
@@ -135,8 +135,8 @@ function showCases() {
     offer();
     passes = wanted();
     shown = rows.filter(passes);
-    table.generate();
-    const values = generated(shown);
+    table.draw();
+    const values = chartRows(shown);
     for (const [, view] of views) await view.data("rows", values).resize().runAsync();
     say();
   }
@@ -147,7 +147,7 @@ function showCases() {
       if (!entry.isIntersecting) return;
       observer.disconnect();
       const before = shown;
-      views = await generate(shown);
+      views = await drawCharts(shown);
       if (shown === before) say();
       else await refresh();
       document.documentElement.dataset.charts = "";
@@ -165,11 +165,11 @@ function showCases() {
   };
   filters.addEventListener("reset", () => setTimeout(restart));
   model?.addEventListener("change", restart);
-  table.generate();
+  table.draw();
   say();
 }
 
-function showPictures() {
+function showImages() {
   const { elements } = document.getElementById("viewer");
   const stage = document.querySelector(".stage");
   const said = document.getElementById("said");
@@ -242,7 +242,7 @@ function showPictures() {
 
 if (model) ask();
 model?.form.addEventListener("submit", (event) => event.preventDefault());
-if (series.length) showPictures();
+if (series.length) showImages();
 if (rows.length) showCases();
 performance.mark("ready");
 document.documentElement.dataset.ready = "";

@@ -62,7 +62,7 @@ try:
         config_files,
         WORKFLOW,
         Path(config["pathvars"]["results"], "models"),
-        # Which executor will run the jobs, Snakemake says later; --jobs next to --cores tells.
+        # Snakemake says later which executor runs the jobs; --jobs in addition to --cores tells.
         elsewhere=workflow.remote_exec or workflow.resource_settings.nodes is not None,
     )
 except UserError as error:

@@ -53,7 +53,7 @@ def figure_file(name, format):
 
 
 def caption(name):
-    "Return the words next to a figure in the report: both are made again together."
+    "Return the caption of a figure in the report: both are made again together."
     return in_workflow(f"report/{name}.rst")
 
 

@@ -16,7 +16,7 @@ rule generate_images:
         f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
         "../envs/{backend}.yaml"
-    # Drawing next to a measurement would disturb it.
+    # Generating next to a measurement would disturb it.
     threads: cores_of_device
     resources:
         **ON_DEVICE,

@@ -71,7 +71,7 @@ def exclusive_node(wildcards):
 
 def memory_for_device(wildcards, attempt):
     """
-    The memory of the machine that the networks run next to: half again the CPU's budget, which a
+    The memory of the machine that runs the networks: half again the CPU's budget, which a
     process may map before an allocation fails, and room for Python. On one machine, 0: there is
     nobody to ask, and a job takes what there is.
     """

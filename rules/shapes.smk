@@ -1,11 +1,11 @@
-# How the bundled model `shapes` was trained, and how well it draws. No other rule needs these:
+# How the bundled model `shapes` was trained, and how good its images are. No other rule needs these:
 #   snakemake --cores 2 train_shapes plot_shapes_loss
 #   cp -r results/shapes/model/. resources/models/shapes/
 #   snakemake --cores 1 score_shapes
 
 
 rule train_shapes:
-    "Train the small Stable Diffusion that draws coloured shapes. A stopped training is carried on."
+    "Train the small Stable Diffusion that generates coloured shapes. A stopped training is carried on."
     output:
         model=directory("<results>/shapes/model"),
         losses="<results>/shapes/loss.csv",
@@ -26,7 +26,7 @@ rule train_shapes:
 
 
 rule plot_shapes_loss:
-    "Draw the loss of the training of `shapes`."
+    "Plot the loss of the training of `shapes`."
     input:
         losses="<results>/shapes/loss.csv",
     output:
@@ -42,7 +42,7 @@ rule plot_shapes_loss:
 
 
 rule score_shapes:
-    "Draw 200 captions with the bundled `shapes` at its defaults, and read the images back."
+    "Generate images of 200 captions with the bundled `shapes` at its defaults, and read the images back."
     input:
         model=resource("models/shapes"),
     output:

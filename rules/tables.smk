@@ -150,7 +150,7 @@ rule collect_quality:
 
 
 rule collect_published:
-    "Make the table of what others published and measured, which figures show next to the own."
+    "Make the table of what others published and measured, which figures show next to these results."
     input:
         literature=resource("published.csv"),
         dropped_in=DROPPED_IN,

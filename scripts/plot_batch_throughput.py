@@ -29,7 +29,7 @@ def plot_batch_throughput(
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown next to.
+        published: table of schema PUBLISHED, shown next to the results.
         files: written.
     """
     sheet = batch_sheet(results, published)

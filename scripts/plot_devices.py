@@ -21,7 +21,7 @@ def plot_devices(
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown next to.
+        published: table of schema PUBLISHED, shown next to the results.
         files: written.
     """
     save_sheet(devices_sheet(results, published), files)

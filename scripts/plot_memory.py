@@ -31,7 +31,7 @@ def plot_memory(
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown next to.
+        published: table of schema PUBLISHED, shown next to the results.
         files: written.
     """
     save_sheet(memory_sheet(results, published), files)

@@ -98,9 +98,9 @@ def _plot(rows: Sequence[Row], metric: str, several_devices: bool) -> Plot:
         if failed:
             reason = str(failed[0]["reason"] or "")
             notes.append(f"{label}: {status_label(failed[0]['status'], reason)}")
-    peak = "identical" if metric == "psnr_db" else ""
+    infinite = "identical" if metric == "psnr_db" else ""
     shown = tuple(notes) if metric == "psnr_db" else ()
-    return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, peak)
+    return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, infinite)
 
 
 def _marker(options: str) -> str:

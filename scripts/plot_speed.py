@@ -20,7 +20,7 @@ def plot_speed(
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown next to.
+        published: table of schema PUBLISHED, shown next to the results.
         files: written.
     """
     save_sheet(speed_sheet(results, published), files)

@@ -28,7 +28,7 @@ def plot_throughput(
 
     Args:
         results: table of schema RESULTS.
-        published: table of schema PUBLISHED, what is shown next to.
+        published: table of schema PUBLISHED, shown next to the results.
         files: written.
     """
     sheet = throughput_sheet(results, published)

@@ -140,8 +140,8 @@ def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
 ) -> None:
     """The limit on the process is looser than the budget; the budget itself is kept exactly.
 
-    What the tiny model takes varies from one process to the next, so that ballast is generated with
-    it.
+    What the tiny model takes varies from one process to the next, so each call
+    allocates ballast too.
     """
     generate = Engine.generate
 

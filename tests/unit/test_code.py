@@ -68,10 +68,8 @@ def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
 def test_plotting_and_measuring_know_nothing_of_each_other(tmp_path: Path) -> None:
     changed = after(tmp_path, "sdbench/report/figures/style.py", "# changed\n")
     assert changed == {*PLOTS, "write_page.py"}
-    seeing = re.compile(r"sdbench/(figures|findings|page|tables|shapes)/")
-    computing = re.compile(
-        r"sdbench/(backends|families|meters|models)/|.*/(platforms|processes).py"
-    )
+    seeing = re.compile(r"sdbench/(analysis|report|tables|models/shapes)/")
+    computing = re.compile(r"sdbench/(backends|export|measure|models)/|.*/(platforms|processes).py")
     for names, others in ((MEASURING, seeing), (PLOTS, computing)):
         for name in names:
             files = reached(SCRIPTS / name, {}, without=INFRASTRUCTURE)

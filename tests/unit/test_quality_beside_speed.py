@@ -52,7 +52,7 @@ def test_both_bounds_of_the_gate_count(tmp_path: Path) -> None:
     assert not compare_cases(pair, {"min_ssim": 1.0, "min_psnr_db": 20})[0]["passes_gate"]
 
 
-def test_nothing_is_said_without_a_reference_or_a_image(tmp_path: Path) -> None:
+def test_nothing_is_said_without_a_reference_or_an_image(tmp_path: Path) -> None:
     failed = tmp_path / "failed.json", make_failure(make_case(), "oom", "too big")
     assert compare_cases([generated(tmp_path, "a", RIGHT, "bf16"), failed], GATE) == [{}, {}]
 

@@ -1,7 +1,7 @@
 """What fits in how much memory: the largest batch of each way to run a model.
 
 Bytes of weights are exact, from the model's shapes. What each image adds, and the rest, are the
-straight line of `meters.largest_batch` through measured peaks. A way that was not measured, and
+straight line of `measure.batch_prediction` through measured peaks. A way that was not measured, and
 differs from one that was in how its weights are kept, has that one's line with its own weights.
 """
 

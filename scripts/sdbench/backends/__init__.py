@@ -27,7 +27,7 @@ def load(
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that the variant reads (`Variant.graphs`); None for a
             backend that reads the model itself.
-        settings: of the backend, next to its default ones: what a search chose for the variant.
+        settings: of the backend, in addition to its defaults: what a search chose for the variant.
 
     Raises:
         sdbench.runtime.errors.UnsupportedError: if this machine or backend cannot run the variant.

@@ -84,12 +84,11 @@ def _knows(name: str, key: str) -> bool:
 
 
 def refuse_generation(family: Family, case: Case) -> None:
-    """Refuse what no model of a family can be generated with, before anything of it is loaded.
+    """Refuse what no model of a family can do, before anything of it is loaded.
 
     Raises:
         UnsupportedError: if a switch is none for it, or the image has a size that it cannot
-        generate,
-            or if the backend reads exported networks and there are none.
+            generate, or if the backend reads exported networks and there are none.
     """
     if case.variant.graphs is not None and family.why_not_exported is not None:
         raise UnsupportedError(

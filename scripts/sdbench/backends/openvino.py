@@ -129,7 +129,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     Args:
         case: the variant to load.
         graphs_folder: the networks in OpenVINO's format, a folder each.
-        settings: properties of OpenVINO, and `SHAPES`, next to the default ones; see `CANDIDATES`.
+        settings: properties of OpenVINO, and `SHAPES`, besides its defaults; see `CANDIDATES`.
 
     Raises:
         UnsupportedError: if this machine or the installed OpenVINO cannot run it.

@@ -38,9 +38,9 @@ def process_bytes(uuid: str) -> int | None:
 def foreign_processes(uuid: str) -> list[dict[str, Any]]:
     """Return pid and bytes of every other process that computes on the GPU.
 
-    A parent that began this process is none. This process must use the GPU already. In a container
-    the driver may know it by another pid:
-    one of the processes, whichever it is, is then taken to be this one.
+    The parent that started this process is not counted. This process must use the GPU already. In a
+    container the driver may know it by another pid: one of the processes, whichever it is, is then
+    taken to be this one.
     """
     with contextlib.suppress(pynvml.NVMLError):
         processes = pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))

@@ -107,7 +107,7 @@ class Platform:
         """Let the counters of `memory` begin again."""
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return, in bytes, those counters of `meters.memory.COUNTERS` that the device has."""
+        """Return, in bytes, those counters of `measure.memory.COUNTERS` that the device has."""
         return {}
 
     def others(self, device: torch.device) -> list[dict[str, Any]]:
@@ -292,7 +292,7 @@ class Cuda(Gpu):
         return super().memory(device) | driver
 
     def others(self, device: torch.device) -> list[dict[str, Any]]:
-        """Return what NVML lists next to this process."""
+        """Return what NVML lists besides this process."""
         torch.zeros(1, device=device)  # the driver lists this process too from now on
         return nvml.foreign_processes(self.uuid(device))
 

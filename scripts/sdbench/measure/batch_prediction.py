@@ -68,7 +68,7 @@ counted, what the allocator holds after the call has to do."""
 
 
 def deciding_counter(memory: Mapping[str, float | None]) -> str | None:
-    """Return the counter that decides whether a batch fits, of those of `meters.memory`."""
+    """Return the counter that decides whether a batch fits, of those of `measure.memory`."""
     return next((counter for counter in DECIDING if memory.get(counter)), None)
 
 
@@ -88,7 +88,7 @@ def device_peak_bytes(memory: Mapping[str, float | None], allocator_sees_all: bo
     graphs nor ONNX Runtime's arena.
 
     Args:
-        memory: counters, as `meters.memory` names them.
+        memory: counters, as `measure.memory` names them.
         allocator_sees_all: whether the engine allocates through PyTorch alone. Of another one
             nothing is known where the driver does not tell.
     """

@@ -34,7 +34,7 @@ class SweepContext:
     `model_folder` is None where the model has room nowhere and was not made; `components` are its
     own all the same. `graphs` holds the exported networks that its variants read, by
     `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `input_digests`
-    the digests of what else all its records are made with, next to case and settings of measuring.
+    the digests of what else all its records are made with, besides case and settings of measuring.
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
@@ -74,7 +74,7 @@ class SweepContext:
         return self.tuned[case.variant.key] if is_tuned else {}
 
     def deciding(self, case: Case) -> dict[str, str]:
-        """Return the digests of all that the record of `case` is made with, next to the case."""
+        """Return the digests of all that the record of `case` is made with, besides the case."""
         deciding = dict(self.input_digests)
         graphs = self.read_by(case)
         if graphs is not None:

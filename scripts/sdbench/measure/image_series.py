@@ -1,4 +1,4 @@
-"""Images8Bit of one variant over the number of steps, from fixed prompt and latents.
+"""Images of one variant over the number of steps, from fixed prompt and latents.
 
 Two modes, never to be confused. `runs`: a full run of N steps for each N. `trajectory`: the states
 of one long run, each decoded. With the same prompt and latents an N-step run is not the N-th state

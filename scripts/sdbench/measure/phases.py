@@ -26,7 +26,7 @@ def time_phases(
         generation: prompt, steps and guidance, as in the config.
         latents: of the batch.
         look: called once between two steps, in the middle of the call: the device has been busy
-            until then. What it takes belongs to no part.
+            until then. What it takes belongs to no part. With one step it is not called.
 
     Returns:
         `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations

@@ -1,6 +1,6 @@
 """Images per minute, and what they cost in energy: calls back to back, as a busy server makes them.
 
-A pass of its own next to latency: what lies between two calls counts, nothing is synchronised in
+A separate pass from latency: what lies between two calls counts, nothing is synchronised in
 between, and Python collects its garbage when it likes.
 """
 

@@ -35,8 +35,8 @@ class Architecture:
 
     `pipeline` is diffusers' class; `networks` has each by its folder; `stored` is the format of the
     published weights; `scheduler` holds the arguments of the diffusers class that its key `class`
-    names. `generation` and `published`, where there are such, are how the model is meant to be
-    generated with and where its weights are. `path` is the file that says all this, and is named
+    names. `generation` and `published`, where there are such, are how the model is meant to
+    generate and where its weights are. `path` is the file that says all this, and is named
     when something in it is wrong.
     """
 

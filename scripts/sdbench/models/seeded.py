@@ -85,7 +85,7 @@ def outline(architecture: Architecture, name: str) -> Any:
     library, kind = architecture.family.components[name]
     described = architecture.networks[name]
     try:
-        # Buffers are computed, not generated: they need their numbers.
+        # Buffers are computed, not random: they need their numbers.
         with accelerate.init_empty_weights(include_buffers=False):
             if library == "diffusers":
                 network = getattr(diffusers, kind)(**described.config)

@@ -36,13 +36,13 @@ def compare_cases(records: Sequence[tuple[Path, Record]], gate: Mapping[str, flo
         exact = (variant["backend"], variant["precision"], variant["options"])
         if exact == ("pytorch", "fp32", NONE) and record["image"]:
             image = path.with_name(record["image"]["file"])
-            references.setdefault((*_drawing(record), variant["device"]), image)
-            references.setdefault(_drawing(record), image)
+            references.setdefault((*_content(record), variant["device"]), image)
+            references.setdefault(_content(record), image)
     rows: list[Row] = []
     for path, record in records:
-        drawing = _drawing(record)
+        content = _content(record)
         device = record["case"]["variant"]["device"]
-        reference = references.get((*drawing, device), references.get(drawing))
+        reference = references.get((*content, device), references.get(content))
         if record["image"] is None or reference is None or record["weights"] == "seeded":
             rows.append({})
             continue
@@ -69,7 +69,7 @@ def _check_image(path: Path, record: Record) -> None:
         )
 
 
-def _drawing(record: Record) -> tuple[str, ...]:
+def _content(record: Record) -> tuple[str, ...]:
     """Return what two images must share to show the same thing."""
     case: Mapping[str, Any] = record["case"]
     return (case["variant"]["model"], digest(case["generation"]))

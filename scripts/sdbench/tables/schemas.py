@@ -51,8 +51,8 @@ CIRCUMSTANCES = {"contended": FLAG, "noise": _number()}
 that measured it, as in the table of that name."""
 
 IMAGE_QUALITY = {"psnr_db": _number(), "ssim": _number(-1.0), "passes_gate": FLAG}
-"""`psnr_db`, `ssim`: the image against the fp32 image of PyTorch from the same latents, where
-the matrix has that; `passes_gate`: whether it keeps the config's `quality_gate`. Empty for seeded
+"""`psnr_db`, `ssim`: the image against the fp32 image of PyTorch from the same latents, where the
+matrix has that; `passes_gate`: whether it keeps the config's `quality_gate`. Empty for seeded
 weights, whose images mean nothing."""
 
 DEVICE_KIND = pa.Column(str, pa.Check.isin(list(KINDS)))
@@ -179,8 +179,8 @@ The device's limit: `tflop_per_image`, 10^12 floating-point operations of one im
 networks together; `peak_tflops`, what the fastest matrix product reached on the same device in
 the same precision (that of autocast, under autocast), as in `peak_throughput`; `*_tflops`, what
 was done in a second, of single calls (`latency_*`) and of calls back to back (`throughput_*`);
-`*_utilization`, that by the peak. Peak and shares are empty where none was measured, as
-none is of products in 8 bits."""
+`*_utilization`, that by the peak. Both are empty where no peak was measured, as for
+products in 8 bits."""
 
 LARGEST = _table(
     {

@@ -1,8 +1,8 @@
 """What the post of 2022 claims, each claim set against the tables.
 
-"About 40 %" is taken as 35 to 45 %: a claim holds
-where the whole interval of the measured number lies in that range, does not where none of it does,
-and cannot be said from these results in between.
+"About 40 %" is taken as 35 to 45 %: a claim holds where the whole interval of the measured number
+lies in that range, does not where none of it does, and cannot be said from these results in
+between.
 
 Source of the claims: https://lambda.ai/blog/inference-benchmark-stable-diffusion (2022-10).
 """

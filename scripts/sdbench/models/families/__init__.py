@@ -42,9 +42,9 @@ class Family:
 
     `pipeline`: diffusers' class. `components`: folder -> library and class, as `model_index.json`
     has them. `denoiser`: the folder of the network that every step evaluates. `schedulers`: those
-    of the config that it can be generated with, and `why_these_schedulers`, why with no other.
+    of the config that it generates with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
-    next to its components, None for parts that are not needed to generate and `fetch_model` leaves
+    besides its components, None for parts that are not needed to generate and `fetch_model` leaves
     out. `why_not_exported`: why its networks are not made into graphs; None where they are:
     denoiser and autoencoder, and with `exports_text_encoders` what reads the prompt, which else
     PyTorch runs. `numbers`: inputs of the denoiser that are one number for a prompt, and one that
@@ -143,12 +143,12 @@ class Family:
         raise NotImplementedError
 
     def attributes(self, configs: Configs) -> dict[str, Any]:
-        """Return what the pipeline asks of its denoiser next to its configuration, for a graph that
+        """Return what the pipeline asks of its denoiser besides its configuration, for a graph that
         stands in its place."""
         return {}
 
     def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """Return what the pipeline is called with, next to prompts, latents and callback."""
+        """Return what the pipeline is called with, besides prompts, latents and callback."""
         return {
             "height": generation["height"],
             "width": generation["width"],

@@ -24,7 +24,7 @@ class StableDiffusionXL(StableDiffusion):
         "image_encoder": None,
         "feature_extractor": None,
         "force_zeros_for_empty_prompt": True,
-        # It would generate on the image wherever the package invisible-watermark is installed.
+        # It would write on the image wherever the package invisible-watermark is installed.
         "add_watermarker": False,
     }
 

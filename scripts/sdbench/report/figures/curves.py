@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 _PLOT, _AXIS_BELOW, _LINE, _SECTION_GAP = 1.85, 0.5, 0.15, 0.1
 _AXIS_LEFT, _LABELS_MAX, _GAP = 0.55, 1.55, 0.3
 _WIDE = (INNER - _GAP) / 2
-_ABOVE_CEILING = 0.1
+_FOR_INFINITE = 0.1
 _MARKED = 25
 
 
@@ -51,7 +51,8 @@ class Curve:
 class Plot:
     """Curves that share axes, and `notes` on what has none.
 
-    With a `peak`, infinite values are plotted above the finite ones on a line of that name.
+    With a name in `infinite`, infinite values are plotted above the finite ones on a line of that
+    name.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Plot:
     notes: tuple[str, ...] = ()
     bold: bool = False
     from_zero: bool = True
-    peak: str = ""
+    infinite: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _plot(sheet: CurveSheet) -> Figure:
                 left = MARGIN + column * (_WIDE + _GAP) + _AXIS_LEFT
                 width = _WIDE - _AXIS_LEFT - labels
                 axes = frame.axes(left, below_titles, width, _PLOT)
-                _plot_plot(axes, plot, sheet.xlabel)
+                _plot_axes(axes, plot, sheet.xlabel)
                 frame.figure.text(
                     frame.x(left - _AXIS_LEFT),
                     frame.y(below_titles + _PLOT + _AXIS_BELOW),
@@ -209,7 +210,7 @@ def _wrapped(curve: Curve) -> str:
     return style.wrap(curve.label, style.SMALL, _LABELS_MAX)
 
 
-def _plot_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
+def _plot_axes(axes: Axes, plot: Plot, xlabel: str) -> None:
     axes.set_title(
         _title(plot),
         loc="left",
@@ -227,19 +228,19 @@ def _plot_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
     finite = [y for c in plot.curves for y in (*c.y, *c.high) if not math.isinf(y)]
     endless = any(math.isinf(y) for c in plot.curves for y in c.y)
     lowest, highest = _limits(finite, plot.from_zero, endless)
-    peak = highest - (highest - lowest) * _ABOVE_CEILING
+    infinite_y = highest - (highest - lowest) * _FOR_INFINITE
     axes.set_xscale("log", base=2)
     axes.set_xlim(places[0] / 1.12, places[-1] * 1.12)
     axes.xaxis.set_major_locator(ticker.FixedLocator(_ticks(places)))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     for curve in plot.curves:
-        _plot_curve(axes, curve, peak)
+        _plot_curve(axes, curve, infinite_y)
     if endless:
-        axes.axhline(peak, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        axes.axhline(infinite_y, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            plot.peak,
-            (places[0], peak),
+            plot.infinite,
+            (places[0], infinite_y),
             (2, 3),
             textcoords="offset points",
             color=style.GREY,
@@ -250,11 +251,11 @@ def _plot_plot(axes: Axes, plot: Plot, xlabel: str) -> None:
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     if not finite:
         axes.set_yticks([])
-    _label_ends(axes, plot, peak)
+    _label_ends(axes, plot, infinite_y)
 
 
 def _limits(finite: Sequence[float], from_zero: bool, endless: bool) -> tuple[float, float]:
-    """Return the ends of a y axis with room above, and more of it for a peak."""
+    """Return the ends of a y axis with room above, and more of it for infinite values."""
     high = max(finite, default=1.0) or 1.0
     low = 0.0 if from_zero else min(finite, default=0.0)
     # Values that are all but equal shall look so.
@@ -262,14 +263,14 @@ def _limits(finite: Sequence[float], from_zero: bool, endless: bool) -> tuple[fl
     return low - (0.0 if from_zero else 0.06 * span), high + (0.25 if endless else 0.08) * span
 
 
-def _plotted(value: float, peak: float) -> float:
-    """Return where a value stands: the infinite ones on the peak."""
-    return peak if math.isinf(value) else value
+def _plotted(value: float, infinite_y: float) -> float:
+    """Return where a value stands: the infinite ones on their line."""
+    return infinite_y if math.isinf(value) else value
 
 
-def _plot_curve(axes: Axes, curve: Curve, peak: float) -> None:
+def _plot_curve(axes: Axes, curve: Curve, infinite_y: float) -> None:
     dark = style.colour(curve.precision)
-    y = [_plotted(value, peak) for value in curve.y]
+    y = [_plotted(value, infinite_y) for value in curve.y]
     axes.plot(
         curve.x,
         y,
@@ -334,12 +335,12 @@ def _ticks(places: Sequence[float]) -> list[float]:
     return [power for power in powers if places[0] <= power <= places[-1]]
 
 
-def _label_ends(axes: Axes, plot: Plot, peak: float) -> None:
+def _label_ends(axes: Axes, plot: Plot, infinite_y: float) -> None:
     """Write each curve's name behind its end, apart from the others'."""
     lowest, highest = axes.get_ylim()
     scale = _PLOT / (highest - lowest)
     ends = sorted(
-        ((_plotted(curve.y[-1], peak) - lowest) * scale if curve.y else 0.0, i)
+        ((_plotted(curve.y[-1], infinite_y) - lowest) * scale if curve.y else 0.0, i)
         for i, curve in enumerate(plot.curves)
     )
     heights = {i: 0.125 * (1 + _wrapped(plot.curves[i]).count("\n")) for _, i in ends}
@@ -360,7 +361,7 @@ def _label_ends(axes: Axes, plot: Plot, peak: float) -> None:
         axes.plot(
             [1.0, 1.015],
             [
-                (_plotted(curve.y[-1], peak) - lowest) * scale / _PLOT if curve.y else 0.0,
+                (_plotted(curve.y[-1], infinite_y) - lowest) * scale / _PLOT if curve.y else 0.0,
                 middle / _PLOT,
             ],
             transform=axes.transAxes,

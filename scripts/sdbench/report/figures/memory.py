@@ -43,7 +43,7 @@ MARKS = (
     ("D", "peak reserved by PyTorch"),
     ("^", "peak of PyTorch's tensors"),
 )
-"""Marker -> what it shows: the counters next to the one that has the bar."""
+"""Marker -> what it shows: the counters besides the one that has the bar."""
 
 
 def without_timing(results: Iterable[Result]) -> list[Result]:
@@ -77,7 +77,7 @@ def counted(result: Result, counter: str) -> float | None:
 
 
 def memory_cell(result: Result, counter: str, extra: str = "", beside: bool = True) -> Cell:
-    """Return the bar of one counter in GB, with markers for those next to it."""
+    """Return the bar of one counter in GB, with markers for the others."""
     if not result.ok:
         return missing_cell(result)
     value = counted(result, counter)

@@ -73,7 +73,7 @@ _RC: dict[Any, Any] = {
     "savefig.dpi": 200,
     # Glyphs as outlines look the same in every viewer, with and without our font.
     "svg.fonttype": "path",
-    # Without it every run plots other ids, and the same table gives another file.
+    # Without it every run writes other ids, and the same table gives another file.
     "svg.hashsalt": "sdbench",
 }
 

@@ -31,7 +31,7 @@ def plot_tile(
 ) -> float:
     """Place an image (height, width, 3) or a map of levels (height, width), places in inches.
 
-    A map is plotted `factor` times as bright as it is. Small images are enlarged without
+    A map is shown `factor` times as bright as it is. Small images are enlarged without
     smoothing, large ones averaged down to what is printed.
 
     Returns:

@@ -205,12 +205,23 @@ def test_another_tensorrt_than_the_provider_is_linked_with_is_unsupported(
 
 @pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("tf32", None)])
 def test_the_tensorrt_provider_comes_before_the_cuda_one(
-    precision: str, override: str | None, model: Path, gpu: type[Session], tensorrt: Any
+    precision: str,
+    override: str | None,
+    model: Path,
+    gpu: type[Session],
+    tensorrt: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr(
+        backend, "_load_tensorrt", lambda: seen.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
+    )
     engine, providers = loaded(model, precision, "tensorrt")
     assert [name for name, _ in providers] == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
     assert providers[0][1] == {"device_id": 1, "trt_fp16_enable": 0, "trt_engine_cache_enable": 0}
-    # The provider has no option for TF32, and lets it in unless it is told not to.
+    # The provider has no option for TF32, and lets it in unless its libraries are told not to
+    # before they are loaded.
+    assert seen == [override]
     assert os.environ.get("NVIDIA_TF32_OVERRIDE") == override
     assert engine.switches["provider"] == "TensorrtExecutionProvider"
 

@@ -91,10 +91,11 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
         )
     if not KINDS[device.type].is_gpu:
         return [(wanted, {})]
+    tf32 = int(case.variant.precision == "tf32")
     if tensorrt:
+        _set_tf32_of_tensorrt(bool(tf32))  # its libraries may read it when they are loaded
         _load_tensorrt()
     # ONNX Runtime lets TF32 into fp32 unless it is told not to.
-    tf32 = int(case.variant.precision == "tf32")
     cuda: dict[str, Any] = {"device_id": device.index, "use_tf32": tf32}
     if not tensorrt:
         return [(wanted, cuda)]
@@ -180,7 +181,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     Args:
         case: the variant to load.
         graphs_folder: the networks as ONNX graphs, a folder each.
-        settings: of sessions, next to the default ones; see `CANDIDATES`.
+        settings: of sessions, in addition to the defaults; see `CANDIDATES`.
 
     Raises:
         UnsupportedError: if this machine or the installed onnxruntime cannot run it.
@@ -189,8 +190,6 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     refuse_emulation(case.variant.precision, device)
     providers = choose_providers(case, device)
     refuse_unreadable(graphs_folder)
-    if TENSORRT in case.variant.switches:
-        _set_tf32_of_tensorrt(case.variant.precision == "tf32")
     # The loop around the networks is PyTorch's; both engines get the same number of threads.
     torch.set_num_threads(threads(case))
     options = _session_options(case, settings)

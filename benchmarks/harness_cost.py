@@ -99,7 +99,7 @@ def main() -> int:
         wall = time.perf_counter() - begin
         indexes = sorted((clone / "results" / "records").rglob("index.json"))
         timed = timed_seconds(record for index in indexes for _, record in read_indexed(index))
-        peaks = sorted((clone / "results" / "peaks").glob("*.json"))
+        peaks = sorted((clone / "results" / "peak_throughput").glob("*.json"))
         timed["peaks"] = peak_seconds(map(read_json, peaks))
         searches = sorted((clone / "results" / "settings").rglob("*.json"))
         timed["settings"] = search_seconds(map(read_json, searches))

@@ -25,7 +25,7 @@ BAR_FIGURES = {
     f"plot_{name}": 1 for name, figure in FIGURES.items() if {"results", "fits"} & {*figure.tables}
 }
 """The figures of speed and memory."""
-PICTURE_FIGURES = {
+IMAGE_FIGURES = {
     f"plot_{name}": 1 for name, figure in FIGURES.items() if "quality" in figure.tables
 }
 BESIDE_PUBLISHED = {
@@ -38,11 +38,11 @@ AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
 GENERATED = {"search_settings": 2, "generate_images": 5}
 """What is done again where an image is another one, or another is generated."""
-AFTER_PICTURES = {
+AFTER_IMAGES = {
     "compare_quality": 4,
     "collect_quality": 1,
     "write_findings": 1,
-    **PICTURE_FIGURES,
+    **IMAGE_FIGURES,
     **ENDS,
 }
 SWEEPS = {"measure_sweep": 15}
@@ -147,7 +147,7 @@ def test_the_threads_of_a_device(folder: Path) -> None:
     """A new case, and a new peak to hold it against; the other device has its own."""
     jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=2))
     expected = {"measure_sweep": 13, "measure_peak_throughput": 1, "collect_cases": 1, **GENERATED}
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES
+    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_is_generated(folder: Path, key: str, value: object) -> None:
     # families that read no more of a prompt than it has.
     counted = {"count_operations": 2} if key == "prompt" else {}
     expected = {"measure_sweep": 6, "collect_cases": 1, **counted, **GENERATED}
-    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
+    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_IMAGES
 
 
 @pytest.mark.parametrize("key", ["height", "width"])
@@ -172,7 +172,7 @@ def test_how_large_it_is_generated(folder: Path, key: str) -> None:
             config["models"][model]["generation"][key] = 128
 
     expected = {"measure_sweep": 6, "collect_cases": 1, "count_operations": 2, **GENERATED}
-    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_PICTURES
+    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_IMAGES
 
 
 def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_table_from_another_machine(folder: Path) -> None:
 
 def test_the_steps_of_the_images(folder: Path) -> None:
     jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
-    assert jobs == {"generate_images": 5, **AFTER_PICTURES}
+    assert jobs == {"generate_images": 5, **AFTER_IMAGES}
 
 
 def test_how_networks_are_exported(folder: Path) -> None:
@@ -226,14 +226,14 @@ def test_how_networks_are_exported(folder: Path) -> None:
     # Two engines read graphs of two models, one those that a third cannot have; three of the four
     # series that are compared are theirs.
     read = {"search_settings": 2, "measure_sweep": 5, "generate_images": 3}
-    assert jobs == made | read | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 3}
+    assert jobs == made | read | AFTER_RECORDS | AFTER_IMAGES | {"compare_quality": 3}
 
 
 def test_the_code_that_converts(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/export/conversion.py")
     expected = {"convert_openvino": 3, "collect_exports": 1, "search_settings": 1}
     read = {"measure_sweep": 2, "generate_images": 2, "compare_quality": 2}
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | read
+    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES | read
 
 
 def test_the_code_that_searches_settings(folder: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_caption(folder: Path) -> None:
 
 def test_a_colour(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/report/figures/style.py")
-    assert jobs == BAR_FIGURES | PICTURE_FIGURES | LADDER | ENDS
+    assert jobs == BAR_FIGURES | IMAGE_FIGURES | LADDER | ENDS
 
 
 def test_the_code_of_a_plot(folder: Path) -> None:
@@ -285,7 +285,7 @@ def test_the_code_that_counts_operations(folder: Path) -> None:
 def test_the_code_of_a_backend(folder: Path) -> None:
     jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
     expected = {"search_settings": 1, "measure_sweep": 4, "generate_images": 2}
-    assert jobs == expected | AFTER_RECORDS | AFTER_PICTURES | {"compare_quality": 2}
+    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES | {"compare_quality": 2}
 
 
 def test_the_code_of_a_family(folder: Path) -> None:
@@ -294,7 +294,7 @@ def test_the_code_of_a_family(folder: Path) -> None:
     made = {"export_onnx": 1, "quantize_onnx": 1, "convert_openvino": 2, "collect_exports": 1}
     known = {"describe_model": 1, "count_operations": 1}
     run = {"search_settings": 2, "measure_sweep": 3, "generate_images": 5}
-    assert jobs == known | made | run | AFTER_RECORDS | AFTER_PICTURES
+    assert jobs == known | made | run | AFTER_RECORDS | AFTER_IMAGES
 
 
 def test_the_code_that_no_number_depends_on(folder: Path) -> None:

@@ -22,7 +22,7 @@ GPUS = {
 }
 NODE_OF = {"cpu": "cpu1", "a100": "a1001", "rtx3090": "rtx1"}
 RESULTS = "results/tables/results.csv"
-PICTURES = [f"results/quality/shapes/cpu/pytorch/{name}/none.npz" for name in ("fp32", "bf16")]
+IMAGES = [f"results/quality/shapes/cpu/pytorch/{name}/none.npz" for name in ("fp32", "bf16")]
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
 
@@ -61,7 +61,7 @@ def workflow(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Work
     """The workflow after its run on the cluster."""
     (cluster.folder / "sacct.calls").unlink(missing_ok=True)
     workflow = Workflow(tmp_path_factory.mktemp("cluster"), cluster, cluster_config())
-    status = workflow.finish(workflow.start([*START, RESULTS, *PICTURES]), timeout=900)
+    status = workflow.finish(workflow.start([*START, RESULTS, *IMAGES]), timeout=900)
     assert status == 0, workflow.said()
     return workflow
 
@@ -145,7 +145,7 @@ def test_the_rows_are_those_of_a_local_run(workflow: Workflow, finished: Path) -
 
 
 def test_the_images_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
-    for path in PICTURES:
+    for path in IMAGES:
         with np.load(finished / path) as here, np.load(workflow.folder / path) as there:
             assert here["status"] == there["status"]
             for mode in ("runs", "trajectory"):

@@ -11,9 +11,10 @@ its own (`sdbench.devices.platforms`). Until then the import runs as it does wit
 build, whatever the build. A process that measures the CPU never asks, so that `compile` on the CPU
 of a machine with a GPU leaves that GPU alone.
 
-What a library concluded meanwhile must not last: every cached function that asked is asked again,
-and so is Dynamo, which lists devices once. tests/cuda_build holds, with the real CUDA builds, that
-nothing else remembers.
+What a library concluded meanwhile must not last: every cached function of a module or class that
+asked is asked again, and so is Dynamo, which lists devices once. A cached property, or a cached
+function within a function, would keep its answer. tests/cuda_build checks with the real CUDA builds
+that nothing does.
 """
 
 import functools

@@ -116,7 +116,11 @@ BAD = [
     (put("measuring.max_duration_s", 0), "measuring.max_duration_s: found 0", "more than 0"),
     (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
     (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
-    (put("matrix.0.options", ["autocast+autocast"]), "matrix[0].options[0]: option", "once"),
+    (
+        put("matrix.0.options", ["autocast+autocast"]),
+        "matrix[0].options[0]: repeated option",
+        "once",
+    ),
     (put("models.shapes.generation.steps", 2.0), "generation.steps: found 2.0", "whole number"),
     (put("models.shapes.generation.guidance", float("nan")), "guidance: found nan", "finite"),
     (put("measuring.max_duration_s", float("inf")), "max_duration_s: found inf", "finite"),

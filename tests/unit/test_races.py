@@ -88,7 +88,7 @@ def test_nothing_is_raced_by_default(config: Config) -> None:
         ({"rounds": 0}, r"races\[0\]\.rounds: found 0; allowed is 1 or more"),
         (
             {"variants": [{}, {"options": "compile+compile"}]},
-            r"races\[0\]\.variants\[1\]\.options: option repeated",
+            r"races\[0\]\.variants\[1\]\.options: repeated option",
         ),
         (
             {"variants": [{"precision": "tf32"}]},

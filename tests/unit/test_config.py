@@ -235,7 +235,7 @@ def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[
         (("shapes", "cpu", "onnxruntime", "fp32", "none"), "backend: .* allowed are `pytorch`"),
         (("shapes", "cpu", "pytorch", "fp7", "none"), "precision: .* allowed are `fp32`"),
         (("shapes", "cpu", "pytorch", "fp32", "fast"), "options: unknown option 'fast'"),
-        (("shapes", "cpu", "pytorch", "tf32", "none"), "no such case can exist: TF32"),
+        (("shapes", "cpu", "pytorch", "tf32", "none"), "this case cannot exist: TF32"),
     ],
 )
 def test_a_case_that_is_asked_for_must_exist(

@@ -244,8 +244,8 @@ def test_what_makes_a_time_unsure_moves_no_memory(tmp_path: Path) -> None:
     table = write_rows(rows, tmp_path / "results.csv", RESULTS)
     sheet = autocast_memory_sheet(table)
     assert sheet.panels[0].rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
-    assert "Something else" not in sheet.footnote
-    assert "Something else" not in memory_sheet(table, published([])).footnote
+    assert "Other processes" not in sheet.footnote
+    assert "Other processes" not in memory_sheet(table, published([])).footnote
 
 
 def attention_rows() -> Rows:

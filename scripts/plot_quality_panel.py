@@ -47,7 +47,7 @@ class Shown:
 
     @property
     def label(self) -> str:
-        """Say what was plotted, after how many steps, and how alike it is."""
+        """Say what was generated, after how many steps, and how alike it is."""
         lines = [shorten(self.comparison.model, 22), self.comparison.label]
         if self.mode == "runs":
             lines.append(f"full run of {self.step} steps")
@@ -94,7 +94,7 @@ def _plot(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figu
     heights = [_tile_height(row) + _GAP for row in shown]
     body = sum(heights) + words_height(words) + (_HEADS + BAR_HEIGHT if shown else 0)
     frame = plot_frame(
-        "What the other settings plot",
+        "Images of the settings next to the reference",
         "The same prompt, latents and number of steps as the reference, image by image.",
         difference_note(factor) if shown else "",
         body,

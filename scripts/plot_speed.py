@@ -32,7 +32,7 @@ def speed_sheet(results_table: Path, published_table: Path) -> Sheet:
     results += published(read_table(published_table, PUBLISHED))
     shown = fewest_options(result for result in results if result.batch_size == 1)
     return Sheet(
-        title="Time to plot one image",
+        title="Time to generate one image",
         subtitle="Seconds of one call with one prompt, default options (or the fewest that were "
         "measured, named). Shorter is better. Only bars of one panel may be compared.",
         panels=make_panels(

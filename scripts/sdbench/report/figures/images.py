@@ -1,4 +1,4 @@
-"""ImageSeries plotted by a variant next to those of its reference, and where they differ."""
+"""Images of a variant next to those of its reference, and where they differ."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ MODES = {"runs": "full runs of N steps", "trajectory": "states of one long run"}
 """Mode -> what an image "after N steps" is in it."""
 
 AMPLIFICATIONS = (50, 20, 10, 5, 2, 1)
-"""How much brighter differences may be plotted than they are."""
+"""By how much differences may be brightened."""
 
 DIFFERENCE_COLOURS = "magma"
-SEEDED = "ImageSeries of seeded weights mean nothing, so none are shown."
+SEEDED = "Images from seeded weights mean nothing, so none are shown."
 
 
 @dataclass(frozen=True)
 class ImageSeries:
-    """What one variant plotted: in each mode, steps rising and as many images."""
+    """What one variant generated: in each mode, steps rising and as many images."""
 
     steps: dict[str, tuple[int, ...]]
     images: dict[str, NDArray[np.uint8]]
@@ -54,7 +54,7 @@ class Comparison:
     words: str = ""
 
     def steps(self, mode: str) -> list[int]:
-        """Return the steps after which both plotted an image, rising."""
+        """Return the steps after which both have an image, rising."""
         return sorted({*self.reference.steps[mode]} & {*self.other.steps[mode]})
 
 

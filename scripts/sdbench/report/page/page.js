@@ -1,4 +1,4 @@
-// What answers to the reader: the model, filters over charts and table, the wipe over the images.
+// Interaction: choice of the model, filters of charts and table, image-comparison slider.
 const { columns, charts, headers, series, sheets } = JSON.parse(
   document.getElementById("data").textContent,
 );
@@ -6,7 +6,7 @@ const rows = columns.rows.map((values) =>
   Object.fromEntries(columns.names.map((name, i) => [name, values[i]])),
 );
 
-/** What a chart shows of the row that is pointed at: its cells that are not empty. */
+/** Tooltip of a mark in a chart: the non-empty cells of its row. */
 function tip(row) {
   const shown = headers.filter(({ name }) => row[name] !== null && row[name] !== "" && row[name] !== false);
   return Object.fromEntries(shown.map(({ name, title }) => [title, row[name]]));
@@ -14,8 +14,8 @@ function tip(row) {
 
 const FEW = 3;
 
-/** Rows as the charts take them: of few devices each setting has a line, else each device. */
-function generated(shown) {
+/** Rows for the charts: a line for each setting if there are few devices, else for each device. */
+function chartRows(shown) {
   const devices = new Set(shown.map((row) => row.device));
   return shown.map((row) => {
     const how = [row.precision, row.backend, ...(row.options === "none" ? [] : [row.options])];
@@ -27,19 +27,19 @@ function generated(shown) {
 const filters = document.getElementById("filters");
 const model = document.getElementById("model");
 
-/** Whether something belongs to the model that is asked about; all does where nothing is asked. */
+/** Whether something belongs to the chosen model; true if there is no choice. */
 function asked(family) {
   return !model || family === model.value;
 }
 
-/** Chooses the first option of the model that is asked about; returns whether there is one. */
+/** Chooses the first option of the chosen model; returns whether there is one. */
 function chooseFirst(select) {
   const first = [...select.options].find(({ dataset }) => dataset.family && asked(dataset.family));
   if (first) select.value = first.value;
   return Boolean(first);
 }
 
-/** Shows what belongs to the model that is asked about. */
+/** Shows only what belongs to the chosen model. */
 function ask() {
   for (const part of document.querySelectorAll("[data-family]")) {
     part.hidden = !asked(part.dataset.family);
@@ -50,7 +50,7 @@ function ask() {
   if (model && choice && !chooseFirst(choice)) choice.value = "";
 }
 
-/** The test that the filters make of a row. */
+/** Returns a function that tests a row by the filters. */
 function wanted() {
   const condition = filters.elements.condition.value;
   const groups = [...filters.querySelectorAll("fieldset[data-name]")].map((group) => [
@@ -65,7 +65,7 @@ function wanted() {
     !(gated && row.gate === "misses");
 }
 
-/** Hides the boxes of values that nothing of the model under the chosen condition has. */
+/** Hides the boxes of values that no row of the chosen model and condition has. */
 function offer() {
   const condition = filters.elements.condition.value;
   const same = rows.filter((row) => asked(row.family) && (!condition || row.condition === condition));
@@ -75,13 +75,13 @@ function offer() {
   }
 }
 
-/** Generates the charts and returns, for each, its place and its view. */
-function generate(shown) {
+/** Draws the charts; returns the element and the view of each. */
+function drawCharts(shown) {
   return Promise.all(
     Object.entries(charts).map(async ([name, spec]) => {
       const place = document.getElementById(`chart-${name}`);
       spec.config.axis.labelLimit = place.clientWidth < 480 ? 130 : 260;
-      const data = { name: "rows", values: generated(shown) };
+      const data = { name: "rows", values: chartRows(shown) };
       // Expressions are interpreted: the page allows no script that it does not name.
       const options = { actions: false, renderer: "svg", ast: true };
       const { view } = await vegaEmbed(place, { ...spec, data }, options);
@@ -110,9 +110,9 @@ function showCases() {
     deferRender: true,
     autoWidth: false,
     pageLength: 25,
-    language: { search: "Search in all columns:", zeroRecords: "The filters leave no row." },
+    language: { search: "Search in all columns:", zeroRecords: "No row passes the filters." },
   });
-  // Wider than a screen, it scrolls by itself, by key as well.
+  // A wide table scrolls inside its own region, with the keyboard too.
   const scroller = document.getElementById("table").parentElement;
   Object.entries({ tabindex: "0", role: "region", "aria-label": "All cases" }).forEach((pair) =>
     scroller.setAttribute(...pair),
@@ -135,19 +135,19 @@ function showCases() {
     offer();
     passes = wanted();
     shown = rows.filter(passes);
-    table.generate();
-    const values = generated(shown);
+    table.draw();
+    const values = chartRows(shown);
     for (const [, view] of views) await view.data("rows", values).resize().runAsync();
     say();
   }
 
-  // They take longest, and nobody sees them at first.
+  // Charts are slow and below the first screen: draw them only when they come into view.
   const observer = new IntersectionObserver(
     async ([entry]) => {
       if (!entry.isIntersecting) return;
       observer.disconnect();
       const before = shown;
-      views = await generate(shown);
+      views = await drawCharts(shown);
       if (shown === before) say();
       else await refresh();
       document.documentElement.dataset.charts = "";
@@ -158,18 +158,18 @@ function showCases() {
 
   filters.addEventListener("change", refresh);
   filters.addEventListener("submit", (event) => event.preventDefault());
-  // The boxes change only after the event.
+  // The form changes only after the event.
   const restart = () => {
     if (model) ask();
     return refresh();
   };
   filters.addEventListener("reset", () => setTimeout(restart));
   model?.addEventListener("change", restart);
-  table.generate();
+  table.draw();
   say();
 }
 
-function showPictures() {
+function showImages() {
   const { elements } = document.getElementById("viewer");
   const stage = document.querySelector(".stage");
   const said = document.getElementById("said");
@@ -206,7 +206,7 @@ function showPictures() {
     const words =
       `After ${steps} ${steps === 1 ? "step" : "steps"}${score ? `: ${score}` : ""}. ` +
       `Left of the wipe: ${chosen.labels[left]}. Right of it: ${chosen.labels[right]}.`;
-    // Only what is new is said.
+    // Announce only changes.
     if (said.textContent !== words) said.textContent = words;
     stage.setAttribute("aria-label", words);
   }
@@ -224,7 +224,7 @@ function showPictures() {
     if (found) start();
   }
 
-  // By pointer on the image itself as well.
+  // Dragging on the image moves the slider too.
   const drag = (event) => {
     if (event.type === "pointermove" && event.buttons !== 1) return;
     const box = stage.getBoundingClientRect();
@@ -242,7 +242,7 @@ function showPictures() {
 
 if (model) ask();
 model?.form.addEventListener("submit", (event) => event.preventDefault());
-if (series.length) showPictures();
+if (series.length) showImages();
 if (rows.length) showCases();
 performance.mark("ready");
 document.documentElement.dataset.ready = "";

@@ -19,7 +19,7 @@ class CaseRow:
 
     `origin` is `HERE` or the name of the campaign that published it; only rows of one `condition`
     are comparable. `family` is the name that models of the same networks share. `gate`:
-    `is_reusable` or `misses` the config's quality gate, empty where it is not known. `memory_gb`
+    `keeps` or `misses` the config's quality gate, empty where it is not known. `memory_gb`
     counts what `memory_counter` says, in 10^9 bytes.
     """
 

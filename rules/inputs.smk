@@ -98,8 +98,8 @@ def made_model(wildcards):
     "Return the folder of a model; what is made of one that is not made itself is refused."
     if wildcards.model in PLAN.too_large:
         refuse(
-            f"{wildcards.model}: no device that it is asked for on has room for it, so it is not "
-            "made: ask for it on a larger device"
+            f"{wildcards.model}: it fits on none of its devices, so it is not built: add a larger "
+            "device"
         )
     return model_folder(wildcards)
 

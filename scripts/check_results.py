@@ -103,7 +103,7 @@ def find_bad_images(images: Iterable[Path]) -> Iterator[str]:
             if not len(generated):
                 yield f"{path}: no images in mode {mode}"
             elif (generated.reshape(len(generated), -1, 3).std(axis=1).max(axis=1) == 0).any():
-                yield f"{path}: an image in mode {mode} is of one colour"
+                yield f"{path}: an image in mode {mode} has only one colour"
 
 
 def check_results(
@@ -143,10 +143,9 @@ def check_results(
     if faults:
         print("\n".join(faults))
         raise UserError(
-            f"{len(faults)} of the results failed, as said above: mend what failed and run again "
+            f"{len(faults)} problems in the results, listed above: correct them and run again "
             "with --forcerun measure_sweep (or race_denoisers, measure_peak_throughput, "
-            "generate_images), "
-            "which keeps all that is good"
+            "generate_images), which reuses all valid results"
         )
     counts = measured["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

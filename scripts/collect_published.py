@@ -29,12 +29,12 @@ def collect_published(
     tables = [known[known["campaign"].isin(list(campaigns))]]
     seen = set(known[PUBLISHED_KEY].itertuples(index=False, name=None))
     for path in sorted(dropped_in):
-        found = read_published(path, f"mend it, or take it out of {path.parent}")
+        found = read_published(path, f"correct it, or remove it from {path.parent}")
         rows = set(found[PUBLISHED_KEY].itertuples(index=False, name=None))
         if seen & rows:
             raise UserError(
                 f"{path}: campaign: {plain(' '.join(map(str, min(seen & rows, key=str))), 200)} "
-                "stands in another table too: give its rows a campaign of their own"
+                "is in another table too: give its rows a separate campaign"
             )
         seen |= rows
         tables.append(found)

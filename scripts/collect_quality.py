@@ -35,7 +35,7 @@ def collect_quality(
         check_seal(comparison, REMEDY)
         compared = pd.read_csv(comparison)
         if compared.empty or not {"mode", "step", "status"} <= set(compared):
-            raise UserError(f"{comparison}: not a whole comparison: {REMEDY}")
+            raise UserError(f"{comparison}: incomplete comparison: {REMEDY}")
         rows += quality_rows(compared, **pair, weights=weights)
     write_table(pd.DataFrame(rows), table, QUALITY)
 

@@ -49,12 +49,12 @@ def collect_races(
     tables = [pd.DataFrame(rows, columns=list(RACES.columns))] if rows or not dropped_in else []
     seen: set[str] = set()
     for path in sorted(dropped_in):
-        found = read_table(path, RACES, f"mend it, or take it out of {path.parent}")
+        found = read_table(path, RACES, f"correct it, or remove it from {path.parent}")
         campaigns = set(found["campaign"])
         if found["campaign"].isna().any() or campaigns & seen:
             raise UserError(
-                f"{path}: campaign: found none, or one of another table; allowed is a name of its "
-                "own in every row: change it"
+                f"{path}: campaign: found none, or that of another table; allowed is one "
+                "campaign in every row that no other table has: change it"
             )
         seen |= campaigns
         tables.append(found)

@@ -35,14 +35,14 @@ def export_results(
     # Strict: where TF32 was let in, the precision is called tf32.
     rows["tf32_convolutions"] = False
     write_table(rows[[c for c in PUBLISHED.columns if c in rows]], table, PUBLISHED)
-    print(f"{len(rows)} rows in {table}: put it into another workflow's resources/")
+    print(f"{len(rows)} rows in {table}: copy it into another workflow's resources/")
     raced = read_table(races, RACES)
     own = raced["campaign"].isna() & (raced["status"] != "error")
     raced = raced[own].reset_index(drop=True)
     raced["campaign"] = campaign
     raced["device_name"] = raced["device_name"].fillna(raced["device"])
     write_table(raced, races_table, RACES)
-    print(f"{len(raced)} rows in {races_table}: put it into another workflow's resources/races/")
+    print(f"{len(raced)} rows in {races_table}: copy it into another workflow's resources/races/")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ def outline_model(
     components = outline_components(load_architecture(architecture_yaml))
     write_json(manifest, describe_unmade(components, source, name))
     parameters = sum(component["parameters"] for component in components.values())
-    print(
-        f"{name}: {parameters:,} parameters, not made: no device that it is asked for on has room"
-    )
+    print(f"{name}: {parameters:,} parameters, not built: it fits on none of its devices")
 
 
 if __name__ == "__main__":

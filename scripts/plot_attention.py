@@ -60,7 +60,7 @@ def attention_sheet(results_table: Path) -> Sheet:
         return speed, space
 
     return Sheet(
-        title="What the attention implementation costs",
+        title="Time and memory of attention implementations",
         subtitle="Time and memory of one call with one prompt, no other option; 1 GB is 10⁹ bytes. "
         f"Shorter is better. Grey: the ratio ({TIMES}) to PyTorch's SDPA in the same precision.",
         panels=make_panels(

@@ -27,9 +27,9 @@ def autocast_memory_sheet(results_table: Path) -> Sheet:
     pairs = autocast_pairs(without_timing(measured(read_table(results_table, RESULTS))))
     shown = [result for pair in pairs for result in pair if result is not None]
     return Sheet(
-        title="What autocast does to memory",
+        title="Memory with and without autocast",
         subtitle="Memory of one call with one prompt, with and without autocast and otherwise "
-        "alike. 1 GB is 10⁹ bytes.",
+        "equal settings. 1 GB is 10⁹ bytes.",
         panels=autocast_panels(
             pairs,
             lambda result: (f"{whole_counter(result)}, {GB_AXIS}",),

@@ -27,9 +27,9 @@ def autocast_speed_sheet(results_table: Path) -> Sheet:
     pairs = autocast_pairs(measured(read_table(results_table, RESULTS)))
     shown = [result for pair in pairs for result in pair if result is not None]
     return Sheet(
-        title="What autocast does to speed",
+        title="Time with and without autocast",
         subtitle="Seconds of one call with one prompt, with and without autocast and otherwise "
-        "alike. Shorter is better.",
+        "equal settings. Shorter is better.",
         panels=autocast_panels(pairs, lambda _: ("seconds per image",), latency_cell),
         footnote=source_note(shown, f"medians, {calls_note(shown)}"),
         missing="No case with autocast was measured at batch size 1.",

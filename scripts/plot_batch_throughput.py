@@ -44,7 +44,7 @@ def batch_sheet(results_table: Path, published_table: Path) -> CurveSheet:
     return CurveSheet(
         title="Images per minute against batch size",
         subtitle="Default options (or the fewest that were measured, named). Higher is better. "
-        "Each device has an axis of its own, from zero.",
+        "Each device has its own axis, from zero.",
         xlabel="images per batch",
         sections=_sections(shown),
         footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
@@ -68,7 +68,7 @@ def _sections(shown: Sequence[Result]) -> list[Section]:
             if len({r.batch_size for r in own}) == 1 and all(r.ok for r in own)
         ]
         plots = tuple(_plot(own) for own in of_device if own[0] not in alone)
-        words = f"One batch size alone, so no curve: {listing(r.device for r in alone)}."
+        words = f"Only one batch size, so no curve: {listing(r.device for r in alone)}."
         sections.append(Section(panel_title(members), plots, words if alone else ""))
     return sections
 

@@ -33,18 +33,18 @@ def cold_start_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
     shown = [r for r in measured(read_table(results_table, RESULTS)) if r.batch_size == 1]
     return Sheet(
-        title="What the first image costs",
-        subtitle="Seconds to load the weights, to compile where that is done, of the first call, "
-        "and of a call after warm-up, one prompt each. The libraries are imported before. Every "
-        "column has its own scale: compiling may take a hundred times as long as a call. Grey: "
-        "the ratio to the warm call.",
+        title="Time to the first image",
+        subtitle="Seconds to load the weights, to compile (if used), of the first call, and "
+        "of a call after warm-up, one prompt each. Import of the libraries is not included. Each "
+        "column has its own scale, because compiling may take a hundred times as long as a call. "
+        "Grey: the ratio to the warm call.",
         panels=make_panels(
             shown,
             lambda _: ("load (s)", "compile (s)", "first call (s)", "warm call (s)"),
             _cells,
         ),
         footnote=source_note(
-            shown, "load, compile and first call once for each process, warm: medians"
+            shown, "load, compile and first call: once per process; warm call: medians"
         ),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",

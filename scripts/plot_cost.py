@@ -35,21 +35,21 @@ def cost_sheet(results_table: Path) -> Sheet:
     )
     shown = [r for r in best if ENERGY in r.numbers or MONEY in r.numbers]
     return Sheet(
-        title="What an image costs",
-        subtitle="Energy of the device and money, at the batch size with most images per minute. "
-        "Shorter is better. The price per hour is the config's; the device is taken as never idle.",
+        title="Energy and cost of an image",
+        subtitle="Energy of the device and price, at the batch size with most images per minute. "
+        "Shorter is better. The price per hour is from the config, for a device never idle.",
         panels=make_panels(
             shown,
             lambda _: ("joules per image", f"{currency} per 1,000 images"),
             lambda result: (
-                _cell(result, ENERGY, "nothing counts energy here"),
+                _cell(result, ENERGY, "no energy counter"),
                 _cell(result, MONEY, "the config has no price"),
             ),
         ),
         footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
-        missing="Nothing counts energy here, and no device that was measured has a price "
+        missing="There is no energy counter, and no measured device has a price "
         "(config key `price_per_hour`).",
-        interval="95 % interval, of the time",
+        interval="95 % interval of the time",
     )
 
 

@@ -37,7 +37,7 @@ def devices_sheet(results_table: Path, published_table: Path) -> Sheet:
         value=lambda r: r.numbers["latency_s"],
     )
     return Sheet(
-        title="Every device at its best",
+        title="Best time of each device",
         subtitle="Seconds of one call with one prompt, on a logarithmic axis, with the fastest "
         "precision and options of each device and backend. Further left is better.",
         panels=make_panels(

@@ -28,13 +28,13 @@ from matplotlib.patches import Patch, Rectangle
 Row = Mapping[str, Any]
 
 COUNTERS = {
-    "peak_reserved_bytes": "peak reserved by torch and what the driver counts beyond it",
-    "resident_peak_bytes": "peak resident memory of the process, Python and libraries included",
+    "peak_reserved_bytes": "peak reserved by torch plus what the driver counts beyond it",
+    "resident_peak_bytes": "peak resident memory of the process, including Python and libraries",
     "reserved_after_run_bytes": "what torch holds after a run",
 }
 LABEL, CELL, LINE = 2.6, 0.52, 0.235
 """Inches: width of the names of the ways, width of a cell, height of a line."""
-MISSING = "No case was measured, and no weights are known."
+MISSING = "No case was measured, and the size of no weights is known."
 
 _DARK = style.PRECISIONS["tf32"]
 _REFUSED = style.lighter(style.ALARM, 0.86)
@@ -57,11 +57,11 @@ def plot_fits(fits: Path, files: Files) -> None:
     body = sum(map(_height, panels)) or words_height([MISSING])
     with style.styled():
         frame = plot_frame(
-            "What fits in how much memory",
-            "The largest batch in each size of memory, in GB of 10⁹ bytes: bytes of weights are "
-            "exact, what each image adds is a straight line through measured peaks. The last "
-            "column is how far that line misses the largest batch that was measured, and the "
-            "largest batch that was predicted and found on the device itself.",
+            "Largest batch by memory size",
+            "The largest batch for each memory size, in GB of 10⁹ bytes. The weights' size is "
+            "exact; the memory per image is a linear fit of measured peaks. Last column: the error "
+            "of the fit at the largest measured batch, and the largest batch that was predicted "
+            "and found on the device itself.",
             _footnote(rows),
             body,
             _handles(shown),
@@ -103,7 +103,7 @@ def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
     for (model, device), own in places.items():
         counted = dict.fromkeys(COUNTERS[row["counter"]] for row in own if row["counter"])
         heading = f"{shorten(model)} on {shorten(device, 24)}, "
-        heading += f"{' or '.join(counted)}" if counted else "weights alone"
+        heading += f"{' or '.join(counted)}" if counted else "weights only"
         lines = sorted(_lines(own), key=lambda line: _order(line.cells[0]))
         if lines:
             yield Panel(heading, lines)
@@ -143,7 +143,7 @@ def _check(row: Row) -> str:
         parts.append(f"batch {row['predicted_batch']}, found {row['found_batch']}")
     if parts or row["basis"] == MEASURED:
         return "; ".join(parts) or "too few batches to check"
-    return f"not measured: {'derived' if row['basis'] == DERIVED else 'weights alone'}"
+    return f"not measured: {'derived' if row['basis'] == DERIVED else 'weights only'}"
 
 
 def _signed(share: float) -> str:
@@ -214,11 +214,11 @@ def _colours(cell: Row) -> tuple[str, str]:
 def _handles(rows: Sequence[Row]) -> list[Patch]:
     """Return the legend of what the cells show."""
     shown = {row["fits"] for row in rows}
-    known = "largest batch (~ derived: measured without the option, its weights exchanged)"
+    known = "largest batch (~ derived: measured without the option, with the size of its weights)"
     labels = {
         YES: (style.lighter(_DARK, 0.5), known),
         NO: (_REFUSED, "does not fit"),
-        UNKNOWN: (style.PAPER, "? not measured, and the weights alone would fit"),
+        UNKNOWN: (style.PAPER, "? not measured; the weights alone would fit"),
     }
     return [
         Patch(facecolor=colour, edgecolor=style.GRID, label=label)
@@ -238,9 +238,9 @@ def _footnote(rows: Sequence[Row]) -> str:
     ]
     said = f" Weights in fp32, in GB: {', '.join(sorted(weights))}." if weights else ""
     return (
-        "A device of 24 GiB has 25.8 GB, of which its driver and other programs take some. Columns "
-        f"are sizes, not devices: what each image adds was measured on the device named.{said} "
-        f"All parts: results/tables/fits.csv."
+        "A device of 24 GiB has 25.8 GB; its driver and other programs use part of it. Columns are "
+        f"memory sizes, not devices: the memory per image was measured on the named device.{said} "
+        f"Details: results/tables/fits.csv."
     )
 
 

@@ -35,15 +35,15 @@ def ladder_sheet(races: Path) -> Sheet:
     rows = rows_of(read_table(races, RACES))
     places = list(dict.fromkeys(_place(row) for row in rows))
     return Sheet(
-        title="The ladder: the denoiser against the reference",
-        subtitle="Time of one evaluation of the UNet as a share of the reference's, the slowest "
-        "first; the two took turns, from identical inputs. Shorter is better. Right: peak memory "
-        "of the process, and operations a second as a share of the fastest matrix product in the "
-        "same precision.",
+        title="The ladder: denoiser time relative to the reference",
+        subtitle="Time of one evaluation of the UNet divided by that of the reference, slowest "
+        "first. Both were timed in turns on identical inputs. Shorter is better. Right: peak "
+        "memory of the process, and utilization: achieved FLOP/s over the measured peak throughput "
+        "in the same precision.",
         panels=[_panel([row for row in rows if _place(row) == place]) for place in places],
         footnote=_footnote(rows),
-        missing="Nothing was raced: the config has no `races`, and resources/races/ no table.",
-        interval="95 % interval; of fewer than six rounds their range",
+        missing="No races: the config has no `races`, and resources/races/ has no table.",
+        interval="95 % interval; range if fewer than six rounds",
         full="the reference",
         solid="raced here",
     )
@@ -120,8 +120,8 @@ def _footnote(rows: Sequence[Race]) -> str:
     note = f"Medians of {counts} rounds. "
     contended = sum(row["contended"] is True for row in ran)
     if contended:
-        note += f"Something else used the device in {plural(contended, 'race')}. "
-    return f"{note}Load and compile times, divergence and all else: results/tables/races.csv."
+        note += f"Other processes used the device in {plural(contended, 'race')}. "
+    return f"{note}Load and compile times, divergence and more: results/tables/races.csv."
 
 
 if __name__ == "__main__":

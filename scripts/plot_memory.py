@@ -1,4 +1,4 @@
-"""Plot the memory that one image needs, by device and precision, each counter apart."""
+"""Plot the memory that one image needs, by device and precision, each counter separately."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,8 +48,8 @@ def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
     ] + fewest_options(result for result in others if result.batch_size == 1)
     return Sheet(
         title="Memory to generate one image",
-        subtitle="One prompt, default options (or the fewest that were measured, named). Counters "
-        "that do not count the same have panels of their own. 1 GB is 10⁹ bytes.",
+        subtitle="One prompt, default options (or the fewest that were measured, named). Different "
+        "memory counters have separate panels. 1 GB is 10⁹ bytes.",
         panels=make_panels(
             shown,
             lambda _: (GB_AXIS,),
@@ -57,7 +57,7 @@ def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
             heading=lambda result: result.counter,
         ),
         footnote=source_note(shown, "highest values of one pass per case"),
-        missing="No case with batch size 1 was measured, and no published campaign names memory.",
+        missing="No case with batch size 1 was measured, and no published campaign has memory.",
         marks=MARKS,
     )
 

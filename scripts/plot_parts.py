@@ -41,10 +41,11 @@ def parts_sheet(results_table: Path) -> Sheet:
     """Return what the figure holds."""
     shown = [r for r in measured(read_table(results_table, RESULTS)) if r.batch_size == 1]
     return Sheet(
-        title="Where the time goes",
-        subtitle="Seconds of each network in one call with one prompt, from calls of their own in "
-        "which the device is synchronised around every part. All columns have one scale. Grey: the "
-        "share of the three; for the denoiser, also that of one step with guidance and scheduler.",
+        title="Time of each network",
+        subtitle="Seconds of each network in one call with one prompt, from separate calls in "
+        "which the device is synchronized around every part. All columns have the same scale. "
+        "Grey: the share of the sum; for the denoiser also the time of a step with guidance and "
+        "scheduler.",
         panels=make_panels(
             shown,
             lambda _: tuple(f"{part} (s)" for part in PARTS.values()),

@@ -44,9 +44,9 @@ def quality_sheet(quality: Path) -> CurveSheet:
         )
     ]
     return CurveSheet(
-        title="How close the images stay to the reference",
-        subtitle="PSNR and SSIM of images of 8 bits from the same prompt and latents, by number "
-        "of steps. Higher is closer; the axes do not begin at zero.",
+        title="Similarity of the images to the reference",
+        subtitle="PSNR and SSIM of 8-bit images from the same prompt and latents, by number of "
+        "steps. Higher is closer; the axes do not start at zero.",
         xlabel="steps",
         sections=sections,
         footnote="A full run of N steps is not the N-th state of a longer run: their timesteps "

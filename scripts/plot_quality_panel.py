@@ -94,7 +94,7 @@ def _plot(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figu
     heights = [_tile_height(row) + _GAP for row in shown]
     body = sum(heights) + words_height(words) + (_HEADS + BAR_HEIGHT if shown else 0)
     frame = plot_frame(
-        "What the other settings generate",
+        "Images of the settings next to the reference",
         "The same prompt, latents and number of steps as the reference, image by image.",
         difference_note(factor) if shown else "",
         body,

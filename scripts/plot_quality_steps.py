@@ -72,7 +72,7 @@ def _plot(comparisons: Sequence[Comparison]) -> Figure:
     body = sum(_height(strip) for strip in strips) + words_height(words)
     body += BAR_HEIGHT if strips else 0
     frame = plot_frame(
-        "What the other settings generate, step by step",
+        "Images of the settings next to the reference, by step",
         "The same prompt and latents. Below each difference: PSNR. A full run of N steps is not "
         "the N-th state of a longer run: their timesteps differ.",
         difference_note(factor) if strips else "",

@@ -34,13 +34,13 @@ def speed_quality_sheet(results_table: Path) -> Sheet:
         return latency_cell(result, ratio), _likeness(result)
 
     return Sheet(
-        title="What a speed-up does to the image",
+        title="Speed and image quality",
         subtitle="Seconds of one call with one prompt, fastest first; grey: the ratio to PyTorch "
-        "in fp32 without options. Next to it, how like the fp32 image of the same latents the "
-        "image is; grey: PSNR.",
+        "in fp32 without options. Next to it, the similarity to the fp32 image of the same "
+        "latents; grey: PSNR.",
         panels=make_panels(
             shown,
-            lambda _: ("seconds per image", "SSIM (1: alike)"),
+            lambda _: ("seconds per image", "SSIM (1: identical)"),
             cells,
             order="ranked",
         ),

@@ -54,13 +54,13 @@ def threads_sheet(
     return CurveSheet(
         title="Seconds per image against threads",
         subtitle="One image at default options (or the fewest that were measured, named), on "
-        "devices that differ in their threads alone. Lower is better. Dotted: the time would halve "
-        "with twice the threads.",
+        "devices that differ only in their threads. Lower is better. Dotted: ideal scaling, where "
+        "twice the threads halve the time.",
         xlabel="threads",
         sections=_sections(shown),
         footnote=source_note([r for r, *_ in shown], calls_note([r for r, *_ in shown])),
-        missing="Every case was measured with one number of threads alone: give the config another "
-        "device of kind `cpu` that differs in `threads`, and put it into the matrix.",
+        missing="Every case was measured with only one number of threads: add another device of "
+        "kind `cpu` with other `threads` to the config and to the matrix.",
         interval="95 % interval",
         ideal="ideal scaling",
     )

@@ -40,10 +40,10 @@ def utilization_sheet(results_table: Path) -> Sheet:
     devices = list(dict.fromkeys(result.device for result in results))
     shown = sorted(best, key=lambda r: (devices.index(r.device), precision_rank(r)))
     return Sheet(
-        title="How much of the device is used",
-        subtitle="Operations a second (TFLOP/s) while images are generated back to back, as a "
-        "share of the fastest matrix product measured on the same device in the same precision "
-        "(under autocast, in its precision). The bar is the batch size that reaches most.",
+        title="Utilization of the device",
+        subtitle="Achieved TFLOP/s while images are generated back to back, divided by the peak "
+        "throughput: that of the fastest matrix product on the same device in the same precision "
+        "(with autocast, in its precision). The bar is the batch size with the highest value.",
         panels=make_panels(
             shown,
             lambda _: ("% of the peak",),
@@ -51,7 +51,7 @@ def utilization_sheet(results_table: Path) -> Sheet:
             full=PERCENT,
         ),
         footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back")
-        + " The peaks: results/tables/peak_throughput.csv.",
+        + " Peak throughput: results/tables/peak_throughput.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the peak",
@@ -68,7 +68,7 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
         return missing_cell(result)
     numbers = result.numbers
     if SHARE not in numbers:
-        return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; no peak was measured")
+        return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; peak not measured")
     marks = tuple(
         ("o", PERCENT * r.numbers[SHARE])
         for r in results

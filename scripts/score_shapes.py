@@ -52,7 +52,7 @@ def score_shapes(
         f"{part} {shares[part]:.1%} < {bar:.0%}" for part, bar in BARS.items() if shares[part] < bar
     ]
     if short:
-        raise UserError(f"{model}: {', '.join(short)}: train longer; {sheet} shows the images")
+        raise UserError(f"{model}: {', '.join(short)}: train longer (see the images in {sheet})")
 
 
 def pick_descriptions(count: int, seed: int) -> list[Description]:

@@ -38,8 +38,8 @@ HEADERS = {
     "energy_j_per_image": "J per image",
     "cost_per_1000_images": "cost of 1,000 images",
     "noise": "noise (share)",
-    "contended": "something else used the device",
-    "memory_counter": "which memory",
+    "contended": "device in use by others",
+    "memory_counter": "memory counter",
     "model": "model",
     "origin": "from",
     "reason": "reason",
@@ -144,7 +144,7 @@ def write_page(
 
 def _summary(rows: Sequence[CaseRow], dates: tuple[str, str] | None) -> str:
     own = [row for row in rows if not row.published]
-    beside = len(rows) - len(own)
+    published = len(rows) - len(own)
     if not own:
         text = "Nothing was measured here."
     else:
@@ -156,7 +156,7 @@ def _summary(rows: Sequence[CaseRow], dates: tuple[str, str] | None) -> str:
             first, last = dates
             text += f" on {first}" if first == last else f" from {first} to {last}"
         text += f": {plural(len(own), 'case')}, {_statuses(own)}."
-    return f"{text} {plural(beside, 'published row')} next to them." if beside else text
+    return f"{text} {plural(published, 'published row')} next to them." if published else text
 
 
 def _statuses(rows: Sequence[CaseRow]) -> str:
@@ -174,7 +174,7 @@ def _nothing(rows: Sequence[CaseRow]) -> str:
     own = [row for row in rows if not row.published]
     if not own:
         return "Nothing was measured here: the tables have no rows of this machine."
-    return f"No case ran: {_statuses(own)}. The table of all cases has the reasons."
+    return f"No case ran: {_statuses(own)}. See the table of all cases for the reasons."
 
 
 def _subject(
@@ -203,7 +203,7 @@ def _noise_card(noises: Sequence[Mapping[str, Any]]) -> list[Stat]:
     known = [row["share"] for row in noises if not pd.isna(row["share"])]
     if not known:
         return []
-    how = "the largest of a job: numbers that differ by less cannot be told apart"
+    how = "the largest of all jobs: smaller differences are not significant"
     return [Stat(number(100 * max(known)), "%", "noise of the machine", how)]
 
 

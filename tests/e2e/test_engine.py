@@ -25,7 +25,7 @@ def test_images_that_are_not_numbers_are_an_error() -> None:
     with pytest.raises(ValueError, match="not numbers"):
         check_images(bad)
     bad[1] = 0.5
-    with pytest.raises(ValueError, match="one colour"):
+    with pytest.raises(ValueError, match="only one colour"):
         check_images(bad)
 
 

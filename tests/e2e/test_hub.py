@@ -246,12 +246,12 @@ def test_gated_model_without_a_token(fetch: Fetch) -> None:
 
 def test_gated_model_whose_licence_is_not_accepted(fetch: Fetch) -> None:
     line = fetch.refused("acme/gated", HF_TOKEN="hf_stranger")
-    assert "the token in HF_TOKEN gives no access: accept the licence" in line
+    assert "the token in HF_TOKEN has no access: accept the licence" in line
 
 
 def test_wrong_token(fetch: Fetch) -> None:
     line = fetch.refused("acme/open", ACCESS_TOKEN="hf_unknown")
-    assert "does not know the token in ACCESS_TOKEN: make a new one" in line
+    assert "rejects the token in ACCESS_TOKEN: create a new one" in line
 
 
 @pytest.mark.parametrize("token", [{}, {"ACCESS_TOKEN": "hf_accepted"}])
@@ -292,7 +292,7 @@ def test_a_cut_connection_is_mended(hub: HubDouble, fetch: Fetch, reset: bool) -
 
 def test_what_has_come_is_kept_for_the_next_run(hub: HubDouble, fetch: Fetch) -> None:
     hub.faults.cut_after[UNET] = [0] * 100
-    assert "run again; the files that have come are kept" in fetch.refused("acme/open")
+    assert "run again; finished files are kept" in fetch.refused("acme/open")
     hub.faults.cut_after.clear()
     hub.requests.clear()
     assert fetch("acme/open").returncode == 0
@@ -303,7 +303,7 @@ def test_what_has_come_is_kept_for_the_next_run(hub: HubDouble, fetch: Fetch) ->
 
 def test_a_damaged_file_is_not_taken(hub: HubDouble, fetch: Fetch) -> None:
     hub.faults.damaged.add(UNET)
-    assert f"{UNET} came with another hash than the hub names" in fetch.refused("acme/open")
+    assert f"{UNET} has another hash than on the Hub" in fetch.refused("acme/open")
     hub.faults.damaged.clear()
     assert fetch("acme/open").returncode == 0
 
@@ -324,12 +324,12 @@ def test_hub_out_of_order(hub: HubDouble, fetch: Fetch) -> None:
 def test_token_without_the_right_to_read(hub: HubDouble, fetch: Fetch) -> None:
     hub.faults.status = 403
     line = fetch.refused("acme/open", ACCESS_TOKEN="hf_accepted")
-    assert "the token in ACCESS_TOKEN gives no access" in line
+    assert "the token in ACCESS_TOKEN has no access" in line
 
 
 def test_full_disk() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    said = pytest.raises(UserError, match="the disk is full: make room and run again")
+    said = pytest.raises(UserError, match="the disk is full: free disk space and run again")
     with said, explained("acme/open", REVISION, Token(None, "")):
         raise full
 
@@ -389,7 +389,7 @@ def test_the_workflow_fetches_and_describes_and_never_writes_the_token(
         assert token not in done[token].stdout + done[token].stderr
     refused, fetched = done.values()
     assert refused.returncode != 0
-    assert "error: acme/gated: the token in ACCESS_TOKEN gives no access" in refused.stderr
+    assert "error: acme/gated: the token in ACCESS_TOKEN has no access" in refused.stderr
     assert fetched.returncode == 0, fetched.stderr
     manifest = json.loads((tmp_path / "out" / "models" / "sd.json").read_text())
     assert manifest["source"] == {"hub": "acme/gated", "revision": REVISION}

@@ -184,7 +184,7 @@ def test_a_device_too_small_for_the_weights_is_found_before_loading(
     assert weights > 1_000_000
     for record in indexed(job):
         assert record["status"] == "unsupported"
-        numbers = f"the weights take {weights / 1e9:.4g} GB, and the GPU has 0.001 GB"
+        numbers = f"the weights take {weights / 1e9:.4g} GB, but the GPU has 0.001 GB"
         assert record["reason"] == numbers
         assert record["environment"]["device_name"]
 
@@ -200,7 +200,7 @@ def test_with_offload_the_largest_network_must_fit(
     if fits:
         check_weights_fit(case, job.components)
     else:
-        with pytest.raises(TooSmallError, match=r"the weights take .*, and the GPU has"):
+        with pytest.raises(TooSmallError, match=r"the weights take .*, but the GPU has"):
             check_weights_fit(case, job.components)
     less = max(networks.values()) - 1
     monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
@@ -209,7 +209,7 @@ def test_with_offload_the_largest_network_must_fit(
 
 
 def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: SweepContext) -> None:
-    with pytest.raises(TooSmallError, match=r"wait in the machine's memory, and there are 1e-05"):
+    with pytest.raises(TooSmallError, match=r"of host memory, but only 1e-05"):
         check_weights_fit(make_case(options="group-offload"), job.components, granted_bytes=10_000)
     check_weights_fit(make_case(options="none"), job.components, granted_bytes=10_000_000)
 

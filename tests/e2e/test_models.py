@@ -103,7 +103,8 @@ def test_a_wrong_count_is_refused() -> None:
     architecture = load_architecture(TINY)
     networks = {"vae": Network(7, architecture.networks["vae"].config)}
     with pytest.raises(
-        UserError, match=r"networks\.vae\.parameters: the configuration makes 81,215 and not 7"
+        UserError,
+        match=r"networks\.vae\.parameters: the configuration makes 81,215 parameters, not 7",
     ):
         outline(dataclasses.replace(architecture, networks=networks), "vae")
 

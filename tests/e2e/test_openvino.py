@@ -181,7 +181,7 @@ def test_a_precision_that_openvino_does_not_take_is_unsupported(
 
     monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
     monkeypatch.setattr(openvino.Core, "compile_model", lambda *_: Compiled())
-    with pytest.raises(UnsupportedError, match="asked for bf16 and would compute in f32"):
+    with pytest.raises(UnsupportedError, match="would compute in f32 instead of bf16"):
         backends.load(on_openvino("bf16"), model, Path("nowhere"))
 
 

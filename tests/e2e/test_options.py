@@ -253,7 +253,7 @@ def test_fp8_needs_a_gpu_that_has_it(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA X")
     gpu = torch.device("cuda", 0)
     if not runs:
-        with pytest.raises(UnsupportedError, match=r"8\.9 or more; NVIDIA X has 8\.0"):
+        with pytest.raises(UnsupportedError, match=r"8\.9 or higher; NVIDIA X has 8\.0"):
             pytorch._find_quantizer("fp8-weights", "bf16", gpu)
         return
     layer = torch.nn.Linear(32, 16)
@@ -274,7 +274,7 @@ def test_missing_headers_of_python_are_unsupported(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    with pytest.raises(UnsupportedError, match=r"needs .*Python\.h, which is not there"):
+    with pytest.raises(UnsupportedError, match=r"needs .*Python\.h, which is missing"):
         load(model, "compile")
 
 

@@ -115,7 +115,7 @@ def test_an_old_gpu_lacks_what_came_later(precision: str, cuda: SimpleNamespace)
 
 
 def test_metal_has_bf16_from_macos_14_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for newer, wanted in ((True, None), (False, "Metal computes in bf16 from macOS 14 on")):
+    for newer, wanted in ((True, None), (False, "bf16 on Metal needs macOS 14")):
         monkeypatch.setattr(
             torch.backends.mps, "is_macos_or_newer", lambda *version, n=newer: n or version < (14,)
         )
@@ -164,7 +164,7 @@ def test_a_driver_that_is_too_old_is_said_in_one_line(monkeypatch: pytest.Monkey
 def test_a_kind_that_pytorch_was_not_built_for_is_unsupported(kind: str) -> None:
     if PLATFORMS[kind].why_missing(99) != PLATFORMS[kind].why_missing(0):
         pytest.skip("this machine has such a device")
-    with pytest.raises(UnsupportedError, match=f"{kind.upper()} device 0.* can use none here: "):
+    with pytest.raises(UnsupportedError, match=f"{kind.upper()} device 0.* cannot use it here: "):
         torch_device(make_case(kind=kind))
 
 

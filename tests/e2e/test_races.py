@@ -310,7 +310,7 @@ def test_values_that_are_no_numbers_are_an_error(
     (record,) = race(job, make_pair("channels-last"))
     assert (record["status"], record["reason"]) == (
         "error",
-        "ValueError: the denoiser computed values that are not numbers",
+        "ValueError: the output of the denoiser has values that are not numbers (NaN or inf)",
     )
 
 

@@ -49,7 +49,7 @@ def test_the_interval_is_of_order_statistics(rounds: int) -> None:
 
 
 def test_too_few_rounds_have_no_interval() -> None:
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(ValueError, match="too few rounds"):
         compare([1.0] * 5, [0.5] * 5)
 
 

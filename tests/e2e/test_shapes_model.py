@@ -57,7 +57,7 @@ def test_a_stopped_training_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     training.autoencoder_training(FIRST, 0, tmp_path).run(stop_after=1)
-    with pytest.raises(UserError, match=r"autoencoder\.pt: a checkpoint of other settings"):
+    with pytest.raises(UserError, match=r"autoencoder\.pt: found a checkpoint of other settings"):
         training.autoencoder_training(FIRST, 1, tmp_path)
 
 

@@ -164,7 +164,7 @@ def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) ->
         entries["runs"] = 255 - entries["runs"]
         np.savez(path, **entries)
         with pytest.raises(
-            UserError, match="changed since it was generated: delete it and run again"
+            UserError, match="changed after it was generated: delete it and run again"
         ):
             read_images(path)
 
@@ -249,7 +249,7 @@ def test_damaged_weights_are_noticed_before_anything_is_measured(
         for damage in damages.values():
             with tally.fault("damaged: weights"):
                 weights.write_bytes(damage(sound))
-                with pytest.raises(UserError, match=r"damaged or changed since") as caught:
+                with pytest.raises(UserError, match=r"damaged, or changed after") as caught:
                     sweep(model, tmp_path / "records", manifest)
                 assert str(weights) in str(caught.value) and "delete" in str(caught.value)
                 assert not (tmp_path / "records").exists()
@@ -271,7 +271,9 @@ def test_broken_json_of_a_local_model_is_named_in_one_line(
                 path.write_bytes(damage(sound))
                 with pytest.raises(UserError, match=r"not .*JSON") as caught:
                     describe(model, {"local": str(model)}, "mine")
-                assert str(path) in str(caught.value) and "get the model again" in str(caught.value)
+                assert str(path) in str(caught.value) and "download the model again" in str(
+                    caught.value
+                )
                 path.write_bytes(sound)
     finally:
         path.write_bytes(sound)
@@ -286,7 +288,7 @@ def test_a_header_of_weights_that_lies_is_named_in_one_line(model: Path, tally: 
         for content in (b"", sound[:5], sound[:5000], b"\xff" * 4000, lying):
             with tally.fault("damaged: weights of a local model"):
                 path.write_bytes(content)
-                with pytest.raises(UserError, match="get it again") as caught:
+                with pytest.raises(UserError, match="download it again") as caught:
                     describe(model, {"local": str(model)}, "mine")
                 assert str(path) in str(caught.value)
     finally:

@@ -60,8 +60,8 @@ def spoil(model: Path, target: Path, value: float) -> Path:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (float("nan"), "ValueError: the network generated values that are not numbers"),
-        (0.0, "ValueError: the network generated an image of one colour"),
+        (float("nan"), "ValueError: the image has values that are not numbers (NaN or inf)"),
+        (0.0, "ValueError: the image has only one colour"),
     ],
     ids=["NaN", "one colour"],
 )
@@ -197,7 +197,7 @@ def test_drawing_that_hangs_is_a_timeout_and_what_was_generated_is_kept(
         generated = read_images(archive)
         assert str(generated["status"]) == "error"
         assert str(generated["reason"]).startswith(
-            "timeout: while it generated the process did nothing"
+            "timeout: while it generated the process did not respond"
         )
         assert (len(generated["trajectory"]), len(generated["runs"])) == (2, 1)
 

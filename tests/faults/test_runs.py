@@ -49,7 +49,7 @@ def test_the_last_lines_are_what_each_failed_job_said(tmp_path: Path) -> None:
         "error: r/a.json: full: make room",
         "failed: tiny cpu: it broke",
         "error: 1 failed: mend it",
-        f"generate_images: it ended without a word: {logs['nothing']}",
+        f"generate_images: no message; see {logs['nothing']}",
     ]
 
 
@@ -138,7 +138,7 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
     block = {"devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
     matrix = [{**block, "model": model, "batch_sizes": [1, 2]} for model in models]
     name = write_config(clone, "results/failing", models=models, matrix=matrix)
-    reason = "ValueError: the network generated values that are not numbers"
+    reason = "ValueError: the image has values that are not numbers (NaN or inf)"
     for _ in range(2):  # every time
         with tally.fault("a case that fails every time"):
             run = run_on_terminal(clone, "--configfile", name, cores=2, timeout=1500)
@@ -146,7 +146,7 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
             *_, one, two, last = last_lines(run)
             assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"
             assert two == f"failed: broken cpu pytorch fp32 none 2: {reason}"
-            assert last.startswith("error: 2 of the results failed, as said above: mend what")
+            assert last.startswith("error: 2 problems in the results, listed above: correct them")
             table = read_table(clone / "results/failing/tables/results.csv", schemas.RESULTS)
             assert table.groupby("model")["status"].apply(list).to_dict() == {
                 "tiny": ["ok", "ok"],

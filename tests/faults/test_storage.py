@@ -24,7 +24,7 @@ from tests.faults.conftest import SmallDisk, fill, write_config
 from tests.reliability import Tally
 from tests.sweeps import make_case
 
-FULL = "No space left on device: make room, and run again: what is finished is kept"
+FULL = "No space left on device: free disk space and run again; finished results are kept"
 
 
 def test_a_full_disk_ends_a_sweep_with_one_line_and_it_goes_on_later(
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         assert run.returncode != 0
         said = run.stdout + run.stderr
         (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert f"{disk}/readonly: Read-only file system: give the right to write there" in line
+        assert f"{disk}/readonly: Read-only file system: make it writable" in line
         assert "Traceback" not in said
 
 
@@ -133,6 +133,6 @@ def test_another_users_folder_is_one_line(tmp_path: Path, tally: Tally) -> None:
             try:
                 save_images(tmp_path / "none.npz", "ok", "")
             except StorageError as error:
-                os._exit(0 if "Permission denied: give the right" in str(error) else 1)
+                os._exit(0 if "Permission denied: make it writable" in str(error) else 1)
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -95,7 +95,7 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "a local model of a long name": (
         f"models: {{shapes: {{source: {{local: {'x' * 500}}}}}}}\n",
-        "models.shapes.source: File name too long: name another",
+        "models.shapes.source: File name too long: use another name",
     ),
     "a local model that is a file": (
         "models: {shapes: {source: {local: README.md}}}\n",

@@ -48,25 +48,25 @@ def outcome(path: Path, *parts: str) -> str:
 
 
 TEXTS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
-    "nothing": (lambda text: "", "not a whole record"),
-    "cut in half": (lambda text: text[: len(text) // 2], "not a whole record"),
-    "cut by one": (lambda text: text.strip()[:-1], "not a whole record"),
-    "doubled": (lambda text: text + text, "not a whole record"),
+    "nothing": (lambda text: "", "damaged record"),
+    "cut in half": (lambda text: text[: len(text) // 2], "damaged record"),
+    "cut by one": (lambda text: text.strip()[:-1], "damaged record"),
+    "doubled": (lambda text: text + text, "damaged record"),
     "one bit": (lambda text: text.replace('"ok"', '"on"'), ""),
-    "another number": (lambda text: text.replace("0.9", "0.8"), "changed since it was measured"),
-    "not a number": (lambda text: text.replace("0.9", "NaN"), "not a whole record"),
-    "infinity": (lambda text: text.replace("0.9", "-Infinity"), "not a whole record"),
-    "a number beyond all": (lambda text: text.replace("0.9", "1e999"), "not a whole record"),
-    "a number of many digits": (lambda text: text.replace("0.9", "9" * 400), "not a whole record"),
-    "an endless number": (lambda text: text.replace("0.9", "9" * 5000), "not a whole record"),
+    "another number": (lambda text: text.replace("0.9", "0.8"), "changed after it was measured"),
+    "not a number": (lambda text: text.replace("0.9", "NaN"), "damaged record"),
+    "infinity": (lambda text: text.replace("0.9", "-Infinity"), "damaged record"),
+    "a number beyond all": (lambda text: text.replace("0.9", "1e999"), "damaged record"),
+    "a number of many digits": (lambda text: text.replace("0.9", "9" * 400), "damaged record"),
+    "an endless number": (lambda text: text.replace("0.9", "9" * 5000), "damaged record"),
     "a list": (lambda text: f"[{text}]", "schema_version: found None"),
     "a number": (lambda text: "3", "schema_version: found None"),
     "a text": (lambda text: '"ok"', "schema_version: found None"),
-    "deep": (lambda text: "[" * 100_000, "not a whole record"),
-    "binary": (lambda text: bytes(range(256)), "not a whole record"),
-    "UTF-16": (lambda text: text.encode("utf-16"), "not a whole record"),
-    "YAML": (lambda text: "status: ok\n", "not a whole record"),
-    "HTML": (lambda text: "<html></html>", "not a whole record"),
+    "deep": (lambda text: "[" * 100_000, "damaged record"),
+    "binary": (lambda text: bytes(range(256)), "damaged record"),
+    "UTF-16": (lambda text: text.encode("utf-16"), "damaged record"),
+    "YAML": (lambda text: "status: ok\n", "damaged record"),
+    "HTML": (lambda text: "<html></html>", "damaged record"),
     "no checksum": (lambda text: text.replace('"checksum"', '"sum"'), ""),
 }
 """What becomes of the file, and what the line says."""
@@ -84,8 +84,8 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> N
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "an older version": ({"schema_version": 3}, "schema_version: found 3, allowed is 4"),
-    "a later version": ({"schema_version": 5}, "schema_version: found 5, allowed is 4"),
+    "an older version": ({"schema_version": 3}, "schema_version: found 3; allowed is 4"),
+    "a later version": ({"schema_version": 5}, "schema_version: found 5; allowed is 4"),
     "a version as text": ({"schema_version": "3"}, "schema_version"),
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),
@@ -107,7 +107,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "memory below nothing": ({"memory": {"resident_peak_bytes": -1}}, "resident_peak_bytes"),
     "an image elsewhere": ({"image": {"file": "../x.png", "sha256": "0" * 64}}, "image.file"),
     "an image that is a folder": ({"image": {"file": "..", "sha256": "0" * 64}}, "image.file"),
-    "a checksum of another": ({"checksum": "0" * 64}, "changed since it was measured"),
+    "a checksum of another": ({"checksum": "0" * 64}, "changed after it was measured"),
     "a field that cannot be seen": ({"a\u202eb\n": 1}, "unexpected"),
 }
 """What is changed in a record, which is then sealed again, and what the line says."""
@@ -150,10 +150,16 @@ def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
 INDEXES: dict[str, tuple[Any, str]] = {
     "no records": ({}, "records: found None"),
     "records as a list": ({"records": ["a.json"]}, "records: found"),
-    "a record elsewhere": ({"records": {"../../secret.json": "0" * 64}}, "outside its folder"),
-    "a record at the root": ({"records": {"/etc/passwd": "0" * 64}}, "outside its folder"),
-    "a record that is gone": ({"records": {"gone.json": "0" * 64}}, "the record is gone"),
-    "a record of another content": (None, "changed since it was measured"),
+    "a record elsewhere": (
+        {"records": {"../../secret.json": "0" * 64}},
+        "allowed is a file in its folder",
+    ),
+    "a record at the root": (
+        {"records": {"/etc/passwd": "0" * 64}},
+        "allowed is a file in its folder",
+    ),
+    "a record that is gone": ({"records": {"gone.json": "0" * 64}}, "the record is missing"),
+    "a record of another content": (None, "changed after it was measured"),
 }
 
 

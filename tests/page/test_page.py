@@ -205,7 +205,7 @@ def test_the_answer_the_charts_and_the_rows_follow_the_model(models: Browser) ->
     assert seen(models, "#answer .cards") == []
     words = seen(models, "#answer .words")
     assert any("No case ran" in text for text in words)
-    assert "No setting of flux.1-dev is in the table of choices." in words
+    assert "The table of choices has no settings of flux.1-dev." in words
     assert models.errors() == []
 
 
@@ -235,7 +235,7 @@ def test_filters_that_leave_nothing_say_so(page: Browser) -> None:
     page.wait("return document.getElementById('chart-time').hidden")
     words = [word.text for word in page.all(".charts .words") if word.is_displayed()]
     assert words == ["No row that passes the filters has these numbers."] * 3
-    assert page.find("#table tbody").text == "The filters leave no row."
+    assert page.find("#table tbody").text == "No row passes the filters."
     page.find("#filters button[type=reset]").send_keys(Keys.ENTER)
     page.wait("return !document.getElementById('chart-time').hidden")
 

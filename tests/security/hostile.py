@@ -121,11 +121,11 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a part elsewhere": (_part_elsewhere, "vae: found ['../../evil', 'Evil']"),
     "a class that takes any code": (_class_that_takes_any, "text_encoder: found"),
     "a tokenizer that takes any code": (_tokenizer_that_takes_any, "tokenizer: found"),
-    "only a pickle": (_only_a_pickle, "a pickle, which may run any code when read"),
-    "only a checkpoint": (_only_a_checkpoint, "a pickle, which may run any code when read"),
+    "only a pickle": (_only_a_pickle, "a pickle, which may run any code when loaded"),
+    "only a checkpoint": (_only_a_checkpoint, "a pickle, which may run any code when loaded"),
     "a shard that is a pickle": (_shard_that_is_a_pickle, "weight_map: found 'evil.bin'"),
     "a shard elsewhere": (_shard_elsewhere, "weight_map: found '../../evil.safetensors'"),
-    "shards without a map": (_shards_without_map, "no map of weights to files"),
+    "shards without a map": (_shards_without_map, "no map from weights to files"),
 }
 """What is done to a model, and what the line says."""
 

@@ -77,8 +77,8 @@ def hub() -> Iterator[HubDouble]:
 
 RUNS = {
     "fetched": ("acme/gated", True, "", "acme/gated at"),
-    "without the licence": ("acme/gated", False, "", "gives no access: accept the licence"),
-    "unknown to the hub": ("acme/open", None, "", "does not know the token in"),
+    "without the licence": ("acme/gated", False, "", "has no access: accept the licence"),
+    "unknown to the hub": ("acme/open", None, "", "rejects the token in"),
     "no such repository": ("acme/none", True, "", "has no such repository"),
     "a server that fails": ("acme/open", True, "500", "answered 500"),
     "a fault of our own": ("acme/open", True, "breaks", "RuntimeError: broken on the way"),

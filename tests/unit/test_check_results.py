@@ -113,7 +113,7 @@ def test_a_largest_batch_that_was_found_is_a_case(results: Results) -> None:
 
 
 def refused(results: Results) -> str:
-    with pytest.raises(UserError, match="of the results failed, as said above"):
+    with pytest.raises(UserError, match="problems in the results, listed above"):
         results.check()
     assert not (results.folder / "checks.txt").exists()
     return results.capsys.readouterr().out
@@ -157,7 +157,7 @@ def test_a_network_that_an_engine_cannot_run_is_no_fault(results: Results) -> No
 
 def test_a_image_of_one_colour_is_found(results: Results) -> None:
     results.image[:] = 7
-    assert "is of one colour" in refused(results)
+    assert "has only one colour" in refused(results)
 
 
 def test_no_images_are_found(results: Results) -> None:

@@ -116,7 +116,11 @@ BAD = [
     (put("measuring.max_duration_s", 0), "measuring.max_duration_s: found 0", "more than 0"),
     (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
     (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
-    (put("matrix.0.options", ["autocast+autocast"]), "matrix[0].options[0]: option", "once"),
+    (
+        put("matrix.0.options", ["autocast+autocast"]),
+        "matrix[0].options[0]: repeated option",
+        "once",
+    ),
     (put("models.shapes.generation.steps", 2.0), "generation.steps: found 2.0", "whole number"),
     (put("models.shapes.generation.guidance", float("nan")), "guidance: found nan", "finite"),
     (put("measuring.max_duration_s", float("inf")), "max_duration_s: found inf", "finite"),
@@ -231,7 +235,7 @@ def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[
         (("shapes", "cpu", "onnxruntime", "fp32", "none"), "backend: .* allowed are `pytorch`"),
         (("shapes", "cpu", "pytorch", "fp7", "none"), "precision: .* allowed are `fp32`"),
         (("shapes", "cpu", "pytorch", "fp32", "fast"), "options: unknown option 'fast'"),
-        (("shapes", "cpu", "pytorch", "tf32", "none"), "no such case can exist: TF32"),
+        (("shapes", "cpu", "pytorch", "tf32", "none"), "this case cannot exist: TF32"),
     ],
 )
 def test_a_case_that_is_asked_for_must_exist(

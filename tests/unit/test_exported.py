@@ -87,10 +87,12 @@ def test_the_same_rows_cannot_be_shown_twice(tmp_path: Path) -> None:
     first = export(tmp_path)
     second = tmp_path / "copy.csv"
     second.write_text(first.read_text())
-    with pytest.raises(UserError, match=r"lab-2026-11\.csv: campaign: .*a campaign of their own"):
+    with pytest.raises(UserError, match=r"lab-2026-11\.csv: campaign: .*a separate campaign"):
         collect([first, second], tmp_path, [])
     second.write_text(first.read_text() + first.read_text().splitlines()[1] + "\n")
-    with pytest.raises(UserError, match=r"copy\.csv: a row twice: .*mend it, or take it out of"):
+    with pytest.raises(
+        UserError, match=r"copy\.csv: found a row twice .*correct it, or remove it from"
+    ):
         collect([second], tmp_path, [])
 
 
@@ -100,7 +102,7 @@ def test_a_dropped_in_file_that_is_no_such_table_is_refused_by_name(
 ) -> None:
     path = tmp_path / "theirs.csv"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"theirs\.csv: .*take it out of") as caught:
+    with pytest.raises(UserError, match=r"theirs\.csv: .*remove it from") as caught:
         collect([path], tmp_path, [])
     assert "\n" not in str(caught.value)
 

@@ -244,8 +244,8 @@ def test_what_makes_a_time_unsure_moves_no_memory(tmp_path: Path) -> None:
     table = write_rows(rows, tmp_path / "results.csv", RESULTS)
     sheet = autocast_memory_sheet(table)
     assert sheet.panels[0].rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
-    assert "Something else" not in sheet.footnote
-    assert "Something else" not in memory_sheet(table, published([])).footnote
+    assert "Other processes" not in sheet.footnote
+    assert "Other processes" not in memory_sheet(table, published([])).footnote
 
 
 def attention_rows() -> Rows:
@@ -318,7 +318,7 @@ def test_limit_shows_more_than_the_peak_where_that_was_measured(tmp_path: Path) 
 def test_limit_says_where_no_peak_was_measured(tmp_path: Path) -> None:
     unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, throughput_tflops=0.05)
     panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
-    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; no peak was measured"
+    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; peak not measured"
     assert panel.rows[1].cells[0].value is None
 
 
@@ -367,7 +367,7 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None
     assert faults(figure) == []
     text = " ".join(texts(figure))
     assert "medians of 3 to 6 rounds" in text.lower()
-    assert "Something else used the device in 1 race" in text
+    assert "Other processes used the device in 1 race" in text
     references = [line for line in figure.axes[0].lines if points(line)[0] == [1.0, 1.0]]
     assert len(references) == 3
     assert not [line for line in figure.axes[1].lines if points(line)[0] == [1.0, 1.0]]
@@ -427,7 +427,7 @@ def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
     (panel,) = sheet.panels
     marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
     assert marked == {"fp32": False, "bf16": True}
-    assert "Something else used the device just before 1 row" in sheet.footnote
+    assert "Other processes used the device just before 1 row" in sheet.footnote
 
 
 def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:

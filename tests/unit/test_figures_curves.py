@@ -99,7 +99,7 @@ def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
         dict.fromkeys(THREADS, "cpu") | {"small": "small"},
     )
     figure = plot_curves(sheet)
-    assert any("measured with one number of threads alone" in text for text in texts(figure))
+    assert any("measured with only one number of threads" in text for text in texts(figure))
     assert faults(figure) == []
 
 

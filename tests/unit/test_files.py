@@ -37,10 +37,10 @@ def test_numbers_for_keys_come_back_as_texts_and_do_not_break_the_seal(tmp_path:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "not whole"),
+        ("", "damaged"),
         ("[1]", "not a mapping"),
-        ('{"a": 1}', "changed since it was written"),
-        (json.dumps(sealed({"a": 1}) | {"a": 2}), "changed since it was written"),
+        ('{"a": 1}', "changed after it was written"),
+        (json.dumps(sealed({"a": 1}) | {"a": 2}), "changed after it was written"),
     ],
 )
 def test_json_that_nobody_sealed_is_refused(content: str, said: str, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_seal_lies_beside_what_has_no_room_for_one(tmp_path: Path) -> None:
     write_beside_seal(path, b"a,b\n1,2\n")
     check_seal(path, "delete it")
     path.write_bytes(b"a,b\n1,3\n")
-    with pytest.raises(UserError, match=r"a\.csv: changed since it was written: delete it"):
+    with pytest.raises(UserError, match=r"a\.csv: changed after it was written: delete it"):
         check_seal(path, "delete it")
     (tmp_path / "a.csv.sha256").unlink()
     check_seal(path, "delete it")  # from elsewhere
@@ -79,7 +79,7 @@ def test_what_the_disk_refuses_is_one_line(
 
 
 def test_what_libraries_say_of_the_disk_is_understood() -> None:
-    full = r"^the model: No space left on device: make room"
+    full = r"^the model: No space left on device: free disk space"
     with pytest.raises(StorageError, match=full), storage_named("the model"):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
     with pytest.raises(RuntimeError, match="it broke"), storage_named("the model"):

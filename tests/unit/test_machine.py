@@ -126,7 +126,7 @@ def test_two_gpus_are_two_devices_and_a_third_is_missing(monkeypatch: pytest.Mon
     assert missing_device(Device("cuda", index=0)) is None
     assert missing_device(Device("cuda", index=1)) is None
     said = missing_device(Device("cuda", index=2))
-    assert said is not None and said.startswith("found 2, and this machine lists 2 GPU(s)")
+    assert said is not None and said.startswith("found 2, but this machine has 2 GPU(s)")
 
 
 def render_node(drm: Path, number: int, vendor: str, model: str) -> None:

@@ -78,7 +78,7 @@ NETWORKS = yaml.safe_load((ARCHITECTURES / "tiny.yaml").read_text(encoding="utf-
         ),
         (
             NETWORKS | {"vae": {"like": "clip-z"}},
-            "parts/clip-z.yaml: there is no such architecture",
+            "parts/clip-z.yaml: no such architecture",
         ),
     ],
 )
@@ -99,7 +99,9 @@ def test_a_network_may_be_like_one_that_others_have(tmp_path: Path) -> None:
 
 
 def test_unknown_architecture_names_those_that_there_are() -> None:
-    with pytest.raises(UserError, match=r"no such architecture; there are .*`sd-v1`, .*: name one"):
+    with pytest.raises(
+        UserError, match=r"no such architecture; allowed are .*`sd-v1`, .*: use one"
+    ):
         load_architecture(ARCHITECTURES / "sd-v9.yaml")
 
 

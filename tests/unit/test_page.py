@@ -124,7 +124,7 @@ def test_findings_have_number_interval_verdict_and_figure(page: Page) -> None:
 
 
 def test_choices_are_in_their_order_with_what_they_miss(page: Page) -> None:
-    assert "1 of 2 settings meet the need" in page.text
+    assert "1 of 2 settings meet the requirements" in page.text
     assert "shapes, 64 × 64 px, 20 steps DDIM 1 of 2 settings" in page.text  # noqa: RUF001
     first, second = (
         page.text.index(f"{row} AMD EPYC 7B13 (cpu) PyTorch, {precision}, batch size 4 1.31")
@@ -139,7 +139,7 @@ def test_choices_are_ranked_among_what_was_generated_alike(tmp_path: Path) -> No
     theirs |= {"model": "sd-v1-4", "width": 512, "height": 512}
     own = [made.CHOICE | {"rank": rank, "batch_size": 100 + rank} for rank in range(1, 11)]
     page = Page(made.make_page(tmp_path, choices=[theirs, *own]))
-    assert "states none. The first 5 are shown; tables/choices.csv has all." in page.text
+    assert "Fastest first. The first 5 are shown; tables/choices.csv has all." in page.text
     assert "PyTorch, bf16, batch size 105 1.31" in page.text and "batch size 106" not in page.text
     assert page.text.index("batch size 105 1.31") < page.text.index("1 yes A100-SXM4-40GB")
     assert "1 yes A100-SXM4-40GB lambda-2022-10 PyTorch, bf16" in page.text
@@ -200,11 +200,11 @@ def test_an_empty_table_is_said(tmp_path: Path) -> None:
     page = Page(made.make_page(tmp_path, rows=[], images=False))
     for words in (
         "Nothing was measured here: the tables have no rows of this machine.",
-        "No setting is in the table of choices.",
+        "The table of choices is empty.",
         "The table of findings is empty.",
-        "There is no case to show",
+        "There are no cases",
         "No quality comparison is configured",
-        "There is no record of a machine.",
+        "No record names a machine.",
         "The table of noise is empty",
     ):
         assert words in page.text
@@ -323,4 +323,4 @@ def test_models_of_the_same_networks_are_asked_about_together_and_named(tmp_path
 def test_one_model_and_published_ones_are_no_question(tmp_path: Path) -> None:
     page = Page(made.make_page(tmp_path, campaigns=("lambda-2022-10",)))
     assert "Which model?" not in page.text
-    assert page.text.count("The best that was measured here") == 1
+    assert page.text.count("The best results measured here") == 1

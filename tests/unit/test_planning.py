@@ -40,5 +40,5 @@ def test_what_is_compared_need_not_be_measured(config: Config) -> None:
 def test_a_matrix_without_a_cell_that_can_exist(config: Config) -> None:
     block = config["matrix"][0] | {"backends": ["onnxruntime"], "precisions": ["tf32"]}
     config["matrix"] = [block]
-    with pytest.raises(UserError, match=r"matrix: no cell of it can exist.*: change devices"):
+    with pytest.raises(UserError, match=r"matrix: no combination can exist.*: change devices"):
         plan_of(config)

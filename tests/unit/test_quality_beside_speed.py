@@ -75,5 +75,5 @@ def test_other_settings_are_another_image(tmp_path: Path) -> None:
 def test_a_image_that_was_changed_is_refused(tmp_path: Path) -> None:
     pair = [generated(tmp_path, "a", RIGHT, "bf16"), generated(tmp_path, "b", RIGHT, "fp32")]
     Image.fromarray(255 - RIGHT).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png: gone or changed"):
+    with pytest.raises(UserError, match=r"a\.png: missing, or changed"):
         compare_cases(pair, GATE)

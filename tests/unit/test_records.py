@@ -95,10 +95,10 @@ def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     record["latency"]["samples_s"] = [0.01, 0.01, 0.01]
     path.write_text(json.dumps(record))
-    with pytest.raises(UserError, match="changed since it was measured"):
+    with pytest.raises(UserError, match="changed after it was measured"):
         read_indexed(tmp_path / "index.json")
     path.unlink()
-    with pytest.raises(UserError, match="the record is gone"):
+    with pytest.raises(UserError, match="the record is missing"):
         read_indexed(tmp_path / "index.json")
 
 

@@ -119,7 +119,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(folder: Path) -> None:
     }
     run = dry_run(folder, *asked[:2], "--", "results/onnx/sd-v1.json")
     assert run.returncode != 0
-    assert "error: sd-v1: no device that it is asked for on has room for it" in run.stderr
+    assert "error: sd-v1: it fits on none of its devices" in run.stderr
     device["memory_budget_gb"] = 5
     assert planned(folder, "--configfile", write_config(folder, config), "--", target) == {
         "build_model": 1,
@@ -159,7 +159,7 @@ def test_a_profile_of_what_cannot_exist_is_refused_in_one_line(folder: Path) -> 
         run = run_snakemake(folder, "--cores", "1", target)
         assert run.returncode != 0
         (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-        assert line.startswith(f"error: {target}: no such case can exist: TF32")
+        assert line.startswith(f"error: {target}: this case cannot exist: TF32")
         assert "Traceback" not in run.stdout + run.stderr
 
 
@@ -258,7 +258,7 @@ BAD = [
     (
         "matrix: [{model: shapes, devices: [cpu], backends: [onnxruntime], "
         "precisions: [bf16], batch_sizes: [1]}]",
-        "mine.yaml: matrix: no cell of it can exist; the first is absent because",
+        "mine.yaml: matrix: no combination can exist; reason of the first:",
     ),
 ]
 

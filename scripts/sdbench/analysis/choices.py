@@ -59,19 +59,19 @@ def _seconds_per_image(row: Mapping[str, Any]) -> float:
 
 
 _NEEDS = {
-    "seconds_per_image": ("latency_s", False, "its time is not known", "{:.3g} times too slow"),
+    "seconds_per_image": ("latency_s", False, "unknown time", "{:.3g} times too slow"),
     "images_per_minute": (
         "images_per_minute",
         True,
-        "its images per minute are not known",
+        "unknown images per minute",
         "{:.3g} times too few images per minute",
     ),
-    "memory_gb": ("memory_bytes", False, "its memory is not known", "{:.3g} times too much memory"),
+    "memory_gb": ("memory_bytes", False, "unknown memory", "{:.3g} times too much memory"),
     "cost_per_1000_images": (
         "cost_per_1000_images",
         False,
-        "its cost is not known",
-        "{:.3g} times too dear",
+        "unknown cost",
+        "{:.3g} times too expensive",
     ),
 }
 """Key of `need` -> column, whether more is better, what is said without a number, and with one."""
@@ -94,4 +94,4 @@ def _misses(row: Mapping[str, Any], need: Mapping[str, Any]) -> Iterator[tuple[s
         if factor > 1:
             yield words.format(max(factor, 1.01)), factor  # never "1 times"
     if need["quality_gate"] and row["passes_gate"] is False:
-        yield "its images miss the quality gate", UNKNOWN
+        yield "fails the quality gate", UNKNOWN

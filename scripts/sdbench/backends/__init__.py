@@ -68,7 +68,5 @@ def require_model(model_folder: Path | None) -> Path:
         UnsupportedError: if there is none, since no device had room for it.
     """
     if model_folder is None:
-        raise UnsupportedError(
-            "it was not made, since no device that it is asked for on had room for it"
-        )
+        raise UnsupportedError("it was not built, because it fits on none of its devices")
     return model_folder

@@ -59,7 +59,7 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     family = family_of(model_folder)
     if name not in family.schedulers:
         raise UnsupportedError(
-            f"no model of {family.pipeline} can be generated with the scheduler {name}: "
+            f"{family.pipeline} cannot generate images with the scheduler {name}: "
             f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
         )
     sampler = SCHEDULERS[name]
@@ -92,8 +92,8 @@ def refuse_generation(family: Family, case: Case) -> None:
     """
     if case.variant.graphs is not None and family.why_not_exported is not None:
         raise UnsupportedError(
-            f"{case.variant.backend} has no networks of {family.pipeline} to run, which cannot be "
-            f"exported: {family.why_not_exported}"
+            f"{case.variant.backend} cannot run {family.pipeline}, because it cannot be exported: "
+            f"{family.why_not_exported}"
         )
     for switch in case.variant.switches:
         if switch in family.unsupported:
@@ -102,7 +102,7 @@ def refuse_generation(family: Family, case: Case) -> None:
         if case.generation[side] % family.multiple:
             raise UnsupportedError(
                 f"{family.pipeline} generates images whose {side} is a multiple of "
-                f"{family.multiple} pixels; {case.generation[side]} is none"
+                f"{family.multiple} pixels; found {case.generation[side]}"
             )
 
 
@@ -113,9 +113,9 @@ def check_images(images: Images) -> None:
         ValueError: if an image is not finite, or is of one colour.
     """
     if not np.isfinite(images).all():
-        raise ValueError("the network generated values that are not numbers")
+        raise ValueError("the image has values that are not numbers (NaN or inf)")
     if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
-        raise ValueError("the network generated an image of one colour")
+        raise ValueError("the image has only one colour")
 
 
 class _TakenError(Exception):

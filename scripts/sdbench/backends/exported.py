@@ -142,8 +142,8 @@ def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> Non
     for side in ("height", "width"):
         if generation[side] % halved:
             raise UnsupportedError(
-                f"the exported networks generate images whose {side} is a multiple of {halved}; it "
-                f"is {generation[side]} (generation.{side} in the config)"
+                f"the exported networks generate images whose {side} is a multiple of {halved}; "
+                f"found {generation[side]} (generation.{side} in the config)"
             )
 
 

@@ -212,8 +212,8 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
         wanted, running = providers[0][0], session.get_providers()
         if wanted not in running:
             raise UnsupportedError(
-                f"onnxruntime {onnxruntime.__version__} could not start its {wanted} (the log says "
-                f"why) and would run on {', '.join(running)}"
+                f"onnxruntime {onnxruntime.__version__} could not start its {wanted} (see the log) "
+                f"and would run on {', '.join(running)}"
             )
         return Session(session, device)
 

@@ -92,8 +92,8 @@ def refuse_other_precision(compiled: Any, asked: str) -> None:
     found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if found != asked:
         raise UnsupportedError(
-            f"OpenVINO was asked for {asked} and would compute in {found}: this processor has no "
-            f"instructions for {asked} that it uses"
+            f"OpenVINO would compute in {found} instead of {asked}: it has no instructions for "
+            f"{asked} on this processor"
         )
 
 

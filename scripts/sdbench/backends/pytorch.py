@@ -67,8 +67,8 @@ def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Calla
     if QUANTIZED[switch] == "int8" and arithmetic == "fp16":
         # Measured with torchao 0.18: inputs of deviation 10 and 1,280 columns give infinity.
         raise UnsupportedError(
-            f"{switch}: torchao multiplies by the 8-bit weights first and scales afterwards, which "
-            "overflows in fp16 (above 65,504); use bf16 or fp32"
+            f"{switch}: torchao multiplies by the 8-bit weights before it scales, which overflows "
+            "in fp16 (above 65,504): use bf16 or fp32"
         )
     try:
         from torchao import quantization
@@ -84,7 +84,7 @@ def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Calla
         capability = torch.cuda.get_device_capability(device)
         if capability < FP8_CAPABILITY:
             raise UnsupportedError(
-                f"fp8 needs a GPU of compute capability {_dotted(FP8_CAPABILITY)} or more; "
+                f"fp8 needs a GPU of compute capability {_dotted(FP8_CAPABILITY)} or higher; "
                 f"{torch.cuda.get_device_name(device)} has {_dotted(capability)}"
             )
     # torchao would else tune torch.compile as well, which is a switch of its own.
@@ -117,15 +117,17 @@ def _find_compiler(device: torch.device) -> str:
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise UnsupportedError(
-            f"torch.compile needs {header}, which is not there: it comes with python3-dev"
+            f"torch.compile needs {header}, which is missing: install python3-dev"
         )
     if KINDS[device.type].is_gpu:
         compilers = (os.environ.get("CC", ""), "gcc", "clang")  # as triton/runtime/build.py
         if not any(map(shutil.which, compilers)):
-            raise UnsupportedError("torch.compile needs a C compiler: found no gcc and no clang")
+            raise UnsupportedError(
+                "torch.compile needs a C compiler; found no gcc and no clang: install one"
+            )
         if not has_triton():
             raise UnsupportedError(
-                "torch.compile needs Triton, and of CUDA compute capability 7.0 or more"
+                "torch.compile needs Triton and, on CUDA, compute capability 7.0 or higher"
             )
         import triton
 
@@ -162,7 +164,9 @@ def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
         UnsupportedError: if this VAE's tiles cannot be set.
     """
     if not hasattr(vae, "tile_latent_min_size"):
-        raise UnsupportedError(f"the tiles of a VAE of class {type(vae).__name__} cannot be set")
+        raise UnsupportedError(
+            f"the tile size of a VAE of class {type(vae).__name__} cannot be set"
+        )
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     half = max(generation["height"], generation["width"]) // 2
     # In fours, so that a quarter of a tile is whole in latents and in pixels.
@@ -243,13 +247,13 @@ def load(
     denoiser = getattr(pipeline, family.denoiser)
     if offload == GROUP_OFFLOAD and family.upcasts(pipeline.vae):
         raise UnsupportedError(
-            f"{variant.precision} weights of the VAE are brought to fp32 for every image, which "
-            f"{GROUP_OFFLOAD} would undo layer by layer; bf16 needs none of that"
+            f"{variant.precision} weights of the VAE are cast to fp32 for every image, which "
+            f"{GROUP_OFFLOAD} would undo layer by layer: use bf16"
         )
     if compiler and platform_of(device).graph_calls and family.upcasts(pipeline.vae):
         raise UnsupportedError(
-            f"{variant.precision} weights of the VAE are brought to fp32 for every image and back: "
-            f"with {COMPILE} its CUDA graph would be recorded again in every call; use bf16"
+            f"{variant.precision} weights of the VAE are cast to fp32 and back for every image, so "
+            f"{COMPILE} would record its CUDA graph again in every call: use bf16"
         )
     _set_attention(denoiser, pipeline.vae, variant)
     if "vae-slicing" in variant.switches:

@@ -37,7 +37,7 @@ BACKENDS = {
     "onnxruntime": Capability(
         library="onnxruntime",
         kinds=("cpu", "cuda"),
-        no_kind="its providers here run on CPUs and CUDA GPUs",
+        no_kind="sdbench uses only its providers for CPUs and CUDA GPUs",
         precisions=("fp32", "tf32"),
         no_precision=(
             "the ONNX graphs are exported in fp32, and its CPU provider has no kernels for "
@@ -48,9 +48,9 @@ BACKENDS = {
     "openvino": Capability(
         library="openvino",
         kinds=("cpu",),
-        no_kind="it runs on CPUs here, and its drivers for Intel's GPUs were not at hand",
+        no_kind="sdbench runs it only on CPUs; Intel GPUs could not be tested",
         precisions=("fp32", "fp16", "bf16"),
-        no_precision="it has no such mode on a CPU",
+        no_precision="it does not have this mode on a CPU",
         graphs="openvino",
     ),
 }

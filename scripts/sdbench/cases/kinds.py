@@ -104,9 +104,9 @@ KINDS = {
     "cpu": Kind(
         label="CPU",
         gpus=lambda: [],
-        no_tf32="TF32 is a mode of CUDA tensor cores; a CPU has none",
+        no_tf32="TF32 is a mode of CUDA tensor cores, which a CPU does not have",
         memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
-        no_offload="a CPU has no memory but the machine's",
+        no_offload="a CPU uses the host memory",
         is_gpu=False,
     ),
     "cuda": Kind(
@@ -119,14 +119,14 @@ KINDS = {
     "mps": Kind(
         label="Apple GPU",
         gpus=apple_gpus,
-        no_tf32="TF32 is a mode of CUDA tensor cores; Apple's GPUs have none",
+        no_tf32="TF32 is a mode of CUDA tensor cores, which Apple GPUs do not have",
         memory_counter=("reserved_after_run_bytes", "torch reserved after run"),
-        no_offload="Apple's GPUs share the machine's",
+        no_offload="Apple GPUs share the host memory",
     ),
     "xpu": Kind(
         label="Intel GPU",
         gpus=lambda: drm_gpus(INTEL) or None,
-        no_tf32="TF32 is measured on CUDA alone; nothing here switches Intel's",
+        no_tf32="TF32 is measured only on CUDA; sdbench has no switch for it on Intel GPUs",
         memory_counter=("device_peak_bytes", "peak memory of the process on the GPU"),
     ),
 }

@@ -26,14 +26,14 @@ OWN_MEMORY = tuple(name for name, kind in KINDS.items() if not kind.no_offload)
 """Kinds of device whose memory is not the machine's."""
 
 # Why options exclude each other: those that name the same reason do.
-ONE_ATTENTION = "each has an attention of its own, which in fused-qkv is SDPA"
-ONE_FORMAT = "a weight has one format"
+ONE_ATTENTION = "each selects an attention implementation, and fused-qkv uses SDPA"
+ONE_FORMAT = "weights can have only one format"
 FIXED_PLACE = (
-    "weights that are moved have no fixed place, which CUDA graphs and a second mover need"
+    "offloading moves weights, but CUDA graphs and a second kind of offloading need fixed addresses"
 )
-NF4_MOVES = "diffusers does not move torchao's NF4 layer by layer"
-INT8_OPERATORS = "the graphs with int8 weights hold operators of ONNX Runtime's own"
-TENSORRT_TUNED = "no settings of TensorRT are searched"
+NF4_MOVES = "diffusers cannot offload the NF4 weights of torchao layer by layer"
+INT8_OPERATORS = "the graphs with int8 weights use operators that only ONNX Runtime has"
+TENSORRT_TUNED = "there is no settings search for TensorRT"
 
 
 @dataclass(frozen=True)
@@ -79,78 +79,76 @@ class Option:
         if precision in self.no_precision:
             return self.no_precision[precision]
         if backend not in self.backends:
-            has = f"{self.name} is a switch of {' and '.join(self.backends)}, not of {backend}"
+            has = f"{self.name} is an option of {' and '.join(self.backends)}, not of {backend}"
             return f"{has}: {self.no_backend}" if self.no_backend else has
         kinds = self.backends[backend]
         if kind not in kinds:
-            return f"{self.name} of {backend} runs on {' and '.join(kinds)} alone: {self.no_kind}"
+            return f"{self.name} of {backend} runs only on {' and '.join(kinds)}: {self.no_kind}"
         return None
 
 
 PYTORCH = {"pytorch": ANY_KIND}
 OFFLOAD = {"pytorch": OWN_MEMORY}
 EXPORTED_ON_CPU = {"onnxruntime": ("cpu",), "openvino": ("cpu",)}
-NO_OFFLOAD = "weights wait in another memory than the device's; " + "; ".join(
+NO_OFFLOAD = "offloading needs a device with separate memory; " + "; ".join(
     dict.fromkeys(kind.no_offload for kind in KINDS.values() if kind.no_offload)
 )
 
 _ALL = (
     Option(
         AUTOCAST,
-        "PyTorch chooses operators to run in half precision: that of the weights, or for fp32 "
+        "PyTorch runs selected operators in half precision: that of the weights, or with fp32 "
         "weights fp16 on a GPU and bf16 on a CPU.",
         PYTORCH,
         no_precision={
-            "tf32": "autocast runs matrix products in half precision, which leaves TF32 nothing to "
-            "do"
+            "tf32": "autocast runs matrix products in half precision, so TF32 has no effect"
         },
         changes_image=True,
     ),
     Option(
         "attention-vanilla",
-        "Attention without a fused kernel, in denoiser and VAE: the whole matrix of scores is in "
-        "memory at once.",
+        "Attention without a fused kernel in denoiser and VAE: the full score matrix is in memory.",
         PYTORCH,
         excludes=(ONE_ATTENTION,),
         attention="vanilla",
     ),
     Option(
         "attention-sliced",
-        "Attention of the denoiser in slices, so that only a part of the scores is in memory at "
-        "once; the VAE has no such form and is vanilla.",
+        "Attention of the denoiser in slices: only part of the score matrix is in memory. The VAE "
+        "does not support slices and uses vanilla attention.",
         PYTORCH,
         excludes=(ONE_ATTENTION,),
         attention="sliced",
     ),
     Option(
         FUSED_QKV,
-        "One matrix product for query, key and value (in cross-attention for key and value) of "
+        "One matrix product for query, key and value (in cross-attention, for key and value) in "
         "denoiser and VAE, then SDPA.",
         PYTORCH,
         excludes=(ONE_ATTENTION,),
     ),
     Option(
         "vae-slicing",
-        "The VAE decodes one image of a batch after another.",
+        "The VAE decodes the images of a batch one after the other.",
         PYTORCH,
     ),
     Option(
         VAE_TILING,
-        "The VAE decodes tile by tile, at most half of the image's longer side each, and blends "
-        "them where they overlap.",
+        "The VAE decodes overlapping tiles of at most half the image's longer side and blends "
+        "them.",
         PYTORCH,
         changes_image=True,
     ),
     Option(
         "channels-last",
-        "Denoiser and VAE keep their tensors in PyTorch's channels-last memory format.",
+        "Denoiser and VAE use PyTorch's channels-last memory format.",
         PYTORCH,
     ),
     Option(
         INT8,
-        "The weights of the denoiser's linear layers are kept in 8-bit integers.",
+        "Weights of the denoiser's linear layers are stored as 8-bit integers.",
         PYTORCH | EXPORTED_ON_CPU,
-        no_kind="what is quantized are operators that its CPU engine has",
+        no_kind="only the CPU engine has the quantized operators",
         excludes=(ONE_FORMAT, INT8_OPERATORS),
         graphs=INT8_GRAPHS,
         changes_image=True,
@@ -158,16 +156,16 @@ _ALL = (
     ),
     Option(
         "fp8-weights",
-        "The weights of the denoiser's linear layers are kept in 8-bit floating point.",
+        "Weights of the denoiser's linear layers are stored in 8-bit floating point.",
         {"pytorch": ("cuda",)},
-        no_kind="fp8 is a format of CUDA GPUs of compute capability 8.9 and up",
+        no_kind="fp8 needs a CUDA GPU with compute capability 8.9 or higher",
         excludes=(ONE_FORMAT,),
         changes_image=True,
         weights="fp8",
     ),
     Option(
         "nf4-weights",
-        "The weights of the denoiser's linear layers are kept in 4 bits (NF4 of QLoRA).",
+        "Weights of the denoiser's linear layers are stored in 4 bits (NF4 of QLoRA).",
         PYTORCH,
         excludes=(ONE_FORMAT, NF4_MOVES),
         changes_image=True,
@@ -175,7 +173,7 @@ _ALL = (
     ),
     Option(
         MODEL_OFFLOAD,
-        "Weights wait in the machine's memory; each network is moved to the GPU when it is called.",
+        "Weights stay in host memory; each network is moved to the GPU when it is called.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
         excludes=(FIXED_PLACE,),
@@ -183,8 +181,7 @@ _ALL = (
     ),
     Option(
         GROUP_OFFLOAD,
-        "Weights wait in the machine's memory; each layer is moved to the GPU while the one before "
-        "computes.",
+        "Weights stay in host memory; each layer is moved to the GPU while the one before it runs.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
         excludes=(FIXED_PLACE, NF4_MOVES),
@@ -192,23 +189,23 @@ _ALL = (
     ),
     Option(
         COMPILE,
-        "Denoiser and the VAE's decoder are compiled by `torch.compile`, each as one graph.",
+        "`torch.compile` compiles the denoiser and the VAE decoder, each as one graph.",
         PYTORCH,
         excludes=(FIXED_PLACE,),
     ),
     Option(
         TENSORRT,
-        "ONNX Runtime runs the networks with its TensorRT provider in place of its CUDA one.",
+        "ONNX Runtime uses its TensorRT provider instead of its CUDA provider.",
         {"onnxruntime": ("cuda",)},
-        no_kind="TensorRT runs on CUDA GPUs alone",
+        no_kind="TensorRT runs only on CUDA GPUs",
         excludes=(INT8_OPERATORS, TENSORRT_TUNED),
     ),
     Option(
         TUNED,
-        "The engine runs with the settings that a search on this machine found best.",
+        "The engine uses the best settings that a search on this machine found.",
         EXPORTED_ON_CPU,
-        no_kind="the settings that are searched are those of its CPU engine",
-        no_backend="the settings that it has are options of their own",
+        no_kind="only the settings of the CPU engine are searched",
+        no_backend="its settings are separate options",
         excludes=(TENSORRT_TUNED,),
     ),
 )
@@ -235,7 +232,7 @@ def parse_options(text: str) -> tuple[str, ...]:
         if switch not in OPTIONS:
             raise ValueError(f"unknown option {switch!r}")
     if len(set(switches)) != len(switches):
-        raise ValueError(f"option repeated in {text!r}")
+        raise ValueError(f"repeated option in {text!r}")
     return tuple(sorted(switches, key=SWITCHES.index))
 
 

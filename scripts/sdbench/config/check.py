@@ -103,8 +103,8 @@ def _check_size(plan: RunConfig, files: Sequence[Path]) -> None:
     ):
         if found > most:
             raise UserError(
-                f"{locate([section], files)}: found {found:,} {what}; allowed are {most:,}: make "
-                "configs of its parts, each with a results folder of its own (`pathvars`)"
+                f"{locate([section], files)}: found {found:,} {what}; allowed are {most:,}: split "
+                "it into several configs, each with its own results folder (`pathvars`)"
             )
 
 
@@ -114,7 +114,9 @@ def _check_names(complete: Config, files: Sequence[Path]) -> None:
         try:
             parse_options(options)
         except ValueError as fault:
-            raise UserError(f"{locate(path, files)}: {fault}: name each switch once") from None
+            raise UserError(
+                f"{locate(path, files)}: {fault}: use known options, each once"
+            ) from None
     for path, found, allowed in _dangling_names(complete):
         section = "models" if path[-1] == "model" else "devices"
         raise UserError(
@@ -129,8 +131,8 @@ def _check_variants(plan: RunConfig, files: Sequence[Path]) -> None:
         if device.gpu_model and not KINDS[device.kind].is_gpu:
             raise UserError(
                 f"{locate(['devices', name, 'gpu_model'], files)}: found "
-                f"{_shorten(device.gpu_model)} on a CPU; allowed is a model on a GPU, such as "
-                "kind `cuda`: change the kind or remove the model"
+                f"{_shorten(device.gpu_model)} on a CPU; allowed is a GPU, such as kind `cuda`: "
+                "change `kind` or remove `gpu_model`"
             )
     for i, entry in enumerate(plan.quality):
         reason = plan.why_absent(entry.reference_variant())
@@ -166,8 +168,8 @@ def _check_races(plan: RunConfig, files: Sequence[Path]) -> None:
             one = (variant, size, race.batch_size)
             if one in seen:
                 raise UserError(
-                    f"{locate(['races', i, *place], files)}: found a variant that is raced at "
-                    f"{size} px already; allowed is once: remove it, or the size"
+                    f"{locate(['races', i, *place], files)}: found a variant that is already "
+                    f"raced at {size} px; allowed is once: remove the variant or the size"
                 )
             seen.add(one)
 
@@ -215,10 +217,10 @@ def name_case(
     try:
         options = format_options(parse_options(variant.options))
     except ValueError as fault:
-        raise UserError(f"options: {fault}: name known switches, each once") from None
+        raise UserError(f"options: {fault}: use known options, each once") from None
     reason = plan.why_absent(variant)
     if reason is not None:
-        raise UserError(f"no such case can exist: {reason}: choose another")
+        raise UserError(f"this case cannot exist: {reason}: choose another")
     return plan.case(replace(variant, options=options), batch_size)
 
 

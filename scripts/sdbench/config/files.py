@@ -43,7 +43,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: name a file that can be read") from None
+        raise UserError(f"{path}: {error.strerror}: use a readable file") from None
 
 
 def refuse_unreadable(paths: Iterable[str | Path]) -> None:
@@ -77,7 +77,7 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = error.problem or error.context or "cannot be parsed"
         raise UserError(
-            f"{path}: {where}not YAML ({_said(reason)}): correct it; mind tabs, quotes and brackets"
+            f"{path}: {where}not YAML ({_said(reason)}): correct it (tabs, quotes, brackets)"
         ) from None
     except _UNREADABLE as error:
         raise UserError(f"{path}: not YAML ({_said(error)}): correct it") from None
@@ -88,8 +88,8 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
         )
     if TEMPLATE in data:
         raise UserError(
-            f"{path}: {TEMPLATE}: found a template, which may run any code when read; allowed is "
-            "plain YAML: remove the key"
+            f"{path}: {TEMPLATE}: found a template, which may run any code when loaded; allowed "
+            "is plain YAML: remove the key"
         )
     return data
 
@@ -131,7 +131,7 @@ class _StrictLoader(FastLoader):
             if len(set(keys)) < len(keys):
                 line = node.start_mark.line + 1
                 raise _RefusedError(
-                    f"{_first_repeated(keys)}: found twice, in line {line} ff.: keep one of them"
+                    f"{_first_repeated(keys)}: found twice, from line {line} on: keep one of them"
                 )
         super().flatten_mapping(node)
 

@@ -36,8 +36,8 @@ def torch_device(case: Case) -> torch.device:
     promised, found = case.device.gpu_model, platform.name(device)
     if not is_gpu_model(promised, found):
         raise WrongDeviceError(
-            f"device {case.variant.device!r} is promised to be a {promised!r} (gpu_model), and is "
-            f"a {found!r} on {socket.gethostname()}"
+            f"device {case.variant.device!r} has gpu_model {promised!r}, but found "
+            f"{found!r} on {socket.gethostname()}"
         )
     return device
 

@@ -171,7 +171,7 @@ def missing_device(device: Device) -> str | None:
     gpus = kind.gpus()
     if kind.is_gpu and gpus is not None and device.index >= len(gpus):
         return (
-            f"found {device.index}, and this machine lists {len(gpus)} GPU(s) of kind "
+            f"found {device.index}, but this machine has {len(gpus)} GPU(s) of kind "
             f"{device.kind}: run on a machine that has it, or leave the device out of the matrix"
         )
     return None

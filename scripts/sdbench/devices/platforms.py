@@ -194,7 +194,7 @@ class Gpu(Platform):
         """
         show_devices()
         if not self.module.is_available():
-            return f"PyTorch {torch.__version__} can use none here: {self.why_unavailable()}"
+            return f"PyTorch {torch.__version__} cannot use it here: {self.why_unavailable()}"
         count = self.module.device_count()
         return None if index < count else f"PyTorch {torch.__version__} finds {count} here"
 
@@ -207,7 +207,7 @@ class Gpu(Platform):
             self.module.init()
         except (AssertionError, RuntimeError) as error:
             return one_line(error)
-        return "it does not say why"
+        return "no reason given"
 
     def name(self, device: torch.device) -> str:
         """Return the name that the driver gives the GPU."""
@@ -259,12 +259,12 @@ class Cuda(Gpu):
         """Refuse what came with compute capability 8.0, and TF32 on AMD's GPUs."""
         properties = torch.cuda.get_device_properties(device)
         if torch.version.hip:
-            amd = "TF32 is a mode of NVIDIA's tensor cores; this is a GPU of AMD"
+            amd = "TF32 is a mode of NVIDIA's tensor cores; this is an AMD GPU"
             return amd if arithmetic == "tf32" else None
         if arithmetic in ("tf32", "bf16") and properties.major < 8:
             return (
                 f"{properties.name} has no instructions for {arithmetic}: its compute capability "
-                f"is {properties.major}.{properties.minor}, and 8.0 is the first with them"
+                f"is {properties.major}.{properties.minor}; 8.0 or higher has them"
             )
         return None
 
@@ -282,7 +282,7 @@ class Cuda(Gpu):
         )
         told = nvml.describe_gpu(self.uuid(device))
         if told["nvml"] and not torch.version.hip:
-            print(f"no energy, clocks and other processes of {properties.name}: {told['nvml']}")
+            print(f"no energy, clocks or other processes of {properties.name}: {told['nvml']}")
         return told | {"memory_bytes": properties.total_memory} | runtime
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
@@ -302,7 +302,7 @@ class Cuda(Gpu):
             return None
         return (
             "the GPU takes one process at a time (compute mode Exclusive_Process): "
-            "`nvidia-smi -c DEFAULT` lets it take two"
+            "`nvidia-smi -c DEFAULT` allows two"
         )
 
     def energy(self, device: torch.device) -> Counter:
@@ -358,12 +358,12 @@ class Mps(Gpu):
         """Tell a PyTorch without Metal from a Mac without it; there is nothing to set up."""
         if not torch.backends.mps.is_built():
             return "it was built without Metal"
-        return "Metal wants a GPU that it knows and a macOS that is new enough"
+        return "Metal needs a supported GPU and a recent macOS"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
         """Refuse bf16 where Metal has none."""
         if arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
-            return "Metal computes in bf16 from macOS 14 on, and this one is older"
+            return "bf16 on Metal needs macOS 14 or later"
         return None
 
     def name(self, device: torch.device) -> str:

@@ -40,6 +40,6 @@ def exported_beside(record: Path) -> Path:
         files = folder / name
         if not files.is_dir() or describe_files(files)["sha256"] != network["sha256"]:
             raise UserError(
-                f"{files}: damaged or changed since it was exported: delete {record} and run again"
+                f"{files}: damaged, or changed after the export: delete {record} and run again"
             )
     return folder

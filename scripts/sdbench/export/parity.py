@@ -229,7 +229,7 @@ def export_each(
     exported = {}
     refusal = family_of(model_folder).why_not_exported
     if refusal is not None:
-        print(f"{model_folder}: nothing is exported: {refusal}")
+        print(f"{model_folder}: not exported: {refusal}")
     with written_whole(folder) as part:
         for name in networks_of(model_folder):
             try:
@@ -238,7 +238,7 @@ def export_each(
                 )
             except Ended as error:
                 reason = error.args[0]
-                raise UserError(f"{folder}: {name}: while it was exported {reason}") from error
+                raise UserError(f"{folder}: {name}: the export failed: {reason}") from error
     write_json(record, exported)
 
 

@@ -49,7 +49,7 @@ def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str
     if broken:
         found["reason"] = broken[0]
     elif runs and _peak(records[runs]["memory"]) is None:
-        found["reason"] = "the device has no counter of memory to search by"
+        found["reason"] = "the device has no memory counter for the search"
     elif runs < cap:
         try:
             found |= _search(cases[0], cap, records, sweep)

@@ -37,7 +37,7 @@ def watch(
             return {**seen, "contended": bool(reasons), "waited_s": waited}
         if watching.contention == "fail" or waited >= watching.contention_wait_s:
             raise ContentionError(
-                f"something else uses the device: {', '.join(reasons)}, after waiting {waited:g} s "
+                f"other processes use the device: {', '.join(reasons)}, after waiting {waited:g} s "
                 "(measuring.contention in the config)"
             )
         sleep(5.0)

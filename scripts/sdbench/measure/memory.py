@@ -82,18 +82,18 @@ def refuse_too_large(
     """
     wanted = f"the weights take {_gigabytes(weights_bytes)}"
     if at_once_bytes < weights_bytes:
-        wanted += f", of which {_gigabytes(at_once_bytes)} must be on the GPU at one time"
+        wanted += f", of which {_gigabytes(at_once_bytes)} must be on the GPU at the same time"
     if budget is not None and at_once_bytes > budget:
-        raise TooSmallError(f"{wanted}, and the memory budget is {_gigabytes(budget)}")
+        raise TooSmallError(f"{wanted}, but the memory budget is {_gigabytes(budget)}")
     info = platform_of(device).memory_info(device)
     if info is None:
         return
     free, total = info
     if at_once_bytes > total:
-        raise TooSmallError(f"{wanted}, and the GPU has {_gigabytes(total)}")
+        raise TooSmallError(f"{wanted}, but the GPU has {_gigabytes(total)}")
     if at_once_bytes > free:
         raise ContentionError(
-            f"{wanted}, and of the GPU's {_gigabytes(total)} {_gigabytes(free)} are free: "
+            f"{wanted}, but only {_gigabytes(free)} of the GPU's {_gigabytes(total)} are free: "
             f"{_holders(device)} the rest"
         )
 
@@ -111,8 +111,8 @@ def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
     there = min(machine_bytes(), granted or machine_bytes())
     if waiting_bytes > there:
         raise TooSmallError(
-            f"{_gigabytes(waiting_bytes)} of weights wait in the machine's memory, and there are "
-            f"{_gigabytes(there)}"
+            f"the weights take {_gigabytes(waiting_bytes)} of host memory, but only "
+            f"{_gigabytes(there)} are available"
         )
 
 
@@ -161,7 +161,7 @@ def refuse_above(budget: int | None, memory: Mapping[str, int | None]) -> None:
     peak = memory["resident_peak_bytes"]
     if budget is not None and peak is not None and peak > budget:
         raise OverBudgetError(
-            f"a resident peak of {peak / 1e9:.2f} GB is above the budget of {budget / 1e9:.2f} GB"
+            f"the resident peak of {peak / 1e9:.2f} GB is above the budget of {budget / 1e9:.2f} GB"
         )
 
 

@@ -69,7 +69,7 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
             backends.import_backend(pair.case)  # once, before the forks
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not _is_kept(pair, sweep)]
-    print(f"{len(pairs)} races, {len(pairs) - len(pending)} of them run before", flush=True)
+    print(f"{len(pairs)} races, {len(pairs) - len(pending)} reused", flush=True)
     for _, group in itertools.groupby(pending, key=lambda pair: pair.reference_case):
         _race_all(list(group), sweep)
     sweep.assert_owner()
@@ -217,7 +217,7 @@ class Racer:
         device = torch_device(self.case)
         alone = platform_of(device).why_not_shared(device)
         if alone is not None:
-            raise UnsupportedError(f"a race holds two processes on its device, and {alone}")
+            raise UnsupportedError(f"a race needs two processes on its device, but {alone}")
         environment = describe_machine(self.case.device) | describe_device(device)
         check_weights_fit(self.case, self.sweep.components, self.sweep.granted_bytes)
         begin = time.perf_counter()
@@ -270,7 +270,9 @@ class Racer:
         refuse_above(self.budget, measure_memory(call, engine.device, self.loaded_bytes))
         output = outputs[0].float().cpu().numpy()
         if not np.isfinite(output).all():
-            raise ValueError("the denoiser computed values that are not numbers")
+            raise ValueError(
+                "the output of the denoiser has values that are not numbers (NaN or inf)"
+            )
         for _ in range(self.sweep.measuring.warmup_calls - 1):
             call()
         # A collection in the middle of an evaluation would be counted as the network's time.

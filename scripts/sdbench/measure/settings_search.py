@@ -101,7 +101,7 @@ def compare(default_s: Sequence[float], candidate_s: Sequence[float]) -> dict[st
     while (tail := tail + math.comb(count, rank + 1) / 2**count) <= 0.025:
         rank += 1
     if rank < 0:
-        raise ValueError(f"{count} rounds are too few for an interval")
+        raise ValueError(f"too few rounds for an interval: {count}")
     return {
         "default_s": list(default_s),
         "candidate_s": list(candidate_s),

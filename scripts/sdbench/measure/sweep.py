@@ -45,7 +45,7 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
         backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not _is_kept(case, sweep)]
-    print(f"{len(cases)} cases, {len(cases) - len(pending)} of them measured before", flush=True)
+    print(f"{len(cases)} cases, {len(cases) - len(pending)} reused", flush=True)
     start = None
     if pending or not reference.exists():
         # The same work before and after: what differs between the two is the machine's own noise.

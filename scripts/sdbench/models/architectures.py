@@ -155,7 +155,7 @@ def _read(path: Path) -> Any:
     except FileNotFoundError:
         known = _enumerate(file.stem for file in sorted(path.parent.glob("*.yaml")))
         raise UserError(
-            f"{path}: there is no such architecture; there are {known}: name one of these"
+            f"{path}: no such architecture; allowed are {known or 'none'}: use one of these"
         ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}): correct it") from None

@@ -85,8 +85,8 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
         if not is_right(folder / path, files[path]):
             (folder / path).unlink()
             raise UserError(
-                f"{where}: {path} came with another hash than the hub names: it was damaged on "
-                "the way; run again, and use another mirror if that does not help"
+                f"{where}: {path} has another hash than on the Hub, so the download is damaged: "
+                "run again; if that does not help, use another mirror"
             )
 
     # The index first: it says what else is wanted, and whether that is worth its gigabytes.
@@ -157,12 +157,12 @@ def explain(error: BaseException, repository: str, revision: str, token: Token) 
     if isinstance(error, GatedRepoError) or status == 403:
         if token.secret is None:
             return (
-                f"{repository}: it asks for a licence to be accepted, and no token was given: "
+                f"{repository}: a licence must be accepted, but no token is set: "
                 f"accept the licence of {repository} on its page, {page}, and set ACCESS_TOKEN"
             )
         return (
-            f"{repository}: the token in {token.name} gives no access: accept the licence of "
-            f"{repository} on its page, {page}, and let the token read gated repositories"
+            f"{repository}: the token in {token.name} has no access: accept the licence of "
+            f"{repository} on its page, {page}, and give the token access to gated repositories"
         )
     if isinstance(error, RepositoryNotFoundError):
         return (
@@ -171,25 +171,28 @@ def explain(error: BaseException, repository: str, revision: str, token: Token) 
         )
     if isinstance(error, RevisionNotFoundError):
         return (
-            f"{repository}: it has no revision {revision}: set `revision` to the 40 digits of a "
+            f"{repository}: no revision {revision}: set `revision` to the 40 digits of a "
             f"commit from {page}/commits/main"
         )
     if status == 401:
         return (
-            f"{repository}: {hub} does not know the token in {token.name}: make a new one on "
+            f"{repository}: {hub} rejects the token in {token.name}: create a new one on "
             f"{hub}/settings/tokens and set ACCESS_TOKEN to it"
         )
     if isinstance(error, OfflineModeIsEnabled):
         return (
-            f"{repository}: HF_HUB_OFFLINE forbids the download: unset it, or fetch the model on "
-            "a machine with a network first"
+            f"{repository}: HF_HUB_OFFLINE forbids the download: unset it, or download the model "
+            "on a machine with a network first"
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{repository}: the disk is full: make room and run again; what is there is kept"
+        return (
+            f"{repository}: the disk is full: free disk space and run again; finished files are "
+            "kept"
+        )
     if status is not None or isinstance(error, httpx2.HTTPError):
         what = f"answered {status}" if status else f"was not reached ({type(error).__name__})"
         return (
-            f"{repository}: {hub} {what}: check the network and HF_ENDPOINT, and run again; the "
-            "files that have come are kept"
+            f"{repository}: {hub} {what}: check the network and HF_ENDPOINT, and run again; "
+            "finished files are kept"
         )
     return None

@@ -84,7 +84,7 @@ def _check_json(path: Path) -> None:
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}): get the model again") from None
+        raise UserError(f"{path}: not JSON ({error}): download the model again") from None
 
 
 def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
@@ -103,11 +103,13 @@ def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
         path = folder / file
         if not path.is_file() or sha256(path) != described["files"][file]:
             remedy = (
-                f"get the model again, or delete {manifest} if the change is meant"
+                f"download the model again, or delete {manifest} if the change is intended"
                 if "local" in described["source"]
                 else f"delete {folder}"
             )
-            raise UserError(f"{path}: damaged or changed since {manifest}: {remedy}, and run again")
+            raise UserError(
+                f"{path}: damaged, or changed after {manifest} was written: {remedy}, and run again"
+            )
 
 
 def digest_files(files: Mapping[str, str]) -> str:
@@ -123,7 +125,7 @@ def model_files(folder: Path) -> list[str]:
         UserError: if the folder is not a model of a known family with its weights in safetensors.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder: correct `local`, or put a model there")
+        raise UserError(f"{folder}: no such folder: correct `local`, or put a model there")
     family = check_index(folder)
     parts = ("scheduler", *family.components)
     files = [file for part in parts for file in (folder / part).glob("*")]
@@ -140,7 +142,7 @@ def _check_shards(path: Path, names: Collection[str]) -> None:
     try:
         named = {*json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path}: no map of weights to files: get the model again") from None
+        raise UserError(f"{path}: no map from weights to files: download the model again") from None
     for name in named:
         if name not in names or not str(name).endswith(".safetensors"):
             raise UserError(
@@ -181,8 +183,8 @@ def _check_component(path: Path, part: str, named: Any, family: Family) -> None:
         allowed = "parts of diffusers and transformers"
     if not right:
         raise UserError(
-            f"{path}: {plain(part)}: found {plain(named)}, code that is not theirs; allowed are "
-            f"{allowed}: name another model"
+            f"{path}: {plain(part)}: found {plain(named)}, code of another library; allowed are "
+            f"{allowed}: use another model"
         )
 
 
@@ -253,7 +255,7 @@ def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
     network = PurePosixPath(stem).parent.name
     pickles = fnmatch.filter(paths, f"{network}/*.bin") + fnmatch.filter(paths, f"{network}/*.ckpt")
     found = (
-        f"only {min(pickles)}, a pickle, which may run any code when read" if pickles else "none"
+        f"only {min(pickles)}, a pickle, which may run any code when loaded" if pickles else "none"
     )
     raise UserError(
         f"{where}: weights of the {network}: found {found}; allowed is {stem}.safetensors: use a "
@@ -360,7 +362,9 @@ def read_header(path: Path) -> dict[str, Any]:
             header: dict[str, Any] = json.loads(file.read(length))
             end = max(t["data_offsets"][1] for k, t in header.items() if k != "__metadata__")
         except (struct.error, ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: not a safetensors file: get it again") from None
+            raise UserError(f"{path}: not a safetensors file: download it again") from None
     if 8 + length + end != size:
-        raise UserError(f"{path}: {size} bytes long and not {8 + length + end}: get it again")
+        raise UserError(
+            f"{path}: found {size} bytes; allowed are {8 + length + end}: download it again"
+        )
     return header

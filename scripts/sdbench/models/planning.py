@@ -133,7 +133,7 @@ def make_plan(
     check_campaigns(config, known_campaigns(workflow / "resources/published.csv"), files)
     if not cases:
         raise UserError(
-            f"{locate(['matrix'], files)}: no cell of it can exist; the first is absent because "
+            f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "
             f"{absent[0].reason}: change devices, backends, precisions or options"
         )
     searches = expand_searches(run)

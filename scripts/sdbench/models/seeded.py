@@ -100,7 +100,7 @@ def outline(architecture: Architecture, name: str) -> Any:
     if found != wanted:
         raise UserError(
             f"{architecture.path}: networks.{name}.parameters: the configuration makes {found:,} "
-            f"and not {wanted:,} parameters: correct the configuration or the number"
+            f"parameters, not {wanted:,}: correct the configuration or the number"
         )
     return network
 

@@ -35,5 +35,5 @@ def check_sources(
         except (UserError, OSError) as error:
             where = locate(["models", name, "source"], files)
             # Such as a name that no file system takes.
-            reason = f"{error.strerror}: name another" if isinstance(error, OSError) else error
+            reason = f"{error.strerror}: use another name" if isinstance(error, OSError) else error
             raise UserError(f"{where}: {reason}") from None

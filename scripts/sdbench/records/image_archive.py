@@ -48,9 +48,9 @@ def read_images(path: Path) -> dict[str, NDArray[Any]]:
         if set(entries) != _ENTRIES:
             raise ValueError("not an archive of images")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not whole ({error}): {remedy}") from error
+        raise UserError(f"{path}: damaged ({error}): {remedy}") from error
     if seal != _checksum(entries):
-        raise UserError(f"{path}: changed since it was generated: {remedy}")
+        raise UserError(f"{path}: changed after it was generated: {remedy}")
     return entries
 
 

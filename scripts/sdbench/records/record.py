@@ -126,14 +126,14 @@ def read_record(path: Path) -> Record:
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole record ({error}): {_REMEDY}") from error
+        raise UserError(f"{path}: damaged record ({error}): {_REMEDY}") from error
     record: Record = found if isinstance(found, dict) else {}
     schema = _schema_of(record)
     allowed = RACE_VERSION if schema == "race" else SCHEMA_VERSION
     version = record.get("schema_version")
     if version != allowed:
         raise UserError(
-            f"{path}: schema_version: found {plain(version)}, allowed is {allowed}: {_REMEDY}"
+            f"{path}: schema_version: found {plain(version)}; allowed is {allowed}: {_REMEDY}"
         )
     fault = best_match(record_validator(schema).iter_errors(record))
     if fault is not None:
@@ -143,7 +143,7 @@ def read_record(path: Path) -> Record:
     if kind not in KINDS:
         raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
     if record != sealed(record):
-        raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+        raise UserError(f"{path}: changed after it was measured: {_REMEDY}")
     if schema == "record":
         _check_case(path, record)
     return record
@@ -160,7 +160,7 @@ def _check_case(path: Path, record: Record) -> None:
     wanted = digest(record["case"])[:16]
     if record["case_id"] != wanted:
         raise UserError(
-            f"{path}: case_id: found {record['case_id']}, allowed is that of its case, {wanted}: "
+            f"{path}: case_id: found {record['case_id']}; allowed is the id of its case, {wanted}: "
             f"{_REMEDY}"
         )
 
@@ -204,20 +204,20 @@ def read_indexed(index: Path) -> list[tuple[Path, Record]]:
     named = read_json(index).get("records")
     if not isinstance(named, dict):
         raise UserError(
-            f"{index}: records: found {plain(named)}, no mapping: delete it and run again"
+            f"{index}: records: found {plain(named)}; allowed is a mapping: delete it and run again"
         )
     records = []
     for name, checksum in named.items():
         path = index.parent / name
         if not path.resolve().is_relative_to(index.parent.resolve()):
             raise UserError(
-                f"{index}: records: found {plain(name)}, outside its folder: delete it and run "
-                "again"
+                f"{index}: records: found {plain(name)}; allowed is a file in its folder: "
+                "delete it and run again"
             )
         if not path.exists():
-            raise UserError(f"{path}: the record is gone: delete {index} and run again")
+            raise UserError(f"{path}: the record is missing: delete {index} and run again")
         record = read_record(path)
         if sha256(path) != checksum:
-            raise UserError(f"{path}: changed since it was measured: {_REMEDY}")
+            raise UserError(f"{path}: changed after it was measured: {_REMEDY}")
         records.append((path, record))
     return records

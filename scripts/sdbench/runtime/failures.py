@@ -25,7 +25,7 @@ def failures(snakemake_log: Path) -> Iterator[str]:
     for rule, number, log in dict.fromkeys(_FAILED.findall(told)):
         if number in finished:
             continue
-        yield from _reasons(Path(log)) or [f"{rule}: it ended without a word: {log}"]
+        yield from _reasons(Path(log)) or [f"{rule}: no message; see {log}"]
 
 
 def show_failures(snakemake_logs: Iterable[Path]) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 
-_MAKE_WRITABLE = "give the right to write there, or name another folder in pathvars.results"
+_MAKE_WRITABLE = "make it writable, or set another folder in pathvars.results"
 _STORAGE = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room within the quota",
+    errno.ENOSPC: "free disk space",
+    errno.EDQUOT: "free space within your quota",
     errno.EROFS: _MAKE_WRITABLE,
     errno.EACCES: _MAKE_WRITABLE,
     errno.EPERM: _MAKE_WRITABLE,
-    errno.EIO: "look after the disk",
+    errno.EIO: "check the disk",
 }
 """What to do where the system refuses to write or read, by its number of error."""
 
@@ -52,8 +52,8 @@ def storage_named(what: object) -> Iterator[None]:
             raise
         file = what if isinstance(what, Path) else getattr(error, "filename", None) or what
         raise StorageError(
-            f"{file}: {os.strerror(number)}: {_STORAGE[number]}, and run again: what is finished "
-            "is kept"
+            f"{file}: {os.strerror(number)}: {_STORAGE[number]} and run again; finished results "
+            "are kept"
         ) from error
 
 
@@ -118,13 +118,13 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
     except RecursionError:
-        raise ValueError("too many levels within each other") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
@@ -146,9 +146,9 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(data, dict):
             raise ValueError("not a mapping")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not whole ({error}): delete it and run again") from error
+        raise UserError(f"{path}: damaged ({error}): delete it and run again") from error
     if data.pop("checksum", None) != sealed(data)["checksum"]:
-        raise UserError(f"{path}: changed since it was written: delete it and run again")
+        raise UserError(f"{path}: changed after it was written: delete it and run again")
     return data
 
 
@@ -171,7 +171,7 @@ def check_seal(path: Path, remedy: str) -> None:
     """
     seal = _seal_of(path)
     if seal.exists() and seal.read_text(encoding="utf-8").split()[:1] != [sha256(path)]:
-        raise UserError(f"{path}: changed since it was written: {remedy}")
+        raise UserError(f"{path}: changed after it was written: {remedy}")
 
 
 def sha256(path: Path) -> str:

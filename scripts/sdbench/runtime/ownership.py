@@ -29,7 +29,7 @@ class TakenOver(SystemExit):
         super().__init__(1)
 
     def __str__(self) -> str:
-        return "another job has taken over these cases: nothing more is written by this one"
+        return "another job has taken over these cases: this job stops and writes nothing more"
 
 
 @dataclass(frozen=True)

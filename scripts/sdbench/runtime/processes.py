@@ -73,7 +73,7 @@ def run_in_subprocess(
     try:
         while receiver.poll(limit_s):  # by a clock that nobody sets
             sent.append(receiver.recv())
-        raise TimedOut(f"the process did nothing for {limit_s:g} s and was killed", sent)
+        raise TimedOut(f"the process did not respond for {limit_s:g} s and was killed", sent)
     except EOFError:
         process.join()
     except BaseException:
@@ -132,7 +132,7 @@ class WorkerProcess:
             self._process.join()
             how = _exit_name(self._process.exitcode)
             raise Ended(f"the process ended with {how}", []) from None
-        raise TimedOut(f"the process did nothing for {self._limit_s:g} s and was killed", [])
+        raise TimedOut(f"the process did not respond for {self._limit_s:g} s and was killed", [])
 
 
 def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:

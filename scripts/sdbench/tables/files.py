@@ -47,11 +47,11 @@ def _check_columns(found: list[str], allowed: list[str]) -> None:
     missing = [name for name in allowed if name not in found]
     unknown = [name for name in found if name not in allowed]
     if missing or unknown:
-        raise ValueError(f"columns missing: {_first(missing)}, columns unknown: {_first(unknown)}")
+        raise ValueError(f"columns missing: {_first(missing)}; unknown columns: {_first(unknown)}")
     if found != allowed:
         place = next(i for i, name in enumerate(allowed) if found[i] != name)
         raise ValueError(
-            f"columns in another order: found `{found[place]}` where `{allowed[place]}` is allowed"
+            f"wrong order of columns: found `{found[place]}`; allowed here is `{allowed[place]}`"
         )
 
 

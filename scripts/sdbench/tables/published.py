@@ -36,7 +36,9 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
         empty = key[column].isna()
         if column != "attention" and empty.any():
             place = int(empty.argmax()) + 1
-            raise UserError(f"{path}: {column}: row {place}: found nothing: {remedy}")
+            raise UserError(
+                f"{path}: {column}: row {place}: found an empty cell; allowed is a value: {remedy}"
+            )
     for label, cells in table.select_dtypes("number").items():
         endless = cells.isin([math.inf])
         if label != "psnr_db" and endless.any():
@@ -50,12 +52,12 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
         if wrong.any():
             raise UserError(
                 f"{path}: {label}: row {int(wrong.argmax()) + 1}: found "
-                f"{plain(texts[wrong].iloc[0])!r}; allowed is text that no spreadsheet runs, not "
-                f"beginning with = + - or @, without control characters: {remedy}"
+                f"{plain(texts[wrong].iloc[0])!r}; allowed is text without control characters that "
+                f"does not begin with = + - or @ (spreadsheets would run it): {remedy}"
             )
     if key.duplicated().any():
         row = plain(" ".join(map(str, key[key.duplicated()].iloc[0])), 200)
-        raise UserError(f"{path}: a row twice: {row}: {remedy}")
+        raise UserError(f"{path}: found a row twice ({row}); allowed is once: {remedy}")
     return table
 
 

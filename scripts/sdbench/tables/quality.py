@@ -64,8 +64,8 @@ def _check_image(path: Path, record: Record) -> None:
     if record["weights"] != "seeded" and not has_its_image(path, record):
         image = path.with_name(record["image"]["file"])
         raise UserError(
-            f"{image}: gone or changed since it was generated: delete {path} and the {INDEX} above "
-            "it, and run the workflow again"
+            f"{image}: missing, or changed after it was generated: delete {path} and the "
+            f"{INDEX} above it, and run the workflow again"
         )
 
 

@@ -97,7 +97,7 @@ def half_precision(tables: Tables) -> Iterator[Finding]:
         verdict, reason = (
             judge(estimate, claimed - 5, claimed + 5)
             if claimed
-            else (UNDECIDED, "the post says nothing of this device")
+            else (UNDECIDED, "the post has no claim about this device")
         )
         if verdict == FAILS:
             reason += (
@@ -207,8 +207,8 @@ def memory_of_one_image(tables: Tables) -> Iterator[Finding]:
         verdict, reason = judge(exact(gigabytes), 0.95 * claimed, 1.05 * claimed)
         if verdict == FAILS:
             reason += (
-                "; the counter is what the allocator holds after a run, which depends on its "
-                "version and on attention, not what was needed"
+                "; this counter is what the allocator holds after a run, not what was needed: it "
+                "depends on the version of the allocator and on attention"
             )
         yield Finding(
             subject(row),
@@ -265,7 +265,7 @@ def throughput_saturates(tables: Tables) -> Iterator[Finding]:
         verdict, reason = judge(estimate, -math.inf, 10)
         if verdict == FAILS:
             # Whether it ever saturates is for a larger batch to say.
-            verdict, reason = UNDECIDED, "it still grows at the largest batch that was measured"
+            verdict, reason = UNDECIDED, "it still grows at the largest measured batch"
         yield Finding(
             f"{subject(largest)}, batch {halves[0]['batch_size']} to {largest['batch_size']}",
             verdict,
@@ -329,7 +329,7 @@ def slicing(tables: Tables) -> Iterator[Finding]:
         # Less than a hundredth is the counter's own unrest on a CPU.
         verdict, reason = judge(saved, 1, 100)
         if verdict == FAILS:
-            reason = "at this size attention is not what needs the memory"
+            reason = "at this size attention does not need most of the memory"
         yield Finding(
             subject(parts),
             verdict,
@@ -360,7 +360,7 @@ def precisions_agree_with_steps(tables: Tables) -> Iterator[Finding]:
         if verdict == UNDECIDED:
             reason = "the trend over the steps is not clear"
         elif verdict == FAILS:
-            reason = "images drift apart with more steps"
+            reason = "images differ more with more steps"
         first, last = series[0], series[-1]
         yield Finding(
             f"{subject(first)}, {first['step']} to {last['step']} steps",
@@ -389,8 +389,8 @@ def growing_runs(tables: Tables) -> Iterator[Finding]:
         verdict, reason = judge(estimate, SAME_DB, math.inf)
         if verdict != HOLDS:
             reason = (
-                f"the timesteps of a run of N steps are not the first N of {last}, so these are "
-                "other images"
+                f"the timesteps of a run of N steps are not the first N of {last}, so the images "
+                "differ"
             )
             verdict = FAILS if estimate.value < SAME_DB else UNDECIDED
         yield Finding(
@@ -422,57 +422,57 @@ CLAIMS = (
         "half-precision",
         "Half precision saves 40 % of the time on Ampere cards, and 52 % on the RTX 8000.",
         half_precision,
-        "no device has both fp32 and a half precision",
+        "no device was measured in both fp32 and half precision",
     ),
     Claim(
         "onnxruntime-on-cpu",
         "On a CPU, ONNX Runtime saves 40 to 50 % of PyTorch's time.",
         onnxruntime_on_cpu,
-        "no CPU has both PyTorch and ONNX Runtime in fp32",
+        "no CPU was measured with both PyTorch and ONNX Runtime in fp32",
     ),
     Claim(
         "memory-of-one-image",
         "One image takes 7.7 GB in single precision and 4.5 GB in half precision.",
         memory_of_one_image,
-        "no Stable Diffusion v1 at 512 px was measured on a GPU, whose allocator counts this",
+        "Stable Diffusion v1 at 512 px was not measured on a GPU, which has this counter",
     ),
     Claim(
         "a100-against-3080",
         "An A100 is 33 % faster than an RTX 3080 at one image, and 2.5 times as fast at the "
         "largest batch.",
         a100_against_3080,
-        "there is no A100 and RTX 3080 with the same case",
+        "no case was measured on both an A100 and an RTX 3080",
     ),
     Claim(
         "throughput-saturates",
         "Throughput saturates: from some batch size on, a larger one brings hardly more images "
         "per minute (taken as: the last doubling brings less than 10 %).",
         throughput_saturates,
-        "no device has a batch of 4 or more and half of it",
+        "no device was measured with a batch of 4 or more and with half of it",
     ),
     Claim(
         "removing-autocast",
         "Without autocast, half precision is 25 % faster.",
         removing_autocast,
-        "no half precision ran with autocast and without",
+        "half precision was not measured both with and without autocast",
     ),
     Claim(
         "slicing",
         "Sliced attention costs 10 % of the speed and saves memory.",
         slicing,
-        "no device has vanilla and sliced attention",
+        "no device was measured with both vanilla and sliced attention",
     ),
     Claim(
         "precisions-agree-with-steps",
         "The difference that precision makes to the image shrinks with more steps.",
         precisions_agree_with_steps,
-        "no half precision was generated at five numbers of steps",
+        "no images in half precision were generated at five or more numbers of steps",
     ),
     Claim(
         "growing-runs",
         "Runs of 1 to N steps show the same images as one run of N steps saved at every step.",
         growing_runs,
-        "no model was generated both ways at the same number of steps",
+        "no model has images of both kinds at the same number of steps",
     ),
 )
 """In the post's order."""

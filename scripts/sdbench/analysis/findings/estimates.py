@@ -95,14 +95,14 @@ def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:
         A verdict, and the reason where it is not `holds`.
     """
     if estimate.low is None or estimate.high is None:
-        return UNDECIDED, "there are too few timed calls for an interval"
+        return UNDECIDED, "too few timed calls for an interval"
     if low <= estimate.low and estimate.high <= high:
         return HOLDS, ""
     if estimate.low > high:
-        return FAILS, "it is more"
+        return FAILS, "above the claimed range"
     if estimate.high < low:
-        return FAILS, "it is less"
-    return UNDECIDED, "the interval reaches beyond what is claimed: measure longer"
+        return FAILS, "below the claimed range"
+    return UNDECIDED, "the interval is only partly in the claimed range: measure longer"
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:

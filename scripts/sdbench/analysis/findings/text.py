@@ -11,13 +11,13 @@ from sdbench.tables.labels import number
 SOURCE = "https://lambda.ai/blog/inference-benchmark-stable-diffusion"
 
 _HEAD = f"""\
-# What of the 2022 post holds here
+# Claims of the 2022 post
 
-Each claim of [the post]({SOURCE}) against the results of this run, and against those of other
-machines that were measured with sdbench and put into `resources/`. "About 40 %" is taken as 35 to
-45 %. A claim **holds** where the whole 95 % interval of the number, the machine's noise included,
-lies in what is claimed; it **does not hold** where none of it does; else it **cannot be said** from
-these results.
+Each claim of [the post]({SOURCE}) compared with the results of this run, and with those of other
+machines that were measured with sdbench and added to `resources/`. "About 40 %" is taken as 35 to
+45 %. A claim **holds** if the whole 95 % interval of the number, including the machine's noise, is
+in the claimed range. It **does not hold** if the interval is outside of the range. Otherwise it
+**cannot be said** from these results.
 """
 
 

@@ -201,15 +201,15 @@ def family_of(model: Path) -> Family:
         name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except FileNotFoundError:
         raise UserError(
-            f"{model}: it holds no {INDEX}, which a model in the diffusers layout has: name "
-            "a folder that `save_pretrained` wrote"
+            f"{model}: no {INDEX}, which the diffusers layout requires: use a folder that "
+            "`save_pretrained` wrote"
         ) from None
     except (ValueError, AttributeError, RecursionError):
-        raise UserError(f"{index}: not a JSON object: get the model again") from None
+        raise UserError(f"{index}: not a JSON object: download the model again") from None
     if str(name) not in families():
         known = ", ".join(f"`{known}`" for known in families())
         raise UserError(
-            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: name another "
+            f"{index}: _class_name: found `{plain_text(name)}`; allowed are {known}: use another "
             "model"
         )
     return families()[name]

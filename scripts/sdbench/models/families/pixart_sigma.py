@@ -18,12 +18,12 @@ class PixArtSigma(Family):
     }
     schedulers = ("ddim", "euler", "dpmsolver")
     why_these_schedulers = (
-        "it was trained to predict noise, and its pipeline tells of the end of steps alone, of "
-        "which pndm evaluates one more than it counts"
+        "it was trained to predict noise, and its pipeline reports only the end of steps, but pndm "
+        "has one evaluation more than steps"
     )
     why_not_exported = (
-        "its transformer computes the places of pixels outside of what the exporter follows, for "
-        "one size at a time"
+        "its transformer computes pixel positions where the exporter cannot trace them, for one "
+        "size at a time"
     )
     unsupported = {"attention-sliced": "diffusers has no sliced attention for its transformer"}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sdbench.models.families import Configs, Family, Generation
 
-SDPA_ALONE = "its transformer has an attention of its own, which diffusers has as SDPA alone"
+SDPA_ALONE = "diffusers implements the attention of its transformer only with SDPA"
 """Why a transformer has none of the other kinds of attention."""
 
 
@@ -26,8 +26,8 @@ class StableDiffusion3(Family):
     unsupported = {
         "attention-vanilla": SDPA_ALONE,
         "attention-sliced": SDPA_ALONE,
-        "fused-qkv": "diffusers cannot fuse the projections of the second attention, to pixels "
-        "alone, that blocks of 3.5 medium have",
+        "fused-qkv": "diffusers cannot fuse the projections of the second attention (pixels only) "
+        "in the blocks of 3.5 medium",
     }
 
     def text_length(self, encoder: str, configs: Configs) -> int:

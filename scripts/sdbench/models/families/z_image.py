@@ -24,7 +24,7 @@ class ZImage(Family):
     }
     why_not_exported = (
         "its transformer keeps positions as complex numbers, for which torch.onnx has no function "
-        "(`aten.index`), and takes a list of images, which makes a graph of one number of them"
+        "(`aten.index`), and takes a list of images, which fixes the batch size of the graph"
     )
     fp32_latents = True
 

@@ -207,8 +207,8 @@ class Training:
         state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
         if state["settings"] != self._settings():
             raise UserError(
-                f"{self.checkpoint}: a checkpoint of other settings ({state['settings']}); these "
-                f"are {self._settings()}: delete it to start again"
+                f"{self.checkpoint}: found a checkpoint of other settings "
+                f"({state['settings']}); allowed are {self._settings()}: delete it to start again"
             )
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
@@ -216,7 +216,7 @@ class Training:
         self.average = state["average"]
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = [tuple(row) for row in state["history"]]
-        print(f"{self.stage.name}: going on from step {self.step}", flush=True)
+        print(f"{self.stage.name}: continuing at step {self.step}", flush=True)
 
 
 def images_and_captions(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:

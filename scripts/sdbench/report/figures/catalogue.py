@@ -33,8 +33,8 @@ FIGURES = {
     "attention": Figure("Speed", "time and memory", "attention"),
     "parts": Figure("Speed", "time per part", _WAY),
     "cold_start": Figure("Speed", "cold start", _WAY),
-    "speed_quality": Figure("Quality", "speed and likeness", "setting"),
-    "cost": Figure("Throughput", "energy and money", _WAY),
+    "speed_quality": Figure("Quality", "speed and similarity", "setting"),
+    "cost": Figure("Throughput", "energy and cost", _WAY),
     "utilization": Figure("Speed", "utilization of the device", _WAY),
     "ladder": Figure("Limits", "time per evaluation", "way of running", ("races",)),
     "threads": Figure("Limits", "time per image", "threads", ("results", "peak_throughput")),
@@ -43,7 +43,7 @@ FIGURES = {
     "quality_curve": Figure("Quality", "PSNR and SSIM", "steps", ("quality",)),
     "quality_panel": Figure("Quality", "images", "one step", ("quality",), True),
     "quality_animation": Figure(
-        "Quality", "images", "steps, as a film", ("quality",), True, ("gif",)
+        "Quality", "images", "steps, as an animation", ("quality",), True, ("gif",)
     ),
 }
 """By name, in the order of the page. Each has a script `plot_<name>.py` and a caption."""

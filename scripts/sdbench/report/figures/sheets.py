@@ -235,11 +235,11 @@ def source_note(results: Sequence[Result], own: str) -> str:
         note.append(f"Measured here: {names}; {own}.")
     contended = sum(r.contended for r in results)
     if contended:
-        note.append(f"Something else used the device just before {plural(contended, 'row')}.")
+        note.append(f"Other processes used the device just before {plural(contended, 'row')}.")
     for known, words in ((False, ", without spread"), (True, "")):
         campaigns = [campaign for campaign, has_spread in spread.items() if has_spread == known]
         if campaigns:
-            note.append(f"Published{words}: {listing(campaigns)} (resources/README.md says how).")
+            note.append(f"Published{words}: {listing(campaigns)} (see resources/README.md).")
     return " ".join(note)
 
 
@@ -247,7 +247,7 @@ def calls_note(results: Sequence[Result], column: str = "latency_n") -> str:
     """Say over how many calls, which `column` counts, the own numbers were taken."""
     counts = [int(r.numbers[column]) for r in results if not r.published and column in r.numbers]
     if not counts:
-        return "nothing could be timed"
+        return "no timed calls"
     least, most = min(counts), max(counts)
     calls = plural(most, "call") if least == most else f"{least} to {most} calls"
     return f"n = {calls}"

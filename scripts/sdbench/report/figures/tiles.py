@@ -17,8 +17,8 @@ _DPI = 200
 
 def difference_note(factor: int) -> str:
     """Say what a map of differences shows."""
-    bright = "as bright as it is" if factor == 1 else f"{factor} times as bright as it is"
-    return f"Difference: the largest of the three channels at each pixel, plotted {bright}."
+    bright = "unscaled" if factor == 1 else f"shown {factor} times as bright"
+    return f"Difference: the largest of the three channels at each pixel, {bright}."
 
 
 def plot_tile(

@@ -168,9 +168,9 @@ def _how(row: CaseRow, named: Named) -> str:
     if row.options != "none":
         parts.append(row.options.replace("+", ", "))
     if row.gate == "misses":
-        parts.append("its image misses the quality gate")
+        parts.append("fails the quality gate")
     if row.contended:
-        parts.append("something else used the device")
+        parts.append("device in use by others")
     if named.model:
         parts.insert(0, row.model)
     text = ", ".join(parts)

@@ -154,12 +154,12 @@ def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:
 
 def _note(factor: int, steps: int, most: int, side: int, largest: int) -> str:
     said = [
-        f"Differences are the largest of a channel, shown {factor} times as bright.",
-        f"Images are WebP of quality {QUALITY} here, so that they fit into one file;",
+        f"Differences are the largest of the three channels, shown {factor} times as bright.",
+        f"To fit into one file, images are WebP of quality {QUALITY} here;",
     ]
     if side < largest:
         said.append(f"they have {side} of {largest} pixels a side;")
     if steps < most:
         said.append(f"at most {steps} of {most} steps are shown;")
-    said.append("the originals lie in quality/ next to this page.")
+    said.append("the originals are in quality/ next to this page.")
     return " ".join(said)

@@ -1,4 +1,4 @@
-// What answers to the reader: the model, filters over charts and table, the wipe over the images.
+// Interaction: choice of the model, filters of charts and table, image-comparison slider.
 const { columns, charts, headers, series, sheets } = JSON.parse(
   document.getElementById("data").textContent,
 );
@@ -6,7 +6,7 @@ const rows = columns.rows.map((values) =>
   Object.fromEntries(columns.names.map((name, i) => [name, values[i]])),
 );
 
-/** What a chart shows of the row that is pointed at: its cells that are not empty. */
+/** Tooltip of a mark in a chart: the non-empty cells of its row. */
 function tip(row) {
   const shown = headers.filter(({ name }) => row[name] !== null && row[name] !== "" && row[name] !== false);
   return Object.fromEntries(shown.map(({ name, title }) => [title, row[name]]));
@@ -14,7 +14,7 @@ function tip(row) {
 
 const FEW = 3;
 
-/** Rows as the charts take them: of few devices each setting has a line, else each device. */
+/** Rows for the charts: a line for each setting if there are few devices, else for each device. */
 function chartRows(shown) {
   const devices = new Set(shown.map((row) => row.device));
   return shown.map((row) => {
@@ -27,19 +27,19 @@ function chartRows(shown) {
 const filters = document.getElementById("filters");
 const model = document.getElementById("model");
 
-/** Whether something belongs to the model that is asked about; all does where nothing is asked. */
+/** Whether something belongs to the chosen model; true if there is no choice. */
 function asked(family) {
   return !model || family === model.value;
 }
 
-/** Chooses the first option of the model that is asked about; returns whether there is one. */
+/** Chooses the first option of the chosen model; returns whether there is one. */
 function chooseFirst(select) {
   const first = [...select.options].find(({ dataset }) => dataset.family && asked(dataset.family));
   if (first) select.value = first.value;
   return Boolean(first);
 }
 
-/** Shows what belongs to the model that is asked about. */
+/** Shows only what belongs to the chosen model. */
 function ask() {
   for (const part of document.querySelectorAll("[data-family]")) {
     part.hidden = !asked(part.dataset.family);
@@ -50,7 +50,7 @@ function ask() {
   if (model && choice && !chooseFirst(choice)) choice.value = "";
 }
 
-/** The test that the filters make of a row. */
+/** Returns a function that tests a row by the filters. */
 function wanted() {
   const condition = filters.elements.condition.value;
   const groups = [...filters.querySelectorAll("fieldset[data-name]")].map((group) => [
@@ -65,7 +65,7 @@ function wanted() {
     !(gated && row.gate === "misses");
 }
 
-/** Hides the boxes of values that nothing of the model under the chosen condition has. */
+/** Hides the boxes of values that no row of the chosen model and condition has. */
 function offer() {
   const condition = filters.elements.condition.value;
   const same = rows.filter((row) => asked(row.family) && (!condition || row.condition === condition));
@@ -75,7 +75,7 @@ function offer() {
   }
 }
 
-/** Draws the charts and returns, for each, its place and its view. */
+/** Draws the charts; returns the element and the view of each. */
 function drawCharts(shown) {
   return Promise.all(
     Object.entries(charts).map(async ([name, spec]) => {
@@ -110,9 +110,9 @@ function showCases() {
     deferRender: true,
     autoWidth: false,
     pageLength: 25,
-    language: { search: "Search in all columns:", zeroRecords: "The filters leave no row." },
+    language: { search: "Search in all columns:", zeroRecords: "No row passes the filters." },
   });
-  // Wider than a screen, it scrolls by itself, by key as well.
+  // A wide table scrolls inside its own region, with the keyboard too.
   const scroller = document.getElementById("table").parentElement;
   Object.entries({ tabindex: "0", role: "region", "aria-label": "All cases" }).forEach((pair) =>
     scroller.setAttribute(...pair),
@@ -141,7 +141,7 @@ function showCases() {
     say();
   }
 
-  // They take longest, and nobody sees them at first.
+  // Charts are slow and below the first screen: draw them only when they come into view.
   const observer = new IntersectionObserver(
     async ([entry]) => {
       if (!entry.isIntersecting) return;
@@ -158,7 +158,7 @@ function showCases() {
 
   filters.addEventListener("change", refresh);
   filters.addEventListener("submit", (event) => event.preventDefault());
-  // The boxes change only after the event.
+  // The form changes only after the event.
   const restart = () => {
     if (model) ask();
     return refresh();
@@ -206,7 +206,7 @@ function showImages() {
     const words =
       `After ${steps} ${steps === 1 ? "step" : "steps"}${score ? `: ${score}` : ""}. ` +
       `Left of the wipe: ${chosen.labels[left]}. Right of it: ${chosen.labels[right]}.`;
-    // Only what is new is said.
+    // Announce only changes.
     if (said.textContent !== words) said.textContent = words;
     stage.setAttribute("aria-label", words);
   }
@@ -224,7 +224,7 @@ function showImages() {
     if (found) start();
   }
 
-  // By pointer on the image itself as well.
+  // Dragging on the image moves the slider too.
   const drag = (event) => {
     if (event.type === "pointermove" && event.buttons !== 1) return;
     const box = stage.getBoundingClientRect();

@@ -114,9 +114,9 @@ def _choices(generated: Condition, table: list[Mapping[str, Any]]) -> Choices:
     rows = [_choice(row, several) for row in table]
     meeting = sum(row.meets for row in rows)
     words = (
-        f"{meeting} of {plural(len(rows), 'setting')} meet the need that the config states."
+        f"{meeting} of {plural(len(rows), 'setting')} meet the requirements (`need` in the config)."
         if meeting < len(rows)
-        else "The fastest first: every setting meets the need, or the config states none."
+        else "Every setting meets the requirements, or the config has none (`need`). Fastest first."
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."

@@ -18,6 +18,7 @@ from sdbench.records.record import (
     fingerprint,
     is_reusable,
     read_indexed,
+    read_record,
     record_path,
     write_index,
     write_record,
@@ -147,6 +148,22 @@ def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> N
     assert not is_reusable(path, "0" * 64)
     write_record(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
     assert is_reusable(path, "0" * 64)
+
+
+@pytest.mark.parametrize("side", ["challenger", "reference"])
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("backend", "tensorflow", "found tensorflow"), ("options", "warp", "unknown option 'warp'")],
+)
+def test_a_race_of_what_there_is_not_is_refused(
+    side: str, key: str, value: str, said: str, tmp_path: Path
+) -> None:
+    """Its seal holds where another version of sdbench wrote it."""
+    record = make_race(make_pair(), [1.0] * 3, [2.0] * 3)
+    (record["reference"] if side == "reference" else record["case"]["variant"])[key] = value
+    write_json(tmp_path / "race.json", record)
+    with pytest.raises(UserError, match=f"race.json: {key}: {said}"):
+        read_record(tmp_path / "race.json")
 
 
 def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:

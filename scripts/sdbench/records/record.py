@@ -144,19 +144,24 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
     if record != sealed(record):
         raise UserError(f"{path}: changed after it was measured: {_REMEDY}")
-    if schema == "record":
-        _check_case(path, record)
+    _check_variant(path, record["case"]["variant"])
+    if schema == "race":
+        _check_variant(path, record["reference"])
+    else:
+        _check_id(path, record)
     return record
 
 
-def _check_case(path: Path, record: Record) -> None:
-    variant = record["case"]["variant"]
+def _check_variant(path: Path, variant: Mapping[str, str]) -> None:
     if variant["backend"] not in BACKENDS:
         raise UserError(f"{path}: backend: found {plain(variant['backend'])}: {_REMEDY}")
     try:
         parse_options(variant["options"])
     except ValueError as fault:
         raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
+
+
+def _check_id(path: Path, record: Record) -> None:
     wanted = digest(record["case"])[:16]
     if record["case_id"] != wanted:
         raise UserError(

@@ -23,7 +23,7 @@ def rank_choices(
         need: the config's section of that name.
 
     Returns:
-        A table of schema CHOICES. Ranks begin again for what was generated alike (model family,
+        A table of schema CHOICES. Ranks begin again for other settings of generation (model family,
         size, steps, scheduler, guidance or none). What meets the need stands first, by seconds per
         image in calls back to back; the rest by how far it misses.
     """

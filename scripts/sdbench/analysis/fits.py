@@ -114,7 +114,7 @@ def find_memory_configs(
     largest: Sequence[Row],
     components: Mapping[str, Components],
 ) -> list[MemoryConfig]:
-    """Return every way that was measured, and those that are kept otherwise next to them.
+    """Return every way that was measured, and the same with weights that are kept otherwise.
 
     Args:
         results: rows of RESULTS, None for what is empty.

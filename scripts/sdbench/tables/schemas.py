@@ -459,4 +459,5 @@ CHOICES = _table(
     }
 )
 """What meets the config's `need`, the fastest first, then what misses it, the nearest first and by
-how much (`misses`); ranked among what was generated alike. `origin`: `measured`, or a campaign."""
+how much (`misses`); ranked among rows with the same generation settings. `origin`: `measured`, or a
+campaign."""

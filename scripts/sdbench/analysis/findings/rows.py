@@ -79,7 +79,7 @@ def best_batches(rows: Iterable[Row]) -> list[Row]:
 
 
 def grouping(*columns: str) -> Callable[[Row], tuple[Condition | Any, ...]]:
-    """Return a key of rows that were generated alike and agree in these columns."""
+    """Return a key of rows with the same generation settings that agree in these columns."""
     return lambda row: (
         _generated(row),
         *(model_family(str(row[c])) if c == "model" else row[c] for c in columns),
@@ -104,8 +104,8 @@ def pairs(
     second: Callable[[Row], bool],
     alike: Sequence[str] = ("device", "device_name"),
 ) -> Iterator[tuple[Row, Row]]:
-    """Yield each row that is a `first` with each that is a `second`, generated alike, of one model,
-    and agreeing in the columns `alike`."""
+    """Yield each row that is a `first` with each that is a `second`, with the same generation
+    settings, of one model, and agreeing in the columns `alike`."""
     rows = list(rows)
     key = grouping("model", *alike)
     seconds = [row for row in rows if second(row)]

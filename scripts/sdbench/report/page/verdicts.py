@@ -68,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The first choices among what was generated alike, and in words how many there are."""
+    """The first choices among rows with the same generation settings, and how many there are."""
 
     condition: str
     family: str

@@ -28,7 +28,7 @@ with logged({log!r}):
 SPAWNED = """
 import sys
 sys.path.insert(0, {scripts!r})
-from sdbench import processes
+from sdbench.runtime import processes
 from sdbench.runtime.job import logged
 
 processes.START = "spawn"

@@ -1,5 +1,6 @@
 """Whole runs: two in one folder, cases that fail every time, and what the terminal shows last."""
 
+import os
 import signal
 import subprocess
 from dataclasses import replace
@@ -75,12 +76,18 @@ def test_a_second_snakemake_is_refused_by_the_lock(clone: Path, tally: Tally) ->
     name = write_config(clone, "results/locked")
     target = "results/locked/tables/cases.csv"
     command = ["snakemake", "--cores", "1", "--configfile", name, "--", target]
+    # A group of processes: what Snakemake has begun is stopped with it, and finishes nothing.
     with subprocess.Popen(
-        command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=clone,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as first:
         locks = clone / ".snakemake/locks"
         wait_until(lambda: locks.exists() and any(locks.iterdir()), 60)
-        first.send_signal(signal.SIGSTOP)
+        os.killpg(first.pid, signal.SIGSTOP)
         try:
             with tally.fault("two Snakemakes in one folder"):
                 second = run_snakemake(clone, *command[1:], timeout=300)
@@ -88,7 +95,7 @@ def test_a_second_snakemake_is_refused_by_the_lock(clone: Path, tally: Tally) ->
                 assert "LockException" in second.stdout + second.stderr
                 assert not (clone / target).exists()
         finally:
-            first.send_signal(signal.SIGCONT)
+            os.killpg(first.pid, signal.SIGCONT)
         first.communicate(timeout=300)
         assert first.returncode == 0
     assert len(read_table(clone / target, schemas.CASES)) == 2

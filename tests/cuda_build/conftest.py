@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+# Before anything that imports diffusers, as in every job: devices are hidden meanwhile.
+import sdbench.models.hugging_face  # noqa: F401
 from sdbench.cases.kinds import nvidia_gpus
 from tests.e2e.conftest import job
 

@@ -118,7 +118,7 @@ def test_tf32_is_switched_everywhere(on: bool) -> None:
 ASK_NVML = """
 import json, sys
 sys.path.insert(0, {scripts!r})
-from sdbench import nvml
+from sdbench.devices import nvml
 uuid = "GPU-stub"
 print(json.dumps([
     nvml.process_bytes(uuid), nvml.foreign_processes(uuid), nvml.total_energy_j(uuid),

@@ -264,7 +264,7 @@ def test_what_no_device_has_room_for_is_not_made(finished: Path) -> None:
         assert set(rows["status"]) == {"unsupported"}, name
         said = rows["reason"].str.removeprefix("the reference: ")
         assert said.str.fullmatch(
-            r"the weights take [\d.]+ GB, and the memory budget is 8 GB"
+            r"the weights take [\d.]+ GB, but the memory budget is 8 GB"
         ).all(), said.tolist()
 
 

@@ -162,7 +162,7 @@ def test_a_budget_below_the_weights_is_found_before_loading(
     monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
     run_sweep([make_case(n, memory_budget_gb=0.001) for n in (1, 2)], job, {})
     assert statuses(job) == ["unsupported"] * 2
-    assert indexed(job)[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
+    assert indexed(job)[0]["reason"].endswith("GB, but the memory budget is 0.001 GB")
 
 
 def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
@@ -223,7 +223,7 @@ def test_memory_that_another_process_holds_is_an_error_and_tried_again(
     (record,) = indexed(job)
     assert record["status"] == "error"
     assert record["reason"].endswith(
-        "of the GPU's 1000 GB 0.0009 GB are free: process 7 holds the rest"
+        "only 0.0009 GB of the GPU's 1000 GB are free: process 7 holds the rest"
     )
     assert record["contention"]["contended"]
     monkeypatch.undo()

@@ -126,7 +126,7 @@ def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_p
     assert workflow.finish(workflow.start()) == 0, workflow.said()
     found = [record for _, record in read_indexed(workflow.folder / INDEX)]
     assert {record["status"] for record in found} == {"unsupported"}
-    assert found[0]["reason"].endswith("GB, and the memory budget is 0.001 GB")
+    assert found[0]["reason"].endswith("GB, but the memory budget is 0.001 GB")
     assert found[0]["environment"]["slurm_node"] == NODE_OF["cpu"]
     assert not (workflow.folder / "results/models/tiny").exists()
 

@@ -28,6 +28,7 @@ MEASURING = Measuring(
     max_duration_s=10.0,
     min_samples_capped=3,
     phase_samples=2,
+    project_above_s=0,
     throughput_duration_s=0.1,
 )
 """As short as can be."""
@@ -65,6 +66,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
                 "step_s": [0.04, 0.05],
             }
         ],
+        "projection": None,
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
         "throughput": {"intervals_s": samples or [0.1, 0.2, 0.3], "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},

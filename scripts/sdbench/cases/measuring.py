@@ -43,4 +43,5 @@ class Measuring(Racing):
     max_duration_s: float
     min_samples_capped: int
     phase_samples: int
+    project_above_s: float
     throughput_duration_s: float

@@ -23,6 +23,9 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
 
+BEGIN_ONLY_S = 1e-9
+"""A limit above which every call is: whether a batch fits is known after its first steps."""
+
 
 def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str, Any]:
     """Search for the largest batch of a variant, or return what was found before.
@@ -93,8 +96,8 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: SweepContext) -> None
     budget = budget_bytes(case.device, sweep.granted_bytes)
     with memory_limit(budget):
         try:
-            loaded = load(case, sweep)
-            loaded.compile_for(case, steps=1)
+            loaded = load(case, sweep, BEGIN_ONLY_S)
+            loaded.compile_for(case)
             engine = loaded.engine
             latents = engine.latents(case.generation, case.batch_size)
 

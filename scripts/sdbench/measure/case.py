@@ -17,9 +17,10 @@ from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
 from sdbench.measure.context import SweepContext
-from sdbench.measure.latency import sample_latency, time_call
+from sdbench.measure.latency import sample_latency
 from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
+from sdbench.measure.projection import Call, begin_call, project
 from sdbench.measure.status import status_from_error
 from sdbench.measure.throughput import measure_throughput
 from sdbench.records.record import SCHEMA_VERSION, Record, now, write_image, write_record
@@ -34,6 +35,7 @@ MEASURED = (
     "device_state",
     "latency",
     "phases",
+    "projection",
     "throughput",
     "memory",
     "image",
@@ -59,7 +61,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
             check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
-            loaded = load(cases[0], sweep)
+            loaded = load(cases[0], sweep, sweep.measuring.project_above_s)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
@@ -92,18 +94,25 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
 class Loaded:
     """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
 
-    `compiled_for` is the batch size that its networks are compiled for; 0 for none.
+    `limit_s` are the seconds above which a call is only begun; 0 for any number. `compiled_for` is
+    the batch size that its networks are compiled for; 0 for none.
     """
 
     engine: Engine
     cold_start: dict[str, Any]
     loaded_bytes: int | None
+    limit_s: float
     compiled_for: int = 0
 
-    def compile_for(self, case: Case, steps: int | None = None) -> float | None:
+    def begin(self, case: Case) -> Call:
+        """Make a call of `case`, or begin it if it would take too long."""
+        latents = self.engine.latents(case.generation, case.batch_size)
+        return begin_call(self.engine, case.generation, latents, self.limit_s)
+
+    def compile_for(self, case: Case) -> float | None:
         """Have the networks compiled for the batch size of `case`, where that is an option.
 
-        It takes calls, of `steps` steps if not those of the case. No later call compiles.
+        It takes calls. No later call compiles.
 
         Returns:
             The seconds of the first of these calls without compiling; None if there was none.
@@ -111,21 +120,25 @@ class Loaded:
         engine = self.engine
         if engine.compile_mode is None or self.compiled_for == case.batch_size:
             return None
-        latents = engine.latents(case.generation, case.batch_size)
+        calls: list[Call] = []
         call_s, compiled = compile_anew(
-            lambda: engine.generate(case.generation, latents, steps),
-            engine.synchronize,
-            engine.device,
+            lambda: calls.append(self.begin(case)), engine.synchronize, engine.device
         )
         self.cold_start = self.cold_start | compiled
         self.compiled_for = case.batch_size
         # What the compiler leaves in memory is none of a call's.
         self.loaded_bytes = rss_after_gc()
-        return call_s
+        return call_s + calls[0].left_s
 
 
-def load(case: Case, sweep: SweepContext) -> Loaded:
-    """Load the variant of `case` and make its first call, of one image."""
+def load(case: Case, sweep: SweepContext, limit_s: float) -> Loaded:
+    """Load the variant of `case` and make its first call, of one image.
+
+    Args:
+        case: of the variant.
+        sweep: what is the same for all cases of the job.
+        limit_s: a call that would take longer is only begun; 0 for no limit.
+    """
     begin = time.perf_counter()
     graphs = sweep.read_by(case)
     folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
@@ -133,12 +146,13 @@ def load(case: Case, sweep: SweepContext) -> Loaded:
     engine.synchronize()
     load_s = time.perf_counter() - begin
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
-    loaded = Loaded(engine, cold_start, rss_after_gc())
+    loaded = Loaded(engine, cold_start, rss_after_gc(), limit_s)
     first = replace(case, batch_size=1)
-    latents = engine.latents(first.generation, first.batch_size)
-    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
-        lambda: engine.generate(first.generation, latents), engine.synchronize
-    )
+    first_call_s = loaded.compile_for(first)
+    if first_call_s is None:
+        call = loaded.begin(first)
+        first_call_s = call.made_s + call.left_s
+    loaded.cold_start["first_call_s"] = first_call_s
     return loaded
 
 
@@ -161,46 +175,48 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str
     device, measuring = engine.device, sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
     platform = platform_of(device)
-    latents = engine.latents(case.generation, case.batch_size)
-
-    def call() -> Images:
-        return engine.generate(case.generation, latents)
+    generation, latents = case.generation, engine.latents(case.generation, case.batch_size)
 
     # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
-    images: list[Images] = []
-    warmup_s: list[float] = []
-
-    def first_call() -> None:
-        warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
-
+    first: list[Call] = []
     budget = budget_bytes(case.device, sweep.granted_bytes)
-    memory = measure_memory(first_call, device, loaded_bytes)
+    memory = measure_memory(lambda: first.append(loaded.begin(case)), device, loaded_bytes)
     refuse_above(budget, memory)
-    check_images(images[0])
+    check_images(first[0].images)
     contention = _watch(case, sweep)
-    before = platform.state(device)
-    latency = sample_latency(call, engine.synchronize, measuring, warmup_s)
-    throughput = measure_throughput(
-        call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
-    )
-    after = platform.state(device)
     during: list[dict[str, Any]] = []
-    phases = [
-        time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
-        for _ in range(measuring.phase_samples)
-    ]
-    memory = measure_memory(call, device, loaded_bytes)
-    refuse_above(budget, memory)
+    before = platform.state(device)
+
+    def look() -> None:
+        during.append(platform.state(device))
+
+    def call() -> Images:
+        return engine.generate(generation, latents)
+
+    if first[0].evaluations is not None:
+        counter = platform.energy(device)
+        parts = project(engine, generation, latents, first[0].evaluations, measuring, counter, look)
+        after = platform.state(device)
+    else:
+        latency = sample_latency(call, engine.synchronize, measuring, [first[0].made_s])
+        throughput = measure_throughput(
+            call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
+        )
+        after = platform.state(device)
+        phases = [
+            time_phases(engine, generation, latents, look) for _ in range(measuring.phase_samples)
+        ]
+        memory = measure_memory(call, device, loaded_bytes)
+        refuse_above(budget, memory)
+        image = write_image(sweep.folder, case, to_8_bits(first[0].images)[0])
+        parts = {"latency": latency, "throughput": throughput, "phases": phases, "image": image}
     sweep.assert_owner()
     return {
         "cold_start": loaded.cold_start,
         "contention": contention,
         "device_state": {"before": before, "during": during, "after": after},
-        "latency": latency,
-        "phases": phases,
-        "throughput": throughput,
         "memory": memory,
-        "image": write_image(sweep.folder, case, to_8_bits(images[0])[0]),
+        **parts,
     }
 
 

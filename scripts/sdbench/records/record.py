@@ -26,7 +26,7 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 RACE_VERSION = 1
 INDEX = "index.json"
 REFERENCE = "reference.json"

@@ -40,11 +40,32 @@ def ratio_interval(
     )
 
 
-def _bootstrap(data: tuple[Any, ...], statistic: Callable[..., Any]) -> tuple[float, float]:
+def projected_interval(
+    besides: Sequence[float], steps: Sequence[float], evaluations: int
+) -> tuple[float | None, float | None]:
+    """Return the interval of a whole call that was projected from short ones.
+
+    Args:
+        besides: for each short call, what it takes besides its steps.
+        steps: what each of their steps takes.
+        evaluations: steps of the whole call.
+    """
+    if len(steps) < FEWEST:
+        return None, None
+    return _bootstrap(
+        (besides, steps),
+        lambda one, many, axis: np.mean(one, axis=axis) + evaluations * np.mean(many, axis=axis),
+        paired=False,
+    )
+
+
+def _bootstrap(
+    data: tuple[Any, ...], statistic: Callable[..., Any], paired: bool = True
+) -> tuple[float, float]:
     interval = scipy.stats.bootstrap(
         data,
         statistic,
-        paired=len(data) > 1,
+        paired=paired and len(data) > 1,
         confidence_level=0.95,
         n_resamples=2000,
         method="percentile",

@@ -7,7 +7,8 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.measure.batch_prediction import device_peak_bytes
-from sdbench.tables.intervals import bootstrap_interval
+from sdbench.tables.intervals import bootstrap_interval, projected_interval
+from sdbench.tables.schemas import MEASURED, PROJECTED
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ def case_columns(record: Record) -> Row:
         **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],
         "reason": record["reason"],
+        "basis": PROJECTED if record["projection"] else MEASURED,
         "contended": record["contention"] and record["contention"]["contended"],
     }
 
@@ -65,7 +67,8 @@ def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency
     for record in records:
         row = case_columns(record) | _memory_columns(record) | {"largest": False, "best": False}
         if record["status"] == "ok":
-            row |= _latency_columns(record) | _throughput_columns(record)
+            row |= _latency_columns(record)
+            row |= _projected_columns(record, row) or _throughput_columns(record)
             row |= _cost(prices[row["device"]], currency, row["call_s"] / row["batch_size"])
         rows.append(row)
     by_variant: dict[tuple[Any, ...], list[Row]] = {}
@@ -128,6 +131,28 @@ def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str)
     return {} if value is None else {"memory_bytes": value, "memory_counter": counter}
 
 
+def _projected_columns(record: Record, row: Row) -> Row:
+    """Return the rate of single calls of a projected case; nothing of any other."""
+    projection, images = record["projection"], record["case"]["batch_size"]
+    if projection is None:
+        return {}
+    calls = projection["calls"]
+    steps = [step for call in calls for step in call["step_s"]]
+    besides = [call["call_s"] - sum(call["step_s"]) for call in calls]
+    low, high = projected_interval(besides, steps, projection["evaluations"])
+    share = row["latency_s"] / sum(call["call_s"] for call in calls)
+    return {
+        "latency_ci_low_s": low,
+        "latency_ci_high_s": high,
+        "call_s": row["latency_s"],
+        "images_per_minute": 60 * images / row["latency_s"],
+        "images_per_minute_ci_low": high and 60 * images / high,
+        "images_per_minute_ci_high": low and 60 * images / low,
+        # At the mean power of the short calls, which are less of denoising than the whole.
+        **_energy(projection["energy"], images / share),
+    }
+
+
 def _throughput_columns(record: Record) -> Row:
     intervals, images_per_call = record["throughput"]["intervals_s"], record["case"]["batch_size"]
     call_s = float(np.mean(intervals))
@@ -143,7 +168,7 @@ def _throughput_columns(record: Record) -> Row:
     }
 
 
-def _energy(energy: Mapping[str, Any] | None, images: int) -> Row:
+def _energy(energy: Mapping[str, Any] | None, images: float) -> Row:
     if energy is None:
         return {}
     return {"energy_j_per_image": energy["energy_j"] / images, "energy_source": energy["source"]}

@@ -9,6 +9,7 @@ from sdbench.cases.measuring import COPY, PRODUCT
 import pandera.pandas as pa
 
 STATUSES = ("ok", "oom", "unsupported", "error")
+MEASURED, PROJECTED = "measured", "projected"
 
 
 def _text(**kwargs: object) -> pa.Column:
@@ -57,6 +58,9 @@ weights, whose images mean nothing."""
 
 DEVICE_KIND = pa.Column(str, pa.Check.isin(list(KINDS)))
 
+BASIS = pa.Column(str, pa.Check.isin((MEASURED, PROJECTED)))
+"""Where a number comes from: `measured` in whole calls, or `projected` from a few steps of one."""
+
 STATUS = {
     "status": pa.Column(str, pa.Check.isin(STATUSES)),
     "reason": _text(nullable=True),
@@ -99,6 +103,7 @@ RESULTS = _table(
         "memory_bytes": _number(),
         "memory_counter": _text(nullable=True),
         **IMAGE_QUALITY,
+        "basis": BASIS,
         # How it was run.
         "device_kind": DEVICE_KIND,
         "weights": VARIANT["weights"],
@@ -202,7 +207,7 @@ LARGEST = _table(
 what the memory of smaller batches promised, `probes` how many sizes were tried for it."""
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
-MEASURED, DERIVED, WEIGHTS = "measured", "derived", "weights"
+DERIVED, WEIGHTS = "derived", "weights"
 """On what an answer stands: the memory of this way; that of the way without its options, with its
 own weights in place of those; or its weights alone, which is the least that it takes."""
 

@@ -1,0 +1,147 @@
+"""Calls that would take minutes, from a few of their steps: a step takes as long as any other."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sdbench.backends.engine import Engine, Images
+from sdbench.cases.measuring import Measuring
+from sdbench.devices.energy import Counter
+from sdbench.measure.latency import sample_latency
+from sdbench.measure.phases import time_phases
+
+import torch
+
+STEPS = 2
+"""Denoising steps of a short call: the fewest of which one follows another."""
+SETTLED, SETTLED_COMPILED = 2, 4
+"""Evaluations after which the rest of a call is judged: the first sets kernels up; with CUDA graphs
+the first three compile, warm up and record."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was made, or begun.
+
+    `made_s`: what was made of it took; `left_s`: what the rest of its steps would have taken, 0 of
+    a whole call. `evaluations`: how many the denoiser has in the whole call, None if it was made.
+    The images of a call that was only begun are decoded from the latents that it had come to.
+    """
+
+    images: Images
+    made_s: float
+    left_s: float = 0.0
+    evaluations: int | None = None
+
+
+class _LongError(Exception):
+    """The call would take too long."""
+
+
+def begin_call(
+    engine: Engine, generation: Mapping[str, Any], latents: torch.Tensor, limit_s: float
+) -> Call:
+    """Make a call; if it would take longer than `limit_s`, only its first steps and the decoder.
+
+    Args:
+        engine: what generates.
+        generation: prompt, steps and guidance, as in the config.
+        latents: of the batch.
+        limit_s: seconds; 0 for no limit.
+    """
+    settled = SETTLED if engine.compile_mode is None else SETTLED_COMPILED
+    ends: list[float] = []
+    reached: list[torch.Tensor] = []
+
+    def left_s() -> float:
+        left = len(engine.pipeline.scheduler.timesteps) - settled
+        return left * (ends[-1] - ends[-2])
+
+    def on_step_end(now: torch.Tensor) -> None:
+        if len(ends) == settled:
+            return
+        engine.synchronize()
+        ends.append(time.perf_counter())
+        if len(ends) == settled and ends[-1] - begin + left_s() > limit_s:
+            reached.append(now)
+            raise _LongError
+
+    engine.synchronize()
+    begin = time.perf_counter()
+    try:
+        images = engine.generate(generation, latents, on_step_end=on_step_end if limit_s else None)
+    except _LongError:
+        images = engine.decode(generation, reached[0])
+    engine.synchronize()
+    made_s = time.perf_counter() - begin
+    if not reached:
+        return Call(images, made_s)
+    return Call(images, made_s, left_s(), len(engine.pipeline.scheduler.timesteps))
+
+
+def project(
+    engine: Engine,
+    generation: Mapping[str, Any],
+    latents: torch.Tensor,
+    evaluations: int,
+    measuring: Measuring,
+    energy: Counter,
+    look: Any = lambda: None,
+) -> dict[str, Any]:
+    """Measure short calls, and project the whole call from each.
+
+    The whole call is what a short one takes besides its steps, and for each evaluation of the
+    denoiser the mean of a step. The device is synchronised around every part: what that costs is
+    nothing next to steps of a second.
+
+    Args:
+        engine: what generates.
+        generation: prompt, steps and guidance, as in the config.
+        latents: of the batch.
+        evaluations: how many evaluations of the denoiser the whole call has.
+        measuring: how many samples, and how long.
+        energy: counter of energy, read before and after the short calls.
+        look: called once in the middle of each short call.
+
+    Returns:
+        `latency`, `phases`, as a record holds them, of the whole call; `projection`: what it was
+        projected from.
+    """
+    short = {**generation, "steps": STEPS}
+    phases: list[dict[str, Any]] = []
+    before = energy.read()
+    sampled = sample_latency(
+        lambda: phases.append(time_phases(engine, short, latents, look)),
+        engine.synchronize,
+        replace(measuring, warmup_calls=0),
+    )
+    after = energy.read()
+    calls = [
+        {"call_s": seconds, "step_s": phase["step_s"]}
+        for seconds, phase in zip(sampled["samples_s"], phases, strict=True)
+    ]
+    energy_j = None if before is None or after is None or after < before else after - before
+    return {
+        "latency": {"warmup_s": [], "samples_s": [_whole_s(call, evaluations) for call in calls]},
+        "phases": [
+            phase
+            | {
+                "denoiser_s": phase["denoiser_s"] / phase["denoiser_evaluations"] * evaluations,
+                "denoiser_evaluations": evaluations,
+            }
+            for phase in phases
+        ],
+        "projection": {
+            "steps": STEPS,
+            "evaluations": evaluations,
+            "calls": calls,
+            "energy": energy_j and {"source": energy.source, "energy_j": energy_j},
+        },
+    }
+
+
+def _whole_s(call: Mapping[str, Any], evaluations: int) -> float:
+    steps = call["step_s"]
+    seconds: float = call["call_s"] - sum(steps) + evaluations * sum(steps) / len(steps)
+    return seconds

@@ -10,11 +10,12 @@ from snakemake.settings.types import DeploymentMethod
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 from sdbench import __version__ as VERSION
-from sdbench.config.check import check_config, load_schema
+from sdbench.config.check import AUTO, check_config, load_schema
 from sdbench.config.files import locate
 from sdbench.runtime.errors import UserError, refuse
 from sdbench.runtime.failures import show_failures
 from sdbench.runtime.files import check_writable
+from sdbench.devices.discovery import found_devices, refuse_auto_elsewhere, torch_build
 from sdbench.devices.machine import missing_device
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
@@ -56,7 +57,13 @@ try:
         map(Path, workflow.configfiles), key=lambda f: str(f) in overriding
     )
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
-    config.update(check_config(config, SCHEMA, config_files))
+    is_auto = config.get("devices", AUTO) == AUTO
+    # An environment for each rule has a PyTorch of its own, which nobody knows before it is there.
+    own_torch = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    FOUND = found_devices(None if own_torch else torch_build()) if is_auto else None
+    config.update(
+        check_config(config, SCHEMA, config_files, FOUND.devices if FOUND else {})
+    )
     PLAN = make_plan(
         config,
         config_files,
@@ -74,6 +81,10 @@ onstart:
         check_writable(Path(config["pathvars"]["results"]))
     except UserError as error:
         refuse(error)
+    if FOUND and not workflow.local_exec:
+        refuse(refuse_auto_elsewhere(locate(["devices"], config_files)))
+    for note in FOUND.notes if FOUND else ():
+        print(f"sdbench: {note}", file=sys.stderr, flush=True)
     # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
     devices = PLAN.config.devices if workflow.local_exec else {}
     for name, device in devices.items():

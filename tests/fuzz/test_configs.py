@@ -12,7 +12,7 @@ from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
 from sdbench.config.campaigns import known_campaigns
-from sdbench.config.check import Config, check_campaigns, check_config
+from sdbench.config.check import ONLY_CPU, Config, check_campaigns, check_config
 from sdbench.config.files import read_config_file
 from sdbench.models.sources import check_sources
 from sdbench.runtime.errors import UserError
@@ -62,7 +62,7 @@ def assert_right(config: Config, cases: list[Case], absent: list[Absent]) -> Non
     assert len({case.id for case in cases}) == len(cases)
     for case in cases:
         generation = config["models"][case.variant.model]["generation"]
-        device = measured_device(config["devices"][case.variant.device])
+        device = measured_device(config.get("devices", ONLY_CPU)[case.variant.device])
         assert {**case.generation, **generation} == case.generation
         assert case.device == device
 

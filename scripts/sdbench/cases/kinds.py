@@ -40,7 +40,7 @@ class Kind:
     gpu_bytes: Callable[[], list[int] | None] = lambda: None
 
 
-def _ask_nvidia(*question: str) -> list[str]:
+def ask_nvidia(*question: str) -> list[str]:
     """Return the lines that the NVIDIA driver's own tool answers; none without a driver, or if it
     hangs."""
     tool = shutil.which("nvidia-smi")
@@ -58,14 +58,14 @@ def _ask_nvidia(*question: str) -> list[str]:
 def nvidia_gpus() -> list[str]:
     """Return the model of each GPU that the NVIDIA driver reports; none without a driver."""
     # GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)
-    gpus = [line for line in _ask_nvidia("-L") if line.startswith("GPU ")]
+    gpus = [line for line in ask_nvidia("-L") if line.startswith("GPU ")]
     return [line.partition(": ")[2].partition(" (UUID")[0] for line in gpus]
 
 
 def nvidia_bytes() -> list[int] | None:
     """Return the memory of each GPU that the NVIDIA driver tells it of; None if of none."""
     # In MiB; `[N/A]` where a GPU shares the machine's.
-    told = _ask_nvidia("--query-gpu=memory.total", "--format=csv,noheader,nounits")
+    told = ask_nvidia("--query-gpu=memory.total", "--format=csv,noheader,nounits")
     known = told and all(line.strip().isdecimal() for line in told)
     return [int(line) * 2**20 for line in told] if known else None
 

@@ -23,6 +23,10 @@ from jsonschema.exceptions import ValidationError, best_match
 Config = dict[str, Any]
 KeyPath = list[str | int]
 
+AUTO, ALL, GPUS = "auto", "all", "gpus"
+"""In place of devices: those of this machine. In place of names: each, and each that is a GPU."""
+ONLY_CPU = {"cpu": {"kind": "cpu"}}
+
 
 def load_schema(path: Path) -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) that the YAML file at `path` holds."""
@@ -31,7 +35,10 @@ def load_schema(path: Path) -> dict[str, Any]:
 
 
 def check_config(
-    config: Mapping[str, Any], schema: Mapping[str, Any], files: Sequence[Path]
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    files: Sequence[Path],
+    found: Mapping[str, Any] = ONLY_CPU,
 ) -> Config:
     """Return a complete configuration, or say what is wrong with the one given.
 
@@ -40,10 +47,12 @@ def check_config(
         schema: what `load_schema` returned.
         files: the files that were merged, the later ones overriding; only read to tell the user
             in which of them a wrong key stands.
+        found: the devices of this machine, which `devices: auto` stands for.
 
     Returns:
-        A deep copy in which every key that the schema knows has a value. Keys are in alphabetical
-        order: the order in which a user wrote them is no change, and must not look like one.
+        A deep copy, devices by their names, in which every key that the schema knows has a value.
+        Keys are in alphabetical order: the order in which a user wrote them is no change, and must
+        not look like one.
 
     Raises:
         UserError: on the first key that is unknown, missing, of the wrong type or out of range,
@@ -55,14 +64,27 @@ def check_config(
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(_explain(error, files))
-    complete: Config = copy.deepcopy(dict(config))
+    complete: Config = {"devices": AUTO} | copy.deepcopy(dict(config))
+    is_auto = complete["devices"] == AUTO
+    if is_auto:
+        complete["devices"] = copy.deepcopy(dict(found))
     _fill_defaults(complete, schema, schema)
+    _name_devices(complete)
     plan = RunConfig.of(complete)
     _check_size(plan, files)
-    _check_names(complete, files)
+    _check_names(complete, files, is_auto)
     _check_variants(plan, files)
     ordered: Config = _in_order(complete)
     return ordered
+
+
+def _name_devices(complete: Config) -> None:
+    """Put names in the place of `all` and `gpus`."""
+    devices = complete["devices"]
+    named = {ALL: [*devices], GPUS: [n for n, d in devices.items() if KINDS[d["kind"]].is_gpu]}
+    for entry in (*complete["matrix"], *complete["quality"]):
+        if isinstance(entry["devices"], str):
+            entry["devices"] = named[entry["devices"]]
 
 
 def _in_order(value: Any) -> Any:
@@ -108,7 +130,7 @@ def _check_size(plan: RunConfig, files: Sequence[Path]) -> None:
             )
 
 
-def _check_names(complete: Config, files: Sequence[Path]) -> None:
+def _check_names(complete: Config, files: Sequence[Path], is_auto: bool) -> None:
     """Refuse an option that is named twice, and the name of nothing."""
     for path, options in _options(complete):
         try:
@@ -119,6 +141,11 @@ def _check_names(complete: Config, files: Sequence[Path]) -> None:
             ) from None
     for path, found, allowed in _dangling_names(complete):
         section = "models" if path[-1] == "model" else "devices"
+        if is_auto and section == "devices":
+            raise UserError(
+                f"{locate(path, files)}: {_shorten(found)} is no device of this machine; found are "
+                f"{_enumerate(allowed)}: use one of these, or name your devices under `devices`"
+            )
         raise UserError(
             f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
             f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
@@ -320,14 +347,20 @@ def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str
 
 
 def _meant(error: ValidationError) -> ValidationError:
-    """Return what is wrong with a mapping in the one of several forms whose keys it has."""
-    if error.validator == "oneOf" and isinstance(error.instance, dict):
+    """Return what is wrong with a mapping or a list in the one of several forms that it has."""
+    if error.validator == "oneOf":
         choices: Any = error.validator_value
         for number, choice in enumerate(choices):
-            if error.instance.keys() >= {*choice.get("required", ("",))}:
+            if _has_form(error.instance, choice):
                 within = [e for e in error.context or () if e.relative_schema_path[0] == number]
                 return best_match(within) or error
     return error
+
+
+def _has_form(value: Any, choice: Mapping[str, Any]) -> bool:
+    if isinstance(value, dict):
+        return choice.get("type") == "object" and value.keys() >= {*choice.get("required", ())}
+    return isinstance(value, list) and choice.get("type") == "array"
 
 
 def _explain(error: ValidationError, files: Sequence[Path]) -> str:
@@ -384,6 +417,8 @@ _BOUNDS = {
 def _form(choice: Mapping[str, Any]) -> str:
     if "const" in choice:
         return str(choice["const"])
+    if "enum" in choice:
+        return "` or `".join(choice["enum"])
     if "required" in choice:
         return "{" + ", ".join(f"{key}: ..." for key in choice["required"]) + "}"
     return f"a {_KINDS[choice['type']]}"

@@ -56,10 +56,20 @@ def refuse_unreadable(paths: Iterable[str | Path]) -> None:
 
 
 def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
-    """Do the same for the files that a command line of Snakemake names with `--configfile`."""
+    """Do the same for the files that a command line of Snakemake names with `--configfile`.
+
+    It takes all that follows for files: a target there is refused with the place where it belongs.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
-    refuse_unreadable(parser.parse_known_args(list(arguments))[0].configfile)
+    files = parser.parse_known_args(list(arguments))[0].configfile
+    for file in files[1:]:
+        if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
+            refuse(
+                f"{file}: no config file: if it is a target, write it before --configfile: "
+                f"`snakemake {file} --configfile {files[0]}`"
+            )
+    refuse_unreadable(files)
 
 
 @functools.lru_cache(maxsize=32)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from sdbench.cases.capabilities import BACKENDS
-from sdbench.cases.case import Variant
+from sdbench.records.record import Record
+from sdbench.tables.files import Row
 from sdbench.tables.intervals import ratio_interval
-from sdbench.tables.rows import Record, Row, compared_memory
+from sdbench.tables.rows import case_columns, compared_memory
 
 import numpy as np
 
@@ -17,22 +17,10 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
         record: of any race.
         max_busy_cores: the config's: processors that may be busy before that counts as contention.
     """
-    case, variant = record["case"], Variant(**record["case"]["variant"])
-    environment, generation = record["environment"], case["generation"]
-    reference = record["reference"]
-    row = {
-        **variant.as_dict(),
-        "weights": record["weights"],
-        "device_name": environment["device_name"],
-        "attention": variant.attention,
-        "device_kind": case["device"]["kind"],
-        "threads": environment.get("threads"),
-        "backend_version": environment["libraries"].get(BACKENDS[variant.backend].library),
+    case, reference = record["case"], record["reference"]
+    row = case_columns(record) | {
+        "threads": record["environment"].get("threads"),
         **{f"reference_{key}": reference[key] for key in ("backend", "precision", "options")},
-        "batch_size": case["batch_size"],
-        **{key: generation[key] for key in ("width", "height", "guidance")},
-        "status": record["status"],
-        "reason": record["reason"],
         "rounds": record["rounds"],
     }
     if record["status"] != "ok":
@@ -40,12 +28,11 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
     runs = record["reference_run"], record["challenger_run"]
     base, own = (np.array(run["evaluation_s"]) for run in runs)
     low, high = ratio_interval(own, base)
-    kind = case["device"]["kind"]
     base_memory, own_memory = (
-        compared_memory(run["memory"], kind, raced["backend"])
+        compared_memory(run["memory"], row["device_kind"], raced["backend"])
         for run, raced in zip(runs, (reference, case["variant"]), strict=True)
     )
-    waiting = max(waiting_cores(run) for run in runs)
+    waiting = max(map(waiting_cores, runs))
     return row | {
         "evaluation_s": float(np.median(own)),
         "reference_evaluation_s": float(np.median(base)),
@@ -59,7 +46,7 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
         "reference_memory_bytes": base_memory.get("memory_bytes"),
         "divergence": record["divergence"],
         "waiting_cores": waiting,
-        "contended": record["contention"]["contended"] or waiting > max_busy_cores,
+        "contended": row["contended"] or waiting > max_busy_cores,
     }
 
 

@@ -52,10 +52,9 @@ def _check_columns(found: list[str], allowed: list[str]) -> None:
     if missing or unknown:
         raise ValueError(f"columns missing: {_first(missing)}; unknown columns: {_first(unknown)}")
     if found != allowed:
-        place = next(i for i, name in enumerate(allowed) if found[i] != name)
-        raise ValueError(
-            f"wrong order of columns: found `{found[place]}`; allowed here is `{allowed[place]}`"
-        )
+        pairs = zip(found, allowed, strict=True)
+        one, other = next((one, other) for one, other in pairs if one != other)
+        raise ValueError(f"wrong order of columns: found `{one}`; allowed here is `{other}`")
 
 
 def _first(names: list[str]) -> str:
@@ -66,7 +65,7 @@ def _first(names: list[str]) -> str:
 def _converted(cells: pd.Series, kind: str) -> pd.Series:
     """Return the cells of a column, given as text, as what its schema says that they are."""
     if kind in ("bool", "boolean"):
-        values: Any = cells.map({"True": True, "False": False}).astype("boolean")
+        values: pd.Series = cells.map({"True": True, "False": False}).astype("boolean")
         allowed = "True or False"
     elif kind in ("float64", "Int64"):
         values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
@@ -81,8 +80,7 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
             f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
             f"is {allowed}"
         )
-    converted: pd.Series = values
-    return converted
+    return values
 
 
 def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[Row]:

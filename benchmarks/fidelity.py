@@ -12,10 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import scipy.stats
 import torch
 import torch.utils.benchmark
 import yaml
@@ -25,6 +23,7 @@ from sdbench.cases.case import Case, Variant
 from sdbench.cases.expansion import RunConfig
 from sdbench.config.check import check_config, load_schema, name_case
 from sdbench.measure.latency import time_call
+from sdbench.tables.intervals import ratio_interval
 
 ROOT = Path(__file__).parent.parent
 TOLERANCE = 0.01
@@ -33,7 +32,7 @@ TOLERANCE = 0.01
 def main() -> int:
     """Print the ratios of the medians with their 95 % intervals; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=60, help="6 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     case = default_case(arguments.threads)
@@ -78,7 +77,8 @@ def main() -> int:
             samples[name].append(ways[name]())
     status = 0
     for name in ("bare", "torch"):
-        ratio, low, high = ratio_of_medians(samples["ours"], samples[name])
+        ratio = float(np.median(samples["ours"]) / np.median(samples[name]))
+        low, high = ratio_interval(np.array(samples["ours"]), np.array(samples[name]))
         good = abs(ratio - 1) <= TOLERANCE
         verdict = "ok" if good else "differs by more than 1 %"
         print(f"ours / {name}: {ratio:.4f}, 95 % interval {low:.4f} to {high:.4f}: {verdict}")
@@ -95,23 +95,6 @@ def default_case(threads: int) -> Case:
     config["devices"]["cpu"]["threads"] = threads
     variant = Variant("shapes", "cpu", "pytorch", "fp32", "none")
     return name_case(RunConfig.of(check_config(config, schema, [file])), schema, variant, 1)
-
-
-def ratio_of_medians(ours: list[float], others: list[float]) -> tuple[float, float, float]:
-    """Return the ratio of two medians of paired samples, with its bootstrap interval."""
-
-    def ratio(a: Any, b: Any, axis: int = -1) -> Any:
-        return np.median(a, axis=axis) / np.median(b, axis=axis)
-
-    interval = scipy.stats.bootstrap(
-        (np.array(ours), np.array(others)),
-        ratio,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(np.median(ours) / np.median(others)), float(interval.low), float(interval.high)
 
 
 if __name__ == "__main__":

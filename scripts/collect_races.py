@@ -8,7 +8,7 @@ from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.races import race_row
+from sdbench.tables.rows import race_row
 from sdbench.tables.schemas import RACES
 
 import pandas as pd

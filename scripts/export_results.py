@@ -6,13 +6,11 @@ import sdbench
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
 
+import pandas as pd
+
 
 def export_results(
-    results: Path,
-    races: Path,
-    campaign: str,
-    table: Path,
-    races_table: Path,
+    results: Path, races: Path, campaign: str, table: Path, races_table: Path
 ) -> None:
     """Write a row of schema PUBLISHED for each case that ran, ran out of memory or is unsupported,
     and the races in a table of their own.
@@ -26,23 +24,22 @@ def export_results(
         table: written.
         races_table: of schema RACES, written.
     """
-    rows = read_table(results, RESULTS).rename(columns={"latency_n": "n"})
-    rows = rows[rows["status"] != "error"].reset_index(drop=True)
-    rows["campaign"] = campaign
+    rows = _own(read_table(results, RESULTS), campaign).rename(columns={"latency_n": "n"})
     rows["source"] = f"measured with sdbench {sdbench.__version__}"
-    # A machine that lacked the device could not say what it is called.
-    rows["device_name"] = rows["device_name"].fillna(rows["device"])
     # Strict: where TF32 was let in, the precision is called tf32.
     rows["tf32_convolutions"] = False
-    write_table(rows[[c for c in PUBLISHED.columns if c in rows]], table, PUBLISHED)
+    write_table(rows, table, PUBLISHED)
     print(f"{len(rows)} rows in {table}: copy it into another workflow's resources/")
     raced = read_table(races, RACES)
-    own = raced["campaign"].isna() & (raced["status"] != "error")
-    raced = raced[own].reset_index(drop=True)
-    raced["campaign"] = campaign
-    raced["device_name"] = raced["device_name"].fillna(raced["device"])
+    raced = _own(raced[raced["campaign"].isna()], campaign)
     write_table(raced, races_table, RACES)
     print(f"{len(raced)} rows in {races_table}: copy it into another workflow's resources/races/")
+
+
+def _own(table: pd.DataFrame, campaign: str) -> pd.DataFrame:
+    rows = table[table["status"] != "error"].reset_index(drop=True)
+    # A machine that lacked the device could not say what it is called.
+    return rows.assign(campaign=campaign, device_name=rows["device_name"].fillna(rows["device"]))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,7 @@ from sdbench.tables.schemas import FITS, LARGEST, RESULTS
 import pandas as pd
 
 
-def predict_fits(
-    results: Path,
-    largest: Path,
-    manifests: Sequence[Path],
-    fits: Path,
-) -> None:
+def predict_fits(results: Path, largest: Path, manifests: Sequence[Path], fits: Path) -> None:
     """Write for each model, precision and option the largest batch in each size of memory.
 
     Args:
@@ -25,12 +20,9 @@ def predict_fits(
         manifests: of every model in it, <model>.json.
         fits: table of schema FITS to write.
     """
-    ways = find_memory_configs(
-        read_rows(results, RESULTS),
-        read_rows(largest, LARGEST),
-        {path.stem: read_json(path)["components"] for path in manifests},
-    )
-    write_table(pd.DataFrame(list(fit_rows(ways))), fits, FITS)
+    components = {path.stem: read_json(path)["components"] for path in manifests}
+    ways = find_memory_configs(read_rows(results, RESULTS), read_rows(largest, LARGEST), components)
+    write_table(pd.DataFrame(fit_rows(ways)), fits, FITS)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from sdbench.measure.races import Racer, divergence, run_races
 from sdbench.records.record import Record, read_indexed, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.processes import Ended, WorkerProcess
-from sdbench.tables.races import waiting_cores
+from sdbench.tables.rows import waiting_cores
 from tests.conftest import ROOT
 from tests.sweeps import GENERATION, MEASURING, make_job
 from tests.waiting import is_running, wait_until

@@ -5,7 +5,8 @@ from typing import Any
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.cases.measuring import Measuring
 from sdbench.records.record import RACE_VERSION, SCHEMA_VERSION, Record
-from sdbench.tables.rows import Row, result_rows
+from sdbench.tables.files import Row
+from sdbench.tables.rows import result_rows
 
 GENERATION = {
     "prompt": "a red circle",

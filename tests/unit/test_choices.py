@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rank_choices import rank_choices
+from sdbench.analysis.choices import rank_choices
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.unit.tables_factory import (

@@ -40,7 +40,7 @@ def after(tmp_path: Path, file: str, text: str, backend: str = "pytorch") -> set
 
 def test_a_change_of_a_module(tmp_path: Path) -> None:
     changed = after(tmp_path, "sdbench/tables/image_comparison.py", "# changed\n")
-    assert changed == {"compare_quality.py", "collect_records.py"}
+    assert changed == {"compare_quality.py", "collect_records.py", "write_findings.py"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_change_of_a_module(tmp_path: Path) -> None:
 )
 def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
     """What it names counts from then on, for those that reach the module and for no others."""
-    added = {"compare_quality.py", "collect_records.py"}
+    added = {"compare_quality.py", "collect_records.py", "write_findings.py"}
     assert after(tmp_path, "sdbench/tables/image_comparison.py", statement) == added
     scripts = tmp_path / "changed"
     for name in EVERY_SCRIPT:

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from sdbench.analysis.findings.claims import CLAIMS, Claim, Finding
-from sdbench.analysis.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, Row, judge, ratio
+from sdbench.analysis.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, judge, ratio
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import estimate_text, findings_text
 from sdbench.tables import schemas
-from sdbench.tables.files import read_table
+from sdbench.tables.files import Row, read_table
 from tests.unit.tables_factory import (
     SD_V1,
     SHAPES,
@@ -365,7 +365,7 @@ def test_the_lines_are_those_of_the_files(tmp_path: Path) -> None:
     }
     images = write_images(tmp_path / "none.npz", 0.0, [1, 2, 4], [1, 2, 3, 4])
     text, table = tmp_path / "findings.md", tmp_path / "findings.csv"
-    write_findings(results, **empty, references={"shapes": images}, text=text, table=table)
+    write_findings(results, **empty, references=[images], models=["shapes"], text=text, table=table)
     written = read_table(table, schemas.FINDINGS).set_index("claim")
     half = written.loc["half-precision"]
     assert (half["verdict"], half["rows"]) == (HOLDS, "results.csv: 3, 4")

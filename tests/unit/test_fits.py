@@ -35,7 +35,7 @@ LIMITS = st.integers(0, 2 * 10**9)
 
 
 def size_of(verdict: Any) -> int:
-    return 0 if verdict.largest is None else verdict.largest
+    return verdict.largest_batch or 0
 
 
 @given(PEAKS, LIMITS, LIMITS)
@@ -167,6 +167,25 @@ def test_what_was_not_measured_is_derived_with_its_own_weights() -> None:
     assert derived["device_weights_bytes"] == 2.4e9
     assert rows["fp32", "none", 8]["largest_batch"] == 2
     assert rows["fp16", "none", 8]["basis"] == "weights"
+
+
+@pytest.mark.parametrize("measured", ["fp16", "bf16"])
+@pytest.mark.parametrize("tried", [False, True])
+def test_int8_weights_are_offered_in_bf16_where_they_overflow_in_fp16(
+    measured: str, tried: bool
+) -> None:
+    memory = memory_rows(5e9, 1e9, precision=measured)
+    if tried:  # and refused
+        base = factory.SD_V1 | {"precision": "fp16", "options": "int8-weights"}
+        memory.append(factory.failed_row(base, "unsupported"))
+    rows = rows_of(*memory)
+    assert ("fp16", "int8-weights", 8) not in rows
+    assert rows["fp16", "nf4-weights", 8]["basis"] == (
+        "derived" if measured == "fp16" else "weights"
+    )
+    int8 = rows["bf16", "int8-weights", 8]
+    assert int8["basis"] == ("derived" if measured == "bf16" else "weights")
+    assert int8["weights_bytes"] < 2e9
 
 
 def test_what_was_measured_tells_how_good_a_derivation_would_have_been() -> None:

@@ -27,7 +27,7 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_table
 from sdbench.tables.intervals import ratio_interval
-from sdbench.tables.races import race_row
+from sdbench.tables.rows import race_row
 from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory

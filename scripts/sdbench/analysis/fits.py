@@ -6,16 +6,17 @@ differs from one that was in how its weights are kept, has that one's line with 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.options import MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
-from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
+from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
+from sdbench.measure.batch_prediction import beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
-from sdbench.tables.schemas import DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
+from sdbench.tables.files import Row
+from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
 
 SIZES_GB = (8, 12, 16, 24, 48, 80)
 """Memory of devices in GB of 10^9 bytes."""
@@ -24,20 +25,18 @@ GB = 1e9
 KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
 """Switches that change how weights are kept and nothing else: what has no others can be derived
 from what has none."""
-OFFERED = (NONE, "int8-weights", "nf4-weights", *OFFLOADS, f"nf4-weights+{MODEL_OFFLOAD}")
+OFFERED = (NONE, INT8, "nf4-weights", *OFFLOADS, f"nf4-weights+{MODEL_OFFLOAD}")
 """Options that are derived where they were not measured; fp8 takes as much as int8."""
-
-Row = dict[str, Any]
 
 
 class Verdict(NamedTuple):
     """Whether a model fits, and the largest batch that does.
 
-    `largest` is None where it is not known, and with `at_least` the true one may be larger.
+    `largest_batch` is None where it is not known, and with `at_least` the true one may be larger.
     """
 
     fits: str
-    largest: int | None = None
+    largest_batch: int | None = None
     at_least: bool = False
 
 
@@ -70,15 +69,15 @@ class MemoryConfig:
     """A way to run a model, with what is known of its memory.
 
     `peaks`: bytes that decide whether a batch fits, by batch size, of what was measured;
-    `counter`: what they count, empty where nothing was; `found`, `predicted`: the largest batch on
-    the device itself as searched, and what the smaller ones promised.
+    `counter`: what they count; `found`, `predicted`: the largest batch on the device itself as
+    searched, and what the smaller ones promised.
     """
 
     variant: Variant
     kind: str
     components: Components
     peaks: dict[int, int] = field(default_factory=dict)
-    counter: str = ""
+    counter: str | None = None
     found: int | None = None
     predicted: int | None = None
 
@@ -128,30 +127,38 @@ def find_memory_configs(
         kind = kinds[variant.device]
         return ways.setdefault(variant, MemoryConfig(variant, kind, components[variant.model]))
 
-    names = ("model", "device", "backend", "precision", "options")
     for row in results:
-        variant = Variant(*(str(row[name]) for name in names))
-        own = way(variant)
+        variant = Variant(*(row[name] for name in CASE_KEY[:-1]))
         counter = deciding_counter(row)
         if row["status"] == "ok" and counter is not None:
+            own = way(variant)
             own.counter = counter
-            own.peaks[int(row["batch_size"])] = int(row[counter]) + beyond_allocator(row)
+            own.peaks[row["batch_size"]] = int(row[counter]) + beyond_allocator(row)
+        else:
+            own = way(_without_overflow(variant))
         if variant.backend == "pytorch":
             half = "fp16" if KINDS[own.kind].is_gpu else "bf16"
             for precision in dict.fromkeys((variant.precision, half)):
                 for options in OFFERED:
-                    other = Variant(*variant.place, precision, options)
+                    other = _without_overflow(Variant(*variant.place, precision, options))
                     if why_absent(other, own.kind) is None:
                         way(other)
     for row in largest:
         # A search that ended at its cap has found no end of the memory.
         if row["largest_batch"] and row["largest_batch"] < row["cap"]:
-            own = way(Variant(*(str(row[name]) for name in names)))
+            own = way(Variant(*(row[name] for name in CASE_KEY[:-1])))
             own.found, own.predicted = row["largest_batch"], row["predicted_batch"]
     return list(ways.values())
 
 
-def fit_rows(ways: Sequence[MemoryConfig], sizes_gb: Sequence[int] = SIZES_GB) -> Iterator[Row]:
+def _without_overflow(variant: Variant) -> Variant:
+    """Return bf16 in place of fp16 where PyTorch has int8 weights: `backends.pytorch` refuses
+    these in fp16, which they overflow."""
+    overflows = (variant.backend, variant.precision) == ("pytorch", "fp16")
+    return replace(variant, precision="bf16") if overflows and INT8 in variant.switches else variant
+
+
+def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
     """Yield the rows of the table `fits`: for each way, each size of memory."""
     by_variant = {way.variant: way for way in ways}
     for way in ways:
@@ -168,33 +175,20 @@ def fit_rows(ways: Sequence[MemoryConfig], sizes_gb: Sequence[int] = SIZES_GB) -
         common = {
             **way.variant.as_dict(),
             "basis": basis,
-            "counter": counter or None,
+            "counter": counter,
             "weights_bytes": sum(
                 weight_bytes(way.components, way.variant.precision, way.variant.switches).values()
             ),
             "device_weights_bytes": way.device_bytes,
-            **_parts(line, way.device_bytes),
+            "batch_sizes": line and " ".join(map(str, line.sizes)),
+            "other_bytes": line and line.at(0) - way.device_bytes,
+            "image_bytes": line and line.image_bytes,
             "peak_error": way.held_out_error(),
             "derived_error": way.derived_error(plain),
             "found_batch": way.found,
             "predicted_batch": way.predicted if way.found else None,
         }
-        for size in sizes_gb:
+        for size in SIZES_GB:
             limit = size * GB
             verdict = judge(peaks, limit) if peaks else judge_weights(way.device_bytes, limit)
-            yield common | {
-                "memory_gb": size,
-                "fits": verdict.fits,
-                "largest_batch": verdict.largest,
-                "at_least": verdict.at_least,
-            }
-
-
-def _parts(line: Line | None, weights: int) -> Row:
-    if line is None:
-        return {}
-    return {
-        "batch_sizes": " ".join(map(str, line.sizes)),
-        "other_bytes": line.at(0) - weights,
-        "image_bytes": line.image_bytes,
-    }
+            yield common | {"memory_gb": size} | verdict._asdict()

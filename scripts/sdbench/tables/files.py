@@ -10,6 +10,9 @@ from sdbench.runtime.files import check_seal, write_beside_seal
 import pandas as pd
 import pandera.pandas as pa
 
+Row = dict[str, Any]
+"""A row of a table by column; in those that were read, None for what is empty."""
+
 REMEDY = "delete the file and run the workflow again"
 
 
@@ -17,8 +20,8 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     """Read a CSV table and validate it.
 
     Raises:
-        UserError: if the file does not hold such a table, or was changed since it was written;
-            names the file and the first fault, and gives the `remedy`.
+        UserError: if the file holds no such table, or was changed since it was written; it names
+            the file and the first fault, and gives the `remedy`.
     """
     check_seal(path, remedy)
     try:
@@ -49,10 +52,9 @@ def _check_columns(found: list[str], allowed: list[str]) -> None:
     if missing or unknown:
         raise ValueError(f"columns missing: {_first(missing)}; unknown columns: {_first(unknown)}")
     if found != allowed:
-        place = next(i for i, name in enumerate(allowed) if found[i] != name)
-        raise ValueError(
-            f"wrong order of columns: found `{found[place]}`; allowed here is `{allowed[place]}`"
-        )
+        pairs = zip(found, allowed, strict=True)
+        one, other = next((one, other) for one, other in pairs if one != other)
+        raise ValueError(f"wrong order of columns: found `{one}`; allowed here is `{other}`")
 
 
 def _first(names: list[str]) -> str:
@@ -60,13 +62,10 @@ def _first(names: list[str]) -> str:
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-_FLAGS = {"True": True, "False": False}
-
-
 def _converted(cells: pd.Series, kind: str) -> pd.Series:
     """Return the cells of a column, given as text, as what its schema says that they are."""
     if kind in ("bool", "boolean"):
-        values: Any = cells.map(_FLAGS).astype("boolean")
+        values: pd.Series = cells.map({"True": True, "False": False}).astype("boolean")
         allowed = "True or False"
     elif kind in ("float64", "Int64"):
         values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
@@ -81,18 +80,16 @@ def _converted(cells: pd.Series, kind: str) -> pd.Series:
             f"{cells.name}: row {wrong.index[0] + 1}: found {plain(wrong.iloc[0], 40)!r}; allowed "
             f"is {allowed}"
         )
-    converted: pd.Series = values
-    return converted
+    return values
 
 
-def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[dict[str, Any]]:
-    """Read a CSV table as `read_table` does; return its rows, None for what is empty."""
-    # As objects: a column of whole numbers with a gap would otherwise come back as fractions.
-    return rows_of(read_table(path, schema).astype(object))
+def read_rows(path: Path, schema: pa.DataFrameSchema) -> list[Row]:
+    """Read a CSV table as `read_table` does; return its rows."""
+    return rows_of(read_table(path, schema))
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table, None for what is empty."""
+def rows_of(table: pd.DataFrame) -> list[Row]:
+    """Return the rows of a table."""
     return [
         {str(key): None if pd.isna(value) else value for key, value in row.items()}
         for row in table.to_dict("records")
@@ -102,7 +99,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
     """Validate `table`, and write it as CSV next to a seal, whole or not at all.
 
-    Columns of the schema that `table` lacks are added empty.
+    Columns of the schema that `table` lacks are added empty; others are left out.
 
     Raises:
         pandera.errors.SchemaError: if a value is not what the schema allows: a fault of ours.

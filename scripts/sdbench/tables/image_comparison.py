@@ -1,7 +1,7 @@
 """How far two images are apart."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,24 +53,29 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
         one of the two could not be generated, one row for each mode, at step 1, without figures.
     """
     right, left = read_images(reference), read_images(other)
-    for side in (right, left):
-        if side["status"] != "ok":
-            for mode in MODES:
-                status, reason = str(side["status"]), str(side["reason"])
-                yield {"mode": mode, "step": 1, "status": status, "reason": reason}
-            return
-    for mode in MODES:
-        for step, one, two in _pairs(right, left, mode):
-            figures = compare_images(one, two)
-            yield {"mode": mode, "step": step, "status": "ok", **figures}
+    failed = next((side for side in (right, left) if side["status"] != "ok"), None)
+    if failed is not None:
+        said = {key: str(failed[key]) for key in ("status", "reason")}
+        yield from ({"mode": mode, "step": 1, **said} for mode in MODES)
+        return
+    for mode, step, one, two in _pairs(right, left):
+        yield {"mode": mode, "step": step, "status": "ok", **compare_images(one, two)}
 
 
-def _pairs(right: Any, left: Any, mode: str) -> Iterator[tuple[int, ImageArray, ImageArray]]:
-    """Yield each step that both archives have, with the image of either."""
-    rights = dict(zip(map(int, right[f"{mode}_steps"]), right[mode], strict=True))
-    for step, image in zip(map(int, left[f"{mode}_steps"]), left[mode], strict=True):
-        if step in rights:
-            yield step, rights[step], image
+def by_step(archive: Mapping[str, Any]) -> dict[str, dict[int, ImageArray]]:
+    """Return the images that `read_images` read, by mode and number of steps."""
+    return {
+        mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
+        for mode in MODES
+    }
+
+
+def _pairs(right: Any, left: Any) -> Iterator[tuple[str, int, ImageArray, ImageArray]]:
+    """Yield each mode and step that both archives have, with the image of either."""
+    rights = by_step(right)
+    for mode, images in by_step(left).items():
+        for step in filter(rights[mode].__contains__, images):
+            yield mode, step, rights[mode][step], images[step]
 
 
 def save_triptychs(reference: Path, other: Path, folder: Path) -> None:
@@ -78,10 +83,8 @@ def save_triptychs(reference: Path, other: Path, folder: Path) -> None:
 
     The difference is as it is, not amplified: the figures amplify it and say by how much.
     """
-    right, left = read_images(reference), read_images(other)
     for mode in MODES:
-        target = folder / mode
-        target.mkdir(parents=True, exist_ok=True)
-        for step, one, two in _pairs(right, left, mode):
-            panels = np.concatenate([one, two, difference_map(one, two)], axis=1)
-            Image.fromarray(panels).save(target / f"step-{step:03d}.png")
+        (folder / mode).mkdir(parents=True, exist_ok=True)
+    for mode, step, one, two in _pairs(read_images(reference), read_images(other)):
+        panels = np.concatenate([one, two, difference_map(one, two)], axis=1)
+        Image.fromarray(panels).save(folder / mode / f"step-{step:03d}.png")

@@ -94,14 +94,8 @@ def number(value: float) -> str:
     >>> number(0.4567), number(26.3), number(458.97), number(12345.0)
     ('0.457', '26.3', '459', '12345')
     """
-    if value == 0:
-        return "0"
-    digits = 2
-    while digits > -1 and abs(value) >= 10 ** (3 - digits):
-        digits -= 1
-    while abs(value) < 10 ** (2 - digits) and digits < 6:
-        digits += 1
-    return f"{value:.{max(digits, 0)}f}"
+    digits = next((digits for digits in range(6) if abs(value) >= 10 ** (2 - digits)), 6)
+    return f"{value:.{digits}f}" if value else "0"
 
 
 def published_number(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ FP32_TF32 = "fp32 (TF32 conv.)"
 
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
-
 _FORMULA = ("=", "+", "-", "@")
 """How a cell begins that a spreadsheet takes for a formula."""
 
@@ -31,34 +30,36 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
             a row twice; `remedy` says what to do.
     """
     table = read_table(path, PUBLISHED, remedy)
-    key = table[PUBLISHED_KEY]
-    for column in PUBLISHED_KEY:
-        empty = key[column].isna()
-        if column != "attention" and empty.any():
-            place = int(empty.argmax()) + 1
-            raise UserError(
-                f"{path}: {column}: row {place}: found an empty cell; allowed is a value: {remedy}"
-            )
-    for label, cells in table.select_dtypes("number").items():
-        endless = cells.isin([math.inf])
-        if label != "psnr_db" and endless.any():
-            place = int(endless.argmax()) + 1
-            raise UserError(
-                f"{path}: {label}: row {place}: found inf; allowed is a number: {remedy}"
-            )
-    for label, cells in table.select_dtypes("str").items():
-        texts = cells.fillna("")
-        wrong = texts.str.startswith(_FORMULA) | ~texts.map(str.isprintable)
+    for column, wrong, found, allowed in _checks(table):
         if wrong.any():
+            place = int(wrong.argmax())
+            said = found or repr(plain(table[column].iloc[place]))
             raise UserError(
-                f"{path}: {label}: row {int(wrong.argmax()) + 1}: found "
-                f"{plain(texts[wrong].iloc[0])!r}; allowed is text without control characters that "
-                f"does not begin with = + - or @ (spreadsheets would run it): {remedy}"
+                f"{path}: {column}: row {place + 1}: found {said}; allowed is {allowed}: {remedy}"
             )
+    key = table[PUBLISHED_KEY]
     if key.duplicated().any():
         row = plain(" ".join(map(str, key[key.duplicated()].iloc[0])), 200)
         raise UserError(f"{path}: found a row twice ({row}); allowed is once: {remedy}")
     return table
+
+
+def _checks(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series, str, str]]:
+    """Yield a column, which of its cells are wrong, what they are called, and what is allowed."""
+    for name in PUBLISHED_KEY:
+        if name != "attention":
+            yield name, table[name].isna(), "an empty cell", "a value"
+    for label, cells in table.select_dtypes("number").items():
+        if label != "psnr_db":
+            yield str(label), cells.isin([math.inf]), "inf", "a number"
+    allowed = (
+        "text without control characters that does not begin with = + - or @ (spreadsheets would "
+        "run it)"
+    )
+    for label, cells in table.select_dtypes("str").items():
+        texts = cells.fillna("")
+        wrong = texts.str.startswith(_FORMULA) | ~texts.map(str.isprintable)
+        yield str(label), wrong, "", allowed
 
 
 @dataclass(frozen=True, order=True)

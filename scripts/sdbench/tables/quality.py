@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sdbench.cases.options import NONE
-from sdbench.records.record import INDEX, has_its_image
+from sdbench.records.record import INDEX, Record, has_its_image
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
-from sdbench.tables.image_comparison import ImageArray, compare_images
-from sdbench.tables.rows import Record, Row
+from sdbench.tables.files import Row
+from sdbench.tables.image_comparison import compare_images
 
 import numpy as np
 from PIL import Image
@@ -30,50 +29,41 @@ def compare_cases(records: Sequence[tuple[Path, Record]], gate: Mapping[str, flo
         UserError: if an image is gone or was changed since it was generated; it names the file.
     """
     references: dict[tuple[str, ...], Path] = {}
-    for path, record in records:
-        _check_image(path, record)
+    images = [_image(path, record) for path, record in records]
+    for image, (_, record) in zip(images, records, strict=True):
         variant = record["case"]["variant"]
         exact = (variant["backend"], variant["precision"], variant["options"])
-        if exact == ("pytorch", "fp32", NONE) and record["image"]:
-            image = path.with_name(record["image"]["file"])
+        if exact == ("pytorch", "fp32", NONE) and image:
             references.setdefault((*_content(record), variant["device"]), image)
             references.setdefault(_content(record), image)
     rows: list[Row] = []
-    for path, record in records:
-        content = _content(record)
-        device = record["case"]["variant"]["device"]
+    for image, (_, record) in zip(images, records, strict=True):
+        content, device = _content(record), record["case"]["variant"]["device"]
         reference = references.get((*content, device), references.get(content))
-        if record["image"] is None or reference is None or record["weights"] == "seeded":
-            rows.append({})
-            continue
-        image = path.with_name(record["image"]["file"])
-        found = compare_images(_read(reference), _read(image))
-        rows.append(
-            {
-                "psnr_db": found["psnr_db"],
-                "ssim": found["ssim"],
-                "passes_gate": found["ssim"] >= gate["min_ssim"]
-                and found["psnr_db"] >= gate["min_psnr_db"],
-            }
-        )
+        row: Row = {}
+        if image and reference:
+            found = compare_images(*(np.asarray(Image.open(path)) for path in (reference, image)))
+            row = {key: found[key] for key in ("psnr_db", "ssim")}
+            row["passes_gate"] = all(row[key] >= gate[f"min_{key}"] for key in list(row))
+        rows.append(row)
     return rows
 
 
-def _check_image(path: Path, record: Record) -> None:
-    """Check that the image of a record is the one that was generated, where it means anything."""
-    if record["weights"] != "seeded" and not has_its_image(path, record):
-        image = path.with_name(record["image"]["file"])
+def _image(path: Path, record: Record) -> Path | None:
+    """Return the image of a record as it was generated; None where there is none, or seeded weights
+    made it."""
+    if record["weights"] == "seeded" or not record["image"]:
+        return None
+    image = path.with_name(record["image"]["file"])
+    if not has_its_image(path, record):
         raise UserError(
             f"{image}: missing, or changed after it was generated: delete {path} and the "
             f"{INDEX} above it, and run the workflow again"
         )
+    return image
 
 
 def _content(record: Record) -> tuple[str, ...]:
     """Return what two images must share to show the same thing."""
-    case: Mapping[str, Any] = record["case"]
+    case = record["case"]
     return (case["variant"]["model"], digest(case["generation"]))
-
-
-def _read(path: Path) -> ImageArray:
-    return np.asarray(Image.open(path))

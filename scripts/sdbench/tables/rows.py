@@ -1,5 +1,6 @@
 """One row of a table from one record."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,49 +8,33 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.measure.batch_prediction import device_peak_bytes
-from sdbench.tables.intervals import bootstrap_interval, projected_interval
-from sdbench.tables.schemas import MEASURED, PROJECTED
+from sdbench.records.record import Record
+from sdbench.tables.files import Row, rows_of
+from sdbench.tables.intervals import bootstrap_interval, projected_interval, ratio_interval
+from sdbench.tables.schemas import CASE_KEY, MEASURED, PROJECTED
 
 import numpy as np
 import pandas as pd
 
-Record = Mapping[str, Any]
-Row = dict[str, Any]
-
-EXPORTED = (
-    "reason",
-    "opset",
-    "parameters",
-    "max_abs_error",
-    "max_rel_error",
-    "tolerance",
-    "file_bytes",
-    "export_s",
-)
-"""What a network that an engine cannot run has no value of."""
+PARTS = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
 
 
 def case_columns(record: Record) -> Row:
-    """Return what a row of the table `results` says of how its case was run, and how that ended."""
-    case, variant = record["case"], Variant(**record["case"]["variant"])
-    generation = case["generation"]
-    library = BACKENDS[variant.backend].library
+    """Return what a row says of how a case, or one of a race, was run, and how that ended."""
+    case, environment = record["case"], record["environment"]
+    variant = Variant(**case["variant"])
     return {
-        "model": variant.model,
-        "weights": record["weights"],
-        "device": variant.device,
-        "device_kind": case["device"]["kind"],
-        "device_name": record["environment"]["device_name"],
-        "backend": variant.backend,
-        "precision": variant.precision,
-        "options": variant.options,
+        **case["generation"],
+        **case["variant"],
         "attention": variant.attention,
-        "backend_version": record["environment"]["libraries"].get(library),
+        "weights": record["weights"],
+        "device_kind": case["device"]["kind"],
+        "device_name": environment["device_name"],
+        "backend_version": environment["libraries"].get(BACKENDS[variant.backend].library),
         "batch_size": case["batch_size"],
-        **{key: generation[key] for key in ("width", "height", "steps", "scheduler", "guidance")},
         "status": record["status"],
         "reason": record["reason"],
-        "basis": PROJECTED if record["projection"] else MEASURED,
+        "basis": PROJECTED if record.get("projection") else MEASURED,
         "contended": record["contention"] and record["contention"]["contended"],
     }
 
@@ -64,29 +49,31 @@ def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency
         currency: of the prices.
     """
     rows = []
+    by_variant: dict[Any, list[Row]] = {}
     for record in records:
         row = case_columns(record) | _memory_columns(record) | {"largest": False, "best": False}
         if record["status"] == "ok":
             row |= _latency_columns(record)
             row |= _projected_columns(record, row) or _throughput_columns(record)
-            row |= _cost(prices[row["device"]], currency, row["call_s"] / row["batch_size"])
+            price = prices[row["device"]]
+            if price:
+                seconds_per_image = row["call_s"] / row["batch_size"]
+                row["cost_per_1000_images"] = 1000 * seconds_per_image * price / 3600
+                row["currency"] = currency
+            by_variant.setdefault(operator.itemgetter(*CASE_KEY[:-1])(row), []).append(row)
         rows.append(row)
-    by_variant: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row["status"] == "ok":
-            by_variant.setdefault(_variant(row), []).append(row)
     for ran in by_variant.values():
-        max(ran, key=lambda row: row["batch_size"])["largest"] = True
-        max(ran, key=lambda row: row["images_per_minute"])["best"] = True
+        max(ran, key=operator.itemgetter("batch_size"))["largest"] = True
+        max(ran, key=operator.itemgetter("images_per_minute"))["best"] = True
     return rows
 
 
 def _latency_columns(record: Record) -> Row:
-    samples = record["latency"]["samples_s"]
+    samples, phases = record["latency"]["samples_s"], record["phases"]
     low, high = bootstrap_interval(samples, np.median)
     q1, median, q3 = np.percentile(samples, [25, 50, 75])
-    phases = record["phases"]
-    parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
+    parts = {part: [phase[part] for phase in phases] for part in PARTS}
+    denoiser_q1, denoiser_q3 = np.percentile(parts["denoiser_s"], [25, 75])
     return {
         "latency_n": len(samples),
         "latency_s": median,
@@ -96,9 +83,9 @@ def _latency_columns(record: Record) -> Row:
         "latency_ci_high_s": high,
         "warmup_calls": len(record["latency"]["warmup_s"]),
         **record["cold_start"],
-        **{part: float(np.median([phase[part] for phase in phases])) for part in parts},
-        "denoiser_q1_s": float(np.percentile([phase["denoiser_s"] for phase in phases], 25)),
-        "denoiser_q3_s": float(np.percentile([phase["denoiser_s"] for phase in phases], 75)),
+        **{part: float(np.median(seconds)) for part, seconds in parts.items()},
+        "denoiser_q1_s": denoiser_q1,
+        "denoiser_q3_s": denoiser_q3,
         "parts_n": len(phases),
         "step_s": float(np.median([step for phase in phases for step in phase["step_s"]])),
         "denoiser_evaluations": phases[0]["denoiser_evaluations"],
@@ -108,12 +95,9 @@ def _latency_columns(record: Record) -> Row:
 def _memory_columns(record: Record) -> Row:
     memory, case = record["memory"] or {}, record["case"]
     backend = case["variant"]["backend"]
+    peak = device_peak_bytes(memory, allocator_sees_all=backend == "pytorch")
     compared = compared_memory(memory, case["device"]["kind"], backend)
-    return {**memory, "device_peak_bytes": _device_peak_bytes(memory, backend), **compared}
-
-
-def _device_peak_bytes(memory: Mapping[str, float | None], backend: str) -> int | None:
-    return device_peak_bytes(memory, allocator_sees_all=backend == "pytorch")
+    return {**memory, "device_peak_bytes": peak, **compared}
 
 
 def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str) -> Row:
@@ -126,8 +110,8 @@ def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str)
         backend: what executed the networks.
     """
     column, counter = KINDS[kind].memory_counter
-    counted = {**memory, "device_peak_bytes": _device_peak_bytes(memory, backend)}
-    value = counted.get(column)
+    peak = device_peak_bytes(memory, allocator_sees_all=backend == "pytorch")
+    value = {**memory, "device_peak_bytes": peak}.get(column)
     return {} if value is None else {"memory_bytes": value, "memory_counter": counter}
 
 
@@ -140,7 +124,7 @@ def _projected_columns(record: Record, row: Row) -> Row:
     steps = [step for call in calls for step in call["step_s"]]
     besides = [call["call_s"] - sum(call["step_s"]) for call in calls]
     low, high = projected_interval(besides, steps, projection["evaluations"])
-    share = row["latency_s"] / sum(call["call_s"] for call in calls)
+    short_calls = sum(call["call_s"] for call in calls) / row["latency_s"]
     return {
         "latency_ci_low_s": low,
         "latency_ci_high_s": high,
@@ -149,7 +133,7 @@ def _projected_columns(record: Record, row: Row) -> Row:
         "images_per_minute_ci_low": high and 60 * images / high,
         "images_per_minute_ci_high": low and 60 * images / low,
         # At the mean power of the short calls, which are less of denoising than the whole.
-        **_energy(projection["energy"], images / share),
+        **_energy(projection["energy"], images * short_calls),
     }
 
 
@@ -157,15 +141,15 @@ def _throughput_columns(record: Record) -> Row:
     intervals, images_per_call = record["throughput"]["intervals_s"], record["case"]["batch_size"]
     call_s = float(np.mean(intervals))
     low, high = bootstrap_interval(intervals, np.mean)
-    return {
+    row = {
         "throughput_n": len(intervals),
         "call_s": call_s,
         "images_per_minute": 60 * images_per_call / call_s,
         # The slow end of the call is the low end of the rate.
         "images_per_minute_ci_low": high and 60 * images_per_call / high,
         "images_per_minute_ci_high": low and 60 * images_per_call / low,
-        **_energy(record["throughput"]["energy"], len(intervals) * images_per_call),
     }
+    return row | _energy(record["throughput"]["energy"], len(intervals) * images_per_call)
 
 
 def _energy(energy: Mapping[str, Any] | None, images: float) -> Row:
@@ -174,37 +158,69 @@ def _energy(energy: Mapping[str, Any] | None, images: float) -> Row:
     return {"energy_j_per_image": energy["energy_j"] / images, "energy_source": energy["source"]}
 
 
-def _cost(price_per_hour: float, currency: str, seconds_per_image: float) -> Row:
-    if not price_per_hour:
-        return {}
-    cost = 1000 * seconds_per_image * price_per_hour / 3600
-    return {"cost_per_1000_images": cost, "currency": currency}
+def race_row(record: Record, max_busy_cores: float) -> Row:
+    """Return the row of the table `races`, but for what the device could do at best.
+
+    Args:
+        record: of any race.
+        max_busy_cores: the config's: processors that may be busy before that counts as contention.
+    """
+    case, reference = record["case"], record["reference"]
+    row = case_columns(record) | {
+        "threads": record["environment"].get("threads"),
+        **{f"reference_{key}": reference[key] for key in ("backend", "precision", "options")},
+        "rounds": record["rounds"],
+    }
+    if record["status"] != "ok":
+        return row
+    runs = record["reference_run"], record["challenger_run"]
+    base, own = (np.array(run["evaluation_s"]) for run in runs)
+    low, high = ratio_interval(own, base)
+    base_memory, own_memory = (
+        compared_memory(run["memory"], row["device_kind"], raced["backend"])
+        for run, raced in zip(runs, (reference, case["variant"]), strict=True)
+    )
+    waiting = max(map(waiting_cores, runs))
+    return row | {
+        "evaluation_s": float(np.median(own)),
+        "reference_evaluation_s": float(np.median(base)),
+        "ratio": float(np.median(own) / np.median(base)),
+        "ratio_ci_low": low,
+        "ratio_ci_high": high,
+        "ratio_min": float((own / base).min()),
+        "ratio_max": float((own / base).max()),
+        **{key: runs[1][key] for key in ("load_s", "compile_s", "compile_cached")},
+        **own_memory,
+        "reference_memory_bytes": base_memory.get("memory_bytes"),
+        "divergence": record["divergence"],
+        "waiting_cores": waiting,
+        "contended": row["contended"] or waiting > max_busy_cores,
+    }
+
+
+def waiting_cores(run: Mapping[str, Sequence[float]]) -> float:
+    """Return how many processors one of a race kept busy while it waited, on average."""
+    return sum(run["waited_cpu_s"]) / sum(run["waited_s"])
 
 
 def largest_row(search: Mapping[str, Any]) -> Row:
     """Return the row of the table `largest` from what a search found."""
-    found = {key: value for key, value in search.items() if key not in ("variant", "probes")}
-    return {**search["variant"], **found, "probes": len(search["probes"])}
+    return {**search["variant"], **search, "probes": len(search["probes"])}
 
 
 def peak_rows(measured: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of the table `peak_throughput` for one device.
-
-    Args:
-        measured: what `measure_peak_throughput` wrote for it.
-    """
-    environment, contention = measured["environment"], measured["contention"]
+    """Return the rows of the table `peak_throughput` from what `measure_peak_throughput` wrote for
+    one device."""
+    contention = measured["contention"]
     device = {
         "device": measured["device"],
-        **{key: environment[key] for key in ("device_name", "threads")},
+        **{key: measured["environment"][key] for key in ("device_name", "threads")},
         "contended": contention and contention["contended"],
     }
-    kept = ("operation", "precision", "status", "reason", "side", "tflops", "gb_per_s")
+    counts = (sum(map(len, row.get("samples_s", {}).values())) for row in measured["peaks"])
     return [
-        device
-        | {key: row[key] for key in kept if key in row}
-        | {"n": sum(map(len, row["samples_s"].values())) if "samples_s" in row else None}
-        for row in measured["peaks"]
+        device | row | {"n": count or None}
+        for row, count in zip(measured["peaks"], counts, strict=True)
     ]
 
 
@@ -216,9 +232,7 @@ def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> R
         start: seconds of the fixed work before the job's cases.
         end: the same after them. Both are empty where the device is not there.
     """
-    columns = case_columns(record)
-    row = {key: columns[key] for key in ("model", "device", "device_name", "backend")}
-    row["n"] = len(start) + len(end)
+    row = case_columns(record) | {"n": len(start) + len(end)}
     if not start or not end:
         return row
     first, last = float(np.median(start)), float(np.median(end))
@@ -233,13 +247,9 @@ def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> R
     }
 
 
-def _variant(row: Row) -> tuple[Any, ...]:
-    return tuple(row[key] for key in ("model", "device", "backend", "precision", "options"))
-
-
 def export_row(model: str, graphs: str, record: Mapping[str, Any]) -> Row:
     """Return the row of the table `exports` for one network of a model, of these graphs."""
-    return {**dict.fromkeys(EXPORTED), "model": model, "graphs": graphs, **record}
+    return {"model": model, "graphs": graphs, **record}
 
 
 def quality_rows(
@@ -258,5 +268,4 @@ def quality_rows(
         **{f"reference_{key}": reference[key] for key in names},
         **settings,
     }
-    rows = comparison.to_dict("records")
-    return [common | {str(key): value for key, value in row.items()} for row in rows]
+    return [common | row for row in rows_of(comparison)]

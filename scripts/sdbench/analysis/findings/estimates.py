@@ -1,19 +1,15 @@
 """Numbers with the interval that they may lie in, and what follows for a claim."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sdbench.tables.files import Row
 from sdbench.tables.intervals import FEWEST
 
 import scipy.stats
 
-Row = Mapping[str, Any]
-"""A row of a table; None where a cell is empty."""
-
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
-VERDICTS = (HOLDS, FAILS, UNDECIDED)
 
 
 @dataclass(frozen=True)
@@ -24,12 +20,11 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
-    def map(self, function: Any) -> "Estimate":
+    def map(self, function: Callable[[float], float]) -> "Estimate":
         """Return the estimate of a monotonic function of the number."""
-        ends = [None if end is None else float(function(end)) for end in (self.low, self.high)]
-        if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
-            ends.reverse()
-        return Estimate(float(function(self.value)), *ends)
+        if self.low is None or self.high is None:
+            return Estimate(function(self.value))
+        return Estimate(function(self.value), *sorted(map(function, (self.low, self.high))))
 
 
 def exact(value: float) -> Estimate:
@@ -48,23 +43,22 @@ def ratio(above: Row, below: Row, column: str) -> Estimate:
         below: denominator.
         column: `latency_s` or `images_per_minute`.
     """
-    value = above[column] / below[column]
-    halves = [_half(row, column) for row in (above, below)]
-    if None in halves:
-        return Estimate(value)
     noise = max(row.get("noise") or 0.0 for row in (above, below))
-    reach = math.exp(math.hypot(*[half for half in halves if half is not None], noise))
-    return Estimate(value, value / reach, value * reach)
+    halves = [_half(row, column) for row in (above, below)]
+    return _quotient(above[column] / below[column], halves, noise)
 
 
 def quotient(above: Estimate, below: Estimate) -> Estimate:
     """Return the ratio of two independent estimates of positive numbers, as `ratio` does."""
-    value = above.value / below.value
-    if None in (above.low, above.high, below.low, below.high):
+    halves = [e.low and e.high and math.log(e.high / e.low) / 2 for e in (above, below)]
+    return _quotient(above.value / below.value, halves)
+
+
+def _quotient(value: float, halves: Sequence[float | None], noise: float = 0.0) -> Estimate:
+    known = [half for half in halves if half is not None]
+    if len(known) < len(halves):
         return Estimate(value)
-    reach = math.exp(
-        math.hypot(*(math.log(e.high / e.low) / 2 for e in (above, below)))  # type: ignore[operator]
-    )
+    reach = math.exp(math.hypot(*known, noise))
     return Estimate(value, value / reach, value * reach)
 
 

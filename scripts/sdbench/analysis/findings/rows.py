@@ -1,21 +1,20 @@
 """Rows of all tables, together: which there are, which may be compared, and where each stands."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdbench.analysis.findings.estimates import Row
 from sdbench.cases.options import NONE
-from sdbench.tables.files import rows_of
+from sdbench.tables.files import Row, rows_of
+from sdbench.tables.image_comparison import ImageArray
 from sdbench.tables.labels import backend_label, device_label
-from sdbench.tables.published import Condition, condition, model_family
+from sdbench.tables.published import condition, model_family
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 MEASURED_WITH_US = "measured with sdbench"
-"""How the source begins of rows that `export_results` wrote: they count as measured, elsewhere."""
+"""How the source begins of rows that `export_results` wrote: they count as measured."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class Tables:
     quality: Sequence[Row] = ()
     races: Sequence[Row] = ()
     published: Sequence[Row] = ()
-    images: Mapping[str, Mapping[str, Mapping[int, NDArray[np.uint8]]]] = field(
-        default_factory=dict
-    )
+    images: Mapping[str, Mapping[str, Mapping[int, ImageArray]]] = field(default_factory=dict)
 
 
 def numbered(table: pd.DataFrame, name: str) -> list[Row]:
@@ -49,53 +46,45 @@ def numbered(table: pd.DataFrame, name: str) -> list[Row]:
     ]
 
 
-def elsewhere(tables: Tables) -> list[Row]:
-    """Return the rows that were measured with sdbench on other machines."""
-    return [
-        {**row, "device": row["campaign"]}
+def everywhere(tables: Tables) -> list[Row]:
+    """Return the rows that were measured with sdbench, on this machine and on others."""
+    return [*tables.results] + [
+        row | {"device": row["campaign"]}
         for row in tables.published
-        if str(row["source"]).startswith(MEASURED_WITH_US)
+        if row["source"].startswith(MEASURED_WITH_US)
     ]
 
 
-def all_latency(tables: Tables) -> list[Row]:
-    """Return the rows that have a time for an image, of this machine and of others."""
-    return [row for row in [*tables.results, *elsewhere(tables)] if row["latency_s"]]
-
-
 def single_images(tables: Tables) -> list[Row]:
-    """Return the rows of `all_latency` that generated one image at a time."""
-    return [row for row in all_latency(tables) if row["batch_size"] == 1]
+    """Return the rows of `everywhere` that have a time for one image at a time."""
+    return [row for row in everywhere(tables) if row["batch_size"] == 1 and row["latency_s"]]
 
 
 def best_batches(rows: Iterable[Row]) -> list[Row]:
     """Return of each variant the row with the most images per minute, whatever its batch."""
     best: dict[Any, Row] = {}
     for row in rows:
-        key = grouping("device", "device_name", "model", "backend", "precision", "options")(row)
-        if key not in best or row["images_per_minute"] > best[key]["images_per_minute"]:
-            best[key] = row
+        key = _key(row, "device", "device_name", "model", "backend", "precision", "options")
+        best[key] = max(best.get(key, row), row, key=lambda row: row["images_per_minute"])
     return list(best.values())
 
 
-def grouping(*columns: str) -> Callable[[Row], tuple[Condition | Any, ...]]:
-    """Return a key of rows with the same generation settings that agree in these columns."""
-    return lambda row: (
-        _generated(row),
-        *(model_family(str(row[c])) if c == "model" else row[c] for c in columns),
-    )
-
-
-def _generated(row: Row) -> Condition | tuple[Any, ...]:
+def _key(row: Row, *columns: str) -> tuple[Any, ...]:
+    """Return what rows share that have the same generation settings and agree in these columns."""
     # QUALITY has a row for each number of steps.
-    if "step" in row:
-        return tuple(row[c] for c in ("width", "height", "scheduler", "guidance"))
-    return condition(row)
+    settings = ("width", "height", "scheduler", "guidance")
+    generated = tuple(row[c] for c in settings) if "step" in row else condition(row)
+    return generated, *(model_family(row[c]) if c == "model" else row[c] for c in columns)
 
 
-def as_text(key: Callable[[Row], Any]) -> Callable[[Row], str]:
-    """Return a key to sort by, of one whose parts cannot be compared."""
-    return lambda row: str(key(row))
+def groups(rows: Iterable[Row], *columns: str) -> Iterator[list[Row]]:
+    """Yield rows together that have the same generation settings and agree in these columns."""
+
+    def key(row: Row) -> str:
+        return str(_key(row, *columns))
+
+    for _, group in itertools.groupby(sorted(rows, key=key), key=key):
+        yield list(group)
 
 
 def pairs(
@@ -107,12 +96,9 @@ def pairs(
     """Yield each row that is a `first` with each that is a `second`, with the same generation
     settings, of one model, and agreeing in the columns `alike`."""
     rows = list(rows)
-    key = grouping("model", *alike)
-    seconds = [row for row in rows if second(row)]
-    for one in filter(first, rows):
-        for other in seconds:
-            if key(one) == key(other):
-                yield one, other
+    for one, other in itertools.product(filter(first, rows), filter(second, rows)):
+        if _key(one, "model", *alike) == _key(other, "model", *alike):
+            yield one, other
 
 
 def subject(row: Row) -> str:

@@ -3,36 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.report.figures.latency import latency_cell
-from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, best_of, measured, published, setting_label
-from sdbench.report.figures.sheets import Sheet, make_panels, source_note
-from sdbench.report.figures.style import Files
-from sdbench.tables.files import read_table
-from sdbench.tables.schemas import PUBLISHED, RESULTS
+from sdbench.report.figures.panels import run_sheet
+from sdbench.report.figures.results import Result, best_of, read_results, setting_label
+from sdbench.report.figures.sheets import Sheet, latency_cell, make_panels, source_note
 
 
-def plot_devices(
-    results: Path,
-    published: Path,
-    files: Files,
-) -> None:
-    """Plot the shortest median time of one image that each device reached with each backend.
-
-    Args:
-        results: table of schema RESULTS.
-        published: table of schema PUBLISHED, shown next to the results.
-        files: written.
-    """
-    save_sheet(devices_sheet(results, published), files)
-
-
-def devices_sheet(results_table: Path, published_table: Path) -> Sheet:
-    """Return what the figure holds."""
-    results = measured(read_table(results_table, RESULTS))
-    results += published(read_table(published_table, PUBLISHED))
+def devices_sheet(results: Path, published: Path) -> Sheet:
+    """Return the shortest median time of one image that each device reached with each backend."""
     shown = best_of(
-        [result for result in results if result.batch_size == 1],
+        [r for r in read_results(results, published) if r.batch_size == 1],
         key=lambda r: (r.condition, r.campaign, r.kind, r.device, r.backend),
         value=lambda r: r.numbers["latency_s"],
     )
@@ -46,7 +25,7 @@ def devices_sheet(results_table: Path, published_table: Path) -> Sheet:
             lambda result: (latency_cell(result),),
             label=_label,
             kinds_apart=False,
-            order="ranked",
+            ranked=True,
             log=True,
         ),
         footnote=source_note(shown, "medians of n calls"),
@@ -61,6 +40,4 @@ def _label(result: Result, among: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_devices, files=Files.of(snakemake.output))
+    run_sheet(snakemake, devices_sheet)

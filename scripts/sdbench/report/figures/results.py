@@ -80,7 +80,7 @@ def measured(table: pd.DataFrame) -> list[Result]:
     return [
         _result(
             row,
-            device=_own_device(row["device"], row["device_name"]),
+            device=device_text(row["device"], row["device_name"]),
             weights=row["weights"],
             reason=row["reason"] or "",
         )
@@ -245,7 +245,9 @@ def _place(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _own_device(device: str, name: str | None) -> str:
-    if name is None or device_label(name) == device:
+def device_text(device: str, name: str | None) -> str:
+    """Name a device by what it is, and next to it by its name in the config where that differs."""
+    if name is None:
         return shorten(device)
-    return f"{device_label(name)} ({shorten(device, 24)})"
+    label = device_label(name)
+    return label if device in (label, name) else f"{label} ({shorten(device, 24)})"

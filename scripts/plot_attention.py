@@ -14,17 +14,8 @@ from sdbench.report.figures.results import (
     read_results,
     without_attention,
 )
-from sdbench.report.figures.sheets import (
-    Cell,
-    Sheet,
-    calls_note,
-    latency_cell,
-    make_panels,
-    source_note,
-)
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, latency_cell, make_sheet
 from sdbench.tables.labels import TIMES, backend_label
-
-_NAMES = {"sdpa": "SDPA"}
 
 
 def attention_sheet(results: Path) -> Sheet:
@@ -44,14 +35,15 @@ def attention_sheet(results: Path) -> Sheet:
         counter = peak_counter(result)
         return latency_cell(result, time), memory_cell(result, counter, space, beside=False)
 
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda result: ("seconds per image", AXES[peak_counter(result)]),
+        cells,
+        f"time: {calls_note(shown)}; memory: one pass per case",
+        {"label": _label},
         title="Time and memory of attention implementations",
         subtitle="Time and memory of one call with one prompt, no other option; 1 GB is 10⁹ bytes. "
         f"Shorter is better. Grey: the ratio ({TIMES}) to PyTorch's SDPA in the same precision.",
-        panels=make_panels(
-            shown, lambda r: ("seconds per image", AXES[peak_counter(r)]), cells, label=_label
-        ),
-        footnote=source_note(shown, f"time: {calls_note(shown)}; memory: one pass per case"),
         missing="No precision was measured with more than one attention implementation at batch 1.",
         interval="quartiles",
     )
@@ -81,7 +73,7 @@ def _bytes(result: Result) -> float | None:
 
 
 def _label(result: Result, among: Sequence[Result]) -> str:
-    label = f"{result.precision}, {_NAMES.get(result.attention, result.attention)}"
+    label = f"{result.precision}, {'SDPA' if result.attention == 'sdpa' else result.attention}"
     if result.backend != "pytorch":
         label += f" ({backend_label(result.backend)})"
     if len({r.model for r in among}) > 1:

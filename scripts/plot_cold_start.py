@@ -4,14 +4,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, read_results
-from sdbench.report.figures.sheets import (
-    NOTHING,
-    Cell,
-    Sheet,
-    latency_cell,
-    make_panels,
-    source_note,
-)
+from sdbench.report.figures.sheets import NOTHING, Cell, Sheet, latency_cell, make_sheet
 from sdbench.tables.labels import TIMES, number
 
 
@@ -19,23 +12,19 @@ def cold_start_sheet(results: Path) -> Sheet:
     """Return seconds of loading, of compiling, of the first call and of a warm one, for one
     image."""
     shown = [r for r in read_results(results) if r.batch_size == 1]
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("load (s)", "compile (s)", "first call (s)", "warm call (s)"),
+        lambda result: (
+            *(_once(result, column) for column in ("load_s", "compile_s", "first_call_s")),
+            latency_cell(result),
+        ),
+        "load, compile and first call: once per process; warm call: medians",
         title="Time to the first image",
         subtitle="Seconds to load the weights, to compile (if used), of the first call, and "
         "of a call after warm-up, one prompt each. Import of the libraries is not included. Each "
         "column has its own scale, because compiling may take a hundred times as long as a call. "
         "Grey: the ratio to the warm call.",
-        panels=make_panels(
-            shown,
-            lambda _: ("load (s)", "compile (s)", "first call (s)", "warm call (s)"),
-            lambda result: (
-                *(_once(result, column) for column in ("load_s", "compile_s", "first_call_s")),
-                latency_cell(result),
-            ),
-        ),
-        footnote=source_note(
-            shown, "load, compile and first call: once per process; warm call: medians"
-        ),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

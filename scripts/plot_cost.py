@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, rate_interval, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
@@ -22,19 +22,17 @@ def cost_sheet(results: Path) -> Sheet:
         value=lambda r: -r.numbers["images_per_minute"],
     )
     shown = [r for r in best if ENERGY in r.numbers or MONEY in r.numbers]
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("joules per image", f"{currency} per 1,000 images"),
+        lambda result: (
+            _cell(result, ENERGY, "no energy counter"),
+            _cell(result, MONEY, "the config has no price"),
+        ),
+        f"{calls_note(shown, 'throughput_n')} back to back",
         title="Energy and cost of an image",
         subtitle="Energy of the device and price, at the batch size with most images per minute. "
         "Shorter is better. The price per hour is from the config, for a device never idle.",
-        panels=make_panels(
-            shown,
-            lambda _: ("joules per image", f"{currency} per 1,000 images"),
-            lambda result: (
-                _cell(result, ENERGY, "no energy counter"),
-                _cell(result, MONEY, "the config has no price"),
-            ),
-        ),
-        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
         missing="There is no energy counter, and no measured device has a price "
         "(config key `price_per_hour`).",
         interval="95 % interval of the time",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, read_results, setting_label
-from sdbench.report.figures.sheets import Sheet, latency_cell, make_panels, source_note
+from sdbench.report.figures.sheets import Sheet, latency_cell, make_sheet
 
 
 def devices_sheet(results: Path, published: Path) -> Sheet:
@@ -15,20 +15,15 @@ def devices_sheet(results: Path, published: Path) -> Sheet:
         key=lambda r: (r.condition, r.campaign, r.kind, r.device, r.backend),
         value=lambda r: r.numbers["latency_s"],
     )
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("seconds per image (logarithmic)",),
+        lambda result: (latency_cell(result),),
+        "medians of n calls",
+        {"label": _label, "kinds_apart": False, "ranked": True, "log": True},
         title="Best time of each device",
         subtitle="Seconds of one call with one prompt, on a logarithmic axis, with the fastest "
         "precision and options of each device and backend. Further left is better.",
-        panels=make_panels(
-            shown,
-            lambda _: ("seconds per image (logarithmic)",),
-            lambda result: (latency_cell(result),),
-            label=_label,
-            kinds_apart=False,
-            ranked=True,
-            log=True,
-        ),
-        footnote=source_note(shown, "medians of n calls"),
         missing="No case with batch size 1 was measured, and no published campaign is shown.",
         interval="quartiles",
     )

@@ -16,7 +16,7 @@ from sdbench.report.figures.memory import (
 )
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, fewest_options, read_results
-from sdbench.report.figures.sheets import Sheet, make_panels, source_note
+from sdbench.report.figures.sheets import Sheet, make_sheet
 
 
 def memory_sheet(results: Path, published: Path) -> Sheet:
@@ -25,17 +25,15 @@ def memory_sheet(results: Path, published: Path) -> Sheet:
     single = [r for r in without_timing(every) if r.batch_size == 1 and not r.published]
     shown = [counted for result in fewest_options(single) for counted in _counters(result)]
     shown += fewest_options(r for r in _with_counter(every) if r.batch_size == 1)
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: (GB_AXIS,),
+        lambda result: (memory_cell(result, result.counter),),
+        "highest values of one pass per case",
+        {"heading": lambda result: result.counter},
         title="Memory to generate one image",
         subtitle="One prompt, default options (or the fewest that were measured, named). Different "
         "memory counters have separate panels. 1 GB is 10⁹ bytes.",
-        panels=make_panels(
-            shown,
-            lambda _: (GB_AXIS,),
-            lambda result: (memory_cell(result, result.counter),),
-            heading=lambda result: result.counter,
-        ),
-        footnote=source_note(shown, "highest values of one pass per case"),
         missing="No case with batch size 1 was measured, and no published campaign has memory.",
         marks=MARKS,
     )

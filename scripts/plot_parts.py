@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.labels import number
 
 PARTS = {
@@ -19,19 +19,17 @@ PARTS = {
 def parts_sheet(results: Path) -> Sheet:
     """Return seconds of each network in one call that makes one image, and of one step."""
     shown = [r for r in read_results(results) if r.batch_size == 1]
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: tuple(f"{part} (s)" for part in PARTS.values()),
+        _cells,
+        f"medians, {calls_note(shown, 'parts_n')}",
+        {"shared": True},
         title="Time of each network",
         subtitle="Seconds of each network in one call with one prompt, from separate calls in "
         "which the device is synchronized around every part. All columns have the same scale. "
         "Grey: the share of the sum; for the denoiser also the time of a step with guidance and "
         "scheduler.",
-        panels=make_panels(
-            shown,
-            lambda _: tuple(f"{part} (s)" for part in PARTS.values()),
-            _cells,
-            shared=True,
-        ),
-        footnote=source_note(shown, f"medians, {calls_note(shown, 'parts_n')}"),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

@@ -4,14 +4,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, ratio_text, read_results
-from sdbench.report.figures.sheets import (
-    Cell,
-    Sheet,
-    calls_note,
-    latency_cell,
-    make_panels,
-    source_note,
-)
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, latency_cell, make_sheet
 
 
 def speed_quality_sheet(results: Path) -> Sheet:
@@ -30,18 +23,16 @@ def speed_quality_sheet(results: Path) -> Sheet:
             ratio = ratio_text(result.numbers["latency_s"], base.numbers["latency_s"], result)
         return latency_cell(result, ratio), _likeness(result)
 
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("seconds per image", "SSIM (1: identical)"),
+        cells,
+        f"medians, {calls_note(shown)}; one image each",
+        {"ranked": True},
         title="Speed and image quality",
         subtitle="Seconds of one call with one prompt, fastest first; grey: the ratio to PyTorch "
         "in fp32 without options. Next to it, the similarity to the fp32 image of the same "
         "latents; grey: PSNR.",
-        panels=make_panels(
-            shown,
-            lambda _: ("seconds per image", "SSIM (1: identical)"),
-            cells,
-            ranked=True,
-        ),
-        footnote=source_note(shown, f"medians, {calls_note(shown)}; one image each"),
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )

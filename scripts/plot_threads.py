@@ -5,13 +5,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from sdbench.report.figures.curves import CurveSheet, Plot, Section, curve_of, run_curves
-from sdbench.report.figures.results import (
-    Result,
-    fewest_options,
-    grouped,
-    measured,
-    setting_label,
-)
+from sdbench.report.figures.results import Result, fewest_options, grouped, measured, setting_label
 from sdbench.report.figures.sheets import calls_note, panel_title, source_note
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import device_label, plural, status_label

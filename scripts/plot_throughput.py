@@ -5,31 +5,22 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, fewest_options, read_results
-from sdbench.report.figures.sheets import (
-    FAILS_GATE,
-    Cell,
-    Sheet,
-    make_panels,
-    source_note,
-    value_text,
-)
+from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, make_sheet, value_text
 
 
 def throughput_sheet(results: Path, published: Path) -> Sheet:
     """Return images per minute at the largest batch that ran, with default options."""
     plain = fewest_options(read_results(results, published), batches=True)
     shown = best_of(plain, key=lambda r: r.place, value=lambda r: -r.batch_size)
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("images per minute",),
+        lambda result: (_cell(result, plain),),
+        "n calls back to back",
+        {"most_first": True},
         title="Images per minute at the largest batch",
         subtitle="Default options (or the fewest that were measured, named), at the largest batch "
         "that ran. Longer is better. Only bars of one panel may be compared.",
-        panels=make_panels(
-            shown,
-            lambda _: ("images per minute",),
-            lambda result: (_cell(result, plain),),
-            most_first=True,
-        ),
-        footnote=source_note(shown, "n calls back to back"),
         missing="No case was measured, and no published campaign is shown.",
         interval="95 % interval",
     )

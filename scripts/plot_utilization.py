@@ -11,14 +11,7 @@ from sdbench.report.figures.results import (
     rate_interval,
     read_results,
 )
-from sdbench.report.figures.sheets import (
-    FAILS_GATE,
-    Cell,
-    Sheet,
-    calls_note,
-    make_panels,
-    source_note,
-)
+from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.labels import number
 
 PERCENT = 100.0
@@ -32,19 +25,17 @@ def utilization_sheet(results: Path) -> Sheet:
     best = best_of(every, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
     devices = list(dict.fromkeys(result.device for result in every))
     shown = sorted(best, key=lambda r: (devices.index(r.device), precision_place(r.precision)))
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("% of the peak",),
+        lambda result: (_cell(result, every),),
+        f"{calls_note(shown, 'throughput_n')} back to back",
+        {"full": PERCENT},
+        " Peak throughput: results/tables/peak_throughput.csv.",
         title="Utilization of the device",
         subtitle="Achieved TFLOP/s while images are generated back to back, divided by the peak "
         "throughput: that of the fastest matrix product on the same device in the same precision "
         "(with autocast, in its precision). The bar is the batch size with the highest value.",
-        panels=make_panels(
-            shown,
-            lambda _: ("% of the peak",),
-            lambda result: (_cell(result, every),),
-            full=PERCENT,
-        ),
-        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back")
-        + " Peak throughput: results/tables/peak_throughput.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the peak",

@@ -53,23 +53,6 @@ LONG = ("reason", "condition", "memory_counter")
 MOST_DEVICES = 4
 """Devices that the first sentence names."""
 
-CHARTS = (
-    ("time", "Seconds for one image, by device"),
-    ("throughput", "Images per minute, by batch size"),
-    ("memory", "Seconds and memory for one image"),
-)
-
-SECTIONS = (
-    ("answer", "Answer"),
-    ("findings", "Findings"),
-    ("cases", "All cases"),
-    ("figures", "Figures"),
-    ("images", "Images"),
-    ("machine", "Machine"),
-    ("method", "Method"),
-)
-"""Anchor and title of each part of the page."""
-
 
 def write_page(
     results: Path,
@@ -109,7 +92,6 @@ def write_page(
     inputs = (results, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
-        "sections": SECTIONS,
         "summary": _summary(rows, dates),
         "subjects": [_subject(subject, rows, noises) for subject in subjects(rows)],
         "nothing": _nothing(rows),
@@ -120,7 +102,6 @@ def write_page(
         "data": as_columns(rows),
         "headers": _headers(rows),
         "filters": _filters(rows),
-        "charts": CHARTS,
         "specs": charts(distinct(rows, "precision"), distinct(rows, "backend")),
         "absent": absent,
         "absent_count": sum(len(cells) for _, cells in absent),

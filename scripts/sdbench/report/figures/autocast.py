@@ -6,7 +6,7 @@ from typing import Any
 
 from sdbench.cases.options import AUTOCAST
 from sdbench.report.figures.results import Result, ratio_text
-from sdbench.report.figures.sheets import Cell, Sheet, make_panels, source_note
+from sdbench.report.figures.sheets import Cell, Sheet, make_sheet
 
 
 def autocast_sheet(
@@ -44,9 +44,12 @@ def autocast_sheet(
         return (replace(plain, extra=", ".join(filter(None, (plain.extra, ratio)))),)
 
     shown = [r for result in single if under(result) for r in (without(result), result) if r]
-    return Sheet(
-        panels=make_panels(shown, lambda result: (axis(result),), with_ratio, pale=under),
-        footnote=source_note(shown, own(shown)),
+    return make_sheet(
+        shown,
+        lambda result: (axis(result),),
+        with_ratio,
+        own(shown),
+        {"pale": under},
         missing="No case with autocast was measured at batch size 1.",
         solid="without autocast",
         pale="with autocast",

@@ -35,12 +35,7 @@ _MARKED = 25
 _SIZE = 4.5
 _PUBLISHED: style.Look = {"linestyle": (0, (4, 2)), "markerfacecolor": style.PAPER}
 _IDEAL: style.Look = {"linewidth": 0.9, "linestyle": ":"}
-_MISFIT: style.Look = {
-    "marker": "X",
-    "color": style.ALARM,
-    "markersize": 7,
-    "linestyle": "none",
-}
+_MISFIT: style.Look = {"marker": "X", "color": style.ALARM, "markersize": 7, "linestyle": "none"}
 MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 """Of backends; any other has a diamond."""
 
@@ -323,13 +318,9 @@ def _label_ends(axes: Axes, plot: Plot, infinite_y: float) -> None:
 def spread_apart(wanted: Sequence[float], heights: Sequence[float], room: float) -> list[float]:
     """Move labels as little as needed for none to overlap.
 
-    Args:
-        wanted: middles where they would stand, rising.
-        heights: of the labels, in the same unit.
-        room: they start within 0 and `room`; more of them than fit stand above it.
-
-    Returns:
-        Middles, rising, each at least half of both heights from the next.
+    `wanted` are middles, rising, and `heights` those of the labels. They start within 0 and `room`;
+    more of them than fit stand above it. Returned are middles, rising, each at least half of both
+    heights from the next.
     """
     placed: list[float] = []
     for i, (middle, height) in enumerate(zip(wanted, heights, strict=True)):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sdbench.cases.kinds import KINDS
 from sdbench.report.figures.results import Result
-from sdbench.report.figures.sheets import Cell, absent_cell, value_text
+from sdbench.report.figures.sheets import Cell, value_text
 from sdbench.tables.labels import number
 
 GB = 1e9
@@ -80,7 +80,7 @@ def memory_cell(result: Result, counter: str, extra: str = "", beside: bool = Tr
     """Return the bar of one counter in GB, with markers for the others if `beside`."""
     value = counted(result, counter)
     if value is None:
-        return absent_cell(counter)
+        return Cell(None, f"{counter}: not recorded")
     marks = tuple(
         (marker, result.numbers[column] / GB)
         for marker, column in (_BESIDE.get(counter, ()) if beside else ())

@@ -28,12 +28,7 @@ _BAR = 0.66
 _TICKS_APART = 0.3
 
 # What bars and legend have in common.
-_DOT: style.Look = {
-    "marker": "o",
-    "markersize": 6.5,
-    "markeredgewidth": 1.6,
-    "linestyle": "none",
-}
+_DOT: style.Look = {"marker": "o", "markersize": 6.5, "markeredgewidth": 1.6, "linestyle": "none"}
 _MARK: style.Look = {"color": style.INK, "markersize": 5.5, "linestyle": "none"}
 _FULL: style.Look = {"color": style.INK, "linewidth": 1.2}
 _PUBLISHED, _PALE = 0.75, 0.5

@@ -121,8 +121,7 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         numbers={
             name: float(value)
             for name, value in row.items()
-            if name not in _NOT_NUMBERS and isinstance(value, int | float)
-            if not isinstance(value, bool)
+            if name not in _NOT_NUMBERS and type(value) in (int, float)
         },
         **more,
     )
@@ -164,9 +163,7 @@ def fewest_options(results: Iterable[Result], batches: bool = False) -> list[Res
 
 
 def best_of(
-    results: Iterable[Result],
-    key: Callable[[Result], Hashable],
-    value: Callable[[Result], float],
+    results: Iterable[Result], key: Callable[[Result], Hashable], value: Callable[[Result], float]
 ) -> list[Result]:
     """Keep the result of each `key` with the least `value`, in order of first appearance.
 
@@ -179,14 +176,8 @@ def best_of(
 
 
 def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
-    """Return a ratio, and whether the machine's noise is larger than its distance from one.
-
-    Args:
-        value: of `result`.
-        whole: what it is compared with.
-        result: says how steady its machine was.
-        words: what stands behind the ratio.
-    """
+    """Return the ratio of a value of `result` to `whole`, with `words` behind it, and whether the
+    machine's noise is larger than its distance from one."""
     text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
     within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
     return f"{text} (within the noise)" if within else text
@@ -195,12 +186,8 @@ def ratio_text(value: float, whole: float, result: Result, words: str = "") -> s
 def rate_interval(
     result: Result, value: float, inverse: bool = False
 ) -> tuple[float | None, float | None]:
-    """Return the interval of a value that follows from images per minute, in the value's unit.
-
-    Args:
-        result: with images per minute.
-        value: proportional to images per minute, or to the time of each where `inverse`.
-    """
+    """Return the interval of a value, in its unit, that is proportional to the images per minute of
+    a result, or to the time of each where `inverse`."""
     numbers = result.numbers
     if "images_per_minute_ci_low" not in numbers:
         return None, None

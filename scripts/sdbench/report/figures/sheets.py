@@ -7,8 +7,9 @@ columns, which is a number or says in words why there is none.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sdbench.cases.kinds import KINDS
 from sdbench.report.figures.results import Result, grouped, setting_label
@@ -124,9 +125,25 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
     return Cell(value, value_text(result, value, "s"), extra, *ends)
 
 
-def absent_cell(what: str) -> Cell:
-    """Return the cell of a result that is ok, but has not this number."""
-    return Cell(None, f"{what}: not recorded")
+def make_sheet(
+    results: Sequence[Result],
+    columns: Callable[[Result], tuple[str, ...]],
+    cells: Callable[[Result], tuple[Cell, ...]],
+    taken: str,
+    panels: Mapping[str, Any] | None = None,
+    note: str = "",
+    **words: Any,
+) -> Sheet:
+    """Return a sheet of results.
+
+    Args:
+        results, columns, cells: what `make_panels` takes, and `panels` the rest of it.
+        taken: how the own numbers were taken.
+        note: what else the footnote says.
+        words: the other fields of the sheet.
+    """
+    shown = make_panels(results, columns, cells, **(panels or {}))
+    return Sheet(panels=shown, footnote=source_note(results, taken) + note, **words)
 
 
 def make_panels(
@@ -211,24 +228,17 @@ def sheet_data(sheet: Sheet) -> pd.DataFrame:
     in its place.
     """
     names = dict(sheet.marks)
-    data = []
+    data: list[tuple[object, ...]] = []
     for panel in sheet.panels:
         for row in panel.rows:
-            where = {
-                "panel": panel.title,
-                "device": row.group,
-                "setting": row.label,
-                "precision": row.precision,
-                "published": row.published,
-            }
+            where = (panel.title, row.group, row.label, row.precision, row.published)
             for column, cell in zip(panel.columns, row.cells, strict=True):
                 if cell == NOTHING:
                     continue
-                number = {"value": cell.value, "low": cell.low, "high": cell.high}
                 words = f"{cell.text} {cell.extra}".strip()
-                data.append({**where, "measure": column, **number, "words": words})
+                data.append((*where, column, cell.value, cell.low, cell.high, words))
                 data += [
-                    {**where, "measure": f"{column}: {names.get(mark, mark)}", "value": value}
+                    (*where, f"{column}: {names.get(mark, mark)}", value, None, None, None)
                     for mark, value in cell.marks
                 ]
     return pd.DataFrame(data, columns=DATA)

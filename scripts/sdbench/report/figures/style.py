@@ -148,7 +148,7 @@ class Files(NamedTuple):
 def run_figure(job: Any, plot: Callable[..., None]) -> None:
     """Do the work of a figure's script: `plot` takes the inputs and parameters of its rule by name,
     and writes the figure to `files`."""
-    files = Files(*(Path(job.output[kind]) for kind in Files._fields))
+    files = Files(*(Path(getattr(job.output, kind)) for kind in Files._fields))
     run_script(job, plot, files=files)
 
 

@@ -97,16 +97,13 @@ def _device(cases: Sequence[Case]) -> dict[str, Any]:
 def _stats(
     cases: Sequence[Case], name_model: bool, name_device: bool = False
 ) -> dict[str, Stat | None]:
-    stats: dict[str, Stat | None] = {}
+    stats: dict[str, Stat | None] = dict.fromkeys(_STATS)
     for name, (column, unit, label, more) in _STATS.items():
-        case = _best(cases, column)
-        if case:
+        if case := _best(cases, column):
             text = (number if case["origin"] == HERE else published_number)(case[column])
-            how = _how(case, name_model) + more.format(**case)
-            how = f"{case['device']}: {how}" if name_device else how
+            how = f"{case['device']}: " if name_device else ""
+            how += _how(case, name_model) + more.format(**case)
             stats[name] = Stat(text, unit, label, how)
-        else:
-            stats[name] = None
     return stats
 
 

@@ -49,43 +49,23 @@ def charts(precisions: Sequence[str], backends: Sequence[str]) -> dict[str, Spec
 
     seconds = _axis("latency_s", "seconds for one image")
     rate = _axis("images_per_minute", "images per minute")
+    memory = _axis("memory_gb", "GB (10⁹ bytes) for one image", zero=True, padding=0)
     line = {"type": "line", "strokeWidth": 1.2, "opacity": 0.6}
     series = [{"field": name} for name in ("origin", "device", "backend", "options", "model")]
+    quartiles = interval("x", "latency_q1_s", "latency_q3_s", seconds["title"])
+    ends = ("images_per_minute_ci_low", "images_per_minute_ci_high")
+    rates = [
+        {"mark": line, "encoding": {"y": rate, "color": colour}},
+        interval("y", *ends, rate["title"]),
+        points({"y": rate}),
+    ]
     one = "datum.batch_size === 1 && isValid(datum.latency_s)"
+    some = "isValid(datum.images_per_minute)"
+    both = [points({"x": memory, "y": seconds})]
     return {
-        "time": _chart(
-            one,
-            {"y": _PLACE},
-            [
-                interval("x", "latency_q1_s", "latency_q3_s", seconds["title"]),
-                points({"x": seconds}),
-            ],
-            height={"step": 20},
-        ),
-        "throughput": _chart(
-            "isValid(datum.images_per_minute)",
-            {"x": _batch_sizes(), "detail": series},
-            [
-                {"mark": line, "encoding": {"y": rate, "color": colour}},
-                interval(
-                    "y", "images_per_minute_ci_low", "images_per_minute_ci_high", rate["title"]
-                ),
-                points({"y": rate}),
-            ],
-        ),
-        "memory": _chart(
-            f"{one} && isValid(datum.memory_gb)",
-            {},
-            [
-                points(
-                    {
-                        "x": _axis("memory_gb", "GB (10⁹ bytes) for one image")
-                        | {"scale": {"zero": True, "padding": 0}},
-                        "y": seconds,
-                    }
-                )
-            ],
-        ),
+        "time": _chart(one, {"y": _PLACE}, [quartiles, points({"x": seconds})], {"step": 20}),
+        "throughput": _chart(some, {"x": _batch_sizes(), "detail": series}, rates),
+        "memory": _chart(f"{one} && isValid(datum.memory_gb)", {}, both),
     }
 
 
@@ -94,8 +74,9 @@ def _nominal(field: str, values: Sequence[str], looks: Iterable[str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": None}
 
 
-def _axis(field: str, title: str) -> Spec:
-    scale = {"type": "log", "nice": False, "padding": 16}
+def _axis(field: str, title: str, **scale: Any) -> Spec:
+    """Return an axis of numbers, logarithmic unless its scale is given."""
+    scale = scale or {"type": "log", "nice": False, "padding": 16}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale}
 
 
@@ -103,10 +84,8 @@ def _batch_sizes() -> Spec:
     """Return a logarithmic axis that names the powers of two."""
     power = "abs(log(datum.value) / LN2 - round(log(datum.value) / LN2)) < 1e-6"
     labels = {"labelExpr": f"{power} ? datum.label : ''", "grid": False, "ticks": False}
-    return _axis("batch_size", "batch size") | {
-        "scale": {"type": "log", "base": 2, "nice": False, "padding": 16},
-        "axis": labels,
-    }
+    axis = _axis("batch_size", "batch size", type="log", base=2, nice=False, padding=16)
+    return axis | {"axis": labels}
 
 
 def _chart(shown: str, encoding: Spec, layer: Sequence[Spec], height: Any = 300) -> Spec:

@@ -13,9 +13,7 @@ _PASSING = ("slurm_job", "cuda_visible_devices")
 _MOST_VALUES = 6
 
 
-def read_machines(
-    indexes: Sequence[Path],
-) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
+def read_machines(indexes: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
     """Return the machines of all records, and when the first was begun and the last ended.
 
     What differs between the records of a machine, such as a switch of a case, has several values.

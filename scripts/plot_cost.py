@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, best_of, measured, rate_interval
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_panels, source_note
-from sdbench.report.figures.style import Files
+from sdbench.report.figures.panels import run_sheet
+from sdbench.report.figures.results import Result, best_of, rate_interval, read_results
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.files import read_table
 from sdbench.tables.labels import number
 from sdbench.tables.schemas import RESULTS
@@ -13,40 +12,27 @@ from sdbench.tables.schemas import RESULTS
 ENERGY, MONEY = "energy_j_per_image", "cost_per_1000_images"
 
 
-def plot_cost(results: Path, files: Files) -> None:
-    """Plot joules for each image, and the price of a thousand images.
-
-    Args:
-        results: table of schema RESULTS.
-        files: written.
-    """
-    save_sheet(cost_sheet(results), files)
-
-
-def cost_sheet(results_table: Path) -> Sheet:
-    """Return what the figure holds."""
-    table = read_table(results_table, RESULTS)
-    currencies = table["currency"].dropna().unique()
-    currency = currencies[0] if len(currencies) else "money"
+def cost_sheet(results: Path) -> Sheet:
+    """Return joules for each image, and the price of a thousand images."""
+    currencies = read_table(results, RESULTS)["currency"].dropna()
+    currency = next(iter(currencies), "money")
     best = best_of(
-        [r for r in measured(table) if r.ok],
+        [r for r in read_results(results) if r.ok],
         key=lambda r: (r.place, r.options),
         value=lambda r: -r.numbers["images_per_minute"],
     )
     shown = [r for r in best if ENERGY in r.numbers or MONEY in r.numbers]
-    return Sheet(
+    return make_sheet(
+        shown,
+        lambda _: ("joules per image", f"{currency} per 1,000 images"),
+        lambda result: (
+            _cell(result, ENERGY, "no energy counter"),
+            _cell(result, MONEY, "the config has no price"),
+        ),
+        f"{calls_note(shown, 'throughput_n')} back to back",
         title="Energy and cost of an image",
         subtitle="Energy of the device and price, at the batch size with most images per minute. "
         "Shorter is better. The price per hour is from the config, for a device never idle.",
-        panels=make_panels(
-            shown,
-            lambda _: ("joules per image", f"{currency} per 1,000 images"),
-            lambda result: (
-                _cell(result, ENERGY, "no energy counter"),
-                _cell(result, MONEY, "the config has no price"),
-            ),
-        ),
-        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back"),
         missing="There is no energy counter, and no measured device has a price "
         "(config key `price_per_hour`).",
         interval="95 % interval of the time",
@@ -63,6 +49,4 @@ def _cell(result: Result, column: str, absent: str) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_cost, files=Files.of(snakemake.output))
+    run_sheet(snakemake, cost_sheet)

@@ -1,23 +1,17 @@
 """Plot what fits in how much memory: the largest batch of each way to run a model."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdbench.report.figures import style
-from sdbench.report.figures.frame import (
-    INNER,
-    MARGIN,
-    Frame,
-    heading_height,
-    plot_frame,
-    words_height,
-)
+from sdbench.report.figures.frame import INNER, MARGIN, Frame, headed, plot_blocks, said
 from sdbench.report.figures.memory import GB
-from sdbench.report.figures.style import Files, save_figure
+from sdbench.report.figures.results import grouped, precision_place
+from sdbench.report.figures.style import Files, run_figure, save_figure
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import number, shorten, variant_label
 from sdbench.tables.schemas import DERIVED, FITS, MEASURED, NO, UNKNOWN, YES
@@ -52,31 +46,31 @@ def plot_fits(fits: Path, files: Files) -> None:
         files: written.
     """
     rows = read_rows(fits, FITS)
-    panels = list(_panels(rows))
-    shown = [dict(row) for panel in panels for line in panel.lines for row in line.cells]
-    body = sum(map(_height, panels)) or words_height([MISSING])
+    panels = [
+        (_heading(own), lines)
+        for own in grouped(rows, itemgetter("model", "device")).values()
+        if (lines := sorted(_lines(own), key=_order))
+    ]
+    shown = [dict(row) for _, lines in panels for line in lines for row in line.cells]
     with style.styled():
-        frame = plot_frame(
+        figure = plot_blocks(
             "Largest batch by memory size",
             "The largest batch for each memory size, in GB of 10⁹ bytes. The weights' size is "
             "exact; the memory per image is a linear fit of measured peaks. Last column: the error "
             "of the fit at the largest measured batch, and the largest batch that was predicted "
             "and found on the device itself.",
             _footnote(rows),
-            body,
+            [
+                headed(heading, (LINE * (len(lines) + 1) + 0.2, partial(_plot, lines)))
+                for heading, lines in panels
+            ]
+            or [said([MISSING])],
             _handles(shown),
         )
-        if not panels:
-            frame.say([MISSING], frame.top)
-        top = frame.top
-        for panel in panels:
-            _plot(frame, panel, top)
-            top += _height(panel)
-    save_figure(frame.figure, pd.DataFrame(shown, columns=list(FITS.columns)), files)
+    save_figure(figure, pd.DataFrame(shown, columns=list(FITS.columns)), files)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A way to run a model: its name, a row of the table for each size of memory, and its check."""
 
     label: str
@@ -84,45 +78,23 @@ class Line:
     check: str
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The ways to run one model on one device."""
-
-    heading: str
-    lines: list[Line]
-
-
-def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
-    """Yield the panels in the table's order, without lines of which nothing is known.
-
-    The table need not have all backends of a model and device together.
-    """
-    places: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        places.setdefault((row["model"], row["device"]), []).append(row)
-    for (model, device), own in places.items():
-        counted = dict.fromkeys(COUNTERS[row["counter"]] for row in own if row["counter"])
-        heading = f"{shorten(model)} on {shorten(device, 24)}, "
-        heading += f"{' or '.join(counted)}" if counted else "weights only"
-        lines = sorted(_lines(own), key=lambda line: _order(line.cells[0]))
-        if lines:
-            yield Panel(heading, lines)
+def _heading(rows: Sequence[Row]) -> str:
+    counted = dict.fromkeys(COUNTERS[row["counter"]] for row in rows if row["counter"])
+    place = f"{shorten(rows[0]['model'])} on {shorten(rows[0]['device'], 24)}"
+    return f"{place}, {' or '.join(counted) or 'weights only'}"
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[Line]:
-    backends = {row["backend"] for row in rows}
-    for _, group in itertools.groupby(
-        rows, key=lambda row: (row["backend"], row["precision"], row["options"])
-    ):
-        cells = list(group)
+    """Yield the ways to run a model on a device, without those of which nothing is known."""
+    several = len({row["backend"] for row in rows}) > 1
+    for cells in grouped(rows, itemgetter("backend", "precision", "options")).values():
         if any(cell["fits"] != UNKNOWN for cell in cells):
-            yield Line(_label(cells[0], len(backends) > 1), cells, _check(cells[0]))
+            yield Line(_label(cells[0], several), cells, _check(cells[0]))
 
 
-def _order(row: Row) -> tuple[int, str, int]:
-    precisions = list(style.PRECISIONS)
-    place = precisions.index(row["precision"]) if row["precision"] in precisions else 99
-    return place, row["backend"], 0 if row["options"] == "none" else 1
+def _order(line: Line) -> tuple[int, str, bool]:
+    row = line.cells[0]
+    return precision_place(row["precision"]), row["backend"], row["options"] != "none"
 
 
 def _label(row: Row, name_backend: bool) -> str:
@@ -134,11 +106,8 @@ def _label(row: Row, name_backend: bool) -> str:
 
 def _check(row: Row) -> str:
     """Say how far the prediction is from what was measured, where both exist."""
-    parts = []
-    if row["peak_error"] is not None:
-        parts.append(f"peak {_signed(row['peak_error'])}")
-    if row["derived_error"] is not None:
-        parts.append(f"derived {_signed(row['derived_error'])}")
+    errors = {"peak": row["peak_error"], "derived": row["derived_error"]}
+    parts = [f"{name} {100 * e:+.1f} %" for name, e in errors.items() if e is not None]
     if row["found_batch"] is not None and row["predicted_batch"] is not None:
         parts.append(f"batch {row['predicted_batch']}, found {row['found_batch']}")
     if parts or row["basis"] == MEASURED:
@@ -146,47 +115,29 @@ def _check(row: Row) -> str:
     return f"not measured: {'derived' if row['basis'] == DERIVED else 'weights only'}"
 
 
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f} %"
-
-
-def _height(panel: Panel) -> float:
-    return heading_height(panel.heading) + LINE * (len(panel.lines) + 1) + 0.2
-
-
-def _plot(frame: Frame, panel: Panel, top: float) -> None:
-    frame.heading(panel.heading, top)
-    top += heading_height(panel.heading)
-    sizes = [cell["memory_gb"] for cell in panel.lines[0].cells]
-    width = LABEL + CELL * len(sizes)
-    axes = frame.axes(MARGIN, top, INNER, LINE * (len(panel.lines) + 1))
-    axes.set(xlim=(0, INNER), ylim=(len(panel.lines) + 1, 0))
+def _plot(lines: Sequence[Line], frame: Frame, top: float) -> None:
+    sizes = [cell["memory_gb"] for cell in lines[0].cells]
+    checks = LABEL + CELL * len(sizes) + 0.12
+    axes = frame.axes(MARGIN, top, INNER, LINE * (len(lines) + 1))
+    axes.set(xlim=(0, INNER), ylim=(len(lines) + 1, 0))
     axes.set_axis_off()
     for column, size in enumerate(sizes):
-        axes.text(
-            LABEL + CELL * (column + 0.5),
-            0.5,
-            f"{size} GB",
-            ha="center",
-            va="center",
-            color=style.GREY,
-        )
-    axes.text(width + 0.12, 0.5, "error of the prediction", va="center", color=style.GREY)
-    for place, line in enumerate(panel.lines, start=1):
+        middle = LABEL + CELL * (column + 0.5)
+        axes.text(middle, 0.5, f"{size} GB", ha="center", va="center", color=style.GREY)
+    axes.text(checks, 0.5, "error of the prediction", va="center", color=style.GREY)
+    for place, line in enumerate(lines, start=1):
         label = style.fit(line.label, style.TEXT, LABEL - 0.1)
         axes.text(0, place + 0.5, label, va="center")
         for column, cell in enumerate(line.cells):
             _plot_cell(axes, cell, LABEL + CELL * column, place)
-        check = style.fit(line.check, style.SMALL, INNER - width - 0.12)
-        axes.text(width + 0.12, place + 0.5, check, va="center", fontsize=style.SMALL)
+        check = style.fit(line.check, style.SMALL, INNER - checks)
+        axes.text(checks, place + 0.5, check, va="center", fontsize=style.SMALL)
 
 
 def _plot_cell(axes: Any, cell: Row, left: float, top: float) -> None:
     face, ink = _colours(cell)
-    corner, width = (left + 0.015, top + 0.05), CELL - 0.03
-    axes.add_patch(
-        Rectangle(corner, width, 0.9, facecolor=face, edgecolor=style.GRID, linewidth=0.5)
-    )
+    look: style.Look = {"facecolor": face, "edgecolor": style.GRID, "linewidth": 0.5}
+    axes.add_patch(Rectangle((left + 0.015, top + 0.05), CELL - 0.03, 0.9, **look))
     middle = left + CELL / 2, top + 0.52
     axes.text(*middle, cell_text(cell), ha="center", va="center", color=ink)
 
@@ -245,6 +196,4 @@ def _footnote(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_fits, files=Files.of(snakemake.output))
+    run_figure(snakemake, plot_fits)

@@ -2,45 +2,36 @@
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from sdbench.cases.kinds import KINDS
-from sdbench.report.figures.panels import save_sheet
+from sdbench.report.figures.panels import run_sheet
+from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
-from sdbench.report.figures.style import Files
-from sdbench.tables.files import read_table, rows_of
+from sdbench.tables.files import read_rows
 from sdbench.tables.labels import TIMES, device_label, number, plural, status_label, variant_label
 from sdbench.tables.schemas import RACES
 
 Race = dict[str, Any]
-REFERENCE = ("reference_backend", "reference_precision", "reference_options")
+WAY = ("precision", "backend", "options")
 SAME_RACE = ("campaign", "model", "device", "device_kind", "width", "height", "batch_size",
-             "guidance", *REFERENCE)  # fmt: skip
+             "guidance", *(f"reference_{name}" for name in WAY))  # fmt: skip
 """Columns in which rows that share a panel agree."""
 
 
-def plot_ladder(races: Path, files: Files) -> None:
-    """Plot the ratio of each variant to its reference, its memory, and its utilization.
-
-    Args:
-        races: table of schema RACES.
-        files: written.
-    """
-    save_sheet(ladder_sheet(races), files)
-
-
 def ladder_sheet(races: Path) -> Sheet:
-    """Return what the figure holds: a panel for each size, a row in it for each variant."""
-    rows = rows_of(read_table(races, RACES))
-    places = list(dict.fromkeys(_place(row) for row in rows))
+    """Return the ratio of each variant to its reference, its memory, and its utilization: a
+    panel for each size, a row in it for each variant."""
+    rows = read_rows(races, RACES)
     return Sheet(
         title="The ladder: denoiser time relative to the reference",
         subtitle="Time of one evaluation of the UNet divided by that of the reference, slowest "
         "first. Both were timed in turns on identical inputs. Shorter is better. Right: peak "
         "memory of the process, and utilization: achieved FLOP/s over the measured peak throughput "
         "in the same precision.",
-        panels=[_panel([row for row in rows if _place(row) == place]) for place in places],
+        panels=[_panel(members) for members in grouped(rows, itemgetter(*SAME_RACE)).values()],
         footnote=_footnote(rows),
         missing="No races: the config has no `races`, and resources/races/ has no table.",
         interval="95 % interval; range if fewer than six rounds",
@@ -49,23 +40,13 @@ def ladder_sheet(races: Path) -> Sheet:
     )
 
 
-def _place(row: Race) -> tuple[Any, ...]:
-    return tuple(row[key] for key in SAME_RACE)
-
-
 def _panel(members: Sequence[Race]) -> Panel:
     first = members[0]
-    ordered = sorted(members, key=lambda row: -(row["ratio"] or -math.inf))
+    name = next((device_label(r["device_name"]) for r in members if r["device_name"]), "")
+    published = first["campaign"] is not None
     rows = (
-        Row(
-            next((device_label(r["device_name"]) for r in members if r["device_name"]), "")
-            or first["device"],
-            _label(row),
-            row["precision"],
-            _cells(row),
-            published=row["campaign"] is not None,
-        )
-        for row in ordered
+        Row(name or first["device"], _label(row), row["precision"], _cells(row), published)
+        for row in sorted(members, key=lambda row: -(row["ratio"] or -math.inf))
     )
     columns = ("time / that of the reference", "peak memory (GB)")
     return Panel(_title(members), columns, tuple(rows), full=1.0)
@@ -75,9 +56,7 @@ def _title(members: Sequence[Race]) -> str:
     first = members[0]
     guided = "" if first["guidance"] > 1 else ", no guidance"
     seeded = " (weights: seeded)" if first["weights"] == "seeded" else ""
-    reference = variant_label(
-        first["reference_precision"], first["reference_backend"], first["reference_options"]
-    )
+    reference = variant_label(*(first[f"reference_{name}"] for name in WAY))
     published = f" (published: {first['campaign']})" if first["campaign"] else ""
     times = [row["reference_evaluation_s"] for row in members if row["status"] == "ok"]
     seconds = list(dict.fromkeys(map(number, (min(times), max(times))))) if times else []
@@ -90,9 +69,8 @@ def _title(members: Sequence[Race]) -> str:
 
 
 def _label(row: Race) -> str:
-    label = variant_label(row["precision"], row["backend"], row["options"])
-    keys = ("backend", "precision", "options")
-    itself = all(row[key] == row[f"reference_{key}"] for key in keys)
+    label = variant_label(*(row[name] for name in WAY))
+    itself = all(row[name] == row[f"reference_{name}"] for name in WAY)
     return f"{label}, against itself" if itself else label
 
 
@@ -125,6 +103,4 @@ def _footnote(rows: Sequence[Race]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_ladder, files=Files.of(snakemake.output))
+    run_sheet(snakemake, ladder_sheet)

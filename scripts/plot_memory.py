@@ -14,49 +14,26 @@ from sdbench.report.figures.memory import (
     whole_counter,
     without_timing,
 )
-from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, fewest_options, measured, published
-from sdbench.report.figures.sheets import Sheet, make_panels, source_note
-from sdbench.report.figures.style import Files
-from sdbench.tables.files import read_table
-from sdbench.tables.schemas import PUBLISHED, RESULTS
+from sdbench.report.figures.panels import run_sheet
+from sdbench.report.figures.results import Result, fewest_options, read_results
+from sdbench.report.figures.sheets import Sheet, make_sheet
 
 
-def plot_memory(
-    results: Path,
-    published: Path,
-    files: Files,
-) -> None:
-    """Plot peak memory at batch 1 with default options, in GB of 10^9 bytes.
-
-    Args:
-        results: table of schema RESULTS.
-        published: table of schema PUBLISHED, shown next to the results.
-        files: written.
-    """
-    save_sheet(memory_sheet(results, published), files)
-
-
-def memory_sheet(results_table: Path, published_table: Path) -> Sheet:
-    """Return what the figure holds."""
-    own = [
-        r for r in without_timing(measured(read_table(results_table, RESULTS))) if r.batch_size == 1
-    ]
-    others = _with_counter(published(read_table(published_table, PUBLISHED)))
-    shown = [
-        counted for result in fewest_options(own) for counted in _counters(result)
-    ] + fewest_options(result for result in others if result.batch_size == 1)
-    return Sheet(
+def memory_sheet(results: Path, published: Path) -> Sheet:
+    """Return peak memory at batch 1 with default options, in GB of 10^9 bytes."""
+    every = read_results(results, published)
+    single = [r for r in without_timing(every) if r.batch_size == 1 and not r.published]
+    shown = [counted for result in fewest_options(single) for counted in _counters(result)]
+    shown += fewest_options(r for r in _with_counter(every) if r.batch_size == 1)
+    return make_sheet(
+        shown,
+        lambda _: (GB_AXIS,),
+        lambda result: (memory_cell(result, result.counter),),
+        "highest values of one pass per case",
+        {"heading": lambda result: result.counter},
         title="Memory to generate one image",
         subtitle="One prompt, default options (or the fewest that were measured, named). Different "
         "memory counters have separate panels. 1 GB is 10⁹ bytes.",
-        panels=make_panels(
-            shown,
-            lambda _: (GB_AXIS,),
-            lambda result: (memory_cell(result, result.counter),),
-            heading=lambda result: result.counter,
-        ),
-        footnote=source_note(shown, "highest values of one pass per case"),
         missing="No case with batch size 1 was measured, and no published campaign has memory.",
         marks=MARKS,
     )
@@ -74,7 +51,7 @@ def _with_counter(results: Sequence[Result]) -> list[Result]:
 
     A row that ran out of memory names no counter: it has that of its campaign.
     """
-    counters = {r.campaign: r.counter for r in results if r.counter}
+    counters = {r.campaign: r.counter for r in results if r.published and r.counter}
     named = [
         replace(r, counter=counters[r.campaign])
         for r in results
@@ -84,6 +61,4 @@ def _with_counter(results: Sequence[Result]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_memory, files=Files.of(snakemake.output))
+    run_sheet(snakemake, memory_sheet)

@@ -10,7 +10,6 @@ from sdbench.report.figures.images import (
     ImageArray,
     amplification,
     choose_steps,
-    difference,
     load_comparisons,
     missing_words,
     score_text,
@@ -31,6 +30,7 @@ FRAME_MS, LAST_FRAME_MS = 160, 2500
 _TILE, _GAP, _TOP, _LABEL, _BELOW = 192, 12, 62, 34, 30
 _LINE_LETTERS = 90
 _WIDTH = 3 * _TILE + 4 * _GAP
+_LEFTS = [_GAP + column * (_TILE + _GAP) for column in range(3)]
 
 
 def plot_quality_animation(
@@ -39,9 +39,7 @@ def plot_quality_animation(
     """Write a GIF with a row of three images for each compared variant.
 
     Args:
-        quality: table of schema QUALITY.
-        references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.images`).
+        quality, references, others: what `load_comparisons` reads.
         gif: written.
     """
     frames = film(load_comparisons(quality, references, others))
@@ -55,18 +53,14 @@ def plot_quality_animation(
 def film(comparisons: Sequence[Comparison]) -> list[Image.Image]:
     """Return the frames; one that says in words what is missing if there are no images."""
     seen = [comparison for comparison in comparisons if not comparison.words]
-    words = [
-        line for text in missing_words(comparisons) for line in textwrap.wrap(text, _LINE_LETTERS)
-    ]
+    said = missing_words(comparisons)
+    words = [line for text in said for line in textwrap.wrap(text, _LINE_LETTERS)]
     if not seen:
         return [_frame([], "", 0, words, last=0, factor=1)]
     mode = choose_mode(seen)
     steps = choose_steps(sorted({step for c in seen for step in c.steps(mode)}), FRAMES)
     factor = amplification(
-        difference(c.reference.at(mode, step), c.other.at(mode, step))
-        for c in seen
-        for step in steps
-        if step in c.steps(mode)
+        c.at(mode, step)[2] for c in seen for step in steps if step in c.steps(mode)
     )
     return [_frame(seen, mode, step, words, steps[-1], factor) for step in steps]
 
@@ -85,21 +79,22 @@ def _frame(
     last: int,
     factor: int,
 ) -> Image.Image:
-    tall = [_LABEL + _TILE + _GAP for _ in comparisons]
-    height = _TOP + sum(tall) + 18 * len(words) + _BELOW
+    tall = _LABEL + _TILE + _GAP
+    height = _TOP + tall * len(comparisons) + 18 * len(words) + _BELOW
     image = Image.new("RGB", (_WIDTH, height), style.PAPER)
     plot = ImageDraw.Draw(image)
     plot.text((_GAP, 8), _title(mode, step, last), style.INK, _font(16, bold=True))
     if comparisons:
-        _progress(plot, step / last)
-        for column, head in enumerate(
-            ("reference", "other", f"difference, {factor} times as bright")
-        ):
-            plot.text((_left(column), 42), head, style.GREY, _font(11))
+        plot.rectangle((_GAP, 32, _WIDTH - _GAP, 35), fill=style.GRID)
+        done = _GAP + (_WIDTH - 2 * _GAP) * step / last
+        plot.rectangle((_GAP, 32, done, 35), fill=style.GREY)
+        heads = ("reference", "other", f"difference, {factor} times as bright")
+        for left, head in zip(_LEFTS, heads, strict=True):
+            plot.text((left, 42), head, style.GREY, _font(11))
     top = _TOP
-    for comparison, rows in zip(comparisons, tall, strict=True):
+    for comparison in comparisons:
         _row(image, plot, comparison, mode, step, top, factor)
-        top += rows
+        top += tall
     for number, line in enumerate(words):
         plot.text((_GAP, top + 18 * number), line, style.ALARM, _font(11))
     plot.text((_GAP, height - 20), "Same prompt and latents.", style.GREY, _font(10))
@@ -112,11 +107,6 @@ def _title(mode: str, step: int, last: int) -> str:
     return f"Full run of {step} steps" if mode == "runs" else f"Step {step} of {last} of one run"
 
 
-def _progress(plot: ImageDraw.ImageDraw, share: float) -> None:
-    plot.rectangle((_GAP, 32, _WIDTH - _GAP, 35), fill=style.GRID)
-    plot.rectangle((_GAP, 32, _GAP + (_WIDTH - 2 * _GAP) * share, 35), fill=style.GREY)
-
-
 def _row(
     frame: Image.Image,
     plot: ImageDraw.ImageDraw,
@@ -127,18 +117,17 @@ def _row(
     factor: int,
 ) -> None:
     plot.text((_GAP, top), shorten(comparison.model), style.INK, _font(12, bold=True))
-    for column, label in enumerate((comparison.reference_label, comparison.label)):
-        plot.text((_left(column), top + 17), shorten(label, 31), style.INK, _font(11))
+    for left, label in zip(_LEFTS, (comparison.reference_label, comparison.label), strict=False):
+        plot.text((left, top + 17), shorten(label, 31), style.INK, _font(11))
     shown = max((s for s in comparison.steps(mode) if s <= step), default=None)
     if shown is None:
         return
     score = score_text(comparison, mode, shown, short=True)
-    plot.text((_left(2), top + 17), score, style.INK, _font(11))
-    reference = comparison.reference.at(mode, shown)
-    other = comparison.other.at(mode, shown)
-    images = (reference, other, colour_differences(difference(reference, other), factor))
-    for column, image in enumerate(images):
-        frame.paste(_tile(image), (_left(column), top + _LABEL))
+    plot.text((_LEFTS[2], top + 17), score, style.INK, _font(11))
+    reference, other, levels = comparison.at(mode, shown)
+    images = (reference, other, colour_differences(levels, factor))
+    for left, image in zip(_LEFTS, images, strict=True):
+        frame.paste(_tile(image), (left, top + _LABEL))
 
 
 def _tile(image: ImageArray) -> Image.Image:
@@ -146,10 +135,6 @@ def _tile(image: ImageArray) -> Image.Image:
     small = Image.fromarray(shrink(image, _TILE))
     scale = max(_TILE // max(small.size), 1)
     return small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
-
-
-def _left(column: int) -> int:
-    return _GAP + column * (_TILE + _GAP)
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:

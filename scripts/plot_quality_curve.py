@@ -1,13 +1,14 @@
 """Plot how like the reference's the images of each variant are, over the number of steps."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, save_curves
+from sdbench.report.figures.curves import Curve, CurveSheet, Plot, Section, run_curves
 from sdbench.report.figures.images import MODES, SEEDED
-from sdbench.report.figures.style import Files
-from sdbench.tables.files import read_table
+from sdbench.report.figures.results import grouped
+from sdbench.tables.files import read_rows
 from sdbench.tables.labels import shorten, status_label, variant_label
 from sdbench.tables.schemas import QUALITY
 
@@ -18,37 +19,16 @@ MARKERS = {"none": "o", "autocast": "^"}
 _VARIANT = ("device", "backend", "precision", "options")
 
 
-def plot_quality_curve(quality: Path, files: Files) -> None:
-    """Plot PSNR in dB and SSIM against steps, for each model, reference and mode.
-
-    Args:
-        quality: table of schema QUALITY.
-        files: written.
-    """
-    save_curves(quality_sheet(quality), files)
-
-
 def quality_sheet(quality: Path) -> CurveSheet:
-    """Return what the figure holds."""
-    table = read_table(quality, QUALITY)
-    rows = [
-        {str(k): None if v != v else v for k, v in row.items()} for row in table.to_dict("records")
-    ]
-    references = ("model", *(f"reference_{name}" for name in _VARIANT))
-    groups = dict.fromkeys(tuple(str(row[name]) for name in references) for row in rows)
-    sections = [
-        section
-        for group in groups
-        for section in _sections(
-            [row for row in rows if tuple(str(row[name]) for name in references) == group]
-        )
-    ]
+    """Return PSNR in dB and SSIM against steps, for each model, reference and mode."""
+    references = itemgetter("model", *(f"reference_{name}" for name in _VARIANT))
+    groups = grouped(read_rows(quality, QUALITY), references).values()
     return CurveSheet(
         title="Similarity of the images to the reference",
         subtitle="PSNR and SSIM of 8-bit images from the same prompt and latents, by number of "
         "steps. Higher is closer; the axes do not start at zero.",
         xlabel="steps",
-        sections=sections,
+        sections=[section for rows in groups for section in _sections(rows)],
         footnote="A full run of N steps is not the N-th state of a longer run: their timesteps "
         "differ. Each point is one image, so there is no spread.",
         missing="No images were compared (config key `quality`).",
@@ -58,61 +38,44 @@ def quality_sheet(quality: Path) -> CurveSheet:
 
 def _sections(rows: Sequence[Row]) -> list[Section]:
     first = rows[0]
-    devices = {row["device"] for row in rows} | {row["reference_device"] for row in rows}
-    reference = _label({name: first[f"reference_{name}"] for name in _VARIANT}, len(devices) > 1)
+    several = len({row[key] for row in rows for key in ("device", "reference_device")}) > 1
+    reference = _label({name: first[f"reference_{name}"] for name in _VARIANT}, several)
     heading = f"{shorten(first['model'])}, reference {reference}"
     if any(row["weights"] == "seeded" for row in rows):
         return [Section(f"{heading} (weights: seeded)", (), SEEDED)]
+    by_mode = grouped(rows, itemgetter("mode"))
     return [
         Section(
             f"{heading}: {MODES[mode]}",
-            tuple(
-                _plot([row for row in rows if row["mode"] == mode], metric, len(devices) > 1)
-                for metric in METRICS
-            ),
+            tuple(_plot(by_mode[mode], metric, several) for metric in METRICS),
         )
         for mode in MODES
-        if any(row["mode"] == mode for row in rows)
+        if mode in by_mode
     ]
 
 
 def _plot(rows: Sequence[Row], metric: str, several_devices: bool) -> Plot:
-    curves = []
-    notes = []
-    for variant in dict.fromkeys(tuple(row[name] for name in _VARIANT) for row in rows):
-        line = [row for row in rows if tuple(row[name] for name in _VARIANT) == variant]
-        line.sort(key=lambda row: int(row["step"]))
-        label = _label(line[0], several_devices)
+    curves, notes = [], []
+    for members in grouped(rows, itemgetter(*_VARIANT)).values():
+        line = sorted(members, key=itemgetter("step"))
+        first = line[0]
+        label = _label(first, several_devices)
         points = [row for row in line if row["status"] == "ok" and row[metric] is not None]
         if points:
-            curves.append(
-                Curve(
-                    label=label,
-                    precision=str(line[0]["precision"]),
-                    x=tuple(float(row["step"]) for row in points),
-                    y=tuple(float(row[metric]) for row in points),
-                    marker="s" if line[0]["backend"] != "pytorch" else _marker(line[0]["options"]),
-                )
-            )
-        failed = [row for row in line if row["status"] != "ok"]
-        if failed:
-            reason = str(failed[0]["reason"] or "")
-            notes.append(f"{label}: {status_label(failed[0]['status'], reason)}")
+            marker = MARKERS.get(first["options"], "D") if first["backend"] == "pytorch" else "s"
+            x, y = (tuple(float(row[name]) for row in points) for name in ("step", metric))
+            curves.append(Curve(label, first["precision"], x, y, marker=marker))
+        failed = [status_label(r["status"], r["reason"] or "") for r in line if r["status"] != "ok"]
+        notes += [f"{label}: {why}" for why in failed[:1]]
     infinite = "identical" if metric == "psnr_db" else ""
     shown = tuple(notes) if metric == "psnr_db" else ()
     return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, infinite)
 
 
-def _marker(options: str) -> str:
-    return MARKERS.get(options, "D")
-
-
 def _label(row: Row, several_devices: bool) -> str:
-    device = str(row["device"]) if several_devices else ""
+    device = row["device"] if several_devices else ""
     return variant_label(row["precision"], row["backend"], row["options"], device)
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_quality_curve, files=Files.of(snakemake.output))
+    run_curves(snakemake, quality_sheet)

@@ -1,62 +1,37 @@
 """Plot reference, other and difference of each compared variant at one step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sdbench.report.figures import style
-from sdbench.report.figures.frame import INNER, MARGIN, Frame, plot_frame, words_height
+from sdbench.report.figures.frame import INNER, MARGIN, Block, Frame
 from sdbench.report.figures.images import (
     Comparison,
-    ImageArray,
     amplification,
-    difference,
     load_comparisons,
-    missing_words,
     nearest_step,
     score_data,
     score_text,
 )
-from sdbench.report.figures.tiles import BAR_HEIGHT, difference_note, plot_bar, plot_tile
+from sdbench.report.figures.tiles import plot_comparisons, plot_tile, tile_height
 from sdbench.tables.labels import shorten
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 _LABEL, _GAP = 1.85, 0.1
 _TILE = (INNER - _LABEL - 2 * _GAP) / 3
+_LEFTS = [MARGIN + _LABEL + column * (_TILE + _GAP) for column in range(3)]
 _HEADS = 0.22
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """One row: a comparison, in a mode, after a step, which may not be the one wanted."""
 
     comparison: Comparison
     mode: str
     step: int
     wanted: int
-
-    @property
-    def images(self) -> tuple[ImageArray, ImageArray, NDArray[np.uint8]]:
-        """Return the reference's image, the other's, and the map of their difference."""
-        reference = self.comparison.reference.at(self.mode, self.step)
-        other = self.comparison.other.at(self.mode, self.step)
-        return reference, other, difference(reference, other)
-
-    @property
-    def label(self) -> str:
-        """Say what was generated, after how many steps, and how alike it is."""
-        lines = [shorten(self.comparison.model, 22), self.comparison.label]
-        if self.mode == "runs":
-            lines.append(f"full run of {self.step} steps")
-        else:
-            lines.append(f"state after step {self.step} of one run")
-        if self.step != self.wanted:
-            lines.append(f"(nearest to {self.wanted})")
-        lines.append(score_text(self.comparison, self.mode, self.step).replace(", ", "\n"))
-        return "\n".join(line for line in lines if line)
 
 
 def plot_quality_panel(
@@ -69,48 +44,27 @@ def plot_quality_panel(
     """Plot a row of three images for each compared variant.
 
     Args:
-        quality: table of schema QUALITY.
-        references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.images`).
+        quality, references, others: what `load_comparisons` reads.
         panel_steps: for each of `others` the step to show.
         files: written.
     """
     comparisons = load_comparisons(quality, references, others)
-    shown = choose_all(comparisons, panel_steps)
-    data = score_data((row.comparison, row.mode, row.step) for row in shown)
+    data = score_data(row[:3] for row in choose_all(comparisons, panel_steps))
     style.save_figure(plot_panel(comparisons, panel_steps), data, files)
 
 
 def plot_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
     """Return the figure; a full run is shown where there is one, else a state of the long run."""
-    with style.styled():
-        return _plot(comparisons, panel_steps)
-
-
-def _plot(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:
     shown = choose_all(comparisons, panel_steps)
-    words = missing_words(comparisons)
-    factor = amplification(row.images[2] for row in shown)
-    heights = [_tile_height(row) + _GAP for row in shown]
-    body = sum(heights) + words_height(words) + (_HEADS + BAR_HEIGHT if shown else 0)
-    frame = plot_frame(
+    factor = amplification(row.comparison.at(row.mode, row.step)[2] for row in shown)
+    heads: list[Block] = [(_HEADS, _plot_heads)] if shown else []
+    return plot_comparisons(
         "Images of the settings next to the reference",
         "The same prompt, latents and number of steps as the reference, image by image.",
-        difference_note(factor) if shown else "",
-        body,
+        [*heads, *(_row(row, factor) for row in shown)],
+        comparisons,
+        factor,
     )
-    top = frame.top
-    if shown:
-        for column, head in enumerate(("reference", "other", "difference")):
-            frame.figure.text(frame.x(_left(column)), frame.y(top), head, va="top", weight="bold")
-        top += _HEADS
-    for row, height in zip(shown, heights, strict=True):
-        _plot_row(frame, row, top, factor)
-        top += height
-    frame.say(words, top)
-    if shown:
-        plot_bar(frame, top + words_height(words), factor)
-    return frame.figure
 
 
 def choose_all(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> list[Shown]:
@@ -128,31 +82,37 @@ def choose(comparison: Comparison, wanted: int) -> Shown:
     return Shown(comparison, mode, nearest_step(comparison.steps(mode), wanted), wanted)
 
 
-def _tile_height(row: Shown) -> float:
-    height, width = row.comparison.reference.images[row.mode].shape[1:3]
-    return max(float(_TILE * height / width), 1.1)
+def _plot_heads(frame: Frame, top: float) -> None:
+    for left, head in zip(_LEFTS, ("reference", "other", "difference"), strict=True):
+        frame.text(left, top, head, weight="bold")
 
 
-def _plot_row(frame: Frame, row: Shown, top: float, factor: int) -> None:
-    for column, image in enumerate(row.images):
-        plot_tile(frame, image, _left(column), top, _TILE, factor)
-    label = style.wrap(row.label, style.TEXT, _LABEL - 0.1)
-    frame.figure.text(frame.x(MARGIN), frame.y(top), label, va="top", linespacing=1.35)
-    frame.figure.text(
-        frame.x(_left(0) + 0.05),
-        frame.y(top + 0.05),
-        row.comparison.reference_label,
-        va="top",
-        fontsize=style.SMALL,
-        bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
-    )
+def _label(row: Shown) -> str:
+    """Say what was generated, after how many steps, and how alike it is."""
+    comparison, mode, step, wanted = row
+    lines = [
+        shorten(comparison.model, 22),
+        comparison.label,
+        f"full run of {step} steps" if mode == "runs" else f"state after step {step} of one run",
+        f"(nearest to {wanted})" if step != wanted else "",
+        score_text(comparison, mode, step).replace(", ", "\n"),
+    ]
+    return style.wrap("\n".join(filter(None, lines)), style.TEXT, _LABEL - 0.1)
 
 
-def _left(column: int) -> float:
-    return MARGIN + _LABEL + column * (_TILE + _GAP)
+def _row(row: Shown, factor: int) -> Block:
+    images = row.comparison.at(row.mode, row.step)
+    box = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
+    look: style.Look = {"fontsize": style.SMALL, "bbox": box}
+
+    def plot(frame: Frame, top: float) -> None:
+        for left, image in zip(_LEFTS, images, strict=True):
+            plot_tile(frame, image, left, top, _TILE, factor)
+        frame.text(MARGIN, top, _label(row), linespacing=1.35)
+        frame.text(_LEFTS[0] + 0.05, top + 0.05, row.comparison.reference_label, **look)
+
+    return max(tile_height(images[0], _TILE), 1.1) + _GAP, plot
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_quality_panel, files=style.Files.of(snakemake.output))
+    style.run_figure(snakemake, plot_quality_panel)

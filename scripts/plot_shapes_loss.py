@@ -1,11 +1,11 @@
 """Plot the loss of both stages of the training of `shapes`."""
 
-import csv
 from pathlib import Path
 
 from sdbench.report.figures.style import INK, WIDTH, save_images, styled
 from sdbench.runtime.job import logged
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 TITLES = {
@@ -22,15 +22,12 @@ def plot_shapes_loss(losses: Path, png: Path, svg: Path) -> None:
         png: written.
         svg: written.
     """
-    with losses.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    table = pd.read_csv(losses)
     with styled():
         figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
         for axes, (stage, title) in zip(figure.subplots(1, 2), TITLES.items(), strict=True):
-            points = [
-                (int(row["step"]), float(row["loss"])) for row in rows if row["stage"] == stage
-            ]
-            axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.8)
+            rows = table[table["stage"] == stage]
+            axes.plot(rows["step"], rows["loss"], color=INK, linewidth=0.8)
             axes.set(title=title, xlabel="step", ylabel="mean loss", yscale="log")
     save_images(figure, png, svg)
 

@@ -3,55 +3,39 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdbench.report.figures.panels import save_sheet
-from sdbench.report.figures.results import Result, best_of, measured, precision_rank, rate_interval
-from sdbench.report.figures.sheets import (
-    FAILS_GATE,
-    Cell,
-    Sheet,
-    calls_note,
-    make_panels,
-    missing_cell,
-    source_note,
+from sdbench.report.figures.panels import run_sheet
+from sdbench.report.figures.results import (
+    Result,
+    best_of,
+    precision_place,
+    rate_interval,
+    read_results,
 )
-from sdbench.report.figures.style import Files
-from sdbench.tables.files import read_table
+from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.labels import number
-from sdbench.tables.schemas import RESULTS
 
 PERCENT = 100.0
 ACHIEVED, SHARE = "throughput_tflops", "throughput_utilization"
 
 
-def plot_utilization(results: Path, files: Files) -> None:
-    """Plot the share of the device's fastest matrix product that each case reaches.
-
-    Args:
-        results: table of schema RESULTS.
-        files: written.
-    """
-    save_sheet(utilization_sheet(results), files)
-
-
-def utilization_sheet(results_table: Path) -> Sheet:
-    """Return what the figure holds: a row for each variant, a dot in it for each batch size."""
-    results = measured(read_table(results_table, RESULTS))
-    best = best_of(results, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
-    devices = list(dict.fromkeys(result.device for result in results))
-    shown = sorted(best, key=lambda r: (devices.index(r.device), precision_rank(r)))
-    return Sheet(
+def utilization_sheet(results: Path) -> Sheet:
+    """Return the share of the device's fastest matrix product that each case reaches: a row for
+    each variant, a dot in it for each batch size."""
+    every = read_results(results)
+    best = best_of(every, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
+    devices = list(dict.fromkeys(result.device for result in every))
+    shown = sorted(best, key=lambda r: (devices.index(r.device), precision_place(r.precision)))
+    return make_sheet(
+        shown,
+        lambda _: ("% of the peak",),
+        lambda result: (_cell(result, every),),
+        f"{calls_note(shown, 'throughput_n')} back to back",
+        {"full": PERCENT},
+        " Peak throughput: results/tables/peak_throughput.csv.",
         title="Utilization of the device",
         subtitle="Achieved TFLOP/s while images are generated back to back, divided by the peak "
         "throughput: that of the fastest matrix product on the same device in the same precision "
         "(with autocast, in its precision). The bar is the batch size with the highest value.",
-        panels=make_panels(
-            shown,
-            lambda _: ("% of the peak",),
-            lambda result: (_cell(result, results),),
-            full=PERCENT,
-        ),
-        footnote=source_note(shown, f"{calls_note(shown, 'throughput_n')} back to back")
-        + " Peak throughput: results/tables/peak_throughput.csv.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the peak",
@@ -64,8 +48,6 @@ def _variant(result: Result) -> tuple[object, ...]:
 
 
 def _cell(result: Result, results: Sequence[Result]) -> Cell:
-    if not result.ok:
-        return missing_cell(result)
     numbers = result.numbers
     if SHARE not in numbers:
         return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; peak not measured")
@@ -87,6 +69,4 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_utilization, files=Files.of(snakemake.output))
+    run_sheet(snakemake, utilization_sheet)

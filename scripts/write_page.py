@@ -2,25 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import sdbench
+from sdbench.report.figures.results import grouped
 from sdbench.report.figures.style import colour
-from sdbench.report.page.answer import Stat, Subject, best_by_condition, subjects
+from sdbench.report.page.answer import Stat, best_by_condition, subjects
 from sdbench.report.page.charts import MARKS, charts
 from sdbench.report.page.document import read_svg, render_page
 from sdbench.report.page.images import make_viewer
 from sdbench.report.page.machine import read_machines
 from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
-from sdbench.report.page.rows import CaseRow, as_columns, case_rows
+from sdbench.report.page.rows import Case, as_columns, case_rows, distinct, own
 from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
 from sdbench.runtime.files import write_whole
-from sdbench.tables.files import read_table
+from sdbench.tables.files import read_rows
 from sdbench.tables.labels import STATUSES, listing, number, plural
 from sdbench.tables.schemas import CASES, NOISE
-
-import pandas as pd
 
 HEADERS = {
     "device": "device",
@@ -53,24 +53,6 @@ LONG = ("reason", "condition", "memory_counter")
 MOST_DEVICES = 4
 """Devices that the first sentence names."""
 
-CHARTS = (
-    ("time", "Seconds for one image, by device"),
-    ("throughput", "Images per minute, by batch size"),
-    ("memory", "Seconds and memory for one image"),
-)
-
-
-SECTIONS = (
-    ("answer", "Answer"),
-    ("findings", "Findings"),
-    ("cases", "All cases"),
-    ("figures", "Figures"),
-    ("images", "Images"),
-    ("machine", "Machine"),
-    ("method", "Method"),
-)
-"""Anchor and title of each part of the page."""
-
 
 def write_page(
     results: Path,
@@ -91,15 +73,8 @@ def write_page(
     """Write the page.
 
     Args:
-        results: table of schema RESULTS.
-        published: table of schema PUBLISHED.
-        noise: table of schema NOISE.
-        cases: table of schema CASES.
-        quality: table of schema QUALITY.
-        findings: table of schema FINDINGS.
-        choices: table of schema CHOICES.
-        references: for each of `others` the archive of its reference's images.
-        others: archives of images (`sdbench.report.figures.images`).
+        results, published, noise, cases, quality, findings, choices: tables of these schemas.
+        references, others: archives of images, as `load_comparisons` reads them.
         indexes: the index of each job's records, for the machines they name.
         figures: SVG.
         captions: reStructuredText, one for each figure.
@@ -110,14 +85,13 @@ def write_page(
         UserError: if an input is not what it should be; it names the file.
     """
     rows = case_rows(results, published)
-    noises = _noises(read_table(noise, NOISE))
+    noises = [_noise(row) for row in read_rows(noise, NOISE)]
     machines, dates = read_machines(indexes)
-    absent = _absent(read_table(cases, CASES))
+    absent = _absent(read_rows(cases, CASES))
     claims = read_claims(findings)
     inputs = (results, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
-        "sections": SECTIONS,
         "summary": _summary(rows, dates),
         "subjects": [_subject(subject, rows, noises) for subject in subjects(rows)],
         "nothing": _nothing(rows),
@@ -128,8 +102,7 @@ def write_page(
         "data": as_columns(rows),
         "headers": _headers(rows),
         "filters": _filters(rows),
-        "charts": CHARTS,
-        "specs": charts(_distinct(rows, "precision"), _distinct(rows, "backend")),
+        "specs": charts(distinct(rows, "precision"), distinct(rows, "backend")),
         "absent": absent,
         "absent_count": sum(len(cells) for _, cells in absent),
         "figures": [_figure(*pair) for pair in zip(figures, captions, strict=True)],
@@ -142,25 +115,25 @@ def write_page(
     write_whole(page, render_page(content).encode())
 
 
-def _summary(rows: Sequence[CaseRow], dates: tuple[str, str] | None) -> str:
-    own = [row for row in rows if not row.published]
-    published = len(rows) - len(own)
-    if not own:
+def _summary(rows: Sequence[Case], dates: tuple[str, str] | None) -> str:
+    measured = own(rows)
+    published = len(rows) - len(measured)
+    if not measured:
         text = "Nothing was measured here."
     else:
-        devices = _distinct(own, "device")
+        devices = distinct(measured, "device")
         if len(devices) > MOST_DEVICES:
             devices[MOST_DEVICES - 1 :] = [f"{len(devices) - MOST_DEVICES + 1} more"]
         text = f"Measured on {listing(devices)}"
         if dates:
             first, last = dates
             text += f" on {first}" if first == last else f" from {first} to {last}"
-        text += f": {plural(len(own), 'case')}, {_statuses(own)}."
+        text += f": {plural(len(measured), 'case')}, {_statuses(measured)}."
     return f"{text} {plural(published, 'published row')} next to them." if published else text
 
 
-def _statuses(rows: Sequence[CaseRow]) -> str:
-    counts = Counter(row.status for row in rows)
+def _statuses(rows: Sequence[Case]) -> str:
+    counts = Counter(row["status"] for row in rows)
     if set(counts) == {"ok"}:
         return "all ran"
     words = {"ok": "ran", "error": "failed"}
@@ -170,83 +143,70 @@ def _statuses(rows: Sequence[CaseRow]) -> str:
     )
 
 
-def _nothing(rows: Sequence[CaseRow]) -> str:
-    own = [row for row in rows if not row.published]
-    if not own:
+def _nothing(rows: Sequence[Case]) -> str:
+    measured = own(rows)
+    if not measured:
         return "Nothing was measured here: the tables have no rows of this machine."
-    return f"No case ran: {_statuses(own)}. See the table of all cases for the reasons."
+    return f"No case ran: {_statuses(measured)}. See the table of all cases for the reasons."
 
 
 def _subject(
-    subject: Subject, rows: Sequence[CaseRow], noises: Sequence[Mapping[str, Any]]
+    subject: Mapping[str, Any], rows: Sequence[Case], noises: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return what the answer says of a model, in words where there are no numbers."""
-    cards = subject.cards and [*subject.cards, *_noise_card(noises)]
-    words = _nothing([row for row in rows if row.family == subject.family])
-    return {**vars(subject), "cards": cards, "nothing": words}
+    cards = subject["cards"] and [*subject["cards"], *_noise_card(noises)]
+    words = _nothing([row for row in rows if row["family"] == subject["family"]])
+    return {**subject, "cards": cards, "nothing": words}
 
 
-def _noises(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for row in table.to_dict("records"):
-        job = f"{row['model']} on {row['device']} with {row['backend']}"
-        shares = {name: _percent(row[name]) for name in ("noise", "drift", "spread")}
-        rows.append({"job": job, "n": row["n"], "share": row["noise"], **shares})
-    return rows
+def _noise(row: Mapping[str, Any]) -> dict[str, Any]:
+    job = f"{row['model']} on {row['device']} with {row['backend']}"
+    shares = {name: _percent(row[name]) for name in ("noise", "drift", "spread")}
+    return {"job": job, "n": row["n"], "share": row["noise"], **shares}
 
 
-def _percent(share: float) -> str:
-    return "unknown" if pd.isna(share) else f"{number(100 * share)} %"
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{number(100 * share)} %"
 
 
 def _noise_card(noises: Sequence[Mapping[str, Any]]) -> list[Stat]:
-    known = [row["share"] for row in noises if not pd.isna(row["share"])]
+    known = [row["share"] for row in noises if row["share"] is not None]
     if not known:
         return []
     how = "the largest of all jobs: smaller differences are not significant"
     return [Stat(number(100 * max(known)), "%", "noise of the machine", how)]
 
 
-def _absent(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def _absent(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """Return each reason why cells cannot exist, with the cells."""
-    found: dict[str, list[str]] = {}
-    for row in table[table["absent_because"].notna()].to_dict("records"):
-        names = ("model", "device", "backend", "precision", "options")
-        cell = f"{', '.join(str(row[name]) for name in names)}, batch size {row['batch_size']}"
-        found.setdefault(str(row["absent_because"]), []).append(cell)
-    return list(found.items())
+    absent = grouped((r for r in rows if r["absent_because"]), itemgetter("absent_because"))
+    names = itemgetter("model", "device", "backend", "precision", "options")
+    return [
+        (reason, [f"{', '.join(names(row))}, batch size {row['batch_size']}" for row in cells])
+        for reason, cells in absent.items()
+    ]
 
 
-def _distinct(rows: Sequence[CaseRow], name: str) -> list[str]:
-    return list(dict.fromkeys(str(getattr(row, name)) for row in rows))
-
-
-def _headers(rows: Sequence[CaseRow]) -> list[dict[str, Any]]:
+def _headers(rows: Sequence[Case]) -> list[dict[str, Any]]:
     """Return the columns of the table of all cases, without those that are empty."""
     return [
         {"name": name, "title": title, "long": name in LONG}
         for name, title in HEADERS.items()
-        if any(getattr(row, name) not in (None, "", False) for row in rows)
+        if any(row[name] not in (None, "", False) for row in rows)
     ]
 
 
-def _filters(rows: Sequence[CaseRow]) -> list[tuple[str, str, list[dict[str, str]]]]:
-    titles = {
-        "device": "Device",
-        "precision": "Precision",
-        "backend": "Backend",
-        "options": "Options",
-        "origin": "From",
-    }
+def _filters(rows: Sequence[Case]) -> list[tuple[str, str, list[dict[str, str]]]]:
+    columns = ("device", "precision", "backend", "options", "origin")
     filters = []
-    for name, title in titles.items():
-        values = [{"value": value, "colour": "", "mark": ""} for value in _distinct(rows, name)]
+    for name in columns:
+        values = [{"value": value, "colour": "", "mark": ""} for value in distinct(rows, name)]
         for place, value in enumerate(values):
             if name == "precision":
                 value["colour"] = colour(value["value"])
             if name == "backend":
                 value["mark"] = MARKS[place % len(MARKS)]
-        filters.append((name, title, values))
+        filters.append((name, HEADERS[name].capitalize(), values))
     return filters
 
 

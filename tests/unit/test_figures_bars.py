@@ -13,16 +13,16 @@ from plot_autocast_speed import autocast_speed_sheet
 from plot_cold_start import cold_start_sheet
 from plot_cost import cost_sheet
 from plot_devices import devices_sheet
-from plot_ladder import ladder_sheet, plot_ladder
+from plot_ladder import ladder_sheet
 from plot_memory import memory_sheet
 from plot_parts import parts_sheet
-from plot_speed import plot_speed, speed_sheet
+from plot_speed import speed_sheet
 from plot_speed_quality import speed_quality_sheet
 from plot_throughput import throughput_sheet
 from plot_utilization import utilization_sheet
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
-from sdbench.report.figures.panels import plot_sheet
+from sdbench.report.figures.panels import plot_sheet, save_sheet
 from sdbench.report.figures.sheets import Panel, Sheet
 from sdbench.tables.labels import TIMES
 from sdbench.tables.published import FP32_TF32
@@ -337,7 +337,7 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None
         race_row(0.8, **onnx, **few, width=512, height=512, utilization=None, contended=True),
     ]
     write_rows(rows, tmp_path / "races.csv", RACES)
-    plot_ladder(tmp_path / "races.csv", figure_files(tmp_path))
+    save_sheet(ladder_sheet(tmp_path / "races.csv"), figure_files(tmp_path))
     data = pd.read_csv(tmp_path / "figure.csv")
     small = data[data["panel"].str.contains("256")]
     ratios = small[small["measure"] == "time / that of the reference"]
@@ -383,7 +383,7 @@ def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(tmp_path: 
 def test_files_are_written(tmp_path: Path) -> None:
     table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "results.csv", RESULTS)
     files = figure_files(tmp_path)
-    plot_speed(table, published(LAMBDA), files)
+    save_sheet(speed_sheet(table, published(LAMBDA)), files)
     assert files.png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in files.svg.read_text()
     data = pd.read_csv(files.csv)

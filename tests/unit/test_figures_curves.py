@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
-from plot_batch_throughput import batch_sheet, plot_batch_throughput
-from plot_quality_curve import plot_quality_curve, quality_sheet
-from plot_threads import plot_threads, threads_sheet
+from plot_batch_throughput import batch_sheet
+from plot_quality_curve import quality_sheet
+from plot_threads import threads_sheet
 from sdbench.report.figures import style
-from sdbench.report.figures.curves import plot_curves, spread_apart
+from sdbench.report.figures.curves import plot_curves, save_curves, spread_apart
 from sdbench.tables.schemas import PEAK_THROUGHPUT, QUALITY, RESULTS
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import (
@@ -59,12 +59,12 @@ def threads_figure(rows: list[dict[str, object]], folder: Path) -> pd.DataFrame:
         {"device": device, "threads": count, "operation": "memory copy", "status": "ok", "n": 1}
         for device, count in THREADS.items()
     ]
-    plot_threads(
+    sheet = threads_sheet(
         write_rows(rows, folder / "results.csv", RESULTS),
         write_rows(peaks, folder / "peak_throughput.csv", PEAK_THROUGHPUT),
         {device: "small" if device == "small" else "cpu" for device in THREADS},
-        figure_files(folder),
     )
+    save_curves(sheet, figure_files(folder))
     return pd.read_csv(folder / "figure.csv")
 
 
@@ -145,7 +145,7 @@ def test_batch_files_are_written_whatever_the_table_holds(
 ) -> None:
     table = write_rows(rows, tmp_path / "results.csv", RESULTS)
     files = figure_files(tmp_path)
-    plot_batch_throughput(table, published([]), files)
+    save_curves(batch_sheet(table, published([])), files)
     assert files.png.stat().st_size and files.svg.stat().st_size
     assert len(pd.read_csv(files.csv)) == points
     assert faults(plot_curves(batch_sheet(table, published([])))) == []
@@ -219,7 +219,7 @@ def test_quality_says_what_failed(tmp_path: Path) -> None:
 
 def test_quality_without_rows_says_so(tmp_path: Path) -> None:
     table = write_rows([], tmp_path / "quality.csv", QUALITY)
-    plot_quality_curve(table, figure_files(tmp_path))
+    save_curves(quality_sheet(table), figure_files(tmp_path))
     assert any("No images were compared" in t for t in texts(plot_curves(quality_sheet(table))))
 
 

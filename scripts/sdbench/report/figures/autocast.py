@@ -2,44 +2,56 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sdbench.cases.options import AUTOCAST
 from sdbench.report.figures.results import Result, ratio_text
-from sdbench.report.figures.sheets import Cell, Panel, make_panels
+from sdbench.report.figures.sheets import Cell, Sheet, make_sheet
 
 
-def autocast_pairs(results: Sequence[Result]) -> list[tuple[Result | None, Result]]:
-    """Return each result that ran under autocast at batch 1, behind the one that differs in nothing
-    else (None if that was not measured), in the order of the table.
+def autocast_sheet(
+    results: Sequence[Result],
+    axis: Callable[[Result], str],
+    cell: Callable[[Result], Cell],
+    own: Callable[[Sequence[Result]], str],
+    **words: Any,
+) -> Sheet:
+    """Return two bars for each result that ran under autocast at batch 1: before it the one that
+    differs in nothing else, if that was measured. The second, pale, names its ratio to the first.
+
+    Args:
+        results: in the order of the table.
+        axis: what a bar shows.
+        cell: the bar of a result that is ok.
+        own: how the numbers shown were taken.
+        words: other fields of the sheet.
     """
     single = [result for result in results if result.batch_size == 1]
     by_options = {(result.place, frozenset(result.switches)): result for result in single}
-    return [
-        (by_options.get((result.place, frozenset(result.switches) - {AUTOCAST})), result)
-        for result in single
-        if AUTOCAST in result.switches
-    ]
 
+    def under(result: Result) -> bool:
+        return AUTOCAST in result.switches
 
-def autocast_panels(
-    pairs: Sequence[tuple[Result | None, Result]],
-    columns: Callable[[Result], tuple[str, ...]],
-    cell: Callable[[Result], Cell],
-) -> list[Panel]:
-    """Return panels with two bars for each pair; the second, pale, names its ratio to the first."""
-    shown = [result for pair in pairs for result in pair if result is not None]
-    ratios: dict[int, str] = {}
-    for without, under in pairs:
-        if without is None:
-            ratios[id(under)] = "not measured without"
-            continue
-        whole, part = cell(without).value, cell(under).value
-        if whole and part is not None:
-            ratios[id(under)] = ratio_text(part, whole, under, "without")
+    def without(result: Result) -> Result | None:
+        return by_options.get((result.place, frozenset(result.switches) - {AUTOCAST}))
 
     def with_ratio(result: Result) -> tuple[Cell, ...]:
-        plain = cell(result)
-        extra = ", ".join(text for text in (plain.extra, ratios.get(id(result), "")) if text)
-        return (replace(plain, extra=extra),)
+        plain, base, ratio = cell(result), without(result), ""
+        if base is None:
+            ratio = "not measured without"
+        elif under(result) and base.ok and (whole := cell(base).value) and plain.value is not None:
+            ratio = ratio_text(plain.value, whole, result, "without")
+        return (replace(plain, extra=", ".join(filter(None, (plain.extra, ratio)))),)
 
-    return make_panels(shown, columns, with_ratio, pale=lambda result: AUTOCAST in result.switches)
+    shown = [r for result in single if under(result) for r in (without(result), result) if r]
+    return make_sheet(
+        shown,
+        lambda result: (axis(result),),
+        with_ratio,
+        own(shown),
+        {"pale": under},
+        missing="No case with autocast was measured at batch size 1.",
+        solid="without autocast",
+        pale="with autocast",
+        **words,
+    )

@@ -1,31 +1,43 @@
 """Lines in small plots, two to a row: how something grows with batch size or steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
 from sdbench.report.figures import style
 from sdbench.report.figures.frame import (
     INNER,
     MARGIN,
+    Block,
+    Frame,
     Whisker,
-    heading_height,
-    plot_frame,
-    words_height,
+    headed,
+    plot_blocks,
+    said,
 )
+from sdbench.report.figures.results import Result
 
 import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 _PLOT, _AXIS_BELOW, _LINE, _SECTION_GAP = 1.85, 0.5, 0.15, 0.1
 _AXIS_LEFT, _LABELS_MAX, _GAP = 0.55, 1.55, 0.3
 _WIDE = (INNER - _GAP) / 2
 _FOR_INFINITE = 0.1
 _MARKED = 25
+
+# What curves and legend have in common.
+_SIZE = 4.5
+_PUBLISHED: style.Look = {"linestyle": (0, (4, 2)), "markerfacecolor": style.PAPER}
+_IDEAL: style.Look = {"linewidth": 0.9, "linestyle": ":"}
+_MISFIT: style.Look = {"marker": "X", "color": style.ALARM, "markersize": 7, "linestyle": "none"}
+MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
+"""Of backends; any other has a diamond."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +104,37 @@ class CurveSheet:
     ideal: str = ""
 
 
-def plot_curves(sheet: CurveSheet) -> Figure:
-    """Plot a sheet of curves on axes whose x is logarithmic to base 2."""
-    with style.styled():
-        return _plot(sheet)
+def curve_of(
+    label: str, way: Result, points: Mapping[int, Result], columns: Sequence[str], **more: Any
+) -> Curve:
+    """Return the curve of one way of running.
+
+    Args:
+        label: its name.
+        way: any result of it.
+        points: x -> result, all ok and x rising.
+        columns: those of y and the ends of its interval, which is left out if one has none.
+        more: the other fields of the curve.
+    """
+    y, low, high = columns
+    numbers = [result.numbers for result in points.values()]
+    has_interval = bool(numbers) and all(low in n for n in numbers)
+    return Curve(
+        label=label,
+        precision=way.precision,
+        x=tuple(map(float, points)),
+        y=tuple(n[y] for n in numbers),
+        low=tuple(n[low] for n in numbers) if has_interval else (),
+        high=tuple(n[high] for n in numbers) if has_interval else (),
+        published=way.published,
+        marker=MARKERS.get(way.backend, "D"),
+        **more,
+    )
+
+
+def run_curves(job: Any, make: Callable[..., CurveSheet]) -> None:
+    """Do the work of a figure's script: plot what `make` returns of its inputs."""
+    style.run_figure(job, lambda files, **inputs: save_curves(make(**inputs), files))
 
 
 def save_curves(sheet: CurveSheet, files: style.Files) -> None:
@@ -107,103 +146,68 @@ def curve_data(sheet: CurveSheet) -> pd.DataFrame:
     """Return what a sheet of curves shows, a row for each point; `y`, `low` and `high` are in the
     unit that `measure` names."""
     data = []
-    for section in sheet.sections:
-        for plot in section.plots:
-            for curve in plot.curves:
-                ends = zip(curve.low, curve.high, strict=True)
-                for x, y in zip(curve.x, curve.y, strict=True):
-                    low, high = next(ends, (None, None))
-                    data.append(
-                        (section.heading, plot.title, curve.label, curve.precision, curve.published,
-                         x, plot.ylabel, y, low, high)
-                    )  # fmt: skip
-                data += [
-                    (section.heading, plot.title, curve.label, curve.precision, curve.published,
-                     x, f"{plot.ylabel}: {sheet.ideal}", y, None, None)
-                    for x, y in zip(curve.x, curve.ideal, strict=False)
-                ]  # fmt: skip
+    for heading, plot, curve in _curves(sheet):
+        where = (heading, plot.title, curve.label, curve.precision, curve.published)
+        points = zip_longest(curve.x, curve.y, curve.low, curve.high)
+        data += [(*where, x, plot.ylabel, *values) for x, *values in points]
+        ideal = f"{plot.ylabel}: {sheet.ideal}"
+        scaling = zip(curve.x, curve.ideal, strict=False)
+        data += [(*where, x, ideal, y, None, None) for x, y in scaling]
     columns = ["panel", "plot", "setting", "precision", "published", sheet.xlabel, "measure", "y",
                "low", "high"]  # fmt: skip
     return pd.DataFrame(data, columns=columns)
 
 
-def _plot(sheet: CurveSheet) -> Figure:
-    body = (
-        sum(_section_height(section) for section in sheet.sections)
-        if sheet.sections
-        else words_height([sheet.missing])
-    )
-    frame = plot_frame(sheet.title, sheet.subtitle, sheet.footnote, body, _handles(sheet))
-    if not sheet.sections:
-        frame.say([sheet.missing], frame.top)
-    top = frame.top
-    for section in sheet.sections:
-        frame.heading(section.heading, top)
-        at = top + heading_height(section.heading)
-        if section.words:
-            frame.figure.text(
-                frame.x(MARGIN),
-                frame.y(at),
-                style.wrap(section.words, style.TEXT, INNER),
-                va="top",
-                color=style.GREY,
-            )
-            at += _words_height(section)
-        for row in _rows(section):
-            below_titles = at + _titles_height(row)
-            for column, plot in enumerate(row):
-                labels = _labels_width(plot)
-                left = MARGIN + column * (_WIDE + _GAP) + _AXIS_LEFT
-                width = _WIDE - _AXIS_LEFT - labels
-                axes = frame.axes(left, below_titles, width, _PLOT)
-                _plot_axes(axes, plot, sheet.xlabel)
-                frame.figure.text(
-                    frame.x(left - _AXIS_LEFT),
-                    frame.y(below_titles + _PLOT + _AXIS_BELOW),
-                    _notes(plot),
-                    va="top",
-                    color=style.ALARM,
-                    style="italic",
-                )
-            at += _row_height(row)
-        top += _section_height(section)
-    return frame.figure
+def _curves(sheet: CurveSheet) -> list[tuple[str, Plot, Curve]]:
+    return [(s.heading, plot, c) for s in sheet.sections for plot in s.plots for c in plot.curves]
 
 
-def _rows(section: Section) -> list[tuple[Plot, ...]]:
-    return [section.plots[i : i + 2] for i in range(0, len(section.plots), 2)]
+@style.styled()
+def plot_curves(sheet: CurveSheet) -> Figure:
+    """Plot a sheet of curves on axes whose x is logarithmic to base 2."""
+    blocks = [
+        headed(section.heading, _section(section, sheet.xlabel)) for section in sheet.sections
+    ]
+    blocks = blocks or [said([sheet.missing])]
+    return plot_blocks(sheet.title, sheet.subtitle, sheet.footnote, blocks, _handles(sheet))
+
+
+def _section(section: Section, xlabel: str) -> Block:
+    words = style.wrap(section.words, style.TEXT, INNER)
+    words_height = 0.15 * len(words.split("\n")) + 0.12 if words else 0.0
+    rows = [_row(section.plots[i : i + 2], xlabel) for i in range(0, len(section.plots), 2)]
+
+    def plot(frame: Frame, top: float) -> None:
+        frame.text(MARGIN, top, words, color=style.GREY)
+        top += words_height
+        for height, plot_row in rows:
+            plot_row(frame, top)
+            top += height
+
+    return words_height + sum(height for height, _ in rows) + _SECTION_GAP, plot
+
+
+def _row(plots: Sequence[Plot], xlabel: str) -> Block:
+    """Return up to two plots side by side, their notes below."""
+    titles = 0.11 + _LINE * max(1 + _title(plot).count("\n") for plot in plots)
+    all_notes = [style.wrap("\n".join(plot.notes), style.TEXT, _WIDE) for plot in plots]
+    lines = max(len(notes.split("\n")) if notes else 0 for notes in all_notes)
+
+    def plot_row(frame: Frame, top: float) -> None:
+        look: style.Look = {"color": style.ALARM, "style": "italic"}
+        for column, (plot, notes) in enumerate(zip(plots, all_notes, strict=True)):
+            left = MARGIN + column * (_WIDE + _GAP)
+            labels = [style.text_width(_wrapped(curve), style.SMALL) for curve in plot.curves]
+            width = _WIDE - _AXIS_LEFT - max(labels, default=0) - 0.12
+            axes = frame.axes(left + _AXIS_LEFT, top + titles, width, _PLOT)
+            _plot_axes(axes, plot, xlabel)
+            frame.text(left, top + titles + _PLOT + _AXIS_BELOW, notes, **look)
+
+    return titles + _PLOT + _AXIS_BELOW + _LINE * lines + 0.12, plot_row
 
 
 def _title(plot: Plot) -> str:
     return style.wrap(plot.title, style.TEXT, _WIDE - _AXIS_LEFT, plot.bold)
-
-
-def _titles_height(row: Sequence[Plot]) -> float:
-    return 0.11 + _LINE * max(1 + _title(plot).count("\n") for plot in row)
-
-
-def _notes(plot: Plot) -> str:
-    return style.wrap("\n".join(plot.notes), style.TEXT, _WIDE)
-
-
-def _row_height(row: Sequence[Plot]) -> float:
-    notes = max(1 + _notes(plot).count("\n") if plot.notes else 0 for plot in row)
-    return _titles_height(row) + _PLOT + _AXIS_BELOW + _LINE * notes + 0.12
-
-
-def _section_height(section: Section) -> float:
-    rows = sum(_row_height(row) for row in _rows(section))
-    return heading_height(section.heading) + rows + _words_height(section) + _SECTION_GAP
-
-
-def _words_height(section: Section) -> float:
-    lines = len(style.wrap(section.words, style.TEXT, INNER).split("\n"))
-    return 0.15 * lines + 0.12 if section.words else 0.0
-
-
-def _labels_width(plot: Plot) -> float:
-    widest = max((style.text_width(_wrapped(c), style.SMALL) for c in plot.curves), default=0.0)
-    return widest + 0.12
 
 
 def _wrapped(curve: Curve) -> str:
@@ -211,13 +215,8 @@ def _wrapped(curve: Curve) -> str:
 
 
 def _plot_axes(axes: Axes, plot: Plot, xlabel: str) -> None:
-    axes.set_title(
-        _title(plot),
-        loc="left",
-        fontsize=style.TEXT,
-        pad=5,
-        weight="bold" if plot.bold else "normal",
-    )
+    weight = "bold" if plot.bold else "normal"
+    axes.set_title(_title(plot), loc="left", fontsize=style.TEXT, pad=5, weight=weight)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(plot.ylabel)
     places = sorted({x for c in plot.curves for x in (*c.x, *([c.misfit] if c.misfit else []))})
@@ -233,22 +232,17 @@ def _plot_axes(axes: Axes, plot: Plot, xlabel: str) -> None:
     axes.set_xlim(places[0] / 1.12, places[-1] * 1.12)
     axes.xaxis.set_major_locator(ticker.FixedLocator(_ticks(places)))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
     for curve in plot.curves:
         _plot_curve(axes, curve, infinite_y)
     if endless:
         axes.axhline(infinite_y, color=style.GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-        axes.annotate(
-            plot.infinite,
-            (places[0], infinite_y),
-            (2, 3),
-            textcoords="offset points",
-            color=style.GREY,
-            fontsize=style.SMALL,
-        )
+        at = (places[0], infinite_y)
+        small: style.Look = {"color": style.GREY, "fontsize": style.SMALL}
+        axes.annotate(plot.infinite, at, (2, 3), textcoords="offset points", **small)
     axes.set_ylim(lowest, highest)
     axes.yaxis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 5]))
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     if not finite:
         axes.set_yticks([])
     _label_ends(axes, plot, infinite_y)
@@ -271,60 +265,26 @@ def _plotted(value: float, infinite_y: float) -> float:
 def _plot_curve(axes: Axes, curve: Curve, infinite_y: float) -> None:
     dark = style.colour(curve.precision)
     y = [_plotted(value, infinite_y) for value in curve.y]
-    axes.plot(
-        curve.x,
-        y,
-        color=dark,
-        # More points than these would hide their line.
-        marker=curve.marker if len(y) <= _MARKED else "none",
-        markersize=4.5,
-        linewidth=1.5,
-        linestyle=(0, (4, 2)) if curve.published else "-",
-        markerfacecolor=style.PAPER if curve.published else dark,
-        markeredgewidth=1.3,
-        label=curve.label,
-    )
-    axes.plot(
-        curve.x[: len(curve.ideal)],
-        curve.ideal,
-        color=dark,
-        linewidth=0.9,
-        linestyle=":",
-        zorder=1.8,
-    )
+    published: style.Look = _PUBLISHED if curve.published else {}
+    # More points than these would hide their line.
+    marker = curve.marker if len(y) <= _MARKED else "none"
+    look: style.Look = {"marker": marker, "markersize": _SIZE, "markeredgewidth": 1.3}
+    axes.plot(curve.x, y, color=dark, linewidth=1.5, label=curve.label, **look, **published)
+    axes.plot(curve.x[: len(curve.ideal)], curve.ideal, color=dark, zorder=1.8, **_IDEAL)
     if curve.low:
         spread = [
             [max(value - low, 0) for value, low in zip(y, curve.low, strict=True)],
             [max(high - value, 0) for value, high in zip(y, curve.high, strict=True)],
         ]
-        axes.errorbar(
-            curve.x,
-            y,
-            yerr=spread,
-            color=dark,
-            linewidth=1.0,
-            capsize=3.5,
-            linestyle="none",
-            zorder=1.9,
-        )
+        whisker: style.Look = {"linewidth": 1.0, "capsize": 3.5, "linestyle": "none", "zorder": 1.9}
+        axes.errorbar(curve.x, y, yerr=spread, color=dark, **whisker)
     if curve.misfit is not None:
         last = y[-1] if y else 0.0
         if y:
-            axes.plot(
-                [curve.x[-1], curve.misfit], [last, last], color=dark, linewidth=0.8, linestyle=":"
-            )
-        axes.plot(
-            curve.misfit,
-            last,
-            marker="X",
-            color=style.ALARM,
-            markersize=7,
-            linestyle="none",
-            markeredgecolor=style.PAPER,
-            markeredgewidth=0.7,
-            zorder=4,
-            clip_on=False,
-        )
+            ends = [curve.x[-1], curve.misfit]
+            axes.plot(ends, [last, last], color=dark, linewidth=0.8, linestyle=":")
+        edge: style.Look = {"markeredgecolor": style.PAPER, "markeredgewidth": 0.7}
+        axes.plot(curve.misfit, last, zorder=4, clip_on=False, **edge, **_MISFIT)
 
 
 def _ticks(places: Sequence[float]) -> list[float]:
@@ -343,44 +303,24 @@ def _label_ends(axes: Axes, plot: Plot, infinite_y: float) -> None:
         ((_plotted(curve.y[-1], infinite_y) - lowest) * scale if curve.y else 0.0, i)
         for i, curve in enumerate(plot.curves)
     )
-    heights = {i: 0.125 * (1 + _wrapped(plot.curves[i]).count("\n")) for _, i in ends}
-    middles = spread_apart([at for at, _ in ends], [heights[i] for _, i in ends], _PLOT)
-    for middle, (_, i) in zip(middles, ends, strict=True):
+    heights = [0.125 * (1 + _wrapped(plot.curves[i]).count("\n")) for _, i in ends]
+    middles = spread_apart([at for at, _ in ends], heights, _PLOT)
+    look: style.Look = {"va": "center", "fontsize": style.SMALL, "linespacing": 1.05}
+    look |= {"xycoords": "axes fraction", "textcoords": "offset points", "color": style.INK}
+    for middle, (end, i) in zip(middles, ends, strict=True):
         curve = plot.curves[i]
-        axes.annotate(
-            _wrapped(curve),
-            (1, middle / _PLOT),
-            (7, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="center",
-            fontsize=style.SMALL,
-            linespacing=1.05,
-            color=style.INK,
-        )
-        axes.plot(
-            [1.0, 1.015],
-            [
-                (_plotted(curve.y[-1], infinite_y) - lowest) * scale / _PLOT if curve.y else 0.0,
-                middle / _PLOT,
-            ],
-            transform=axes.transAxes,
-            clip_on=False,
-            linewidth=1.4,
-            color=style.colour(curve.precision),
-        )
+        axes.annotate(_wrapped(curve), (1, middle / _PLOT), (7, 0), **look)
+        line: style.Look = {"transform": axes.transAxes, "clip_on": False, "linewidth": 1.4}
+        places = [end / _PLOT, middle / _PLOT]
+        axes.plot([1.0, 1.015], places, color=style.colour(curve.precision), **line)
 
 
 def spread_apart(wanted: Sequence[float], heights: Sequence[float], room: float) -> list[float]:
     """Move labels as little as needed for none to overlap.
 
-    Args:
-        wanted: middles where they would stand, rising.
-        heights: of the labels, in the same unit.
-        room: they start within 0 and `room`; more of them than fit stand above it.
-
-    Returns:
-        Middles, rising, each at least half of both heights from the next.
+    `wanted` are middles, rising, and `heights` those of the labels. They start within 0 and `room`;
+    more of them than fit stand above it. Returned are middles, rising, each at least half of both
+    heights from the next.
     """
     placed: list[float] = []
     for i, (middle, height) in enumerate(zip(wanted, heights, strict=True)):
@@ -395,39 +335,18 @@ def spread_apart(wanted: Sequence[float], heights: Sequence[float], room: float)
     return placed
 
 
-def _handles(sheet: CurveSheet) -> list[Patch | Line2D]:
-    curves = [c for section in sheet.sections for plot in section.plots for c in plot.curves]
-    grey = style.GREY
-    handles: list[Patch | Line2D] = []
+def _handles(sheet: CurveSheet) -> list[Line2D]:
+    curves = [curve for *_, curve in _curves(sheet)]
+    look: style.Look = {"color": style.GREY, "marker": "o", "markersize": _SIZE}
+    handles: list[Line2D] = []
     if sheet.solid and any(not c.published and c.y for c in curves):
-        handles.append(Line2D([], [], color=grey, marker="o", markersize=4.5, label=sheet.solid))
+        handles.append(Line2D([], [], label=sheet.solid, **look))
     if any(c.published and c.y for c in curves):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=grey,
-                marker="o",
-                markersize=4.5,
-                markerfacecolor=style.PAPER,
-                linestyle=(0, (4, 2)),
-                label="published",
-            )
-        )
+        handles.append(Line2D([], [], label="published", **look, **_PUBLISHED))
     if any(c.ideal for c in curves):
-        handles.append(Line2D([], [], color=grey, linewidth=0.9, linestyle=":", label=sheet.ideal))
+        handles.append(Line2D([], [], color=style.GREY, label=sheet.ideal, **_IDEAL))
     if any(c.misfit is not None for c in curves):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=style.ALARM,
-                marker="X",
-                markersize=7,
-                linestyle="none",
-                label="does not fit in memory",
-            )
-        )
+        handles.append(Line2D([], [], label="does not fit in memory", **_MISFIT))
     if sheet.interval and any(c.low for c in curves):
-        handles.append(Whisker([], [], label=sheet.interval))
+        handles.append(Whisker(sheet.interval))
     return handles

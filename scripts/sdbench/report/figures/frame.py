@@ -5,7 +5,7 @@ nothing in it smaller.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from sdbench.report.figures import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.legend_handler import HandlerBase
+from matplotlib.legend_handler import HandlerLine2D
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -27,16 +27,19 @@ _HEADING_LINE = 0.185
 
 
 class Whisker(Line2D):
-    """Stands for an interval in a legend."""
+    """Stands for an interval in a legend: a line with an end at each side."""
+
+    def __init__(self, label: str = "") -> None:
+        look: style.Look = {"color": style.INK, "linewidth": 1, "marker": "|", "markersize": 6}
+        super().__init__([], [], label=label, **look)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A figure with its frame plotted; its body begins `top` inches below its upper edge."""
+    """A figure of `height` inches."""
 
     figure: Figure
     height: float
-    top: float
 
     def x(self, inches: float) -> float:
         """Return a distance from the left edge as a share of the figure."""
@@ -52,53 +55,45 @@ class Frame:
             (self.x(left), self.y(top + height), self.x(width), height / self.height)
         )
 
-    def heading(self, text: str, top: float) -> None:
-        """Write the heading of a panel or of several."""
-        self.figure.text(
-            self.x(MARGIN),
-            self.y(top),
-            wrapped_heading(text),
-            weight="bold",
-            fontsize=style.HEADING,
-            va="top",
-        )
-
-    def say(self, words: Sequence[str], top: float) -> None:
-        """Write in words what is missing, where it would stand."""
-        self.figure.text(
-            self.x(MARGIN),
-            self.y(top),
-            _wrapped_words(words),
-            va="top",
-            fontsize=style.HEADING,
-            color=style.ALARM,
-            linespacing=1.3,
-        )
+    def text(self, left: float, top: float, words: str, **look: Any) -> None:
+        """Write words below a place given in inches, unless `look` says otherwise."""
+        self.figure.text(self.x(left), self.y(top), words, **{"va": "top", **look})
 
 
-def wrapped_heading(text: str) -> str:
-    """Break a heading into lines that fit between the margins."""
-    return style.wrap(text, style.HEADING, INNER, bold=True)
+Block = tuple[float, Callable[[Frame, float], None]]
+"""A height in inches, and what plots so much of a figure from a distance from its upper edge on."""
 
 
-def heading_height(text: str) -> float:
-    """Return the height of a heading in inches, with the space below it."""
-    return _HEADING_LINE * len(wrapped_heading(text).split("\n")) + 0.08
+def said(words: Sequence[str]) -> Block:
+    """Return words on what is missing, to stand in its place; none need no room."""
+    text = style.wrap("\n".join(words), style.HEADING, INNER)
+    look: style.Look = {"fontsize": style.HEADING, "color": style.ALARM, "linespacing": 1.3}
+    height = 0.21 * len(text.split("\n")) + 0.1 if words else 0.0
+    return height, lambda frame, top: frame.text(MARGIN, top, text, **look)
 
 
-def words_height(words: Sequence[str]) -> float:
-    """Return the height in inches of what `Frame.say` writes, with the space below it."""
-    return 0.21 * len(_wrapped_words(words).split("\n")) + 0.1 if words else 0.0
+def headed(heading: str, block: Block) -> Block:
+    """Return a block below a heading."""
+    height, plot = block
+    text = style.wrap(heading, style.HEADING, INNER, bold=True)
+    above = _HEADING_LINE * len(text.split("\n")) + 0.08
+
+    def plot_both(frame: Frame, top: float) -> None:
+        frame.text(MARGIN, top, text, weight="bold", fontsize=style.HEADING)
+        plot(frame, top + above)
+
+    return above + height, plot_both
 
 
-def _wrapped_words(words: Sequence[str]) -> str:
-    return style.wrap("\n".join(words), style.HEADING, INNER)
-
-
-def plot_frame(
-    title: str, subtitle: str, footnote: str, body: float, handles: Sequence[Patch | Line2D] = ()
-) -> Frame:
-    """Start a figure whose body is `body` inches high, with `handles` as its legend."""
+@style.styled()
+def plot_blocks(
+    title: str,
+    subtitle: str,
+    footnote: str,
+    blocks: Sequence[Block],
+    handles: Sequence[Patch | Line2D] = (),
+) -> Figure:
+    """Plot a figure: its blocks one below the other, with `handles` as its legend."""
     title = style.wrap(title, style.TITLE, INNER, bold=True)
     subtitle = style.wrap(subtitle, style.TEXT, INNER)
     footnote = style.wrap(footnote, style.SMALL, INNER)
@@ -106,21 +101,15 @@ def plot_frame(
     below_title = 0.2 + 0.235 * len(title.split("\n"))
     legend_at = below_title + 0.16 * len(subtitle.split("\n")) + 0.06
     top = legend_at + 0.22 * len(legend) + 0.1
+    body = sum(height for height, _ in blocks)
     height = top + body + 0.14 * len(footnote.split("\n")) + 0.1
-    frame = Frame(Figure(figsize=(style.WIDTH, height)), height, top)
-    left = frame.x(MARGIN)
-    figure = frame.figure
-    figure.text(left, frame.y(0.2), title, fontsize=style.TITLE, weight="bold", va="top")
-    figure.text(left, frame.y(below_title), subtitle, color=style.GREY, va="top", linespacing=1.3)
-    figure.text(
-        left,
-        0.1 / height,
-        footnote,
-        fontsize=style.SMALL,
-        color=style.GREY,
-        va="bottom",
-        linespacing=1.25,
-    )
+    figure = Figure(figsize=(style.WIDTH, height))
+    frame = Frame(figure, height)
+    grey: style.Look = {"color": style.GREY}
+    frame.text(MARGIN, 0.2, title, fontsize=style.TITLE, weight="bold")
+    frame.text(MARGIN, below_title, subtitle, linespacing=1.3, **grey)
+    small: style.Look = {"fontsize": style.SMALL, "linespacing": 1.25, **grey}
+    frame.text(MARGIN, height - 0.1, footnote, va="bottom", **small)
     for line, packed in enumerate(legend):
         figure.add_artist(
             Legend(
@@ -128,35 +117,20 @@ def plot_frame(
                 packed,
                 [str(handle.get_label()) for handle in packed],
                 loc="upper left",
-                bbox_to_anchor=(left, frame.y(legend_at + 0.22 * line)),
+                bbox_to_anchor=(frame.x(MARGIN), frame.y(legend_at + 0.22 * line)),
                 bbox_transform=figure.transFigure,
                 ncols=len(packed),
                 borderaxespad=0,
                 borderpad=0,
                 handlelength=_HANDLE_EMS,
                 columnspacing=1.6,
-                handler_map={Whisker: _WhiskerHandler()},
+                handler_map={Whisker: HandlerLine2D(marker_pad=0, numpoints=2)},
             )
         )
-    return frame
-
-
-class _WhiskerHandler(HandlerBase):
-    def create_artists(
-        self,
-        legend: Legend,
-        orig_handle: Any,
-        xdescent: float,
-        ydescent: float,
-        width: float,
-        height: float,
-        fontsize: float,
-        trans: Any,
-    ) -> list[Any]:
-        middle = height / 2
-        lines = [([0, width], [middle, middle])]
-        lines += [([x, x], [middle - 3, middle + 3]) for x in (0, width)]
-        return [Line2D(x, y, color=style.INK, linewidth=1, transform=trans) for x, y in lines]
+    for tall, plot in blocks:
+        plot(frame, top)
+        top += tall
+    return figure
 
 
 def _packed(handles: Sequence[Patch | Line2D]) -> list[list[Patch | Line2D]]:

@@ -1,12 +1,12 @@
 """Images of a variant next to those of its reference, and where they differ."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sdbench.records.image_archive import read_images
-from sdbench.tables.files import read_table
+from sdbench.tables.files import read_rows
 from sdbench.tables.labels import shorten, status_label, variant_label
 from sdbench.tables.schemas import QUALITY
 
@@ -53,6 +53,11 @@ class Comparison:
     scores: dict[tuple[str, int], tuple[float, float]]
     words: str = ""
 
+    def at(self, mode: str, step: int) -> tuple[ImageArray, ImageArray, NDArray[np.uint8]]:
+        """Return the reference's image after `step` steps, the other's, and their difference."""
+        reference, other = self.reference.at(mode, step), self.other.at(mode, step)
+        return reference, other, difference(reference, other)
+
     def steps(self, mode: str) -> list[int]:
         """Return the steps after which both have an image, rising."""
         return sorted({*self.reference.steps[mode]} & {*self.other.steps[mode]})
@@ -81,12 +86,11 @@ def load_comparisons(
         references: for each of `others` the archive of its reference.
         others: archives, named `<model>/<device>/<backend>/<precision>/<options>.npz`.
     """
-    rows = read_table(quality, QUALITY).to_dict("records")
-    devices = {path.parts[-4] for path in (*references, *others)}
-    named = [{str(name): value for name, value in row.items()} for row in rows]
+    rows = read_rows(quality, QUALITY)
     images = {path: load_images(path) for path in dict.fromkeys((*references, *others))}
+    several_devices = len({path.parts[-4] for path in images}) > 1
     return [
-        _comparison(named, images, reference, other, several_devices=len(devices) > 1)
+        _comparison(rows, images, reference, other, several_devices)
         for reference, other in zip(references, others, strict=True)
     ]
 
@@ -142,24 +146,31 @@ def nearest_step(steps: Sequence[int], wanted: int) -> int:
     return min(steps, key=lambda step: (abs(step - wanted), -step))
 
 
+def _names(path: Path) -> tuple[str, ...]:
+    """Return model, device, backend, precision and options from where images lie."""
+    return (*path.parts[-5:-1], path.stem)
+
+
 def _label(path: Path, several_devices: bool) -> str:
     _, device, backend, precision, options = _names(path)
     return variant_label(precision, backend, options, device if several_devices else "")
 
 
+def _folder(row: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    names = ("device", "backend", "precision", "options")
+    return (row["model"], *(row[prefix + name] for name in names))
+
+
 def _comparison(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     images: Mapping[Path, ImageSeries],
     reference: Path,
     other: Path,
     several_devices: bool,
 ) -> Comparison:
-    model = other.parts[-5]
-    own = [
-        row
-        for row in rows
-        if _folder(row, "") == _names(other) and _folder(row, "reference_") == _names(reference)
-    ]
+    model = _names(other)[0]
+    pair = _names(other), _names(reference)
+    own = [row for row in rows if (_folder(row, ""), _folder(row, "reference_")) == pair]
     comparison = Comparison(
         model=model,
         reference_label=_label(reference, several_devices),
@@ -167,39 +178,18 @@ def _comparison(
         reference=images[reference],
         other=images[other],
         scores={
-            (row["mode"], int(row["step"])): (row["psnr_db"], row["ssim"])
+            (row["mode"], row["step"]): (row["psnr_db"], row["ssim"])
             for row in own
             if row["status"] == "ok"
         },
     )
-    return Comparison(**{**vars(comparison), "words": _words(comparison, model, rows, own)})
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    """Return model, device, backend, precision and options from where images lie."""
-    return (*path.parts[-5:-1], path.stem)
-
-
-def _folder(row: dict[str, Any], prefix: str) -> tuple[str, ...]:
-    names = ("device", "backend", "precision", "options")
-    return (str(row["model"]), *(str(row[prefix + name]) for name in names))
-
-
-def _words(
-    comparison: Comparison,
-    model: str,
-    rows: Sequence[dict[str, Any]],
-    own: Sequence[dict[str, Any]],
-) -> str:
+    words = ""
+    failed = [status_label(r["status"], r["reason"] or "") for r in own if r["status"] != "ok"]
     if any(row["model"] == model and row["weights"] == "seeded" for row in rows):
-        return SEEDED
-    if any(comparison.steps(mode) for mode in MODES):
-        return ""
-    failed = next((row for row in own if row["status"] != "ok"), None)
-    if failed is None:
-        return "There are no images to compare."
-    reason = "" if pd.isna(failed["reason"]) else str(failed["reason"])
-    return f"No images: {status_label(failed['status'], reason)}."
+        words = SEEDED
+    elif not any(comparison.steps(mode) for mode in MODES):
+        words = f"No images: {failed[0]}." if failed else "There are no images to compare."
+    return replace(comparison, words=words)
 
 
 def score_data(shown: Iterable[tuple[Comparison, str, int]]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sdbench.cases.kinds import KINDS
 from sdbench.report.figures.results import Result
-from sdbench.report.figures.sheets import Cell, absent_cell, missing_cell, value_text
+from sdbench.report.figures.sheets import Cell, value_text
 from sdbench.tables.labels import number
 
 GB = 1e9
@@ -77,21 +77,15 @@ def counted(result: Result, counter: str) -> float | None:
 
 
 def memory_cell(result: Result, counter: str, extra: str = "", beside: bool = True) -> Cell:
-    """Return the bar of one counter in GB, with markers for the others."""
-    if not result.ok:
-        return missing_cell(result)
+    """Return the bar of one counter in GB, with markers for the others if `beside`."""
     value = counted(result, counter)
     if value is None:
-        return absent_cell(counter)
+        return Cell(None, f"{counter}: not recorded")
     marks = tuple(
         (marker, result.numbers[column] / GB)
         for marker, column in (_BESIDE.get(counter, ()) if beside else ())
         if column in result.numbers
     )
     words = [f"{_GLYPHS[marker]} {number(size)}" for marker, size in marks]
-    return Cell(
-        value / GB,
-        value_text(result, value / GB, "GB"),
-        "  ".join([*words, extra]).rstrip(),
-        marks=marks,
-    )
+    extra = "  ".join([*words, extra]).rstrip()
+    return Cell(value / GB, value_text(result, value / GB, "GB"), extra, marks=marks)

@@ -1,19 +1,23 @@
 """Rows of the tables, measured and published, in one form; and which of them a figure shows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
-from sdbench.tables.files import rows_of
+from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.tables.labels import TIMES, backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
+from sdbench.tables.schemas import PUBLISHED, RESULTS
 
 import pandas as pd
 
 ATTENTION_ORDER = ("sdpa", "fused", "xformers", "vanilla", "sliced")
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")
 
 
@@ -65,26 +69,20 @@ class Result:
         return (self.campaign, self.kind, self.device, self.model, self.backend, self.precision)
 
 
+def read_results(results: Path, published_results: Path | None = None) -> list[Result]:
+    """Return the rows of a table of schema RESULTS, and then those of one of schema PUBLISHED."""
+    own = measured(read_table(results, RESULTS))
+    return own + published(read_table(published_results, PUBLISHED)) if published_results else own
+
+
 def measured(table: pd.DataFrame) -> list[Result]:
     """Return the rows of a table of schema RESULTS."""
     return [
-        Result(
-            condition=condition(row),
-            kind=str(row["device_kind"]),
-            device=_own_device(str(row["device"]), row["device_name"]),
-            model=str(row["model"]),
-            weights=str(row["weights"]),
-            backend=str(row["backend"]),
-            precision=str(row["precision"]),
-            options=str(row["options"]),
-            attention=str(row["attention"]),
-            batch_size=int(row["batch_size"]),
-            status=str(row["status"]),
+        _result(
+            row,
+            device=device_text(row["device"], row["device_name"]),
+            weights=row["weights"],
             reason=row["reason"] or "",
-            counter=row["memory_counter"] or "",
-            contended=row["contended"] is True,
-            fails_gate=row["passes_gate"] is False,
-            numbers=_numbers(row),
         )
         for row in rows_of(table)
     ]
@@ -93,27 +91,48 @@ def measured(table: pd.DataFrame) -> list[Result]:
 def published(table: pd.DataFrame) -> list[Result]:
     """Return the rows of a table of schema PUBLISHED."""
     return [
-        Result(
-            condition=condition(row),
-            kind=str(row["device_kind"]),
-            device=device_label(str(row["device_name"])),
-            model=str(row["model"]),
-            weights="trained",
-            backend=str(row["backend"]),
-            precision=FP32_TF32 if row["tf32_convolutions"] else str(row["precision"]),
-            options=str(row["options"]),
-            attention=row["attention"] or "",
-            batch_size=int(row["batch_size"]),
-            status=str(row["status"]),
-            campaign=str(row["campaign"]),
-            counter=row["memory_counter"] or "",
-            contended=row["contended"] is True,
-            fails_gate=row["passes_gate"] is False,
+        _result(
             # Published calls are counted once, whatever was timed.
-            numbers=_numbers(row | {"latency_n": row["n"], "throughput_n": row["n"]}),
+            row
+            | {"latency_n": row["n"], "throughput_n": row["n"]}
+            | ({"precision": FP32_TF32} if row["tf32_convolutions"] else {}),
+            device=device_label(row["device_name"]),
+            weights="trained",
+            campaign=row["campaign"],
         )
         for row in rows_of(table)
     ]
+
+
+def _result(row: Mapping[str, Any], **more: str) -> Result:
+    return Result(
+        condition=condition(row),
+        kind=row["device_kind"],
+        model=row["model"],
+        backend=row["backend"],
+        precision=row["precision"],
+        options=row["options"],
+        attention=row["attention"] or "",
+        batch_size=int(row["batch_size"]),
+        status=row["status"],
+        counter=row["memory_counter"] or "",
+        contended=row["contended"] is True,
+        fails_gate=row["passes_gate"] is False,
+        numbers={
+            name: float(value)
+            for name, value in row.items()
+            if name not in _NOT_NUMBERS and type(value) in (int, float)
+        },
+        **more,
+    )
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return the items of each key; keys and items stay in their order."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def fewest_options(results: Iterable[Result], batches: bool = False) -> list[Result]:
@@ -127,47 +146,38 @@ def fewest_options(results: Iterable[Result], batches: bool = False) -> list[Res
     Returns:
         One result of each place, or one of each place and batch size.
     """
-    chosen: dict[tuple[object, ...], Result] = {}
-    best: dict[tuple[object, ...], tuple[int, int, str]] = {}
-    for result in results:
+
+    def rank(result: Result) -> tuple[int, int, str]:
         ignored = {"vae-slicing"} if batches and result.published else set()
         switches = [s for s in result.switches if s not in ignored]
-        rank = (len(switches), _attention_rank(result), "+".join(switches))
-        if rank < best.get(result.place, (99, 0, "")):
-            best[result.place] = rank
-            chosen = {k: v for k, v in chosen.items() if k[0] != result.place}
-        if rank == best[result.place]:
-            key = (result.place, result.batch_size if batches else 0)
-            chosen.setdefault(key, result)
+        return (len(switches), _place(ATTENTION_ORDER, result.attention), "+".join(switches))
+
+    results = list(results)
+    places = grouped(results, lambda r: r.place)
+    best = {place: min(map(rank, members)) for place, members in places.items()}
+    chosen: dict[tuple[object, ...], Result] = {}
+    for result in results:
+        if rank(result) == best[result.place]:
+            chosen.setdefault((result.place, result.batch_size if batches else 0), result)
     return list(chosen.values())
 
 
 def best_of(
-    results: Iterable[Result],
-    key: Callable[[Result], object],
-    value: Callable[[Result], float],
+    results: Iterable[Result], key: Callable[[Result], Hashable], value: Callable[[Result], float]
 ) -> list[Result]:
     """Keep the result of each `key` with the least `value`, in order of first appearance.
 
     A result without numbers is kept only where its key has none with.
     """
-    chosen: dict[object, Result] = {}
-    for result in results:
-        held = chosen.get(key(result))
-        if held is None or _rank(result, value) < _rank(held, value):
-            chosen[key(result)] = result
-    return list(chosen.values())
+    return [
+        min(members, key=lambda r: (not r.ok, value(r) if r.ok else 0.0))
+        for members in grouped(results, key).values()
+    ]
 
 
 def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
-    """Return a ratio, and whether the machine's noise is larger than its distance from one.
-
-    Args:
-        value: of `result`.
-        whole: what it is compared with.
-        result: says how steady its machine was.
-        words: what stands behind the ratio.
-    """
+    """Return the ratio of a value of `result` to `whole`, with `words` behind it, and whether the
+    machine's noise is larger than its distance from one."""
     text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
     within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
     return f"{text} (within the noise)" if within else text
@@ -176,12 +186,8 @@ def ratio_text(value: float, whole: float, result: Result, words: str = "") -> s
 def rate_interval(
     result: Result, value: float, inverse: bool = False
 ) -> tuple[float | None, float | None]:
-    """Return the interval of a value that follows from images per minute, in the value's unit.
-
-    Args:
-        result: with images per minute.
-        value: proportional to images per minute, or to the time of each where `inverse`.
-    """
+    """Return the interval of a value, in its unit, that is proportional to the images per minute of
+    a result, or to the time of each where `inverse`."""
     numbers = result.numbers
     if "images_per_minute_ci_low" not in numbers:
         return None, None
@@ -192,10 +198,9 @@ def rate_interval(
     return (value / fast, value / slow) if inverse else (value * slow, value * fast)
 
 
-def precision_rank(result: Result) -> int:
-    """Return the place of a result's precision among all, from exact to fast; unknown ones last."""
-    precisions = list(PRECISIONS)
-    return precisions.index(result.precision) if result.precision in precisions else len(precisions)
+def precision_place(precision: str) -> int:
+    """Return the place of a precision among all, from exact to fast; unknown ones last."""
+    return _place(list(PRECISIONS), precision)
 
 
 def without_attention(result: Result) -> tuple[str, ...]:
@@ -223,27 +228,13 @@ def setting_label(result: Result, among: Sequence[Result]) -> str:
     return ", ".join(parts)
 
 
-def _attention_rank(result: Result) -> int:
-    if result.attention in ATTENTION_ORDER:
-        return ATTENTION_ORDER.index(result.attention)
-    return len(ATTENTION_ORDER)
+def _place(names: Sequence[str], name: str) -> int:
+    return names.index(name) if name in names else len(names)
 
 
-def _rank(result: Result, value: Callable[[Result], float]) -> tuple[bool, float]:
-    return (not result.ok, value(result) if result.ok else 0.0)
-
-
-def _own_device(device: str, name: str | None) -> str:
-    if name is None or device_label(name) == device:
+def device_text(device: str, name: str | None) -> str:
+    """Name a device by what it is, and next to it by its name in the config where that differs."""
+    if name is None:
         return shorten(device)
-    return f"{device_label(name)} ({shorten(device, 24)})"
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in row.items()
-        if name not in _NOT_NUMBERS
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-    }
+    label = device_label(name)
+    return label if device in (label, name) else f"{label} ({shorten(device, 24)})"

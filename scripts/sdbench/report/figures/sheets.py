@@ -5,13 +5,14 @@ axis. A panel is a list of rows, grouped by device; a row has a cell for each of
 columns, which is a number or says in words why there is none.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from sdbench.cases.kinds import KINDS
-from sdbench.report.figures.results import Result, setting_label
+from sdbench.report.figures.results import Result, grouped, setting_label
 from sdbench.tables.labels import (
     condition_label,
     listing,
@@ -29,8 +30,6 @@ FAILS_GATE = "fails the quality gate"
 DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
         "words"]  # fmt: skip
 """Columns of the table behind a sheet."""
-
-Order = Literal["own first", "ranked"]
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,6 @@ class Sheet:
     pale: str = ""
 
 
-def missing_cell(result: Result) -> Cell:
-    """Return the cell of a result without numbers: its status in words."""
-    return Cell(None, status_label(result.status, result.reason))
-
-
 NOTHING = Cell(None, "")
 """A column that has nothing to add to what the one before says."""
 
@@ -119,9 +113,37 @@ def value_text(result: Result, value: float, unit: str = "") -> str:
     return f"{digits} {unit}".rstrip()
 
 
-def absent_cell(what: str) -> Cell:
-    """Return the cell of a result that is ok, but has not this number."""
-    return Cell(None, f"{what}: not recorded")
+def latency_cell(result: Result, extra: str | None = None) -> Cell:
+    """Return the median seconds of one call with its quartiles, and n behind it if no `extra`."""
+    numbers = result.numbers
+    value = numbers["latency_s"]
+    if extra is None:
+        extra = f"n = {numbers['latency_n']:.0f}" if "latency_n" in numbers else ""
+    if result.fails_gate:
+        extra = ", ".join(filter(None, (extra, FAILS_GATE)))
+    ends = numbers.get("latency_q1_s"), numbers.get("latency_q3_s")
+    return Cell(value, value_text(result, value, "s"), extra, *ends)
+
+
+def make_sheet(
+    results: Sequence[Result],
+    columns: Callable[[Result], tuple[str, ...]],
+    cells: Callable[[Result], tuple[Cell, ...]],
+    taken: str,
+    panels: Mapping[str, Any] | None = None,
+    note: str = "",
+    **words: Any,
+) -> Sheet:
+    """Return a sheet of results.
+
+    Args:
+        results, columns, cells: what `make_panels` takes, and `panels` the rest of it.
+        taken: how the own numbers were taken.
+        note: what else the footnote says.
+        words: the other fields of the sheet.
+    """
+    shown = make_panels(results, columns, cells, **(panels or {}))
+    return Sheet(panels=shown, footnote=source_note(results, taken) + note, **words)
 
 
 def make_panels(
@@ -132,7 +154,7 @@ def make_panels(
     label: Callable[[Result, Sequence[Result]], str] = setting_label,
     heading: Callable[[Result], str] = lambda result: "",
     kinds_apart: bool = True,
-    order: Order = "own first",
+    ranked: bool = False,
     most_first: bool = False,
     pale: Callable[[Result], bool] = lambda result: False,
     log: bool = False,
@@ -144,34 +166,38 @@ def make_panels(
     Args:
         results: what is shown, each as one row.
         columns: labels of the axes of the panel that a result is in.
-        cells: what a result shows in each column.
+        cells: what a result that is ok shows in each column.
         label: what a row is called, given the results in its panel.
         heading: what the title of a panel says next to its condition.
         kinds_apart: whether CPUs and each kind of GPU have panels of their own.
-        order: `own first`: own devices in the order of the table, then the published ones from best
-            to worst; `ranked`: all from best to worst.
+        ranked: whether all go from best to worst. Else own devices come first, in the order of the
+            table, and the published ones then go from best to worst.
         most_first: whether the most is the best, and not the least.
         pale: whether the bar of a result is plotted pale.
-        log: whether the axes are logarithmic.
-        shared: whether all columns have one scale.
-        full: where the axes mark that nothing is left to gain; 0 marks nothing.
+        log, shared, full: those of the panels.
     """
 
     def where(result: Result) -> tuple[object, ...]:
-        kind = result.kind if kinds_apart else ""
-        return (result.condition, kind, heading(result))
+        return (result.condition, result.kind if kinds_apart else "", heading(result))
 
-    places = list(dict.fromkeys(where(r) for r in sorted(results, key=lambda r: r.published)))
     panels = []
-    for place in places:
-        members = [r for r in results if where(r) == place]
+    for members in grouped(sorted(results, key=lambda r: r.published), where).values():
+        first = members[0]
+        names = columns(first)
+        nothing = (NOTHING,) * (len(names) - 1)
         rows = [
-            Row(r.device, label(r, members), r.precision, cells(r), r.published, pale(r))
+            Row(
+                r.device,
+                label(r, members),
+                r.precision,
+                cells(r) if r.ok else (Cell(None, status_label(r.status, r.reason)), *nothing),
+                r.published,
+                pale(r),
+            )
             for r in members
         ]
-        title = panel_title(members, heading(members[0]), kinds_apart)
-        ordered = _ordered(rows, order, most_first)
-        panels.append(Panel(title, columns(members[0]), ordered, log, shared, full))
+        title = panel_title(members, heading(first), kinds_apart)
+        panels.append(Panel(title, names, _ordered(rows, ranked, most_first), log, shared, full))
     return panels
 
 
@@ -202,24 +228,17 @@ def sheet_data(sheet: Sheet) -> pd.DataFrame:
     in its place.
     """
     names = dict(sheet.marks)
-    data = []
+    data: list[tuple[object, ...]] = []
     for panel in sheet.panels:
         for row in panel.rows:
-            where = {
-                "panel": panel.title,
-                "device": row.group,
-                "setting": row.label,
-                "precision": row.precision,
-                "published": row.published,
-            }
+            where = (panel.title, row.group, row.label, row.precision, row.published)
             for column, cell in zip(panel.columns, row.cells, strict=True):
                 if cell == NOTHING:
                     continue
-                number = {"value": cell.value, "low": cell.low, "high": cell.high}
                 words = f"{cell.text} {cell.extra}".strip()
-                data.append({**where, "measure": column, **number, "words": words})
+                data.append((*where, column, cell.value, cell.low, cell.high, words))
                 data += [
-                    {**where, "measure": f"{column}: {names.get(mark, mark)}", "value": value}
+                    (*where, f"{column}: {names.get(mark, mark)}", value, None, None, None)
                     for mark, value in cell.marks
                 ]
     return pd.DataFrame(data, columns=DATA)
@@ -253,21 +272,17 @@ def calls_note(results: Sequence[Result], column: str = "latency_n") -> str:
     return f"n = {calls}"
 
 
-def _ordered(rows: Sequence[Row], order: Order, most_first: bool) -> tuple[Row, ...]:
-    groups: dict[tuple[bool, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.published, row.group), []).append(row)
-
+def _ordered(rows: Sequence[Row], ranked: bool, most_first: bool) -> tuple[Row, ...]:
     def worth(row: Row) -> float:
         value = row.cells[0].value
         return math.inf if value is None else -value if most_first else value
 
-    def rank(key: tuple[bool, str]) -> tuple[bool, float]:
-        best = min(worth(row) for row in groups[key])
-        if order == "ranked":
-            return (False, best)
-        return (key[0], best if key[0] else 0.0)
+    def rank(group: list[Row]) -> tuple[bool, float]:
+        published = group[0].published
+        best = min(map(worth, group)) if published or ranked else 0.0
+        return published and not ranked, best
 
-    if order == "ranked":
-        groups = {key: sorted(members, key=worth) for key, members in groups.items()}
-    return tuple(row for key in sorted(groups, key=rank) for row in groups[key])
+    groups = grouped(rows, lambda row: (row.published, row.group)).values()
+    ordered = [sorted(group, key=worth) if ranked else group for group in groups]
+    ordered.sort(key=rank)
+    return tuple(itertools.chain.from_iterable(ordered))

@@ -1,9 +1,12 @@
 """The one place that says what a figure looks like: type, colours, hatches, how it is saved."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sdbench.runtime.job import run_script
 from sdbench.tables.published import FP32_TF32
 
 import matplotlib
@@ -78,9 +81,11 @@ _RC: dict[Any, Any] = {
 }
 
 
-def styled() -> Any:
-    """Return a context in which matplotlib plots in the house style."""
-    return rc_context(_RC)
+@contextmanager
+def styled() -> Iterator[None]:
+    """Plot in the house style: a context, or a decorator."""
+    with rc_context(_RC):
+        yield
 
 
 def colour(precision: str) -> str:
@@ -128,6 +133,10 @@ def fit(text: str, size: float, width: float) -> str:
     return wrap(text, size, width - text_width(" …", size)).split("\n")[0] + " …"
 
 
+Look = dict[str, Any]
+"""Arguments of matplotlib by name."""
+
+
 class Files(NamedTuple):
     """What a figure is written as: twice as an image, and the numbers that it shows as a table."""
 
@@ -135,10 +144,12 @@ class Files(NamedTuple):
     svg: Path
     csv: Path
 
-    @classmethod
-    def of(cls, output: Any) -> "Files":
-        """Return the files that a rule names `png`, `svg` and `csv`."""
-        return cls(Path(output.png), Path(output.svg), Path(output.csv))
+
+def run_figure(job: Any, plot: Callable[..., None]) -> None:
+    """Do the work of a figure's script: `plot` takes the inputs and parameters of its rule by name,
+    and writes the figure to `files`."""
+    files = Files(*(Path(getattr(job.output, kind)) for kind in Files._fields))
+    run_script(job, plot, files=files)
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:

@@ -1,24 +1,44 @@
 """Placing images and maps of differences on a figure."""
 
+from collections.abc import Sequence
+
 from sdbench.report.figures import style
-from sdbench.report.figures.frame import MARGIN, Frame
-from sdbench.report.figures.images import DIFFERENCE_COLOURS, shrink
+from sdbench.report.figures.frame import MARGIN, Block, Frame, plot_blocks, said
+from sdbench.report.figures.images import DIFFERENCE_COLOURS, Comparison, missing_words, shrink
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-BAR_HEIGHT = 0.62
+_BAR_HEIGHT = 0.62
 """Height in inches that the colour bar takes."""
 
 _DPI = 200
 
 
-def difference_note(factor: int) -> str:
-    """Say what a map of differences shows."""
+def plot_comparisons(
+    title: str,
+    subtitle: str,
+    blocks: Sequence[Block],
+    comparisons: Sequence[Comparison],
+    factor: int,
+) -> Figure:
+    """Plot a figure of images: below its blocks it says what has none, and what maps show.
+
+    Args:
+        title, subtitle, blocks: of images; there may be none.
+        comparisons: all of them.
+        factor: how many times as bright as they are differences are shown.
+    """
+    missing = said(missing_words(comparisons))
+    if not blocks:
+        return plot_blocks(title, subtitle, "", [missing])
     bright = "unscaled" if factor == 1 else f"shown {factor} times as bright"
-    return f"Difference: the largest of the three channels at each pixel, {bright}."
+    note = f"Difference: the largest of the three channels at each pixel, {bright}."
+    bar = (_BAR_HEIGHT, lambda frame, top: _plot_bar(frame, top, 255 / factor))
+    return plot_blocks(title, subtitle, note, [*blocks, missing, bar])
 
 
 def plot_tile(
@@ -28,16 +48,13 @@ def plot_tile(
     top: float,
     width: float,
     factor: int = 1,
-) -> float:
+) -> None:
     """Place an image (height, width, 3) or a map of levels (height, width), places in inches.
 
     A map is shown `factor` times as bright as it is. Small images are enlarged without
     smoothing, large ones averaged down to what is printed.
-
-    Returns:
-        Its height in inches.
     """
-    height = float(width * image.shape[0] / image.shape[1])
+    height = tile_height(image, width)
     axes = frame.axes(left, top, width, height)
     axes.set_axis_off()
     # Colours of a map; an image has its own and ignores them.
@@ -49,7 +66,11 @@ def plot_tile(
         vmin=0,
         vmax=255 / factor,
     )
-    return height
+
+
+def tile_height(image: NDArray[np.uint8], width: float) -> float:
+    """Return the height of an image that is so wide."""
+    return float(width * image.shape[0] / image.shape[1])
 
 
 def colour_differences(levels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
@@ -60,16 +81,10 @@ def colour_differences(levels: NDArray[np.uint8], factor: int) -> NDArray[np.uin
     return image
 
 
-def plot_bar(frame: Frame, top: float, factor: int) -> None:
-    """Plot the colour bar of differences, 2.6 inches wide, at the left margin."""
+def _plot_bar(frame: Frame, top: float, brightest: float) -> None:
     axes = frame.axes(MARGIN, top + 0.05, 2.6, 0.12)
-    brightest = 255 / factor
-    axes.imshow(
-        np.linspace(0, brightest, 256)[None, :],
-        aspect="auto",
-        cmap=DIFFERENCE_COLOURS,
-        extent=(0, brightest, 0, 1),
-    )
+    levels = np.linspace(0, brightest, 256)[None, :]
+    axes.imshow(levels, aspect="auto", cmap=DIFFERENCE_COLOURS, extent=(0, brightest, 0, 1))
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))

@@ -5,9 +5,13 @@ each with its `tip`, what is shown when it is pointed at, and its `place`, the l
 on.
 """
 
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sdbench.report.figures import style
+
+Spec = dict[str, Any]
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 MARKS = ("●", "■", "▲", "◆", "✚", "▼")
@@ -16,133 +20,75 @@ MARKS = ("●", "■", "▲", "◆", "✚", "▼")
 _MEASURED = "datum.origin === 'measured here'"
 _FILL = {"condition": {"test": _MEASURED, "value": 0.9}, "value": 0}
 """Published points are hollow."""
+_PLACE = {
+    "field": "place",
+    "type": "nominal",
+    "title": None,
+    "sort": {"field": "latency_s", "op": "min"},
+}
 
 
-def charts(precisions: list[str], backends: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the charts by name, without data.
+def charts(precisions: Sequence[str], backends: Sequence[str]) -> dict[str, Spec]:
+    """Return the charts by name, without data, for rows of these precisions and backends."""
+    colour = _nominal("precision", precisions, map(style.colour, precisions))
+    shape = _nominal("backend", backends, itertools.islice(itertools.cycle(SHAPES), len(backends)))
+    marks = {"color": colour, "shape": shape, "fill": colour, "fillOpacity": _FILL,
+             "tooltip": {"field": "tip"}}  # fmt: skip
 
-    Args:
-        precisions: every precision of the rows.
-        backends: every backend of the rows.
-    """
-    colour = {
-        "field": "precision",
-        "type": "nominal",
-        "scale": {"domain": precisions, "range": [style.colour(name) for name in precisions]},
-        "legend": None,
-    }
-    shape = {
-        "field": "backend",
-        "type": "nominal",
-        "scale": {
-            "domain": backends,
-            "range": [SHAPES[i % len(SHAPES)] for i in range(len(backends))],
-        },
-        "legend": None,
-    }
-    marks = {"color": colour, "shape": shape, "fillOpacity": _FILL, "tooltip": {"field": "tip"}}
-    point = {"type": "point", "size": 70, "filled": False, "strokeWidth": 1.5}
-    filled = {**marks, "fill": colour}
+    def points(axes: Spec) -> Spec:
+        mark = {"type": "point", "size": 70, "filled": False, "strokeWidth": 1.5}
+        return {"mark": mark, "encoding": axes | marks}
+
+    def interval(axis: str, low: str, high: str, title: str) -> Spec:
+        ends = {axis: _axis(low, title), f"{axis}2": {"field": high}, "color": colour}
+        return {
+            "transform": [{"filter": f"isValid(datum.{low})"}],
+            "mark": {"type": "rule", "strokeWidth": 1.5},
+            "encoding": ends,
+        }
+
+    seconds = _axis("latency_s", "seconds for one image")
+    rate = _axis("images_per_minute", "images per minute")
+    memory = _axis("memory_gb", "GB (10⁹ bytes) for one image", zero=True, padding=0)
+    line = {"type": "line", "strokeWidth": 1.2, "opacity": 0.6}
+    series = [{"field": name} for name in ("origin", "device", "backend", "options", "model")]
+    quartiles = interval("x", "latency_q1_s", "latency_q3_s", seconds["title"])
+    ends = ("images_per_minute_ci_low", "images_per_minute_ci_high")
+    rates = [
+        {"mark": line, "encoding": {"y": rate, "color": colour}},
+        interval("y", *ends, rate["title"]),
+        points({"y": rate}),
+    ]
+    one = "datum.batch_size === 1 && isValid(datum.latency_s)"
+    some = "isValid(datum.images_per_minute)"
+    both = [points({"x": memory, "y": seconds})]
     return {
-        "time": _chart(
-            "datum.batch_size === 1 && isValid(datum.latency_s)",
-            {"y": _place()},
-            [
-                {
-                    "transform": [{"filter": "isValid(datum.latency_q1_s)"}],
-                    "mark": {"type": "rule", "strokeWidth": 1.5},
-                    "encoding": {
-                        "x": _axis("latency_q1_s", "seconds for one image"),
-                        "x2": {"field": "latency_q3_s"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": point,
-                    "encoding": {"x": _axis("latency_s", "seconds for one image"), **filled},
-                },
-            ],
-            height={"step": 20},
-        ),
-        "throughput": _chart(
-            "isValid(datum.images_per_minute)",
-            {
-                "x": _batch_sizes(),
-                "detail": [
-                    {"field": name} for name in ("origin", "device", "backend", "options", "model")
-                ],
-            },
-            [
-                {
-                    "mark": {"type": "line", "strokeWidth": 1.2, "opacity": 0.6},
-                    "encoding": {
-                        "y": _axis("images_per_minute", "images per minute"),
-                        "color": colour,
-                    },
-                },
-                {
-                    "transform": [{"filter": "isValid(datum.images_per_minute_ci_low)"}],
-                    "mark": {"type": "rule", "strokeWidth": 1.5},
-                    "encoding": {
-                        "y": _axis("images_per_minute_ci_low", "images per minute"),
-                        "y2": {"field": "images_per_minute_ci_high"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": point,
-                    "encoding": {"y": _axis("images_per_minute", "images per minute"), **filled},
-                },
-            ],
-        ),
-        "memory": _chart(
-            "datum.batch_size === 1 && isValid(datum.latency_s) && isValid(datum.memory_gb)",
-            {},
-            [
-                {
-                    "mark": point,
-                    "encoding": {
-                        "x": _from_zero("memory_gb", "GB (10⁹ bytes) for one image"),
-                        "y": _axis("latency_s", "seconds for one image"),
-                        **filled,
-                    },
-                }
-            ],
-        ),
+        "time": _chart(one, {"y": _PLACE}, [quartiles, points({"x": seconds})], {"step": 20}),
+        "throughput": _chart(some, {"x": _batch_sizes(), "detail": series}, rates),
+        "memory": _chart(f"{one} && isValid(datum.memory_gb)", {}, both),
     }
 
 
-def _axis(field: str, title: str) -> dict[str, Any]:
-    scale = {"type": "log", "nice": False, "padding": 16}
+def _nominal(field: str, values: Sequence[str], looks: Iterable[str]) -> Spec:
+    scale = {"domain": values, "range": list(looks)}
+    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+
+
+def _axis(field: str, title: str, **scale: Any) -> Spec:
+    """Return an axis of numbers, logarithmic unless its scale is given."""
+    scale = scale or {"type": "log", "nice": False, "padding": 16}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale}
 
 
-def _batch_sizes() -> dict[str, Any]:
+def _batch_sizes() -> Spec:
     """Return a logarithmic axis that names the powers of two."""
     power = "abs(log(datum.value) / LN2 - round(log(datum.value) / LN2)) < 1e-6"
     labels = {"labelExpr": f"{power} ? datum.label : ''", "grid": False, "ticks": False}
-    return _axis("batch_size", "batch size") | {
-        "scale": {"type": "log", "base": 2, "nice": False, "padding": 16},
-        "axis": labels,
-    }
+    axis = _axis("batch_size", "batch size", type="log", base=2, nice=False, padding=16)
+    return axis | {"axis": labels}
 
 
-def _from_zero(field: str, title: str) -> dict[str, Any]:
-    return _axis(field, title) | {"scale": {"zero": True, "padding": 0}}
-
-
-def _place() -> dict[str, Any]:
-    return {
-        "field": "place",
-        "type": "nominal",
-        "title": None,
-        "sort": {"field": "latency_s", "op": "min"},
-    }
-
-
-def _chart(
-    shown: str, encoding: dict[str, Any], layer: list[dict[str, Any]], height: Any = 300
-) -> dict[str, Any]:
+def _chart(shown: str, encoding: Spec, layer: Sequence[Spec], height: Any = 300) -> Spec:
     return {
         "width": "container",
         "height": height,

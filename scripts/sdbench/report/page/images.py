@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.report.figures.images import (
-    DIFFERENCE_COLOURS,
     MODES,
     Comparison,
     amplification,
     choose_steps,
-    difference,
     load_comparisons,
     missing_words,
     score_text,
     shrink,
 )
+from sdbench.report.figures.tiles import colour_differences
 from sdbench.tables.published import model_family
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -59,9 +57,7 @@ def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path
     Where they are too many, fewer steps are shown, then smaller images; the notes say so.
 
     Args:
-        quality: table of schema QUALITY.
-        references: for each of `others` the archive of its reference.
-        others: archives of the compared variants (`sdbench.report.figures.images`).
+        quality, references, others: what `load_comparisons` reads.
     """
     comparisons = load_comparisons(quality, references, others)
     shown = [(c, mode) for c in comparisons if not c.words for mode in MODES if c.steps(mode)]
@@ -72,9 +68,7 @@ def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path
     most = max(len(c.steps(mode)) for c, mode in shown)
     steps, side = _affordable(len(shown), most, largest)
     factor = amplification(
-        difference(c.reference.at(mode, step), c.other.at(mode, step))
-        for c, mode in shown
-        for step in choose_steps(c.steps(mode), steps)
+        c.at(mode, step)[2] for c, mode in shown for step in choose_steps(c.steps(mode), steps)
     )
     sheets: dict[str, int] = {}
     for comparison, mode in shown:
@@ -101,15 +95,13 @@ def _series(
     comparison: Comparison, mode: str, count: int, side: int, factor: int, sheets: dict[str, int]
 ) -> dict[str, Any]:
     steps = choose_steps(comparison.steps(mode), count)
-    ones = [comparison.reference.at(mode, step) for step in steps]
-    twos = [comparison.other.at(mode, step) for step in steps]
-    maps = [difference(one, two) for one, two in zip(ones, twos, strict=True)]
+    shown = [comparison.at(mode, step) for step in steps]
     columns = math.ceil(math.sqrt(len(steps)))
-    height, width = ones[0].shape[:2]
+    height, width = shown[0][0].shape[:2]
     generated = {
-        "reference": ones,
-        "other": twos,
-        "difference": [_coloured(levels, factor) for levels in maps],
+        "reference": [reference for reference, _, _ in shown],
+        "other": [other for _, other, _ in shown],
+        "difference": [colour_differences(levels, factor) for *_, levels in shown],
     }
     return {
         "name": f"{comparison.model}: {comparison.label}, {MODES[mode]}",
@@ -130,12 +122,6 @@ def _series(
             for name, tiles in generated.items()
         },
     }
-
-
-def _coloured(levels: Tile, factor: int) -> Tile:
-    brighter = np.minimum(levels.astype(int) * factor, 255).astype(np.uint8)
-    colours: Tile = matplotlib.colormaps[DIFFERENCE_COLOURS](brighter, bytes=True)[..., :3]
-    return colours
 
 
 def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:

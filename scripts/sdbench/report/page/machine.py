@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,7 @@ _PASSING = ("slurm_job", "cuda_visible_devices")
 _MOST_VALUES = 6
 
 
-@dataclass(frozen=True)
-class Machine:
-    """One machine: what ran on it, and what the records say of it, name and value."""
-
-    name: str
-    jobs: list[str]
-    facts: list[tuple[str, str]]
-
-
-def read_machines(indexes: Sequence[Path]) -> tuple[list[Machine], tuple[str, str] | None]:
+def read_machines(indexes: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
     """Return the machines of all records, and when the first was begun and the last ended.
 
     What differs between the records of a machine, such as a switch of a case, has several values.
@@ -32,7 +22,8 @@ def read_machines(indexes: Sequence[Path]) -> tuple[list[Machine], tuple[str, st
         indexes: the index of each job's records, `<model>/<device>/<backend>/index.json`.
 
     Returns:
-        The machines, and two dates as ISO 8601 has them; None without records.
+        Of each machine its name, what ran on it, and what the records say of it, name and value;
+        and two dates as ISO 8601 has them, None without records.
 
     Raises:
         UserError: if a file is gone or damaged; it names the file.
@@ -52,7 +43,11 @@ def read_machines(indexes: Sequence[Path]) -> tuple[list[Machine], tuple[str, st
             for fact, value in _facts(environment):
                 facts[machine].setdefault(fact, {})[value] = None
     machines = [
-        Machine(machine[0], list(jobs[machine]), [(k, _joined(v)) for k, v in own.items()])
+        {
+            "name": machine[0],
+            "jobs": list(jobs[machine]),
+            "facts": [(name, _joined(values)) for name, values in own.items()],
+        }
         for machine, own in facts.items()
     ]
     dates = (min(started)[:10], max(finished)[:10]) if started else None

@@ -1,107 +1,48 @@
 """The tables of findings and of choices, as the page says them."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from sdbench.analysis.choices import MEASURED
+from sdbench.report.figures.memory import GB
+from sdbench.report.figures.results import device_text, grouped
 from sdbench.tables.files import read_rows
-from sdbench.tables.labels import (
-    backend_label,
-    condition_label,
-    device_label,
-    number,
-    plural,
-    shorten,
-)
+from sdbench.tables.labels import backend_label, condition_label, number, plural, shorten
 from sdbench.tables.published import Condition, condition
 from sdbench.tables.schemas import CHOICES, FINDINGS
 
 MOST_CHOICES = 5
 """Choices of one condition that the page has; the table has all."""
 
-GB = 1e9
 _KINDS = {"holds": "good", "does not hold": "bad"}
+"""Verdict -> its style."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a claim comes to for one subject. `kind` is the style of its verdict, `anchor` leads to
-    its figure."""
-
-    subject: str
-    number: str
-    verdict: str
-    kind: str
-    reason: str
-    figure: str
-    anchor: str
-    rows: str
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """Read a table of schema FINDINGS: claims of the 2022 post, with a finding for each subject."""
+    return [
+        {"statement": rows[0]["statement"], "findings": [_finding(row) for row in rows]}
+        for rows in grouped(read_rows(path, FINDINGS), itemgetter("claim")).values()
+    ]
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the 2022 post, with a finding for each subject."""
-
-    statement: str
-    findings: list[Finding]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One way to meet the need, or by how much it misses it. Empty texts are unknown."""
-
-    rank: int
-    origin: str
-    device: str
-    how: str
-    latency: str
-    rate: str
-    memory: str
-    counter: str
-    cost: str
-    meets: bool
-    misses: str
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The first choices among rows with the same generation settings, and how many there are."""
-
-    condition: str
-    family: str
-    measured: bool
-    words: str
-    rows: list[Choice]
-
-
-def read_claims(path: Path) -> list[Claim]:
-    """Read a table of schema FINDINGS."""
-    claims: dict[str, Claim] = {}
-    for row in read_rows(path, FINDINGS):
-        claim = claims.setdefault(str(row["claim"]), Claim(str(row["statement"]), []))
-        claim.findings.append(_finding(row))
-    return list(claims.values())
-
-
-def count_verdicts(claims: list[Claim]) -> str:
+def count_verdicts(claims: Sequence[Mapping[str, Any]]) -> str:
     """Say how many findings there are of each verdict."""
-    counts = Counter(finding.verdict for claim in claims for finding in claim.findings)
+    counts = Counter(finding["verdict"] for claim in claims for finding in claim["findings"])
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
     findings = plural(counts.total(), "finding")
     return f"{plural(len(claims), 'claim')}, {findings} from the tables here; {each}."
 
 
-def read_choices(path: Path) -> list[Choices]:
+def read_choices(path: Path) -> list[dict[str, Any]]:
     """Read a table of schema CHOICES: for each condition the best first; conditions with measured
     rows first."""
-    groups: dict[Condition, list[Mapping[str, Any]]] = {}
-    for row in read_rows(path, CHOICES):
-        groups.setdefault(condition(row), []).append(row)
+    groups = grouped(read_rows(path, CHOICES), condition)
     choices = [_choices(generated, rows) for generated, rows in groups.items()]
-    return sorted(choices, key=lambda group: not group.measured)
+    return sorted(choices, key=lambda group: not group["measured"])
 
 
 def figure_anchor(name: str) -> str:
@@ -109,10 +50,9 @@ def figure_anchor(name: str) -> str:
     return f"figure-{Path(name).stem}"
 
 
-def _choices(generated: Condition, table: list[Mapping[str, Any]]) -> Choices:
-    several = len({row["model"] for row in table if row["origin"] == MEASURED}) > 1
-    rows = [_choice(row, several) for row in table]
-    meeting = sum(row.meets for row in rows)
+def _choices(generated: Condition, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    own = {row["model"] for row in rows if row["origin"] == MEASURED}
+    meeting = sum(row["meets"] is True for row in rows)
     words = (
         f"{meeting} of {plural(len(rows), 'setting')} meet the requirements (`need` in the config)."
         if meeting < len(rows)
@@ -120,68 +60,52 @@ def _choices(generated: Condition, table: list[Mapping[str, Any]]) -> Choices:
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
-    measured = any(not row.origin for row in rows)
-    return Choices(
-        condition_label(generated), generated.family, measured, words, rows[:MOST_CHOICES]
-    )
+    return {
+        "condition": condition_label(generated),
+        "family": generated.family,
+        "measured": bool(own),
+        "words": words,
+        "rows": [_choice(row, len(own) > 1) for row in rows[:MOST_CHOICES]],
+    }
 
 
-def _finding(row: Mapping[str, Any]) -> Finding:
-    return Finding(
-        subject=row["subject"] or "",
-        number=_with_interval(row),
-        verdict=str(row["verdict"]),
-        kind=_KINDS.get(str(row["verdict"]), "open"),
-        reason=row["reason"] or "",
-        figure=row["figure"] or "",
-        anchor=figure_anchor(row["figure"]) if row["figure"] else "",
-        rows=row["rows"] or "",
-    )
+def _finding(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a claim comes to for one subject; its `anchor` leads to its figure."""
+    value, low, high = row["value"], row["low"], row["high"]
+    text = "" if value is None else f"{number(value)} {row['unit'] or ''}".rstrip()
+    if None not in (value, low, high):
+        text += f" ({number(low)} to {number(high)})"
+    return {name: "" if cell is None else cell for name, cell in row.items()} | {
+        "number": text,
+        "kind": _KINDS.get(row["verdict"], "open"),
+        "anchor": figure_anchor(row["figure"]) if row["figure"] else "",
+    }
 
 
-def _with_interval(row: Mapping[str, Any]) -> str:
-    if row["value"] is None:
-        return ""
-    unit = f" {row['unit']}" if row["unit"] else ""
-    text = f"{number(row['value'])}{unit}"
-    if row["low"] is None or row["high"] is None:
-        return text
-    return f"{text} ({number(row['low'])} to {number(row['high'])})"
-
-
-def _choice(row: Mapping[str, Any], name_model: bool) -> Choice:
-    how = [shorten(str(row["model"]))] if name_model else []
-    how += [backend_label(str(row["backend"])), str(row["precision"])]
-    if row["options"] not in (None, "none"):
-        how.append(str(row["options"]).replace("+", ", "))
-    how.append(f"batch size {row['batch_size']}")
-    memory = row["memory_bytes"]
+def _choice(row: Mapping[str, Any], name_model: bool) -> dict[str, Any]:
+    """Return one way to meet the need, or by how much it misses it. Empty texts are unknown."""
+    how = [
+        shorten(row["model"]) if name_model else "",
+        backend_label(row["backend"]),
+        row["precision"],
+        "" if row["options"] in (None, "none") else row["options"].replace("+", ", "),
+        f"batch size {row['batch_size']}",
+    ]
     cost = _number(row["cost_per_1000_images"])
-    return Choice(
-        rank=int(row["rank"]),
-        origin="" if row["origin"] == MEASURED else str(row["origin"]),
-        device=_device(row),
-        how=", ".join(how),
-        latency=_number(row["latency_s"]),
-        rate=_number(row["images_per_minute"]),
-        memory="" if memory is None else number(memory / GB),
-        counter=row["memory_counter"] or "",
-        cost=f"{cost} {row['currency'] or ''}".strip() if cost else "",
-        meets=row["meets"] is True,
-        misses=row["misses"] or "",
-    )
+    return {
+        "rank": row["rank"],
+        "origin": "" if row["origin"] == MEASURED else row["origin"],
+        "device": device_text(row["device"], row["device_name"]),
+        "how": ", ".join(filter(None, how)),
+        "latency": _number(row["latency_s"]),
+        "rate": _number(row["images_per_minute"]),
+        "memory": _number(row["memory_bytes"], GB),
+        "counter": row["memory_counter"],
+        "cost": cost and f"{cost} {row['currency'] or ''}".strip(),
+        "meets": row["meets"] is True,
+        "misses": row["misses"],
+    }
 
 
-def _device(row: Mapping[str, Any]) -> str:
-    if row["device_name"] is None:
-        return shorten(str(row["device"]))
-    name = device_label(str(row["device_name"]))
-    return (
-        name
-        if row["device"] in (None, name, row["device_name"])
-        else f"{name} ({shorten(str(row['device']), 24)})"
-    )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else number(value)
+def _number(value: float | None, unit: float = 1.0) -> str:
+    return "" if value is None else number(value / unit)

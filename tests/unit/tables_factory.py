@@ -33,6 +33,7 @@ SHAPES: dict[str, Any] = {
     "scheduler": "ddim",
     "guidance": 4.0,
     "status": "ok",
+    "basis": "measured",
     "reason": None,
 }
 """A row of the default run, numbers apart."""

@@ -1,7 +1,7 @@
-"""Reads an image of `shapes` back into words, by its dominant colours and its outline.
+"""Read an image of `shapes` back into words, by its dominant colours and its outline.
 
-It was written from the meaning of the captions alone. It knows the colours' names and values, but
-neither how the figures are drawn nor what the model makes of them.
+It knows the meaning of the captions and the colours' values, but neither how the figures are drawn
+nor what the model makes of them.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,8 @@ import numpy.typing as npt
 
 BORDER = 4
 """Width in pixels of the frame that is taken for the ground."""
-
 SMALLEST_FIGURE = 0.02
 """Least share of the image that a figure covers."""
-
 CLEAR_OVERLAP = 0.75
 """Least overlap (intersection over union) with an ideal shape that makes a figure that shape."""
 
@@ -25,13 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from an image.
-
-    Attributes:
-        shape: "circle", "square", "triangle", or nothing if the outline is none of them.
-        colour: colour word of the figure, or nothing if there is no figure.
-        ground: colour word of the background.
-    """
+    """What was read from an image: None for an outline of no known shape, or where no figure is."""
 
     shape: str | None
     colour: str | None
@@ -39,11 +31,7 @@ class Reading:
 
 
 def read(image: npt.NDArray[np.uint8]) -> Reading:
-    """Read an image.
-
-    Args:
-        image: 8-bit RGB of shape (height, width, 3).
-    """
+    """Read an image, 8-bit RGB of shape (height, width, 3)."""
     names, values = list(COLOURS), np.array(list(COLOURS.values()), float)
     distances = np.linalg.norm(image[:, :, None, :].astype(float) - values, axis=-1)
     nearest = distances.argmin(axis=-1)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family
 
 SDPA_ALONE = "diffusers implements the attention of its transformer only with SDPA"
 """Why a transformer has none of the other kinds of attention."""
@@ -23,20 +23,15 @@ class StableDiffusion3(Family):
         "vae": ("diffusers", "AutoencoderKL"),
     }
     settings = {"image_encoder": None, "feature_extractor": None}
+    lengths = {"text_encoder_3": 256}
+    told_length_of = "text_encoder_3"
+    seen = ("text_encoder", "text_encoder_3")
     unsupported = {
         "attention-vanilla": SDPA_ALONE,
         "attention-sliced": SDPA_ALONE,
         "fused-qkv": "diffusers cannot fuse the projections of the second attention (pixels only) "
         "in the blocks of 3.5 medium",
     }
-
-    def text_length(self, encoder: str, configs: Configs) -> int:
-        """The pipeline's own 256 tokens for T5, as the model was trained."""
-        return 256 if encoder == "text_encoder_3" else super().text_length(encoder, configs)
-
-    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
-        """Those of both CLIP encoders stand side by side, those of T5 behind them."""
-        return sum(self.text_length(e, configs) for e in ("text_encoder", "text_encoder_3"))
 
     def denoiser_inputs(
         self, configs: Configs, height: int, width: int, prompts: int, tokens: int
@@ -49,11 +44,6 @@ class StableDiffusion3(Family):
             "encoder_hidden_states": (prompts, tokens, config["joint_attention_dim"]),
             "pooled_projections": (prompts, config["pooled_projection_dim"]),
         }
-
-    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """With the number of tokens that T5 reads."""
-        length = self.text_length("text_encoder_3", configs)
-        return super().arguments(configs, generation) | {"max_sequence_length": length}
 
 
 FAMILY = StableDiffusion3()

@@ -32,10 +32,6 @@ class StableDiffusionXL(StableDiffusion):
         """One prompt: for the empty one there are zeros (`force_zeros_for_empty_prompt`)."""
         return 1
 
-    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
-        """The states of both encoders stand side by side: each token has one."""
-        return self.text_length("text_encoder", configs)
-
     def denoiser_inputs(
         self, configs: Configs, height: int, width: int, prompts: int, tokens: int
     ) -> dict[str, Any]:

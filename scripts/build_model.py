@@ -7,13 +7,13 @@ from sdbench.runtime.job import logged
 
 
 def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder: Path) -> None:
-    """Write a model in the diffusers layout, whole or not at all.
+    """Write a model in the diffusers layout to `folder`, whole or not at all.
 
     Args:
         architecture_yaml: a file of resources/architectures.
         vocabulary_gz: CLIP's vocabulary, which the architecture may ask for.
         seed: seed of the weights.
-        folder: where to write the model; what lies there is replaced.
+        folder: what lies there is replaced.
 
     Raises:
         UserError: if the architecture's file is wrong.

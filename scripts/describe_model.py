@@ -10,17 +10,7 @@ from sdbench.runtime.job import logged
 
 
 def describe_model(folder: Path, source: Mapping[str, Any], name: str, manifest: Path) -> None:
-    """Write the manifest of a model, for the records of whatever is measured with it.
-
-    Args:
-        folder: the model in the diffusers layout.
-        source: the entry `source` of the model in the config.
-        name: name of the model.
-        manifest: the JSON file to write; `sdbench.models.manifest.describe` says what is in it.
-
-    Raises:
-        UserError: if the folder is not a model of a known family with its weights in safetensors.
-    """
+    """Write what `sdbench.models.manifest.describe` says of a model to the JSON file `manifest`."""
     described = describe(folder, source, name)
     write_json(manifest, described)
     print(f"{name}: {sum(described['parameters'].values()):,} parameters, {described['digest']}")

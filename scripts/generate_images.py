@@ -33,7 +33,7 @@ def generate_images(
     settings: Path | None = None,
     limit_s: float | None = None,
 ) -> None:
-    """Generate both series of a variant and leave them in `output`.
+    """Generate both series of a variant and leave them in `output`, an .npz file.
 
     A variant that fails leaves what was generated until then, with status and reason: the others go
     on.
@@ -44,8 +44,7 @@ def generate_images(
         trajectory_steps: length of the run whose every state is decoded.
         components: the model's, as its manifest has them.
         model_folder: the model in the diffusers layout; None where it has room nowhere.
-        graphs: the record of the exported networks that the variant reads, which lie next to it;
-            None where it reads none.
+        graphs: the record of the exported networks that the variant reads, which lie next to it.
         output: the .npz file to write.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where the variant is not tuned.

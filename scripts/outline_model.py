@@ -14,14 +14,8 @@ from sdbench.runtime.job import logged
 def outline_model(
     architecture_yaml: Path, source: Mapping[str, Any], name: str, manifest: Path
 ) -> None:
-    """Write the manifest of a model by its description alone: no weight gets memory, or is stored.
-
-    Args:
-        architecture_yaml: a file of resources/architectures.
-        source: the entry `source` of the model in the config.
-        name: name of the model.
-        manifest: the JSON file to write; `sdbench.models.manifest.describe_unmade` says what is in
-            it.
+    """Write what `sdbench.models.manifest.describe_unmade` says of a model to the JSON file
+    `manifest`, by its file of resources/architectures alone: no weight gets memory, or is stored.
 
     Raises:
         UserError: if the architecture's file is wrong.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.models.shapes import training
 from sdbench.models.shapes.training import Stage
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 import torch
 
@@ -15,13 +15,8 @@ def train_shapes(
 ) -> None:
     """Train both stages, or carry them on from the folder `checkpoints`.
 
-    Args:
-        autoencoder: settings of the first stage.
-        denoiser: settings of the second stage.
-        seed: of everything random.
-        checkpoints: folder that a stopped training is carried on from.
-        model: written; folder of the pipeline, as diffusers saves it, in fp32.
-        losses: written; CSV of the mean loss over each stretch of steps.
+    Writes the folder `model` of the pipeline in fp32, as diffusers saves it, and the CSV `losses`
+    of the mean loss over each stretch of steps.
     """
     # The batch is divided over the cores instead.
     torch.set_num_threads(1)
@@ -40,14 +35,14 @@ def train_shapes(
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
-        model = Path(snakemake.output.model)
-        train_shapes(
-            training.AUTOENCODER,
-            training.DENOISER,
-            snakemake.params.seed,
-            # No output: Snakemake would delete it when a training stops.
-            model.parent / "checkpoints",
-            model,
-            Path(snakemake.output.losses),
-        )
+    model = Path(snakemake.output.model)
+    run_script(
+        snakemake,
+        train_shapes,
+        autoencoder=training.AUTOENCODER,
+        denoiser=training.DENOISER,
+        # No output: Snakemake would delete it when a training stops.
+        checkpoints=model.parent / "checkpoints",
+        model=model,
+        losses=Path(snakemake.output.losses),
+    )

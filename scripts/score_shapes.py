@@ -44,7 +44,10 @@ def score_shapes(
     wanted = [every[i] for i in np.random.default_rng(seed).integers(len(every), size=captions)]
     images = generate_images(model, wanted, seed, steps, guidance)
     readings = [read(image) for image in images]
-    shares = agreement(wanted, readings)
+    pairs = list(zip(wanted, readings, strict=True))
+    right = {part: [getattr(r, part) == getattr(w, part) for w, r in pairs] for part in BARS}
+    right["all"] = [vars(r) == vars(w) for w, r in pairs]
+    shares = {part: sum(hits) / len(hits) for part, hits in right.items()}
     settings = {"count": captions, "seed": seed, "steps": steps, "guidance": guidance}
     write_json(scores, {**settings, "agreement": shares, "bars": BARS})
     contact_sheet(wanted, readings, images).save(sheet)
@@ -71,17 +74,6 @@ def generate_images(
         generated = pipeline(captions, generator=noise, **how).images
         parts.append(np.rint(generated * 255).astype(np.uint8))
     return np.concatenate(parts)
-
-
-def agreement(wanted: Sequence[Description], readings: Sequence[Reading]) -> dict[str, float]:
-    """Return the share (0 to 1) of readings that agree with the caption, by part and in `all`."""
-    pairs = list(zip(wanted, readings, strict=True))
-    right = {
-        part: [getattr(reading, part) == getattr(what, part) for what, reading in pairs]
-        for part in BARS
-    }
-    right["all"] = [all(parts) for parts in zip(*right.values(), strict=True)]
-    return {part: sum(hits) / len(hits) for part, hits in right.items()}
 
 
 def contact_sheet(

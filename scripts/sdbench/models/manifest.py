@@ -15,8 +15,6 @@ from sdbench.models.families import INDEX, Family, families, family_of
 from sdbench.runtime.errors import UserError, plain
 from sdbench.runtime.files import read_json, sha256
 
-SCHEDULER, TOKENIZER = "scheduler_config.json", "tokenizer_config.json"
-"""A file that the folder of a scheduler, and that of a tokenizer, has."""
 SHARDS = ".safetensors.index.json"
 """How the name of a file ends that says in which file each weight is."""
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
@@ -191,8 +189,9 @@ def choose_files(paths: Collection[str], family: Family, where: str) -> list[str
     Raises:
         UserError: if a file is missing, or a network's weights are not in safetensors.
     """
-    settings = {"scheduler": SCHEDULER, **dict.fromkeys(family.tokenizers, TOKENIZER)}
-    wanted = [INDEX, *(f"{part}/{file}" for part, file in settings.items())]
+    settings = ("scheduler", *family.tokenizers)
+    wanted = [INDEX, "scheduler/scheduler_config.json"]
+    wanted += [f"{tokenizer}/tokenizer_config.json" for tokenizer in family.tokenizers]
     wanted += [f"{network}/config.json" for network in family.networks]
     for path in wanted:
         if path not in paths:
@@ -200,13 +199,10 @@ def choose_files(paths: Collection[str], family: Family, where: str) -> list[str
                 f"{where}: the file {path} is missing: use a complete copy of the model in the "
                 "diffusers layout"
             )
-    wanted += [
-        path
-        for path in paths
-        if PurePosixPath(path).parent.name in settings
-        and path.count("/") == 1
-        and path.endswith((".json", ".txt", ".model"))
-    ]
+    for path in paths:
+        folder, _, file = path.partition("/")
+        if folder in settings and "/" not in file and file.endswith((".json", ".txt", ".model")):
+            wanted.append(path)
     for network in family.networks:
         wanted += choose_weights(paths, family.stem(network), where)
     return sorted(set(wanted))

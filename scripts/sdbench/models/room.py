@@ -30,13 +30,9 @@ def without_room(
 
     One that was made already is none of them: on a smaller machine too, its results stay.
 
-    Args:
-        config: complete.
-        variants: all that is to be run.
-        architectures: the folder of the descriptions of networks; of a model that has none there
-            nothing is known before it is at hand.
-        manifests: where those of the model stage lie, <model>.json.
-        elsewhere: whether devices are on other machines than this one.
+    Of a model without a description in the folder `architectures` nothing is known before it is at
+    hand. `manifests` is where those of the model stage lie, <model>.json; `elsewhere` says whether
+    devices are on other machines than this one.
     """
     asked = defaultdict(list)
     for variant in variants:

@@ -129,10 +129,10 @@ class Training:
             if self.step % REPORT_EVERY == 0 or self.step == last:
                 self._report(total / count)
                 total, count = 0.0, 0
-            # Only where the loss is reported: the mean over a stretch is never cut in two.
-            if count == 0 and time.monotonic() - saved > SAVE_EVERY_S:
-                self._save()
-                saved = time.monotonic()
+                # Only here: the mean over a stretch is never cut in two.
+                if time.monotonic() - saved > SAVE_EVERY_S:
+                    self._save()
+                    saved = time.monotonic()
         self._save()
 
     def use_average(self) -> None:

@@ -7,13 +7,9 @@ from sdbench.runtime.job import logged
 
 
 def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder: Path) -> None:
-    """Write a model in the diffusers layout to `folder`, whole or not at all.
+    """Write a model in the diffusers layout to `folder`, whole or not at all, over what is there.
 
-    Args:
-        architecture_yaml: a file of resources/architectures.
-        vocabulary_gz: CLIP's vocabulary, which the architecture may ask for.
-        seed: seed of the weights.
-        folder: what lies there is replaced.
+    `vocabulary_gz` is CLIP's, which the file of resources/architectures may ask for.
 
     Raises:
         UserError: if the architecture's file is wrong.

@@ -19,14 +19,14 @@ def collect_quality(
     manifests: Sequence[Path],
     table: Path,
 ) -> None:
-    """Write a row for each compared image to `table`.
+    """Write a row for each compared image to the CSV `table`.
 
     Args:
         comparisons: what `compare_quality` wrote for each compared variant.
         pairs: for each of them its `variant`, its `reference`, and its `settings`, which are
             columns of the table.
         manifests: what the model stage knows of each model, <model>.json.
-        table: CSV to write.
+        table: written.
     """
     weights = {manifest.stem: read_json(manifest)["weights"] for manifest in manifests}
     rows = []

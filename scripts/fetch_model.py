@@ -9,12 +9,8 @@ from sdbench.runtime.job import run_script
 def fetch_model(repository: str, revision: str, folder: Path) -> None:
     """Write a model of a Hugging Face hub in the diffusers layout to `folder`, whole or not at all.
 
-    What lies there is replaced. An unfinished download is taken up where it ended.
-
-    Args:
-        repository: its id, `owner/name`.
-        revision: a commit of it, 40 digits.
-        folder: where to write the model.
+    What lies there is replaced. An unfinished download is taken up where it ended. `repository` is
+    its id, `owner/name`, and `revision` a commit of it, 40 digits.
 
     Raises:
         UserError: if the model cannot be had.

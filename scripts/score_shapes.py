@@ -26,10 +26,10 @@ ImageArrays = npt.NDArray[np.uint8]
 def score_shapes(
     model: Path, captions: int, seed: int, steps: int, guidance: float, scores: Path, sheet: Path
 ) -> None:
-    """Score a model.
+    """Score the pipeline in the folder `model`.
 
     Args:
-        model: folder of a pipeline, as diffusers saves it.
+        model: as diffusers saves it.
         captions: how many are picked at random, any of them more than once; an image of each.
         seed: of captions and noise.
         steps: denoising steps.

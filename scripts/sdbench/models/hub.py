@@ -53,11 +53,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
     `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
     unfinished call has left, and it does not compare what it got with its hash.
 
-    Args:
-        repository: its id, `owner/name`.
-        revision: a commit, 40 digits.
-        token: what to show the hub; without a secret, nothing.
-        folder: where to write. Files that are there and right are kept, all others are removed.
+    Files in `folder` that are right are kept, all others are removed.
 
     Raises:
         UserError: if the hub cannot be reached, does not give the model, or gives another, or the

@@ -22,12 +22,7 @@ LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
 
 
 def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the manifest of a model.
-
-    Args:
-        folder: the model in the diffusers layout.
-        source: the entry `source` of the model in the config.
-        name: name of the model.
+    """Return the manifest of a model, by its folder and its entry `source` in the config.
 
     Returns:
         `name`; `source`; `weights`, which are `trained` or `seeded`; `parameters` of each network;
@@ -176,18 +171,14 @@ def check_index(folder: Path) -> Family:
 
 
 def choose_files(paths: Collection[str], family: Family, where: str) -> list[str]:
-    """Return those of a folder's or repository's files that a pipeline is loaded from, sorted.
+    """Return those of a model's relative `paths` that a pipeline is loaded from, sorted.
 
     What else is there (a licence, a safety checker, weights in another precision or as a pickle)
     changes no measurement.
 
-    Args:
-        paths: all files, relative.
-        family: of the model.
-        where: what to call the folder or repository in an error.
-
     Raises:
-        UserError: if a file is missing, or a network's weights are not in safetensors.
+        UserError: if a file is missing, or a network's weights are not in safetensors; it calls the
+            model `where`.
     """
     settings = ("scheduler", *family.tokenizers)
     wanted = [INDEX, "scheduler/scheduler_config.json"]
@@ -211,20 +202,17 @@ def choose_files(paths: Collection[str], family: Family, where: str) -> list[str
 def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
     """Return the files of a network's weights: one, or the index and the shards of a large one.
 
-    Args:
-        paths: all files of the model, relative.
-        stem: of the network's files of weights; other variants of them end otherwise.
-        where: what to call the model in an error.
+    Their names are `stem` and an ending; those of other variants of the weights end otherwise.
 
     Raises:
-        UserError: if they are not there in safetensors.
+        UserError: if they are not among `paths` in safetensors.
     """
     if f"{stem}.safetensors" in paths:
         return [f"{stem}.safetensors"]
     if f"{stem}{SHARDS}" in paths:
         shards = fnmatch.filter(paths, f"{stem}-?????-of-?????.safetensors")
         return [f"{stem}{SHARDS}", *shards]
-    network = PurePosixPath(stem).parent.name
+    network = stem.partition("/")[0]
     pickles = [p for p in fnmatch.filter(paths, f"{network}/*") if p.endswith((".bin", ".ckpt"))]
     found = "none"
     if pickles:
@@ -238,9 +226,7 @@ def choose_weights(paths: Collection[str], stem: str, where: str) -> list[str]:
 def describe_components(folder: Path, files: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return what `describe_component` says of each component that has weights, by its name.
 
-    Args:
-        folder: the model; only the headers of its weights are read.
-        files: its files, relative to `folder`, as `model_files` returns them.
+    Of the model's `files` (as `model_files` returns them) only the headers of weights are read.
 
     Raises:
         UserError: if a file is not whole.

@@ -30,7 +30,6 @@ from sdbench.runtime.errors import UserError
 
 Place = tuple[str, str, str]
 """Model, device and backend: what one job measures together (`Variant.place`)."""
-
 Item = TypeVar("Item")
 
 
@@ -105,15 +104,9 @@ def check_sources(
 ) -> None:
     """Check the source of every model as far as that can be done without a network.
 
-    Args:
-        models: the section `models` of a complete config.
-        workflow: what the path of a local model is relative to.
-        architectures: the folder of the descriptions of networks.
-        files: the files of the config, of which the one with the model is named in an error.
-
     Raises:
-        UserError: if a local folder is missing or is not a model of a known family, or the
-            architecture of a seeded model is missing or wrong.
+        UserError: if a local folder (its path is relative to `workflow`) is missing or is not a
+            model of a known family, or the architecture of a seeded model is missing or wrong.
     """
     for name, model in models.items():
         source = model["source"]
@@ -136,7 +129,7 @@ def make_plan(
 
     Args:
         config: what `check_config` returned.
-        files: the files of the config, of which errors name the one with the wrong key.
+        files: of the config; errors name the one with the wrong key.
         workflow: the folder of the Snakefile, with `resources/`.
         models: the folder of the results with models and their manifests.
         elsewhere: whether jobs may run on other machines than this one.

@@ -1,7 +1,6 @@
 """The families of models: all that differs between one and another, a module each.
 
-Pure and light: nothing heavy is imported, so that the Snakefile and what downloads a model can ask
-here too. Tensors come and go as arguments. Which family a model is of, its `model_index.json` says.
+Nothing heavy is imported, so that the Snakefile and what downloads a model can ask here too.
 """
 
 import functools
@@ -184,17 +183,13 @@ def by_name(inputs: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def families() -> dict[str, Family]:
     """Return every family by diffusers' class of its pipeline: each module here has a `FAMILY`."""
-    modules = (
-        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
-    )
-    return {module.FAMILY.pipeline: module.FAMILY for module in modules}
+    names = [f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)]
+    found = [importlib.import_module(name).FAMILY for name in names]
+    return {family.pipeline: family for family in found}
 
 
 def family_of(model: Path) -> Family:
-    """Return the family of a model.
-
-    Args:
-        model: its folder, in the diffusers layout.
+    """Return the family of the model in a folder.
 
     Raises:
         UserError: if its index is missing, or is that of no family there is.

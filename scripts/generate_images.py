@@ -39,13 +39,13 @@ def generate_images(
     on.
 
     Args:
-        case: the variant and its settings, as `Case.as_dict` gives them.
+        case: as `Case.as_dict` gives it.
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         components: the model's, as its manifest has them.
-        model_folder: the model in the diffusers layout; None where it has room nowhere.
+        model_folder: None where the model has room nowhere.
         graphs: the record of the exported networks that the variant reads, which lie next to it.
-        output: the .npz file to write.
+        output: written.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where the variant is not tuned.
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.

@@ -28,14 +28,8 @@ def score_shapes(
 ) -> None:
     """Score the pipeline in the folder `model`.
 
-    Args:
-        model: as diffusers saves it.
-        captions: how many are picked at random, any of them more than once; an image of each.
-        seed: of captions and noise.
-        steps: denoising steps.
-        guidance: guidance scale.
-        scores: written; JSON.
-        sheet: written; PNG of every image with its caption; what was read wrong is framed.
+    An image is generated of each of as many `captions`, picked at random. Writes the JSON `scores`,
+    and the PNG `sheet` of every image with its caption, in which what was read wrong is framed.
 
     Raises:
         UserError: if a score is below its bar. Both files are written before.

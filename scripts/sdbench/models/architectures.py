@@ -1,7 +1,7 @@
 """Read the description of a model's networks: a file of resources/architectures."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Network:
 
     parameters: int
     config: dict[str, Any]
+    part: Path | None = field(default=None, compare=False)
+    """The file of the part that it is like."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,8 @@ def parts_of(path: Path) -> list[Path]:
     Raises:
         UserError: as `load_architecture` does.
     """
-    load_architecture(path)
-    networks = _read(path)["networks"].values()
-    return sorted({_part(path, network["like"]) for network in networks if "like" in network})
+    networks = load_architecture(path).networks.values()
+    return sorted({network.part for network in networks if network.part})
 
 
 def _network(path: Path, name: str, entry: dict[str, Any]) -> Network:
@@ -124,14 +125,10 @@ def _network(path: Path, name: str, entry: dict[str, Any]) -> Network:
         _check(path, section, entry, {"parameters": int, "config": dict}, {})
         return Network(**entry)
     _check(path, section, entry, {"like": str}, {"config": dict})
-    part = _part(path, entry["like"])
+    part = path.parent / PARTS / f"{entry['like']}.yaml"
     described = _read(part)
     _check(part, "", described, {"source": str, "parameters": int, "config": dict}, {})
-    return Network(described["parameters"], described["config"] | entry.get("config", {}))
-
-
-def _part(path: Path, name: str) -> Path:
-    return path.parent / PARTS / f"{name}.yaml"
+    return Network(described["parameters"], described["config"] | entry.get("config", {}), part)
 
 
 def _read(path: Path) -> Any:

@@ -14,7 +14,7 @@ def denoiser_shapes(
     """Return `Family.denoiser_inputs` of a family that is exported: all its prompts are as long."""
     # The length of a prompt depends on its words only where nothing is exported.
     tokens = family.prompt_length(lambda: None, "", configs)
-    return family.denoiser_inputs(configs, height, width, prompts, tokens)
+    return family.denoiser_inputs(configs, (height, width), prompts, tokens)
 
 
 def random_inputs(family: Family, shapes: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -16,15 +16,7 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sha256
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import HfApi, constants, errors, get_token, hf_hub_download
 from huggingface_hub.hf_api import RepoFile
 
 ATTEMPTS = 3
@@ -130,7 +122,7 @@ def explained(repository: str, revision: str, token: Token) -> Iterator[None]:
         yield
     except (httpx2.HTTPError, OSError) as error:
         # Where a file is not at hand, the client wraps what has kept it from getting it.
-        wrapped = isinstance(error, LocalEntryNotFoundError) and error.__cause__
+        wrapped = isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__
         reason = _explain(wrapped or error, repository, revision, token)
         if reason is None:
             raise
@@ -145,8 +137,8 @@ def _explain(error: BaseException, repository: str, revision: str, token: Token)
     hub = constants.ENDPOINT
     page = f"{hub}/{repository}"
     accept = f"accept the licence of {repository} on its page, {page}, and"
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    refused = isinstance(error, GatedRepoError) or status == 403
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    refused = isinstance(error, errors.GatedRepoError) or status == 403
     what = f"answered {status}" if status else f"was not reached ({type(error).__name__})"
     # The first that applies.
     reasons = {
@@ -155,13 +147,13 @@ def _explain(error: BaseException, repository: str, revision: str, token: Token)
         f"the token in {token.name} has no access: {accept} give the token access to gated "
         "repositories": refused,
         f"{hub} has no such repository, or it is private: correct `hub`, or set ACCESS_TOKEN to a "
-        "token that may read it": isinstance(error, RepositoryNotFoundError),
+        "token that may read it": isinstance(error, errors.RepositoryNotFoundError),
         f"no revision {revision}: set `revision` to the 40 digits of a commit from "
-        f"{page}/commits/main": isinstance(error, RevisionNotFoundError),
+        f"{page}/commits/main": isinstance(error, errors.RevisionNotFoundError),
         f"{hub} rejects the token in {token.name}: create a new one on {hub}/settings/tokens and "
         "set ACCESS_TOKEN to it": status == 401,
         "HF_HUB_OFFLINE forbids the download: unset it, or download the model on a machine with a "
-        "network first": isinstance(error, OfflineModeIsEnabled),
+        "network first": isinstance(error, errors.OfflineModeIsEnabled),
         "the disk is full: free disk space and run again; finished files are kept": (
             isinstance(error, OSError) and error.errno == errno.ENOSPC
         ),

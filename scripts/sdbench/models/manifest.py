@@ -34,14 +34,11 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
             or a file of it is not whole.
     """
     paths = model_files(folder)
-    for path in paths:
-        if path.endswith(".json"):
-            try:
-                json.loads((folder / path).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(
-                    f"{folder / path}: not JSON ({error}): download the model again"
-                ) from None
+    for path in map(folder.joinpath, fnmatch.filter(paths, "*.json")):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error}): download the model again") from None
     files = {path: sha256(folder / path) for path in paths}
     known = _manifest(source, name, describe_components(folder, paths), files)
     return known | {"digest": digest_files(files)}
@@ -85,11 +82,9 @@ def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
     for file in fnmatch.filter(described["files"], pattern):
         path = folder / file
         if not path.is_file() or sha256(path) != described["files"][file]:
-            remedy = (
-                f"download the model again, or delete {manifest} if the change is intended"
-                if "local" in described["source"]
-                else f"delete {folder}"
-            )
+            remedy = f"delete {folder}"
+            if "local" in described["source"]:
+                remedy = f"download the model again, or delete {manifest} if the change is intended"
             raise UserError(
                 f"{path}: damaged, or changed after {manifest} was written: {remedy}, and run again"
             )

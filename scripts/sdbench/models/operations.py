@@ -25,7 +25,7 @@ def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
         `vae_decoder_flop`. Where guidance takes the empty prompt as well, it is among them.
     """
     family = family_of(folder)
-    height, width = generation["height"], generation["width"]
+    size = generation["height"], generation["width"]
     with torch.device("meta"):
         networks = {name: make_network(family, name, folder) for name in family.networks}
         configs = {name: plain(network.config) for name, network in networks.items()}
@@ -37,7 +37,7 @@ def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
         prompts = family.passes(configs, generation["guidance"])
         inputs = tree_map(
             lambda shape: None if shape is None else torch.empty(shape),
-            family.denoiser_inputs(configs, height, width, prompts, tokens),
+            family.denoiser_inputs(configs, size, prompts, tokens),
             is_leaf=lambda value: isinstance(value, tuple),
         )
         encoded = family.encoded(configs, generation["guidance"])
@@ -46,7 +46,7 @@ def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
             for name in family.text_encoders
             for length in [family.text_length(name, configs)]
         )
-        latents = torch.empty(1, *family.latent_shape(configs, height, width))
+        latents = torch.empty(1, *family.latent_shape(configs, *size))
         return {
             "text_encoder_flop": text,
             "denoiser_flop": count(networks[family.denoiser], **inputs),

@@ -10,15 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sdbench.cases import expansion
 from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, Pair, Variant
-from sdbench.cases.expansion import (
-    RunConfig,
-    expand_matrix,
-    expand_quality,
-    expand_races,
-    expand_searches,
-)
 from sdbench.cases.options import TUNED
 from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns
@@ -53,7 +47,7 @@ class Plan:
     is asked of them is `unsupported`.
     """
 
-    config: RunConfig
+    config: expansion.RunConfig
     cases: Sequence[Case]
     absent: Sequence[Absent]
     quality: Sequence[tuple[Variant, Sequence[Variant]]]
@@ -140,10 +134,10 @@ def make_plan(
     """
     architectures = workflow / "resources/architectures"
     check_sources(config["models"], workflow, architectures, files)
-    run = RunConfig.of(config)
-    cases, absent = expand_matrix(run)
-    quality = expand_quality(run)
-    races = expand_races(run)
+    run = expansion.RunConfig.of(config)
+    cases, absent = expansion.expand_matrix(run)
+    quality = expansion.expand_quality(run)
+    races = expansion.expand_races(run)
     variants = {case.variant for case in cases}.union(
         *([reference, *others] for reference, others in quality),
         (race.case.variant for race in races),
@@ -156,7 +150,7 @@ def make_plan(
             f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "
             f"{absent[0].reason}: change devices, backends, precisions or options"
         )
-    searches = expand_searches(run)
+    searches = expansion.expand_searches(run)
     return Plan(
         run, cases, absent, quality, races, searches, frozenset(variants), frozenset(too_large)
     )

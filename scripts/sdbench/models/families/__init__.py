@@ -26,6 +26,11 @@ FLOW = ("flow-euler",)
 
 Configs = Mapping[str, Mapping[str, Any]]
 """The configuration of each network by its folder, as its config.json has it."""
+Size = tuple[int, int]
+"""Height and width of the images, in pixels."""
+Shapes = dict[str, Any]
+"""Of the denoiser's inputs by name: tuples, lists or mappings of them, None for what it is not
+given."""
 Generation = Mapping[str, Any]
 """Prompt, steps, scheduler, guidance, height and width in pixels, seed: as in the config."""
 
@@ -132,13 +137,10 @@ class Family:
         """
         return sum(self.text_length(encoder, configs) for encoder in self.seen)
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Return the shapes of what the pipeline evaluates the denoiser with, by name.
 
-        Height and width are in pixels; `prompts` includes those of guidance, and each has as many
-        `tokens` as `prompt_length` says.
+        `prompts` includes those of guidance; each has as many `tokens` as `prompt_length` says.
         """
         raise NotImplementedError
 

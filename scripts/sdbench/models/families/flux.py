@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Generation, Shapes, Size
 from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
 
 
@@ -45,12 +45,10 @@ class Flux(Family):
             return 512 if configs["transformer"]["guidance_embeds"] else 256
         return super().text_length(encoder, configs)
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Latents as a sequence, and the place of each of it and of each token."""
         config = configs["transformer"]
-        _channels, rows, columns = self.latent_shape(configs, height, width)
+        _channels, rows, columns = self.latent_shape(configs, *size)
         length = rows // 2 * (columns // 2)
         return {
             "hidden_states": (prompts, length, config["in_channels"]),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Generation, Shapes, Size
 
 
 class PixArtSigma(Family):
@@ -29,13 +29,11 @@ class PixArtSigma(Family):
     lengths = {"text_encoder": 300}
     told_length_of = "text_encoder"
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """The states of the text and which of them are padding."""
         channels = configs["transformer"]["caption_channels"]
         return {
-            "hidden_states": (prompts, *self.latent_shape(configs, height, width)),
+            "hidden_states": (prompts, *self.latent_shape(configs, *size)),
             "encoder_hidden_states": (prompts, tokens, channels),
             "encoder_attention_mask": (prompts, tokens),
             "timestep": (prompts,),

@@ -1,8 +1,6 @@
 """Stable Diffusion 3 and 3.5: two CLIP text encoders and T5, a transformer, a flow."""
 
-from typing import Any
-
-from sdbench.models.families import Configs, Family
+from sdbench.models.families import Configs, Family, Shapes, Size
 
 SDPA_ALONE = "diffusers implements the attention of its transformer only with SDPA"
 """Why a transformer has none of the other kinds of attention."""
@@ -33,13 +31,11 @@ class StableDiffusion3(Family):
         "in the blocks of 3.5 medium",
     }
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """All states of the text, and both pooled ones."""
         config = configs["transformer"]
         return {
-            "hidden_states": (prompts, *self.latent_shape(configs, height, width)),
+            "hidden_states": (prompts, *self.latent_shape(configs, *size)),
             "timestep": (prompts,),
             "encoder_hidden_states": (prompts, tokens, config["joint_attention_dim"]),
             "pooled_projections": (prompts, config["pooled_projection_dim"]),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sdbench.models.families import Configs, Family
+from sdbench.models.families import Configs, Family, Shapes, Size
 from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
 
 
@@ -43,12 +43,10 @@ class ZImage(Family):
         )
         return min(len(reader(text).input_ids), self.text_length("text_encoder", configs))
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """A list of latents, and one of the states of each prompt; the empty prompt of guidance is
         counted as if it were as long."""
-        channels, rows, columns = self.latent_shape(configs, height, width)
+        channels, rows, columns = self.latent_shape(configs, *size)
         return {
             "x": [(channels, 1, rows, columns)] * prompts,
             "t": (prompts,),

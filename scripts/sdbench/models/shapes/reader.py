@@ -18,8 +18,6 @@ SMALLEST_FIGURE = 0.02
 CLEAR_OVERLAP = 0.75
 """Least overlap (intersection over union) with an ideal shape that makes a figure that shape."""
 
-Mask = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -46,25 +44,20 @@ def read(image: npt.NDArray[np.uint8]) -> Reading:
     return Reading(_shape(mask), names[figure], names[ground])
 
 
-def _shape(mask: Mask) -> str | None:
-    """Name the ideal shape of the same area and centre that overlaps the mask most."""
-    overlaps = {
-        name: np.sum(mask & ideal) / np.sum(mask | ideal) for name, ideal in _ideals(mask).items()
-    }
-    best = max(overlaps, key=lambda name: overlaps[name])
-    return best if overlaps[best] >= CLEAR_OVERLAP else None
-
-
-def _ideals(mask: Mask) -> dict[str, Mask]:
-    """Return a disc, an upright square and a regular triangle of the mask's area and centre."""
+def _shape(mask: npt.NDArray[np.bool_]) -> str | None:
+    """Name the disc, upright square or regular triangle of the mask's area and centre that overlaps
+    it most."""
     y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
     area = float(mask.sum())
     across, down = np.abs(x - x[mask].mean()), y - y[mask].mean()
     # The centre of an equilateral triangle lies at a third of its height.
     height = np.sqrt(np.sqrt(3.0) * area)
     above_base, below_apex = down <= height / 3, down + 2 * height / 3
-    return {
+    ideals = {
         "circle": across**2 + down**2 <= area / np.pi,
         "square": np.maximum(across, np.abs(down)) <= np.sqrt(area) / 2,
         "triangle": above_base & (across <= below_apex / np.sqrt(3.0)),
     }
+    overlaps = {name: np.sum(mask & ideal) / np.sum(mask | ideal) for name, ideal in ideals.items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    return best if overlaps[best] >= CLEAR_OVERLAP else None

@@ -1,5 +1,6 @@
 """The synthetic world of `shapes`: one plain figure on a plain ground, and its caption."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,13 +49,8 @@ class Scene:
 
 def descriptions() -> list[Description]:
     """Return every description there is, in a fixed order."""
-    return [
-        Description(shape, colour, ground)
-        for shape in SHAPES
-        for colour in COLOURS
-        for ground in COLOURS
-        if ground != colour
-    ]
+    pairs = list(itertools.permutations(COLOURS, 2))
+    return [Description(shape, colour, ground) for shape in SHAPES for colour, ground in pairs]
 
 
 def random_scene(rng: np.random.Generator) -> Scene:

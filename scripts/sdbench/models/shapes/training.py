@@ -15,15 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdbench.models.shapes.networks import (
-    FACTOR,
-    LENGTH,
-    build_autoencoder,
-    build_scheduler,
-    build_text_encoder,
-    build_tokenizer,
-    build_unet,
-)
+from sdbench.models.shapes import networks
 from sdbench.models.shapes.scenes import SIZE, draw, random_scene
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_whole
@@ -46,7 +38,7 @@ PASSES = 4
 """How often each of them is used, with other noise, before the next are drawn."""
 CALIBRATION = 512
 """Images that the latents' mean and deviation are taken from."""
-LATENTS = (4, SIZE // FACTOR, SIZE // FACTOR)
+LATENTS = (4, SIZE // networks.FACTOR, SIZE // networks.FACTOR)
 PARTS = 2
 """Parts of a batch that are computed in parallel, each on one core: networks this small gain little
 from more cores within an operation."""
@@ -119,7 +111,7 @@ class Training:
 
     def run(self, stop_after: int | None = None) -> None:
         """Train to the stage's last step, or to `stop_after`, and leave a checkpoint there."""
-        last = min(self.stage.steps, stop_after or self.stage.steps)
+        name, last = self.stage.name, min(self.stage.steps, stop_after or self.stage.steps)
         total, count = 0.0, 0
         started = saved = time.monotonic()
         before = self.seconds
@@ -127,8 +119,11 @@ class Training:
             total, count = total + self._advance(), count + 1
             self.seconds = before + time.monotonic() - started
             if self.step % REPORT_EVERY == 0 or self.step == last:
-                self._report(total / count)
+                loss, rate = total / count, self.stage.rate(self.step - 1)
                 total, count = 0.0, 0
+                self.history.append((name, self.step, loss, rate, round(self.seconds, 1)))
+                where = f"{name}: step {self.step} of {self.stage.steps}"
+                print(f"{where}, loss {loss:.5f}, {self.seconds:.0f} s", flush=True)
                 # Only here: the mean over a stretch is never cut in two.
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     self._save()
@@ -158,12 +153,6 @@ class Training:
     def _gradients(self, *part: Tensor) -> tuple[float, tuple[Tensor, ...]]:
         loss = self.loss(*part)
         return loss.item(), torch.autograd.grad(loss, self.parameters)
-
-    def _report(self, loss: float) -> None:
-        stage, rate = self.stage, self.stage.rate(self.step - 1)
-        self.history.append((stage.name, self.step, loss, rate, round(self.seconds, 1)))
-        where = f"{stage.name}: step {self.step} of {stage.steps}"
-        print(f"{where}, loss {loss:.5f}, {self.seconds:.0f} s", flush=True)
 
     def _save(self) -> None:
         state = {
@@ -210,7 +199,7 @@ def autoencoder_training(stage: Stage, seed: int, checkpoints: Path) -> Training
     al. 2022, https://arxiv.org/abs/2112.10752, less the perceptual and adversarial parts.
     """
     torch.manual_seed(seed)
-    autoencoder = build_autoencoder()
+    autoencoder = networks.build_autoencoder()
 
     def batch(step: int) -> tuple[Tensor, ...]:
         rng = stage.rng(seed, step)
@@ -275,12 +264,13 @@ def denoiser_training(
     and Ho 2022, Progressive Distillation, https://arxiv.org/abs/2202.00512, appendix D.
     """
     torch.manual_seed(seed + 1)
-    tokenizer = build_tokenizer()
-    text_encoder, unet, scheduler = build_text_encoder(tokenizer), build_unet(), build_scheduler()
+    tokenizer = networks.build_tokenizer()
+    text_encoder, unet = networks.build_text_encoder(tokenizer), networks.build_unet()
+    scheduler = networks.build_scheduler()
     per_pass = CHUNK // stage.batch
 
     def tokens_of(captions: list[str]) -> Tensor:
-        how = {"padding": "max_length", "max_length": LENGTH, "truncation": True}
+        how = {"padding": "max_length", "max_length": networks.LENGTH, "truncation": True}
         ids: Tensor = tokenizer(captions, **how, return_tensors="pt").input_ids
         return ids
 
@@ -330,9 +320,9 @@ def finished_pipeline(training: Training, autoencoder: AutoencoderKL) -> StableD
     return StableDiffusionPipeline(
         vae=autoencoder.eval(),
         text_encoder=training.modules["text_encoder"].eval(),
-        tokenizer=build_tokenizer(),
+        tokenizer=networks.build_tokenizer(),
         unet=training.modules["unet"].eval(),
-        scheduler=build_scheduler(),
+        scheduler=networks.build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -21,12 +21,8 @@ def collect_quality(
 ) -> None:
     """Write a row for each compared image to the CSV `table`.
 
-    Args:
-        comparisons: what `compare_quality` wrote for each compared variant.
-        pairs: for each of them its `variant`, its `reference`, and its `settings`, which are
-            columns of the table.
-        manifests: what the model stage knows of each model, <model>.json.
-        table: written.
+    `comparisons` are what `compare_quality` wrote. Each has its `variant`, its `reference` and its
+    `settings`, columns of the table, in `pairs`. `manifests` are those of all models.
     """
     weights = {manifest.stem: read_json(manifest)["weights"] for manifest in manifests}
     rows = []

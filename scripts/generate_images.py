@@ -67,17 +67,16 @@ def generate_images(
         status, reason, images = "error", error.reason("it generated"), error.args[1]
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
-    states_generated = images[0] if images else nothing
-    runs_generated = np.stack(images[1:]) if images[1:] else nothing
+    states, *ends = images or [nothing]
     owner.assert_held()
     save_images(
         output,
         status,
         reason,
-        runs=runs_generated,
-        runs_steps=np.array(runs[: len(runs_generated)], np.int64),
-        trajectory=states_generated,
-        trajectory_steps=np.arange(1, len(states_generated) + 1),
+        runs=np.stack(ends) if ends else nothing,
+        runs_steps=np.array(runs[: len(ends)], np.int64),
+        trajectory=states,
+        trajectory_steps=np.arange(1, len(states) + 1),
     )
 
 

@@ -8,12 +8,10 @@ from typing import Any
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_unmade
 from sdbench.runtime.files import write_json
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 
-def outline_model(
-    architecture_yaml: Path, source: Mapping[str, Any], name: str, manifest: Path
-) -> None:
+def outline_model(architecture: Path, source: Mapping[str, Any], name: str, manifest: Path) -> None:
     """Write what `sdbench.models.manifest.describe_unmade` says of a model to the JSON file
     `manifest`, by its file of resources/architectures alone: no weight gets memory, or is stored.
 
@@ -23,7 +21,7 @@ def outline_model(
     # Imported here so that no log of these libraries comes before the job's own log is open.
     from sdbench.models.seeded import outline_components
 
-    components = outline_components(load_architecture(architecture_yaml))
+    components = outline_components(load_architecture(architecture))
     write_json(manifest, describe_unmade(components, source, name))
     parameters = sum(component["parameters"] for component in components.values())
     print(f"{name}: {parameters:,} parameters, not built: it fits on none of its devices")
@@ -31,10 +29,5 @@ def outline_model(
 
 if __name__ == "__main__":
     os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
-    with logged(snakemake.log[0]):
-        outline_model(
-            Path(snakemake.input.architecture),
-            snakemake.params.source,
-            snakemake.wildcards.model,
-            Path(snakemake.output[0]),
-        )
+    name, manifest = snakemake.wildcards.model, Path(snakemake.output[0])
+    run_script(snakemake, outline_model, name=name, manifest=manifest)

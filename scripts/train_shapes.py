@@ -26,8 +26,8 @@ def train_shapes(
     second = training.denoiser_training(denoiser, seed, trained, checkpoints)
     second.run()
     training.finished_pipeline(second, trained).save_pretrained(model)
-    for file in model.rglob("*.safetensors"):
-        file.chmod(0o644)
+    for weights in model.rglob("*.safetensors"):
+        weights.chmod(0o644)
     with losses.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("stage", "step", "loss", "rate", "seconds"))

@@ -33,8 +33,7 @@ class Token(NamedTuple):
 def find_token() -> Token:
     """Return the token from ACCESS_TOKEN, HF_TOKEN or huggingface's own login, in this order."""
     for name in ("ACCESS_TOKEN", "HF_TOKEN"):
-        secret = os.environ.get(name, "").strip()
-        if secret:
+        if secret := os.environ.get(name, "").strip():
             return Token(secret, name)
     return Token(get_token(), "the login of huggingface")
 

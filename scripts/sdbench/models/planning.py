@@ -121,12 +121,8 @@ def make_plan(
 ) -> Plan:
     """Expand a complete config, and check what its schema cannot.
 
-    Args:
-        config: what `check_config` returned.
-        files: of the config; errors name the one with the wrong key.
-        workflow: the folder of the Snakefile, with `resources/`.
-        models: the folder of the results with models and their manifests.
-        elsewhere: whether jobs may run on other machines than this one.
+    `workflow` is the folder of the Snakefile; `models` holds manifests, which may not be made yet;
+    `elsewhere` says whether jobs may run on other machines than this one.
 
     Raises:
         UserError: if the source of a model or a campaign of published results does not exist, or no

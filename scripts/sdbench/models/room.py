@@ -1,8 +1,5 @@
-"""Which models have room on none of their devices: known before one is built or downloaded.
-
-Pure and light, for the Snakefile. By the numbers of parameters in their descriptions; whatever is
-not certain yet, the job itself finds out, from shapes and on its device.
-"""
+"""Which models have room on none of their devices, by the numbers of parameters in their
+descriptions. What is not certain yet, the job itself finds out, from shapes and on its device."""
 
 import functools
 import json
@@ -28,10 +25,9 @@ def without_room(
 ) -> set[str]:
     """Return the models of which no variant can fit where it is asked for.
 
-    One that was made already is none of them: on a smaller machine too, its results stay.
-
-    Of a model without a description in the folder `architectures` nothing is known before it is at
-    hand. `manifests` is where those of the model stage lie, <model>.json; `elsewhere` says whether
+    One that was made already is none of them: on a smaller machine too, its results stay. Of a
+    model without a description in the folder `architectures` nothing is known before it is at hand.
+    `manifests` is where those of the model stage lie, <model>.json; `elsewhere` says whether
     devices are on other machines than this one.
     """
     asked = defaultdict(list)

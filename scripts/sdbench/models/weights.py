@@ -9,10 +9,8 @@ from sdbench.cases.options import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTI
 
 Components = Mapping[str, Mapping[str, Any]]
 """What `manifest.describe_components` returns, by name of the component."""
-
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
 """Bytes of a number in each precision. TF32 is a mode of the product: it is stored as fp32."""
-
 NF4_BLOCK = 64
 """Weights that share a scale in NF4 (Dettmers et al. 2023, QLoRA)."""
 

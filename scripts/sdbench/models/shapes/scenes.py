@@ -77,13 +77,15 @@ def _distance(scene: Scene) -> npt.NDArray[np.float64]:
     dx = np.abs(middles - scene.centre[0])[None, :]
     dy = (middles - scene.centre[1])[:, None]
     r, shape = scene.radius, scene.description.shape
-    if shape == "circle":
-        return np.hypot(dx, dy) - r  # type: ignore[no-any-return]
-    if shape == "square":
-        return np.maximum(dx, np.abs(dy)) - 0.9 * r
-    if shape == "triangle":
+    if shape not in SHAPES:
+        raise ValueError(f"shape {shape!r}: allowed are {', '.join(SHAPES)}")
+    height, half_base = 1.8 * r, r
+    outside: dict[str, npt.NDArray[np.float64]] = {
+        "circle": np.hypot(dx, dy) - r,
+        "square": np.maximum(dx, np.abs(dy)) - 0.9 * r,
         # Apex on top; the base is as wide as the figure's circle and lies 0.8 r below the centre.
-        height, half_base = 1.8 * r, r
-        side = (dx * height - (dy + r) * half_base) / np.hypot(height, half_base)
-        return np.maximum(dy - 0.8 * r, side)
-    raise ValueError(f"shape {shape!r}: allowed are {', '.join(SHAPES)}")
+        "triangle": np.maximum(
+            dy - 0.8 * r, (dx * height - (dy + r) * half_base) / np.hypot(height, half_base)
+        ),
+    }
+    return outside[shape]

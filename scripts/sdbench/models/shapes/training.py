@@ -46,9 +46,6 @@ REPORT_EVERY = 50
 """Steps between two rows of the loss table."""
 SAVE_EVERY_S = 120.0
 
-Row = tuple[str, int, float, float, float]
-"""Of the loss table: stage, step, mean loss, learning rate, seconds."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -97,7 +94,8 @@ class Training:
     checkpoints: Path
     step: int = 0
     seconds: float = 0.0
-    history: list[Row] = field(default_factory=list)
+    history: list[tuple[str, int, float, float, float]] = field(default_factory=list)
+    """Rows of the loss table: stage, step, mean loss, learning rate, seconds."""
 
     def __post_init__(self) -> None:
         self.parameters: list[Tensor] = [p for m in self.modules.values() for p in m.parameters()]
@@ -208,8 +206,8 @@ def autoencoder_training(stage: Stage, seed: int, checkpoints: Path) -> Training
 
     def loss(images: Tensor, noise: Tensor) -> Tensor:
         posterior = autoencoder.encode(images).latent_dist
-        error = autoencoder.decode(posterior.mean + posterior.std * noise).sample - images
-        divergence = posterior.kl().mean() / noise[0].numel()
+        error: Tensor = autoencoder.decode(posterior.mean + posterior.std * noise).sample - images
+        divergence: Tensor = posterior.kl().mean() / noise[0].numel()
         return error.square().mean() + 0.3 * error.abs().mean() + 1e-4 * divergence
 
     return Training(stage, seed, {"autoencoder": autoencoder}, batch, loss, checkpoints)
@@ -241,16 +239,14 @@ def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def finished_autoencoder(training: Training, seed: int) -> AutoencoderKL:
-    """Return the autoencoder of a training: averaged weights, normalised latents, frozen.
-
-    Prints how well images pass through it, in dB over all their pixels.
-    """
+    """Return the autoencoder of a training: averaged weights, normalised latents, frozen."""
     training.use_average()
     autoencoder: AutoencoderKL = training.modules["autoencoder"].eval().requires_grad_(False)
     images, _ = images_and_captions(training.stage.rng(seed, training.stage.steps), CALIBRATION)
     normalise_latents(autoencoder, images)
     decoded = autoencoder.decode(encode(autoencoder, images)).sample.clamp(-1.0, 1.0)
     psnr_db = 10.0 * math.log10(4.0 / functional.mse_loss(decoded, images).item())
+    # How well images pass through it, over all their pixels.
     print(f"autoencoder: {psnr_db:.1f} dB", flush=True)
     return autoencoder
 

@@ -40,8 +40,8 @@ def describe(folder: Path, source: Mapping[str, Any], name: str) -> dict[str, An
         except ValueError as error:
             raise UserError(f"{path}: not JSON ({error}): download the model again") from None
     files = {path: sha256(folder / path) for path in paths}
-    known = _manifest(source, name, describe_components(folder, paths), files)
-    return known | {"digest": digest_files(files)}
+    unmade = describe_unmade(describe_components(folder, paths), source, name)
+    return unmade | {"files": files, "digest": digest_files(files)}
 
 
 def describe_unmade(
@@ -51,25 +51,16 @@ def describe_unmade(
 
     It has the `components` that `describe_components` would return, and no files.
     """
-    known = _manifest(source, name, components, {})
-    text = json.dumps(known, sort_keys=True)
-    return known | {"digest": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _manifest(
-    source: Mapping[str, Any],
-    name: str,
-    components: Mapping[str, Mapping[str, Any]],
-    files: Mapping[str, str],
-) -> dict[str, Any]:
-    return {
+    known = {
         "name": name,
         "source": dict(source),
         "weights": "seeded" if "seeded" in source else "trained",
         "parameters": {part: component["parameters"] for part, component in components.items()},
         "components": dict(components),
-        "files": files,
+        "files": {},
     }
+    text = json.dumps(known, sort_keys=True)
+    return known | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:

@@ -3,17 +3,13 @@
 import os
 from pathlib import Path
 
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 
-def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder: Path) -> None:
-    """Write a model in the diffusers layout, whole or not at all.
+def build_model(architecture: Path, vocabulary: Path, seed: int, folder: Path) -> None:
+    """Write a model in the diffusers layout to `folder`, whole or not at all, over what is there.
 
-    Args:
-        architecture_yaml: a file of resources/architectures.
-        vocabulary_gz: CLIP's vocabulary, which the architecture may ask for.
-        seed: seed of the weights.
-        folder: where to write the model; what lies there is replaced.
+    `architecture` is a file of resources/architectures, `vocabulary` CLIP's, which it may ask for.
 
     Raises:
         UserError: if the architecture's file is wrong.
@@ -24,12 +20,12 @@ def build_model(architecture_yaml: Path, vocabulary_gz: Path, seed: int, folder:
     from sdbench.models.seeded import build_seeded
     from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
 
-    architecture = load_architecture(architecture_yaml)
-    clip = architecture.tokenizer == "clip"
-    vocabulary = clip_vocabulary(vocabulary_gz) if clip else byte_vocabulary()
+    described = load_architecture(architecture)
+    clip = described.tokenizer == "clip"
+    tokens = clip_vocabulary(vocabulary) if clip else byte_vocabulary()
     with written_whole(folder) as part:
-        build_seeded(architecture, vocabulary, seed, part)
-    parameters = sum(network.parameters for network in architecture.networks.values())
+        build_seeded(described, tokens, seed, part)
+    parameters = sum(network.parameters for network in described.networks.values())
     print(f"{folder}: {parameters:,} parameters, seed {seed}")
 
 
@@ -40,10 +36,4 @@ if __name__ == "__main__":
         DIFFUSERS_VERBOSITY="error",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
     )
-    with logged(snakemake.log[0]):
-        build_model(
-            Path(snakemake.input.architecture),
-            Path(snakemake.input.vocabulary),
-            snakemake.params.seed,
-            Path(snakemake.output[0]),
-        )
+    run_script(snakemake, build_model, folder=Path(snakemake.output[0]))

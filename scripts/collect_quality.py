@@ -16,37 +16,26 @@ import pandas as pd
 def collect_quality(
     comparisons: Sequence[Path],
     pairs: Sequence[Mapping[str, Any]],
-    manifests: Mapping[str, Path],
+    manifests: Sequence[Path],
     table: Path,
 ) -> None:
-    """Write a row for each compared image to `table`.
+    """Write a row for each compared image to the CSV `table`.
 
-    Args:
-        comparisons: what `compare_quality` wrote for each compared variant.
-        pairs: for each of them its `variant`, its `reference`, and its `settings`, which are
-            columns of the table.
-        manifests: by model, what the model stage knows of it.
-        table: CSV to write.
+    `comparisons` are what `compare_quality` wrote. Each has its `variant`, its `reference` and its
+    `settings`, columns of the table, in `pairs`. `manifests` are those of all models.
     """
+    weights = {manifest.stem: read_json(manifest)["weights"] for manifest in manifests}
     rows = []
     for comparison, pair in zip(comparisons, pairs, strict=True):
-        manifest = manifests[pair["variant"]["model"]]
-        weights = read_json(manifest)["weights"]
         check_seal(comparison, REMEDY)
         compared = pd.read_csv(comparison)
         if compared.empty or not {"mode", "step", "status"} <= set(compared):
             raise UserError(f"{comparison}: incomplete comparison: {REMEDY}")
-        rows += quality_rows(compared, **pair, weights=weights)
+        rows += quality_rows(compared, **pair, weights=weights[pair["variant"]["model"]])
     write_table(pd.DataFrame(rows), table, QUALITY)
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import logged
+    from sdbench.runtime.job import run_script
 
-    with logged(snakemake.log[0]):
-        collect_quality(
-            comparisons=[Path(path) for path in snakemake.input.comparisons],
-            pairs=snakemake.params.pairs,
-            manifests={Path(path).stem: Path(path) for path in snakemake.input.manifests},
-            table=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, collect_quality, table=Path(snakemake.output[0]))

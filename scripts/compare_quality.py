@@ -9,14 +9,8 @@ import pandas as pd
 
 
 def compare_quality(reference: Path, other: Path, table: Path, images: Path) -> None:
-    """Write a row for each mode and step, and every image next to its reference.
-
-    Args:
-        reference: images of the reference (.npz).
-        other: images of the variant (.npz).
-        table: CSV to write.
-        images: folder to write the PNGs to.
-    """
+    """Compare two archives of images (.npz): write a row for each mode and step to the CSV `table`,
+    and every image next to its reference to the folder `images`."""
     compared = pd.DataFrame(compare_series(reference, other)).to_csv(index=False)
     write_beside_seal(table, compared.encode())
     images.mkdir(parents=True, exist_ok=True)

@@ -9,27 +9,22 @@ from sdbench.models.operations import count_flop
 from sdbench.runtime.files import write_json
 
 
-def count_operations(model_folder: Path, generation: Mapping[str, Any], operations: Path) -> None:
-    """Write the operations of each network for one image as JSON.
+def count_operations(
+    model: Path, manifest: Path, generation: Mapping[str, Any], operations: Path
+) -> None:
+    """Write `generation` and what `sdbench.models.operations.count_flop` returns of it as JSON.
 
-    Args:
-        model_folder: the model in the diffusers layout; only its configuration is read.
-        generation: `prompt`, `guidance`, `height` and `width` in pixels.
-        operations: written: these and what `sdbench.models.operations.count_flop` returns.
+    Raises:
+        UserError: if a configuration in the folder `model` is not that of `manifest`.
     """
-    counted = count_flop(model_folder, generation)
+    check_model(model, manifest, "*.json")
+    counted = count_flop(model, generation)
     write_json(operations, {**generation, **counted})
     for name, flop in counted.items():
         print(f"{name.removesuffix('_flop')}: {flop / 1e12:.4g} TFLOP")
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import logged
+    from sdbench.runtime.job import run_script
 
-    with logged(snakemake.log[0]):
-        check_model(Path(snakemake.input.model), Path(snakemake.input.manifest), "*.json")
-        count_operations(
-            Path(snakemake.input.model),
-            snakemake.params.generation,
-            Path(snakemake.output[0]),
-        )
+    run_script(snakemake, count_operations, operations=Path(snakemake.output[0]))

@@ -3,19 +3,14 @@
 import os
 from pathlib import Path
 
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 
 def fetch_model(repository: str, revision: str, folder: Path) -> None:
-    """Write a model of a Hugging Face hub in the diffusers layout, whole or not at all.
+    """Write a model of a Hugging Face hub in the diffusers layout to `folder`, whole or not at all.
 
-    The token is read from ACCESS_TOKEN, HF_TOKEN or huggingface's own login.
-
-    Args:
-        repository: its id, `owner/name`.
-        revision: a commit of it, 40 digits.
-        folder: where to write the model; what lies there is replaced. An unfinished download is
-            taken up where it ended.
+    What lies there is replaced. An unfinished download is taken up where it ended. `repository` is
+    its id, `owner/name`, and `revision` a commit of it, 40 digits.
 
     Raises:
         UserError: if the model cannot be had.
@@ -37,7 +32,4 @@ def fetch_model(repository: str, revision: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
-        fetch_model(
-            snakemake.params.repository, snakemake.params.revision, Path(snakemake.output[0])
-        )
+    run_script(snakemake, fetch_model, folder=Path(snakemake.output[0]))

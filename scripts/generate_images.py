@@ -33,20 +33,19 @@ def generate_images(
     settings: Path | None = None,
     limit_s: float | None = None,
 ) -> None:
-    """Generate both series of a variant and leave them in `output`.
+    """Generate both series of a variant and leave them in `output`, an .npz file.
 
     A variant that fails leaves what was generated until then, with status and reason: the others go
     on.
 
     Args:
-        case: the variant and its settings, as `Case.as_dict` gives them.
+        case: as `Case.as_dict` gives it.
         runs: numbers of steps of the full runs.
         trajectory_steps: length of the run whose every state is decoded.
         components: the model's, as its manifest has them.
-        model_folder: the model in the diffusers layout; None where it has room nowhere.
-        graphs: the record of the exported networks that the variant reads, which lie next to it;
-            None where it reads none.
-        output: the .npz file to write.
+        model_folder: None where the model has room nowhere.
+        graphs: the record of the exported networks that the variant reads, which lie next to it.
+        output: written.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where the variant is not tuned.
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.
@@ -68,17 +67,16 @@ def generate_images(
         status, reason, images = "error", error.reason("it generated"), error.args[1]
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
-    states_generated = images[0] if images else nothing
-    runs_generated = np.stack(images[1:]) if images[1:] else nothing
+    states, *ends = images or [nothing]
     owner.assert_held()
     save_images(
         output,
         status,
         reason,
-        runs=runs_generated,
-        runs_steps=np.array(runs[: len(runs_generated)], np.int64),
-        trajectory=states_generated,
-        trajectory_steps=np.arange(1, len(states_generated) + 1),
+        runs=np.stack(ends) if ends else nothing,
+        runs_steps=np.array(runs[: len(ends)], np.int64),
+        trajectory=states,
+        trajectory_steps=np.arange(1, len(states) + 1),
     )
 
 

@@ -8,20 +8,12 @@ from typing import Any
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_unmade
 from sdbench.runtime.files import write_json
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 
-def outline_model(
-    architecture_yaml: Path, source: Mapping[str, Any], name: str, manifest: Path
-) -> None:
-    """Write the manifest of a model by its description alone: no weight gets memory, or is stored.
-
-    Args:
-        architecture_yaml: a file of resources/architectures.
-        source: the entry `source` of the model in the config.
-        name: name of the model.
-        manifest: the JSON file to write; `sdbench.models.manifest.describe_unmade` says what is in
-            it.
+def outline_model(architecture: Path, source: Mapping[str, Any], name: str, manifest: Path) -> None:
+    """Write what `sdbench.models.manifest.describe_unmade` says of a model to the JSON file
+    `manifest`, by its file of resources/architectures alone: no weight gets memory, or is stored.
 
     Raises:
         UserError: if the architecture's file is wrong.
@@ -29,7 +21,7 @@ def outline_model(
     # Imported here so that no log of these libraries comes before the job's own log is open.
     from sdbench.models.seeded import outline_components
 
-    components = outline_components(load_architecture(architecture_yaml))
+    components = outline_components(load_architecture(architecture))
     write_json(manifest, describe_unmade(components, source, name))
     parameters = sum(component["parameters"] for component in components.values())
     print(f"{name}: {parameters:,} parameters, not built: it fits on none of its devices")
@@ -37,10 +29,5 @@ def outline_model(
 
 if __name__ == "__main__":
     os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
-    with logged(snakemake.log[0]):
-        outline_model(
-            Path(snakemake.input.architecture),
-            snakemake.params.source,
-            snakemake.wildcards.model,
-            Path(snakemake.output[0]),
-        )
+    name, manifest = snakemake.wildcards.model, Path(snakemake.output[0])
+    run_script(snakemake, outline_model, name=name, manifest=manifest)

@@ -7,7 +7,7 @@ from sdbench.models.shapes.reader import Reading, read
 from sdbench.models.shapes.scenes import Description, descriptions
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_json
-from sdbench.runtime.job import logged
+from sdbench.runtime.job import run_script
 
 import numpy as np
 import numpy.typing as npt
@@ -24,27 +24,25 @@ ImageArrays = npt.NDArray[np.uint8]
 
 
 def score_shapes(
-    model: Path, count: int, seed: int, steps: int, guidance: float, scores: Path, sheet: Path
+    model: Path, captions: int, seed: int, steps: int, guidance: float, scores: Path, sheet: Path
 ) -> None:
-    """Score a model.
+    """Score the pipeline in the folder `model`.
 
-    Args:
-        model: folder of a pipeline, as diffusers saves it.
-        count: images, each of a caption that is picked at random.
-        seed: of captions and noise.
-        steps: denoising steps.
-        guidance: guidance scale.
-        scores: written; JSON.
-        sheet: written; PNG of every image with its caption; what was read wrong is framed.
+    An image is generated of each of as many `captions`, picked at random. Writes the JSON `scores`,
+    and the PNG `sheet` of every image with its caption, in which what was read wrong is framed.
 
     Raises:
         UserError: if a score is below its bar. Both files are written before.
     """
-    wanted = pick_descriptions(count, seed)
+    every = descriptions()
+    wanted = [every[i] for i in np.random.default_rng(seed).integers(len(every), size=captions)]
     images = generate_images(model, wanted, seed, steps, guidance)
     readings = [read(image) for image in images]
-    shares = agreement(wanted, readings)
-    settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance}
+    pairs = list(zip(wanted, readings, strict=True))
+    right = {part: [getattr(r, part) == getattr(w, part) for w, r in pairs] for part in BARS}
+    right["all"] = [vars(r) == vars(w) for w, r in pairs]
+    shares = {part: sum(hits) / len(hits) for part, hits in right.items()}
+    settings = {"count": captions, "seed": seed, "steps": steps, "guidance": guidance}
     write_json(scores, {**settings, "agreement": shares, "bars": BARS})
     contact_sheet(wanted, readings, images).save(sheet)
     print(", ".join(f"{part} {share:.1%}" for part, share in shares.items()))
@@ -55,47 +53,21 @@ def score_shapes(
         raise UserError(f"{model}: {', '.join(short)}: train longer (see the images in {sheet})")
 
 
-def pick_descriptions(count: int, seed: int) -> list[Description]:
-    """Pick `count` descriptions at random, any of them more than once."""
-    every = descriptions()
-    return [every[i] for i in np.random.default_rng(seed).integers(len(every), size=count)]
-
-
 def generate_images(
     model: Path, wanted: Sequence[Description], seed: int, steps: int, guidance: float
 ) -> ImageArrays:
-    """Generate an image of each description, from noise of its own.
-
-    Returns:
-        8-bit RGB of shape (len(wanted), height, width, 3).
-    """
+    """Generate an image of each description, each from other noise: 8-bit RGB, (n, 64, 64, 3)."""
     pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     parts = []
     for start in range(0, len(wanted), BATCH):
         captions = [what.caption for what in wanted[start : start + BATCH]]
-        numbers = range(start, start + len(captions))
-        noise = [torch.Generator().manual_seed(seed * 1_000_000 + number) for number in numbers]
-        generated = pipeline(
-            captions,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=noise,
-            output_type="np",
-        ).images
+        first = seed * 1_000_000 + start
+        noise = [torch.Generator().manual_seed(first + i) for i in range(len(captions))]
+        how = {"num_inference_steps": steps, "guidance_scale": guidance, "output_type": "np"}
+        generated = pipeline(captions, generator=noise, **how).images
         parts.append(np.rint(generated * 255).astype(np.uint8))
     return np.concatenate(parts)
-
-
-def agreement(wanted: Sequence[Description], readings: Sequence[Reading]) -> dict[str, float]:
-    """Return the share (0 to 1) of readings that agree with the caption, by part and in `all`."""
-    pairs = list(zip(wanted, readings, strict=True))
-    right = {
-        part: [getattr(reading, part) == getattr(what, part) for what, reading in pairs]
-        for part in BARS
-    }
-    right["all"] = [all(parts) for parts in zip(*right.values(), strict=True)]
-    return {part: sum(hits) / len(hits) for part, hits in right.items()}
 
 
 def contact_sheet(
@@ -110,23 +82,11 @@ def contact_sheet(
         sheet.paste(Image.fromarray(image), (left + 20, top + 6))
         pen.text((left + 4, top + 73), f"{what.colour} {what.shape}", "black", font_size=10)
         pen.text((left + 4, top + 86), f"on {what.ground}", "black", font_size=10)
-        if (reading.shape, reading.colour, reading.ground) != (
-            what.shape,
-            what.colour,
-            what.ground,
-        ):
+        if vars(reading) != vars(what):
             pen.rectangle((left + 16, top + 2, left + 87, top + 73), outline="#a3161a", width=2)
     return sheet
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
-        score_shapes(
-            Path(snakemake.input.model),
-            snakemake.params.captions,
-            snakemake.params.seed,
-            snakemake.params.steps,
-            snakemake.params.guidance,
-            Path(snakemake.output.scores),
-            Path(snakemake.output.sheet),
-        )
+    outputs = {name: Path(path) for name, path in snakemake.output.items()}
+    run_script(snakemake, score_shapes, **outputs)

@@ -1,56 +1,48 @@
 """Train `shapes`, the bundled small Stable Diffusion, or carry its training on."""
 
 import csv
-from collections.abc import Iterable
 from pathlib import Path
 
-from sdbench.models.shapes.training import AUTOENCODER, DENOISER, Stage, train
-from sdbench.runtime.job import logged
+from sdbench.models.shapes import training
+from sdbench.models.shapes.training import Stage
+from sdbench.runtime.job import run_script
 
 import torch
-
-COLUMNS = ("stage", "step", "loss", "rate", "seconds")
 
 
 def train_shapes(
     autoencoder: Stage, denoiser: Stage, seed: int, checkpoints: Path, model: Path, losses: Path
 ) -> None:
-    """Train both stages.
+    """Train both stages, or carry them on from the folder `checkpoints`.
 
-    Args:
-        autoencoder: settings of the first stage.
-        denoiser: settings of the second stage.
-        seed: of everything random.
-        checkpoints: folder that a stopped training is carried on from.
-        model: written; folder of the pipeline, as diffusers saves it, in fp32.
-        losses: written; CSV of the mean loss over each stretch of steps.
+    Writes the folder `model` of the pipeline in fp32, as diffusers saves it, and the CSV `losses`
+    of the mean loss over each stretch of steps.
     """
     # The batch is divided over the cores instead.
     torch.set_num_threads(1)
-    pipeline, history = train(autoencoder, denoiser, seed, checkpoints)
-    pipeline.save_pretrained(model)
-    for file in model.rglob("*.safetensors"):
-        file.chmod(0o644)
-    write_losses(history, losses)
-
-
-def write_losses(history: Iterable[tuple[str, int, float, float, float]], losses: Path) -> None:
-    """Write the rows (stage, step, mean loss, learning rate, seconds) of a training as CSV."""
+    first = training.autoencoder_training(autoencoder, seed, checkpoints)
+    first.run()
+    trained = training.finished_autoencoder(first, seed)
+    second = training.denoiser_training(denoiser, seed, trained, checkpoints)
+    second.run()
+    training.finished_pipeline(second, trained).save_pretrained(model)
+    for weights in model.rglob("*.safetensors"):
+        weights.chmod(0o644)
     with losses.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(history)
+        writer.writerow(("stage", "step", "loss", "rate", "seconds"))
+        writer.writerows(first.history + second.history)
 
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
-        model = Path(snakemake.output.model)
-        train_shapes(
-            AUTOENCODER,
-            DENOISER,
-            snakemake.params.seed,
-            # No output: Snakemake would delete it when a training stops.
-            model.parent / "checkpoints",
-            model,
-            Path(snakemake.output.losses),
-        )
+    model = Path(snakemake.output.model)
+    run_script(
+        snakemake,
+        train_shapes,
+        autoencoder=training.AUTOENCODER,
+        denoiser=training.DENOISER,
+        # No output: Snakemake would delete it when a training stops.
+        checkpoints=model.parent / "checkpoints",
+        model=model,
+        losses=Path(snakemake.output.losses),
+    )

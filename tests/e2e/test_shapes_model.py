@@ -9,9 +9,8 @@ from transformers import CLIPTokenizer
 
 import score_shapes
 from sdbench.models.shapes import training
-from sdbench.models.shapes.networks import build_autoencoder
+from sdbench.models.shapes.networks import LENGTH, build_autoencoder, build_tokenizer
 from sdbench.models.shapes.scenes import descriptions
-from sdbench.models.shapes.tokenizer import LENGTH, build_tokenizer
 from sdbench.runtime.errors import UserError
 from train_shapes import train_shapes
 

@@ -14,7 +14,7 @@ from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
 from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import ONLY_CPU, Config, check_campaigns, check_config
 from sdbench.config.files import read_config_file
-from sdbench.models.sources import check_sources
+from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed

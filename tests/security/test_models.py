@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from sdbench.backends import load
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.models.manifest import describe
-from sdbench.models.sources import check_sources
+from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import ROOT
 from tests.e2e.hub_double import HubDouble, Repository

@@ -18,7 +18,7 @@ from sdbench.models.manifest import (
     model_files,
     read_header,
 )
-from sdbench.models.sources import check_sources
+from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
 
 

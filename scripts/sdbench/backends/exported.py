@@ -91,7 +91,7 @@ class Denoiser(_Network):
         self, family: Family, configs: Configs, config: Any, graph: Graph, device: torch.device
     ) -> None:
         super().__init__(config, graph, device)
-        self.arguments = family.denoiser_inputs(configs, 64, 64, 1, 1)
+        self.arguments = family.denoiser_inputs(configs, (64, 64), 1, 1)
         self.shapes = by_name(self.arguments)
         for name, value in family.attributes(configs).items():
             setattr(self, name, value)

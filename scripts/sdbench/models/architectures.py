@@ -1,7 +1,7 @@
 """Read the description of a model's networks: a file of resources/architectures."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,28 @@ FORMATS = {"fp32": 4, "fp16": 2, "bf16": 2}
 PARTS = "parts"
 """The folder, next to the descriptions, of networks that several models have."""
 
+Types = Mapping[str, type]
+"""Of the values in a section, by key."""
+
 
 @dataclass(frozen=True)
 class Network:
-    """A network without its weights.
-
-    `parameters`: how many numbers its weights are; `config`: the arguments of its class, or in
-    transformers of the configuration of its class.
-    """
+    """How many numbers a network's weights are, and the arguments of its class (of transformers: of
+    its configuration's class)."""
 
     parameters: int
     config: dict[str, Any]
+    part: Path | None = field(default=None, compare=False)
+    """The file of the part that it is like."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The networks of a model without their weights.
+    """The networks of a model without their weights, as the file `path` describes them.
 
     `pipeline` is diffusers' class; `networks` has each by its folder; `stored` is the format of the
     published weights; `scheduler` holds the arguments of the diffusers class that its key `class`
-    names. `generation` and `published`, where there are such, are how the model is meant to
-    generate and where its weights are. `path` is the file that says all this, and is named
-    when something in it is wrong.
+    names. `generation` is how the model is meant to generate, `published` where its weights are.
     """
 
     path: Path
@@ -62,12 +62,8 @@ class Architecture:
 
 
 TYPES = {
-    "pipeline": str,
-    "source": str,
-    "tokenizer": str,
-    "stored": str,
-    "networks": dict,
-    "scheduler": dict,
+    **dict.fromkeys(("pipeline", "source", "tokenizer", "stored"), str),
+    **dict.fromkeys(("networks", "scheduler"), dict),
 }
 OPTIONAL = {"generation": dict, "published": dict}
 
@@ -81,18 +77,15 @@ def load_architecture(path: Path) -> Architecture:
     """
     data = _read(path)
     _check(path, "", data, TYPES, OPTIONAL)
-    for key, allowed in (
-        ("pipeline", list(families())),
-        ("tokenizer", TOKENIZERS),
-        ("stored", FORMATS),
-    ):
+    known = {"pipeline": families(), "tokenizer": TOKENIZERS, "stored": FORMATS}
+    for key, allowed in known.items():
         if data[key] not in allowed:
             raise UserError(
                 f"{path}: {key}: found `{data[key]}`; allowed are {_enumerate(allowed)}: "
                 "use one of these"
             )
     names = families()[data["pipeline"]].networks
-    _check(path, "networks.", data["networks"], dict.fromkeys(names, dict))
+    _check(path, "networks.", data["networks"], dict.fromkeys(names, dict), {})
     networks = {name: _network(path, name, data["networks"][name]) for name in names}
     return Architecture(path=path, **data | {"networks": networks})
 
@@ -100,12 +93,7 @@ def load_architecture(path: Path) -> Architecture:
 def find_architecture(source: Mapping[str, Any], folder: Path) -> Architecture | None:
     """Return the architecture of a model, by its entry `source` in the config.
 
-    Args:
-        source: of a seeded model, or one of a hub at the revision that an architecture names.
-        folder: of the descriptions.
-
-    Returns:
-        None if there is no description of it.
+    None if no description in `folder` is of it: of a model of a hub, at the revision that it names.
 
     Raises:
         UserError: as `load_architecture` does.
@@ -113,8 +101,7 @@ def find_architecture(source: Mapping[str, Any], folder: Path) -> Architecture |
     if "seeded" in source:
         return load_architecture(folder / f"{source['seeded']}.yaml")
     if "hub" in source:
-        for path in sorted(folder.glob("*.yaml")):
-            architecture = load_architecture(path)
+        for architecture in map(load_architecture, sorted(folder.glob("*.yaml"))):
             published = architecture.published or {}
             if all(published.get(key) == source[key] for key in ("hub", "revision")):
                 return architecture
@@ -127,26 +114,21 @@ def parts_of(path: Path) -> list[Path]:
     Raises:
         UserError: as `load_architecture` does.
     """
-    load_architecture(path)
-    networks = _read(path)["networks"].values()
-    return sorted({_part(path, network["like"]) for network in networks if "like" in network})
+    networks = load_architecture(path).networks.values()
+    return sorted({network.part for network in networks if network.part})
 
 
 def _network(path: Path, name: str, entry: dict[str, Any]) -> Network:
     """Return a network; where it is `like` a part, with what stands next to that in place of it."""
     section = f"networks.{name}."
     if "like" not in entry:
-        _check(path, section, entry, {"parameters": int, "config": dict})
+        _check(path, section, entry, {"parameters": int, "config": dict}, {})
         return Network(**entry)
     _check(path, section, entry, {"like": str}, {"config": dict})
-    part = _part(path, entry["like"])
+    part = path.parent / PARTS / f"{entry['like']}.yaml"
     described = _read(part)
-    _check(part, "", described, {"source": str, "parameters": int, "config": dict})
-    return Network(described["parameters"], described["config"] | entry.get("config", {}))
-
-
-def _part(path: Path, name: str) -> Path:
-    return path.parent / PARTS / f"{name}.yaml"
+    _check(part, "", described, {"source": str, "parameters": int, "config": dict}, {})
+    return Network(described["parameters"], described["config"] | entry.get("config", {}), part)
 
 
 def _read(path: Path) -> Any:
@@ -161,15 +143,9 @@ def _read(path: Path) -> Any:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}): correct it") from None
 
 
-def _check(
-    path: Path,
-    section: str,
-    data: Any,
-    types: Mapping[str, type],
-    optional: Mapping[str, type] | None = None,
-) -> None:
+def _check(path: Path, section: str, data: Any, types: Types, optional: Types) -> None:
     """Check that `data` is a mapping with the keys and types of `types`, and at most `optional`."""
-    known = {**types, **(optional or {})}
+    known = {**types, **optional}
     if not isinstance(data, dict):
         raise UserError(f"{path}: found a {type(data).__name__}; allowed is a mapping: correct it")
     for key in types:

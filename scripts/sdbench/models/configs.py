@@ -9,10 +9,7 @@ from sdbench.models.hugging_face import diffusers, transformers
 
 
 def network_configs(family: Family, model_folder: Path) -> dict[str, Any]:
-    """Return the configuration of each network by its folder, of the type that its library has.
-
-    No network is made and no weights are read.
-    """
+    """Return the configuration of each network by its folder, of the type that its library has."""
     return {
         name: _config(*family.components[name], model_folder / name) for name in family.networks
     }

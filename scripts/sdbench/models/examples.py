@@ -11,21 +11,10 @@ import torch
 def denoiser_shapes(
     family: Family, configs: Configs, height: int, width: int, prompts: int
 ) -> dict[str, Any]:
-    """Return the shapes of what the pipeline evaluates the denoiser with, by name.
-
-    Args:
-        family: one that is exported: all its prompts are as long.
-        configs: of the networks.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        prompts: how many there are, those of guidance included.
-    """
-
-    def no_tokenizer() -> Any:
-        raise AssertionError("a family whose prompts differ in length is not exported")
-
-    tokens = family.prompt_length(no_tokenizer, "", configs)
-    return family.denoiser_inputs(configs, height, width, prompts, tokens)
+    """Return `Family.denoiser_inputs` of a family that is exported: all its prompts are as long."""
+    # The length of a prompt depends on its words only where nothing is exported.
+    tokens = family.prompt_length(lambda: None, "", configs)
+    return family.denoiser_inputs(configs, (height, width), prompts, tokens)
 
 
 def random_inputs(family: Family, shapes: Mapping[str, Any]) -> dict[str, torch.Tensor]:

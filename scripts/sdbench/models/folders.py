@@ -16,12 +16,8 @@ def part_folder(folder: Path) -> Path:
 def written_whole(folder: Path, resume: bool = False) -> Iterator[Path]:
     """Give a folder to write to, and rename it to `folder` when everything in it is done.
 
-    Args:
-        folder: where the files end up; what lies there is replaced.
-        resume: keep what a failed attempt leaves behind for the next one to go on with.
-
-    Yields:
-        The folder to write to, under a name that nothing else reads.
+    What lies at `folder` is replaced then. With `resume`, what a failed attempt leaves behind is
+    kept for the next one to go on with.
     """
     part = part_folder(folder)
     if not resume:
@@ -33,15 +29,11 @@ def written_whole(folder: Path, resume: bool = False) -> Iterator[Path]:
         if not resume:
             shutil.rmtree(part, ignore_errors=True)
         raise
-    _share(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
-
-
-def _share(folder: Path) -> None:
-    """Give files the mode that others have: safetensors writes its own for the owner alone."""
+    # Files get the mode that others have: safetensors writes its own for the owner alone.
     mask = os.umask(0)
     os.umask(mask)
-    for path in folder.rglob("*"):
+    for path in part.rglob("*"):
         if path.is_file():
             path.chmod(0o666 & ~mask)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)

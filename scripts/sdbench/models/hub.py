@@ -13,17 +13,10 @@ from typing import NamedTuple
 from sdbench.models.families import INDEX
 from sdbench.models.manifest import check_index, choose_files
 from sdbench.runtime.errors import UserError
+from sdbench.runtime.files import sha256
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import HfApi, constants, errors, get_token, hf_hub_download
 from huggingface_hub.hf_api import RepoFile
 
 ATTEMPTS = 3
@@ -40,8 +33,7 @@ class Token(NamedTuple):
 def find_token() -> Token:
     """Return the token from ACCESS_TOKEN, HF_TOKEN or huggingface's own login, in this order."""
     for name in ("ACCESS_TOKEN", "HF_TOKEN"):
-        secret = os.environ.get(name, "").strip()
-        if secret:
+        if secret := os.environ.get(name, "").strip():
             return Token(secret, name)
     return Token(get_token(), "the login of huggingface")
 
@@ -52,12 +44,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
     `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
     unfinished call has left, and it does not compare what it got with its hash.
 
-    Args:
-        repository: its id, `owner/name`.
-        revision: a commit, 40 digits.
-        token: what to show the hub; without a secret, nothing.
-        folder: where to write. Files that are there already and are right are kept, all others
-            are removed.
+    Files in `folder` that are right are kept, all others are removed.
 
     Raises:
         UserError: if the hub cannot be reached, does not give the model, or gives another, or the
@@ -101,11 +88,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
 
 
 def download(repository: str, revision: str, token: Token, path: str, folder: Path) -> None:
-    """Download one file to its place in `folder`, resuming when the connection is cut.
-
-    Raises:
-        httpx2.HTTPError, OSError: what the client raises; `explain` says it in words.
-    """
+    """Download one file to its place in `folder`, resuming when the connection is cut."""
     for attempt in range(ATTEMPTS):
         try:
             hf_hub_download(
@@ -126,8 +109,7 @@ def is_right(path: Path, file: RepoFile) -> bool:
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     if file.lfs is not None:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest() == file.lfs.sha256
+        return sha256(path) == file.lfs.sha256
     content_and_header = b"blob %d\0" % file.size + path.read_bytes()
     return hashlib.sha1(content_and_header, usedforsecurity=False).hexdigest() == file.blob_id
 
@@ -139,60 +121,42 @@ def explained(repository: str, revision: str, token: Token) -> Iterator[None]:
         yield
     except (httpx2.HTTPError, OSError) as error:
         # Where a file is not at hand, the client wraps what has kept it from getting it.
-        wrapped = isinstance(error, LocalEntryNotFoundError) and error.__cause__
-        reason = explain(wrapped or error, repository, revision, token)
+        wrapped = isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__
+        reason = _explain(wrapped or error, repository, revision, token)
         if reason is None:
             raise
-        raise UserError(reason) from None
+        raise UserError(f"{repository}: {reason}") from None
 
 
-def explain(error: BaseException, repository: str, revision: str, token: Token) -> str | None:
+def _explain(error: BaseException, repository: str, revision: str, token: Token) -> str | None:
     """Say in one line what went wrong and what to do about it; None if there is nothing to do.
 
     Nothing of the client's own message is repeated: it can hold addresses with a signature.
     """
     hub = constants.ENDPOINT
     page = f"{hub}/{repository}"
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, GatedRepoError) or status == 403:
-        if token.secret is None:
-            return (
-                f"{repository}: a licence must be accepted, but no token is set: "
-                f"accept the licence of {repository} on its page, {page}, and set ACCESS_TOKEN"
-            )
-        return (
-            f"{repository}: the token in {token.name} has no access: accept the licence of "
-            f"{repository} on its page, {page}, and give the token access to gated repositories"
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"{repository}: {hub} has no such repository, or it is private: correct `hub`, or set "
-            "ACCESS_TOKEN to a token that may read it"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return (
-            f"{repository}: no revision {revision}: set `revision` to the 40 digits of a "
-            f"commit from {page}/commits/main"
-        )
-    if status == 401:
-        return (
-            f"{repository}: {hub} rejects the token in {token.name}: create a new one on "
-            f"{hub}/settings/tokens and set ACCESS_TOKEN to it"
-        )
-    if isinstance(error, OfflineModeIsEnabled):
-        return (
-            f"{repository}: HF_HUB_OFFLINE forbids the download: unset it, or download the model "
-            "on a machine with a network first"
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"{repository}: the disk is full: free disk space and run again; finished files are "
-            "kept"
-        )
-    if status is not None or isinstance(error, httpx2.HTTPError):
-        what = f"answered {status}" if status else f"was not reached ({type(error).__name__})"
-        return (
-            f"{repository}: {hub} {what}: check the network and HF_ENDPOINT, and run again; "
-            "finished files are kept"
-        )
-    return None
+    accept = f"accept the licence of {repository} on its page, {page}, and"
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    refused = isinstance(error, errors.GatedRepoError) or status == 403
+    what = f"answered {status}" if status else f"was not reached ({type(error).__name__})"
+    # The first that applies.
+    reasons = {
+        f"a licence must be accepted, but no token is set: {accept} set ACCESS_TOKEN": refused
+        and token.secret is None,
+        f"the token in {token.name} has no access: {accept} give the token access to gated "
+        "repositories": refused,
+        f"{hub} has no such repository, or it is private: correct `hub`, or set ACCESS_TOKEN to a "
+        "token that may read it": isinstance(error, errors.RepositoryNotFoundError),
+        f"no revision {revision}: set `revision` to the 40 digits of a commit from "
+        f"{page}/commits/main": isinstance(error, errors.RevisionNotFoundError),
+        f"{hub} rejects the token in {token.name}: create a new one on {hub}/settings/tokens and "
+        "set ACCESS_TOKEN to it": status == 401,
+        "HF_HUB_OFFLINE forbids the download: unset it, or download the model on a machine with a "
+        "network first": isinstance(error, errors.OfflineModeIsEnabled),
+        "the disk is full: free disk space and run again; finished files are kept": (
+            isinstance(error, OSError) and error.errno == errno.ENOSPC
+        ),
+        f"{hub} {what}: check the network and HF_ENDPOINT, and run again; finished files are "
+        "kept": status is not None or isinstance(error, httpx2.HTTPError),
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)

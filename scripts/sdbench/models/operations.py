@@ -14,22 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
-    """Count the operations of each network for one image.
+    """Count the operations of each network of the model in `folder` for one image.
 
     Nothing is computed and no weights are read: the networks are made on torch's `meta` device.
     torch's counter (`torch.utils.flop_counter`) counts matrix products and convolutions, a
     multiply-add as two; norms, activations and softmax are not counted.
-
-    Args:
-        folder: the model in the diffusers layout.
-        generation: `prompt`, `guidance`, `height` and `width` in pixels.
 
     Returns:
         `text_encoder_flop`, of all text encoders; `denoiser_flop`, of one evaluation;
         `vae_decoder_flop`. Where guidance takes the empty prompt as well, it is among them.
     """
     family = family_of(folder)
-    height, width = generation["height"], generation["width"]
+    size = generation["height"], generation["width"]
     with torch.device("meta"):
         networks = {name: make_network(family, name, folder) for name in family.networks}
         configs = {name: plain(network.config) for name, network in networks.items()}
@@ -39,14 +35,18 @@ def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
             configs,
         )
         prompts = family.passes(configs, generation["guidance"])
-        inputs = empty(family.denoiser_inputs(configs, height, width, prompts, tokens))
+        inputs = tree_map(
+            lambda shape: None if shape is None else torch.empty(shape),
+            family.denoiser_inputs(configs, size, prompts, tokens),
+            is_leaf=lambda value: isinstance(value, tuple),
+        )
         encoded = family.encoded(configs, generation["guidance"])
         text = sum(
             count(networks[name], torch.empty(encoded, length, dtype=torch.int64))
             for name in family.text_encoders
             for length in [family.text_length(name, configs)]
         )
-        latents = torch.empty(1, *family.latent_shape(configs, height, width))
+        latents = torch.empty(1, *family.latent_shape(configs, *size))
         return {
             "text_encoder_flop": text,
             "denoiser_flop": count(networks[family.denoiser], **inputs),
@@ -64,24 +64,12 @@ def make_network(family: Family, name: str, folder: Path) -> Any:
     return network(network.config_class.from_pretrained(folder / name))
 
 
-def empty(shapes: Any) -> Any:
-    """Return tensors without numbers, of shapes that may lie in mappings and lists."""
-    return tree_map(
-        lambda shape: None if shape is None else torch.empty(shape),
-        shapes,
-        is_leaf=lambda value: isinstance(value, tuple),
-    )
-
-
 def count(evaluate: Callable[..., object], *args: Any, **kwargs: Any) -> int:
     """Return the operations of a call."""
     # Attention written out as matrix products, which the counter knows on every device; it does not
     # know every fused kernel, and all of them compute the same.
-    with (
-        torch.inference_mode(),
-        sdpa_kernel(SDPBackend.MATH),
-        FlopCounterMode(display=False) as counter,
-    ):
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         evaluate(*args, **kwargs)
     flop: int = counter.get_total_flops()
     return flop

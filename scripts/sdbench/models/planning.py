@@ -1,36 +1,38 @@
 """Everything that a config asks for, expanded and checked: what the rules are made from.
 
-Pure and light, for the Snakefile.
+Light, for the Snakefile.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from sdbench.cases import expansion
 from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, Pair, Variant
-from sdbench.cases.expansion import (
-    RunConfig,
-    expand_matrix,
-    expand_quality,
-    expand_races,
-    expand_searches,
-)
 from sdbench.cases.options import TUNED
 from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import locate
+from sdbench.models.architectures import load_architecture
+from sdbench.models.manifest import model_files
 from sdbench.models.room import without_room
-from sdbench.models.sources import check_sources
 from sdbench.runtime.errors import UserError
 
 Place = tuple[str, str, str]
 """Model, device and backend: what one job measures together (`Variant.place`)."""
-
 Item = TypeVar("Item")
+
+
+def _by_place(items: Iterable[tuple[Variant, Item]]) -> dict[Place, list[Item]]:
+    """Sort items, each after its variant, by job; there is an empty list for any other job."""
+    found = defaultdict(list)
+    for variant, item in items:
+        found[variant.place].append(item)
+    return found
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Plan:
     is asked of them is `unsupported`.
     """
 
-    config: RunConfig
+    config: expansion.RunConfig
     cases: Sequence[Case]
     absent: Sequence[Absent]
     quality: Sequence[tuple[Variant, Sequence[Variant]]]
@@ -62,12 +64,12 @@ class Plan:
     @cached_property
     def cases_at(self) -> dict[Place, list[Case]]:
         """The cases that each job measures. Made once: there may be ten thousand of them."""
-        return _by_place(self.cases, lambda case: case.variant)
+        return _by_place((case.variant, case) for case in self.cases)
 
     @cached_property
     def races_at(self) -> dict[Place, list[Pair]]:
         """The races that each job runs."""
-        return _by_place(self.races, lambda race: race.case.variant)
+        return _by_place((race.case.variant, race) for race in self.races)
 
     @cached_property
     def measured_or_raced(self) -> list[Variant]:
@@ -78,13 +80,12 @@ class Plan:
     @cached_property
     def searches_at(self) -> dict[Place, list[Variant]]:
         """The variants whose largest batch each job searches for."""
-        return _by_place(self.searches, lambda variant: variant)
+        return _by_place((variant, variant) for variant in self.searches)
 
     @cached_property
     def tuned_at(self) -> dict[Place, list[Variant]]:
         """The variants whose settings each job searches for, those outside the matrix included."""
-        tuned = (variant for variant in sorted(self.variants) if TUNED in variant.switches)
-        return _by_place(tuned, lambda variant: variant)
+        return _by_place((v, v) for v in sorted(self.variants) if TUNED in v.switches)
 
 
 def sides(races: Iterable[Pair]) -> list[Variant]:
@@ -92,14 +93,27 @@ def sides(races: Iterable[Pair]) -> list[Variant]:
     return [side for race in races for side in (race.case.variant, race.reference)]
 
 
-def _by_place(
-    items: Iterable[Item], variant_of: Callable[[Item], Variant]
-) -> dict[Place, list[Item]]:
-    """Sort items by the job that they belong to; there is an empty list for any other job."""
-    found = defaultdict(list)
-    for item in items:
-        found[variant_of(item).place].append(item)
-    return found
+def check_sources(
+    models: Mapping[str, Any], workflow: Path, architectures: Path, files: Sequence[Path] = ()
+) -> None:
+    """Check the source of every model as far as that can be done without a network.
+
+    Raises:
+        UserError: if a local folder (its path is relative to `workflow`) is missing or is not a
+            model of a known family, or the architecture of a seeded model is missing or wrong.
+    """
+    for name, model in models.items():
+        source = model["source"]
+        try:
+            if "local" in source:
+                model_files(workflow / source["local"])
+            elif "seeded" in source:
+                load_architecture(architectures / f"{source['seeded']}.yaml")
+        except (UserError, OSError) as error:
+            where = locate(["models", name, "source"], files)
+            # Such as a name that no file system takes.
+            reason = f"{error.strerror}: use another name" if isinstance(error, OSError) else error
+            raise UserError(f"{where}: {reason}") from None
 
 
 def make_plan(
@@ -107,12 +121,8 @@ def make_plan(
 ) -> Plan:
     """Expand a complete config, and check what its schema cannot.
 
-    Args:
-        config: what `check_config` returned.
-        files: the files of the config, of which errors name the one with the wrong key.
-        workflow: the folder of the Snakefile, with `resources/`.
-        models: the folder of the results with models and their manifests.
-        elsewhere: whether jobs may run on other machines than this one.
+    `workflow` is the folder of the Snakefile; `models` holds manifests, which may not be made yet;
+    `elsewhere` says whether jobs may run on other machines than this one.
 
     Raises:
         UserError: if the source of a model or a campaign of published results does not exist, or no
@@ -120,10 +130,10 @@ def make_plan(
     """
     architectures = workflow / "resources/architectures"
     check_sources(config["models"], workflow, architectures, files)
-    run = RunConfig.of(config)
-    cases, absent = expand_matrix(run)
-    quality = expand_quality(run)
-    races = expand_races(run)
+    run = expansion.RunConfig.of(config)
+    cases, absent = expansion.expand_matrix(run)
+    quality = expansion.expand_quality(run)
+    races = expansion.expand_races(run)
     variants = {case.variant for case in cases}.union(
         *([reference, *others] for reference, others in quality),
         (race.case.variant for race in races),
@@ -136,7 +146,7 @@ def make_plan(
             f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "
             f"{absent[0].reason}: change devices, backends, precisions or options"
         )
-    searches = expand_searches(run)
+    searches = expansion.expand_searches(run)
     return Plan(
         run, cases, absent, quality, races, searches, frozenset(variants), frozenset(too_large)
     )

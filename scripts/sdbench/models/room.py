@@ -1,12 +1,10 @@
-"""Which models have room on none of their devices: known before one is built or downloaded.
-
-Pure and light, for the Snakefile. By the numbers of parameters in their descriptions; whatever is
-not certain yet, the job itself finds out, from shapes and on its device.
-"""
+"""Which models have room on none of their devices, by the numbers of parameters in their
+descriptions. What is not certain yet, the job itself finds out, from shapes and on its device."""
 
 import functools
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,19 +25,14 @@ def without_room(
 ) -> set[str]:
     """Return the models of which no variant can fit where it is asked for.
 
-    One that was made already is none of them: on a smaller machine too, its results stay.
-
-    Args:
-        config: complete.
-        variants: all that is to be run.
-        architectures: the folder of the descriptions of networks; of a model that has none there
-            nothing is known before it is at hand.
-        manifests: where those of the model stage lie, <model>.json.
-        elsewhere: whether devices are on other machines than this one.
+    One that was made already is none of them: on a smaller machine too, its results stay. Of a
+    model without a description in the folder `architectures` nothing is known before it is at hand.
+    `manifests` is where those of the model stage lie, <model>.json; `elsewhere` says whether
+    devices are on other machines than this one.
     """
-    asked: dict[str, list[Variant]] = {}
+    asked = defaultdict(list)
     for variant in variants:
-        asked.setdefault(variant.model, []).append(variant)
+        asked[variant.model].append(variant)
 
     @functools.cache
     def room(device: str) -> int | None:
@@ -48,15 +41,14 @@ def without_room(
     found = set()
     for model, ways in asked.items():
         architecture = find_architecture(config["models"][model]["source"], architectures)
-        if architecture is not None and not was_made(manifests / f"{model}.json"):
+        if architecture is not None and not _was_made(manifests / f"{model}.json"):
             least = least_components(architecture)
-            if not any(may_fit(least, way, room(way.device), elsewhere) for way in ways):
+            if not any(_may_fit(least, way, room(way.device), elsewhere) for way in ways):
                 found.add(model)
     return found
 
 
-def was_made(manifest: Path) -> bool:
-    """Tell whether a model was described with its files."""
+def _was_made(manifest: Path) -> bool:
     try:
         return bool(json.loads(manifest.read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -66,34 +58,25 @@ def was_made(manifest: Path) -> bool:
 def least_components(architecture: Architecture) -> Components:
     """Return the components of a model as they take the fewest bytes, for `models.weights`.
 
-    How its numbers are cut into tensors is not known here: a denoiser is one row, which has the
+    How its numbers are cut into tensors is not known here: a network is one row, which has the
     fewest scales when it is quantized, and no tensor has a size.
     """
     full = NF4_BLOCK * nf4_scales_block(0)
-    components = {}
-    for name, network in architecture.networks.items():
-        is_denoiser = name == architecture.family.denoiser
-        # Of full blocks, as many as NF4 scales together: it leaves others as they are.
-        row = [1, math.ceil(network.parameters / full) * full, 1]
-        components[name] = {
+    return {
+        name: {
             "parameters": network.parameters,
-            "denoiser": is_denoiser,
-            "matrices": [row] if is_denoiser else [],
+            "denoiser": name == architecture.family.denoiser,
+            # Of full blocks, as many as NF4 scales together: it leaves others as they are.
+            "matrices": [[1, math.ceil(network.parameters / full) * full, 1]],
             "largest": 0,
             "pinned": network.parameters,
         }
-    return components
+        for name, network in architecture.networks.items()
+    }
 
 
-def may_fit(components: Components, variant: Variant, room: int | None, elsewhere: bool) -> bool:
-    """Tell whether nothing known yet forbids that a variant fits.
-
-    Args:
-        components: the model's.
-        variant: its precision and options say how its weights are kept.
-        room: what `device_room_bytes` returned of its device.
-        elsewhere: whether that is on another machine.
-    """
+def _may_fit(components: Components, variant: Variant, room: int | None, elsewhere: bool) -> bool:
+    """Tell whether nothing known yet forbids that a variant fits."""
     how = components, variant.precision, variant.switches
     if room is not None and device_bytes(*how) > room:
         return False

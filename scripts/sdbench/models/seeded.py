@@ -30,19 +30,13 @@ T5_UNUSED = 128
 def build_seeded(
     architecture: Architecture, vocabulary: Vocabulary, seed: int, folder: Path
 ) -> None:
-    """Write a model that the `from_pretrained` of its pipeline reads.
+    """Write a model to an empty folder, that the `from_pretrained` of its pipeline reads.
 
-    One network is in memory at a time.
-
-    Args:
-        architecture: what to build.
-        vocabulary: the tokens of CLIP's tokenizers.
-        seed: seed of the weights.
-        folder: an empty folder to write to; the weights are in the format of the published ones.
+    One network is in memory at a time. The weights are in the format of the published ones.
 
     Raises:
         UserError: if the description is not one of networks with as many parameters as it says,
-            or the vocabulary is not that of the text encoder.
+            or the vocabulary (of CLIP's tokenizers) is not that of the text encoder.
     """
     family = architecture.family
     networks = {name: outline(architecture, name) for name in family.networks}
@@ -67,16 +61,12 @@ def build_seeded(
         **{name: list(kind) for name, kind in family.components.items()},
         **{name: ["transformers", type(t).__name__] for name, t in tokenizers.items()},
     }
-    text = json.dumps(index, indent=2, sort_keys=True)
-    (folder / INDEX).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
 def outline(architecture: Architecture, name: str) -> Any:
-    """Return a network without memory for its weights (they are on torch's `meta` device).
-
-    Args:
-        architecture: the description.
-        name: the folder of the network.
+    """Return the network of that folder without memory for its weights (on torch's `meta` device).
 
     Raises:
         UserError: if the class does not take the configuration, or the parameters are not as many
@@ -117,7 +107,7 @@ def kept_tensors(network: nn.Module) -> list[torch.Tensor]:
     Those that two layers share are there once; tables of positions that are published next to the
     weights count too, as the hub counts them.
     """
-    kept = network.state_dict().keys()
+    kept = network.state_dict()
     buffers = [b for name, b in network.named_buffers() if name in kept and b.is_floating_point()]
     return [*network.parameters(), *buffers]
 
@@ -144,16 +134,11 @@ def outline_components(architecture: Architecture) -> dict[str, dict[str, Any]]:
 
 @torch.no_grad()
 def fill(network: nn.Module, seed: int, name: str) -> None:
-    """Make the weights of a network, in place.
+    """Make the weights of a network that `outline` returned, in place and in the format to store.
 
     Matrices and kernels are uniform within +-1/sqrt(inputs), which is PyTorch's own default for
     them and keeps what goes through a network of any depth finite; norms and biases begin at
-    identity.
-
-    Args:
-        network: as `outline` returned it, in the format to store.
-        seed: seed of the model.
-        name: name of the network, so that each of a model has numbers of its own.
+    identity. With its name in the seed, each network of a model has other numbers.
     """
     number = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big")
     generator = torch.Generator().manual_seed(number >> 1)
@@ -171,16 +156,11 @@ def fill(network: nn.Module, seed: int, name: str) -> None:
 
 
 def build_tokenizer(architecture: Architecture, name: str, vocabulary: Vocabulary) -> Any:
-    """Return the tokenizer of the text encoder of the same number.
+    """Return the tokenizer of the folder `name`, for the text encoder of the same number.
 
     CLIP's is genuine where the vocabulary is. That of T5 has made-up pieces, as many as the real
     one. In place of Qwen's stands CLIP's with a chat template: English words are mostly one token
     in both.
-
-    Args:
-        architecture: the description.
-        name: the folder of the tokenizer.
-        vocabulary: the tokens of CLIP's tokenizer.
 
     Raises:
         UserError: if a text encoder of CLIP has not one embedding for each token.
@@ -216,9 +196,9 @@ def build_scheduler(architecture: Architecture) -> Any:
         UserError: if diffusers has none of that class with these arguments.
     """
     arguments = dict(architecture.scheduler)
-    name = arguments.pop("class", None)
+    name = str(arguments.pop("class", None))
     try:
-        return getattr(diffusers, str(name))(**arguments)
+        return getattr(diffusers, name)(**arguments)
     except (AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{architecture.path}: scheduler: {reason}: correct it") from None

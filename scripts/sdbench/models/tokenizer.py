@@ -8,9 +8,15 @@ from typing import NamedTuple
 
 from sdbench.runtime.errors import UserError
 
-START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_MERGES = 48894
 """Merges that CLIP uses of those in its file: 49,152 less the 256 bytes and the 2 marks."""
+CHAT_TEMPLATE = """\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""What a prompt stands in for a model that chats; that of Qwen3 for one message of a user."""
+CHAT_MARKS = ("<|im_start|>", "<|im_end|>")
 
 
 class Vocabulary(NamedTuple):
@@ -30,16 +36,21 @@ def byte_alphabet() -> list[str]:
     return [chr(code) for code in printable] + [chr(256 + index) for index in range(others)]
 
 
+def make_vocabulary(merges: list[tuple[str, str]]) -> Vocabulary:
+    """Return the vocabulary of all bytes, within a word and at its end, and of what is merged."""
+    alphabet = byte_alphabet()
+    at_end = (character + "</w>" for character in alphabet)
+    tokens = [*alphabet, *at_end, *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
+    return Vocabulary({token: number for number, token in enumerate(tokens)}, merges)
+
+
 def byte_vocabulary() -> Vocabulary:
     """Return the vocabulary in which every byte is a token: 514 of them, and no merges."""
-    return _vocabulary([])
+    return make_vocabulary([])
 
 
 def clip_vocabulary(path: Path) -> Vocabulary:
-    """Return CLIP's vocabulary of 49,408 tokens.
-
-    Args:
-        path: CLIP's bpe_simple_vocab_16e6.txt.gz.
+    """Return CLIP's vocabulary of 49,408 tokens from its file, bpe_simple_vocab_16e6.txt.gz.
 
     Source: `SimpleTokenizer` of openai/CLIP, simple_tokenizer.py.
 
@@ -53,42 +64,17 @@ def clip_vocabulary(path: Path) -> Vocabulary:
         raise UserError(
             f"{path}: found {len(merges)} merges; CLIP has {CLIP_MERGES}: restore the file from git"
         )
-    return _vocabulary(merges)
-
-
-CHAT_TEMPLATE = """\
-{% for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
-"""What a prompt stands in for a model that chats; that of Qwen3 for one message of a user."""
-CHAT_MARKS = ("<|im_start|>", "<|im_end|>")
+    return make_vocabulary(merges)
 
 
 def made_up_pieces(size: int) -> list[tuple[str, float]]:
-    """Return the pieces of a SentencePiece tokenizer with their scores: letters, and words that
-    are none.
+    """Return `size` pieces of a SentencePiece tokenizer with their scores: letters, made-up words.
 
     T5's own vocabulary cannot be had without a download. This one has as many pieces and numbers
     them otherwise, which changes nothing in time and memory: a prompt is padded to a fixed length.
-
-    Args:
-        size: how many there are.
     """
     marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     characters = [(chr(code), -5.0) for code in range(ord("!"), ord("~") + 1)]
     letters = itertools.product(string.ascii_lowercase, repeat=4)
     words = (("▁" + "".join(word), -9.0) for word in letters)
     return list(itertools.islice(itertools.chain(marks, characters, words), size))
-
-
-def _vocabulary(merges: list[tuple[str, str]]) -> Vocabulary:
-    alphabet = byte_alphabet()
-    tokens = [
-        *alphabet,
-        *(character + "</w>" for character in alphabet),
-        *(left + right for left, right in merges),
-        START,
-        END,
-    ]
-    return Vocabulary({token: number for number, token in enumerate(tokens)}, merges)

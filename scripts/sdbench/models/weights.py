@@ -1,8 +1,5 @@
-"""How many bytes a model's weights take, by component, precision and options.
-
-From shapes alone: no weight is read, and a model that was never loaded has its numbers too. A
-component is what its manifest lists: a network with weights of its own, whatever its name.
-"""
+"""How many bytes a model's weights take, by component, precision and options: from shapes alone, so
+that a model that was never loaded has its numbers too."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -12,10 +9,8 @@ from sdbench.cases.options import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTI
 
 Components = Mapping[str, Mapping[str, Any]]
 """What `manifest.describe_components` returns, by name of the component."""
-
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
 """Bytes of a number in each precision. TF32 is a mode of the product: it is stored as fp32."""
-
 NF4_BLOCK = 64
 """Weights that share a scale in NF4 (Dettmers et al. 2023, QLoRA)."""
 
@@ -23,16 +18,6 @@ NF4_BLOCK = 64
 def nf4_scales_block(blocks: int) -> int:
     """Return how many scales are quantized together: 256 as in QLoRA, or what divides them all."""
     return math.gcd(blocks, 256)
-
-
-def _eight_bits(rows: int, columns: int, _item_bytes: int) -> int:
-    # torchao: a scale in fp32 for each row.
-    return rows * (columns + 4)
-
-
-def _int8(rows: int, columns: int, item_bytes: int) -> int:
-    # And a zero point of eight bits.
-    return _eight_bits(rows, columns, item_bytes) + rows
 
 
 def _nf4(rows: int, columns: int, item_bytes: int) -> int:
@@ -46,8 +31,9 @@ def _nf4(rows: int, columns: int, item_bytes: int) -> int:
 
 
 _FORMATS: dict[str, Callable[[int, int, int], int]] = {
-    "int8": _int8,
-    "fp8": _eight_bits,
+    # torchao: a scale in fp32 for each row, and for int8 a zero point of eight bits.
+    "int8": lambda rows, columns, _item_bytes: rows * (columns + 4 + 1),
+    "fp8": lambda rows, columns, _item_bytes: rows * (columns + 4),
     "nf4": _nf4,
 }
 """Format of a quantized matrix -> its bytes by rows, columns and bytes of an unquantized number."""
@@ -56,13 +42,7 @@ _FORMATS: dict[str, Callable[[int, int, int], int]] = {
 def weight_bytes(
     components: Components, precision: str, switches: Collection[str]
 ) -> dict[str, int]:
-    """Return the bytes of each component's weights once loaded.
-
-    Args:
-        components: the model's.
-        precision: as in the config.
-        switches: the options of the case; of these, the ones that quantize.
-    """
+    """Return the bytes of each component's weights once loaded; of the options, some quantize."""
     item = ITEM_BYTES[precision]
     quantized = next((QUANTIZED[switch] for switch in switches if switch in QUANTIZED), None)
     sizes = {}

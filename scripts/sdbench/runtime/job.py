@@ -103,7 +103,7 @@ def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
         work(**arguments, **more)
 
 
-_FOR_SNAKEMAKE = ("caption", "code", "version")
+_FOR_SNAKEMAKE = ("caption", "code", "files", "parts", "version")
 
 
 def _paths(files: str | Sequence[str]) -> Path | list[Path]:

@@ -1,7 +1,6 @@
 """The families of models: all that differs between one and another, a module each.
 
-Pure and light: nothing heavy is imported, so that the Snakefile and what downloads a model can ask
-here too. Tensors come and go as arguments. Which family a model is of, its `model_index.json` says.
+Nothing heavy is imported, so that the Snakefile and what downloads a model can ask here too.
 """
 
 import functools
@@ -27,6 +26,11 @@ FLOW = ("flow-euler",)
 
 Configs = Mapping[str, Mapping[str, Any]]
 """The configuration of each network by its folder, as its config.json has it."""
+Size = tuple[int, int]
+"""Height and width of the images, in pixels."""
+Shapes = dict[str, Any]
+"""Of the denoiser's inputs by name: tuples, lists or mappings of them, None for what it is not
+given."""
 Generation = Mapping[str, Any]
 """Prompt, steps, scheduler, guidance, height and width in pixels, seed: as in the config."""
 
@@ -49,7 +53,12 @@ class Family:
     denoiser and autoencoder, and with `exports_text_encoders` what reads the prompt, which else
     PyTorch runs. `numbers`: inputs of the denoiser that are one number for a prompt, and one that
     they may have. `multiple`: of what height and width are multiples, in pixels. `fp32_latents`:
-    whether the pipeline keeps latents in fp32 whatever the precision.
+    whether the pipeline keeps latents in fp32 whatever the precision. `guided_above`: with more
+    guidance each step evaluates the denoiser for the empty prompt as well. `lengths`: how many
+    tokens, padding included, a text encoder reads, where that is not as many as it can;
+    `told_length_of`: the text encoder whose number the pipeline is told. `seen`: the text encoders
+    whose tokens the denoiser sees one behind another; other states stand next to them or are
+    pooled.
     """
 
     pipeline: ClassVar[str]
@@ -64,6 +73,10 @@ class Family:
     numbers: ClassVar[Mapping[str, float]] = {"timestep": 501.0}
     multiple: ClassVar[int] = 16
     fp32_latents: ClassVar[bool] = False
+    guided_above: ClassVar[float] = 1.0
+    lengths: ClassVar[Mapping[str, int]] = {}
+    told_length_of: ClassVar[str | None] = None
+    seen: ClassVar[Sequence[str]] = ("text_encoder",)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -106,9 +119,8 @@ class Family:
         return pipeline.vae.decode(scaled, return_dict=False)[0]
 
     def passes(self, configs: Configs, guidance: float) -> int:
-        """Return for how many prompts each step evaluates the denoiser: with guidance for the empty
-        one as well."""
-        return 2 if guidance > 1 else 1
+        """Return for how many prompts each step evaluates the denoiser."""
+        return 2 if guidance > self.guided_above else 1
 
     def encoded(self, configs: Configs, guidance: float) -> int:
         """Return how many prompts the text encoders read for an image."""
@@ -116,29 +128,19 @@ class Family:
 
     def text_length(self, encoder: str, configs: Configs) -> int:
         """Return the number of tokens, padding included, that a text encoder reads."""
-        return int(configs[encoder]["max_position_embeddings"])
+        return self.lengths.get(encoder) or int(configs[encoder]["max_position_embeddings"])
 
     def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
         """Return the number of tokens, padding included, that the denoiser sees of a prompt.
 
-        Args:
-            tokenizer: returns that of the first text encoder.
-            prompt: as in the config.
-            configs: of the networks.
+        `tokenizer` returns that of the first text encoder.
         """
-        return sum(self.text_length(encoder, configs) for encoder in self.text_encoders)
+        return sum(self.text_length(encoder, configs) for encoder in self.seen)
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Return the shapes of what the pipeline evaluates the denoiser with, by name.
 
-        Args:
-            configs: of the networks.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-            prompts: how many there are, those of guidance included.
-            tokens: of each prompt, as `prompt_length` says.
+        `prompts` includes those of guidance; each has as many `tokens` as `prompt_length` says.
         """
         raise NotImplementedError
 
@@ -149,11 +151,13 @@ class Family:
 
     def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
         """Return what the pipeline is called with, besides prompts, latents and callback."""
+        encoder = self.told_length_of
         return {
             "height": generation["height"],
             "width": generation["width"],
             "guidance_scale": generation["guidance"],
             "output_type": "np",
+            **({"max_sequence_length": self.text_length(encoder, configs)} if encoder else {}),
         }
 
     def watch(self, on_step_end: Callable[[Any], None]) -> dict[str, Any]:
@@ -181,17 +185,13 @@ def by_name(inputs: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def families() -> dict[str, Family]:
     """Return every family by diffusers' class of its pipeline: each module here has a `FAMILY`."""
-    modules = (
-        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
-    )
-    return {module.FAMILY.pipeline: module.FAMILY for module in modules}
+    names = [f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)]
+    found = [importlib.import_module(name).FAMILY for name in names]
+    return {family.pipeline: family for family in found}
 
 
 def family_of(model: Path) -> Family:
-    """Return the family of a model.
-
-    Args:
-        model: its folder, in the diffusers layout.
+    """Return the family of the model in a folder.
 
     Raises:
         UserError: if its index is missing, or is that of no family there is.

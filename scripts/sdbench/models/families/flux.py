@@ -1,8 +1,9 @@
 """FLUX.1: CLIP and T5, a transformer of 12 billion parameters, guidance as a number it reads."""
 
+import math
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Generation, Shapes, Size
 from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
 
 
@@ -20,6 +21,9 @@ class Flux(Family):
     }
     settings = {"image_encoder": None, "feature_extractor": None}
     numbers = {"timestep": 0.501, "guidance": 3.5}
+    guided_above = math.inf  # `dev` reads the guidance as a number, `schnell` has none
+    seen = ("text_encoder_2",)
+    told_length_of = "text_encoder_2"
     unsupported = {"attention-vanilla": SDPA_ALONE, "attention-sliced": SDPA_ALONE}
 
     def pack(self, latents: Any) -> Any:
@@ -35,26 +39,16 @@ class Flux(Family):
         unpacked = pipeline._unpack_latents(latents, height, width, factor)
         return super().decode(pipeline, unpacked, generation)
 
-    def passes(self, configs: Configs, guidance: float) -> int:
-        """One: `dev` reads the guidance as a number, `schnell` has none."""
-        return 1
-
     def text_length(self, encoder: str, configs: Configs) -> int:
         """For T5 512 tokens, for `schnell`, which was trained on fewer, 256."""
         if encoder == "text_encoder_2":
             return 512 if configs["transformer"]["guidance_embeds"] else 256
         return super().text_length(encoder, configs)
 
-    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
-        """Those of T5: of CLIP there is the pooled state alone."""
-        return self.text_length("text_encoder_2", configs)
-
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Latents as a sequence, and the place of each of it and of each token."""
         config = configs["transformer"]
-        _channels, rows, columns = self.latent_shape(configs, height, width)
+        _channels, rows, columns = self.latent_shape(configs, *size)
         length = rows // 2 * (columns // 2)
         return {
             "hidden_states": (prompts, length, config["in_channels"]),
@@ -65,11 +59,6 @@ class Flux(Family):
             "txt_ids": (tokens, 3),
             "img_ids": (length, 3),
         }
-
-    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """With the number of tokens that T5 reads."""
-        length = self.text_length("text_encoder_2", configs)
-        return super().arguments(configs, generation) | {"max_sequence_length": length}
 
 
 FAMILY = Flux()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Generation, Shapes, Size
 
 
 class PixArtSigma(Family):
@@ -26,22 +26,15 @@ class PixArtSigma(Family):
         "size at a time"
     )
     unsupported = {"attention-sliced": "diffusers has no sliced attention for its transformer"}
+    lengths = {"text_encoder": 300}
+    told_length_of = "text_encoder"
 
-    def text_length(self, encoder: str, configs: Configs) -> int:
-        """As the model was trained."""
-        return 300
-
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """The states of the text and which of them are padding."""
+        channels = configs["transformer"]["caption_channels"]
         return {
-            "hidden_states": (prompts, *self.latent_shape(configs, height, width)),
-            "encoder_hidden_states": (
-                prompts,
-                tokens,
-                configs["transformer"]["caption_channels"],
-            ),
+            "hidden_states": (prompts, *self.latent_shape(configs, *size)),
+            "encoder_hidden_states": (prompts, tokens, channels),
             "encoder_attention_mask": (prompts, tokens),
             "timestep": (prompts,),
             "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
@@ -50,11 +43,8 @@ class PixArtSigma(Family):
     def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
         """At the size that was asked for, not the nearest that it was trained on, and with the
         prompt as it is."""
-        return super().arguments(configs, generation) | {
-            "max_sequence_length": self.text_length("text_encoder", configs),
-            "use_resolution_binning": False,
-            "clean_caption": False,
-        }
+        own = {"use_resolution_binning": False, "clean_caption": False}
+        return super().arguments(configs, generation) | own
 
     def watch(self, on_step_end: Callable[[Any], None]) -> dict[str, Any]:
         """By the pipeline's older interface."""

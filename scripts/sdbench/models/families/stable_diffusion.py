@@ -1,8 +1,8 @@
 """Stable Diffusion 1.x and 2.x: one text encoder, a UNet."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from sdbench.models.families import DIFFUSION, Configs, Family
+from sdbench.models.families import DIFFUSION, Configs, Family, Shapes, Size
 
 
 class StableDiffusion(Family):
@@ -26,12 +26,10 @@ class StableDiffusion(Family):
     exports_text_encoders: ClassVar[bool] = True
     multiple = 8
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """The timestep is one number for all prompts."""
         return {
-            "sample": (prompts, *self.latent_shape(configs, height, width)),
+            "sample": (prompts, *self.latent_shape(configs, *size)),
             "timestep": (1,),
             "encoder_hidden_states": (prompts, tokens, configs["unet"]["cross_attention_dim"]),
         }

@@ -1,8 +1,6 @@
 """Stable Diffusion 3 and 3.5: two CLIP text encoders and T5, a transformer, a flow."""
 
-from typing import Any
-
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Shapes, Size
 
 SDPA_ALONE = "diffusers implements the attention of its transformer only with SDPA"
 """Why a transformer has none of the other kinds of attention."""
@@ -23,6 +21,9 @@ class StableDiffusion3(Family):
         "vae": ("diffusers", "AutoencoderKL"),
     }
     settings = {"image_encoder": None, "feature_extractor": None}
+    lengths = {"text_encoder_3": 256}
+    told_length_of = "text_encoder_3"
+    seen = ("text_encoder", "text_encoder_3")
     unsupported = {
         "attention-vanilla": SDPA_ALONE,
         "attention-sliced": SDPA_ALONE,
@@ -30,30 +31,15 @@ class StableDiffusion3(Family):
         "in the blocks of 3.5 medium",
     }
 
-    def text_length(self, encoder: str, configs: Configs) -> int:
-        """The pipeline's own 256 tokens for T5, as the model was trained."""
-        return 256 if encoder == "text_encoder_3" else super().text_length(encoder, configs)
-
-    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
-        """Those of both CLIP encoders stand side by side, those of T5 behind them."""
-        return sum(self.text_length(e, configs) for e in ("text_encoder", "text_encoder_3"))
-
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """All states of the text, and both pooled ones."""
         config = configs["transformer"]
         return {
-            "hidden_states": (prompts, *self.latent_shape(configs, height, width)),
+            "hidden_states": (prompts, *self.latent_shape(configs, *size)),
             "timestep": (prompts,),
             "encoder_hidden_states": (prompts, tokens, config["joint_attention_dim"]),
             "pooled_projections": (prompts, config["pooled_projection_dim"]),
         }
-
-    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """With the number of tokens that T5 reads."""
-        length = self.text_length("text_encoder_3", configs)
-        return super().arguments(configs, generation) | {"max_sequence_length": length}
 
 
 FAMILY = StableDiffusion3()

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from sdbench.models.families import Configs, Generation
+from sdbench.models.families import Configs, Generation, Shapes, Size
 from sdbench.models.families.stable_diffusion import StableDiffusion
 
 
@@ -32,16 +32,10 @@ class StableDiffusionXL(StableDiffusion):
         """One prompt: for the empty one there are zeros (`force_zeros_for_empty_prompt`)."""
         return 1
 
-    def prompt_length(self, tokenizer: Any, prompt: str, configs: Configs) -> int:
-        """The states of both encoders stand side by side: each token has one."""
-        return self.text_length("text_encoder", configs)
-
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Next to the others, the pooled states, and six numbers of size and place."""
         pooled = configs["text_encoder_2"]["projection_dim"]
-        return super().denoiser_inputs(configs, height, width, prompts, tokens) | {
+        return super().denoiser_inputs(configs, size, prompts, tokens) | {
             "added_cond_kwargs": {"text_embeds": (prompts, pooled), "time_ids": (prompts, 6)}
         }
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sdbench.models.families import Configs, Family, Generation
+from sdbench.models.families import Configs, Family, Shapes, Size
 from sdbench.models.families.stable_diffusion_3 import SDPA_ALONE
 
 
@@ -27,14 +27,10 @@ class ZImage(Family):
         "(`aten.index`), and takes a list of images, which fixes the batch size of the graph"
     )
     fp32_latents = True
-
-    def passes(self, configs: Configs, guidance: float) -> int:
-        """Its pipeline counts guidance from 0, not from 1."""
-        return 2 if guidance > 0 else 1
-
-    def text_length(self, encoder: str, configs: Configs) -> int:
-        """The pipeline's own: shorter prompts are padded for the text encoder, and cut again."""
-        return 512
+    guided_above = 0.0
+    # The pipeline's own: shorter prompts are padded for the text encoder, and cut again.
+    lengths = {"text_encoder": 512}
+    told_length_of = "text_encoder"
 
     def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
         """As the chat template of the model has it, without padding."""
@@ -47,22 +43,15 @@ class ZImage(Family):
         )
         return min(len(reader(text).input_ids), self.text_length("text_encoder", configs))
 
-    def denoiser_inputs(
-        self, configs: Configs, height: int, width: int, prompts: int, tokens: int
-    ) -> dict[str, Any]:
+    def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """A list of latents, and one of the states of each prompt; the empty prompt of guidance is
         counted as if it were as long."""
-        channels, rows, columns = self.latent_shape(configs, height, width)
+        channels, rows, columns = self.latent_shape(configs, *size)
         return {
             "x": [(channels, 1, rows, columns)] * prompts,
             "t": (prompts,),
             "cap_feats": [(tokens, configs["transformer"]["cap_feat_dim"])] * prompts,
         }
-
-    def arguments(self, configs: Configs, generation: Generation) -> dict[str, Any]:
-        """With the number of tokens that the text encoder reads."""
-        length = self.text_length("text_encoder", configs)
-        return super().arguments(configs, generation) | {"max_sequence_length": length}
 
 
 FAMILY = ZImage()

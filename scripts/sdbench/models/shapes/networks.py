@@ -1,15 +1,32 @@
-"""The networks of `shapes`: a Stable Diffusion 1.x pipeline with every width cut down."""
+"""The parts of `shapes`: a Stable Diffusion 1.x pipeline with every width cut down."""
 
-from sdbench.models.shapes.scenes import SIZE
-from sdbench.models.shapes.tokenizer import LENGTH
+from itertools import accumulate
 
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from sdbench.models.shapes.scenes import SIZE, descriptions
+from sdbench.models.tokenizer import make_vocabulary
+
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 FACTOR = 4
 """Pixels of an image to one of its latents, along a side."""
-
+LENGTH = 16
+"""Tokens of a caption, padding included."""
 TEXT_WIDTH = 64
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """Build the tokenizer: CLIP's, in which every byte and every word of a caption is a token.
+
+    A caption takes one token a word; any other text is spelled in bytes and cut at `LENGTH`.
+    """
+    words = sorted({word for what in descriptions() for word in what.caption.split()})
+    spelled = ([*word[:-1], word[-1] + "</w>"] for word in words)
+    merges = dict.fromkeys(
+        pair for letters in spelled for pair in zip(accumulate(letters), letters[1:], strict=False)
+    )
+    vocabulary = make_vocabulary(list(merges))
+    return CLIPTokenizer(vocab=vocabulary.tokens, merges=vocabulary.merges, model_max_length=LENGTH)
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -80,23 +97,4 @@ def build_scheduler() -> DDIMScheduler:
         clip_sample=False,
         # Without effect on trailing steps; diffusers warns of any other value.
         steps_offset=1,
-    )
-
-
-def assemble(
-    autoencoder: AutoencoderKL,
-    text_encoder: CLIPTextModel,
-    unet: UNet2DConditionModel,
-    tokenizer: CLIPTokenizer,
-) -> StableDiffusionPipeline:
-    """Join the networks to a pipeline that diffusers can save and load, without safety checker."""
-    return StableDiffusionPipeline(
-        vae=autoencoder.eval(),
-        text_encoder=text_encoder.eval(),
-        tokenizer=tokenizer,
-        unet=unet.eval(),
-        scheduler=build_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
     )

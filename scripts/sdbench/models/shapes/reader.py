@@ -1,7 +1,7 @@
-"""Reads an image of `shapes` back into words, by its dominant colours and its outline.
+"""Read an image of `shapes` back into words, by its dominant colours and its outline.
 
-It was written from the meaning of the captions alone. It knows the colours' names and values, but
-neither how the figures are drawn nor what the model makes of them.
+It knows the meaning of the captions and the colours' values, but neither how the figures are drawn
+nor what the model makes of them.
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,15 @@ import numpy.typing as npt
 
 BORDER = 4
 """Width in pixels of the frame that is taken for the ground."""
-
 SMALLEST_FIGURE = 0.02
 """Least share of the image that a figure covers."""
-
 CLEAR_OVERLAP = 0.75
 """Least overlap (intersection over union) with an ideal shape that makes a figure that shape."""
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from an image.
-
-    Attributes:
-        shape: "circle", "square", "triangle", or nothing if the outline is none of them.
-        colour: colour word of the figure, or nothing if there is no figure.
-        ground: colour word of the background.
-    """
+    """What was read from an image: None for an outline of no known shape, or where no figure is."""
 
     shape: str | None
     colour: str | None
@@ -39,11 +29,7 @@ class Reading:
 
 
 def read(image: npt.NDArray[np.uint8]) -> Reading:
-    """Read an image.
-
-    Args:
-        image: 8-bit RGB of shape (height, width, 3).
-    """
+    """Read an image, 8-bit RGB of shape (height, width, 3)."""
     names, values = list(COLOURS), np.array(list(COLOURS.values()), float)
     distances = np.linalg.norm(image[:, :, None, :].astype(float) - values, axis=-1)
     nearest = distances.argmin(axis=-1)
@@ -58,25 +44,20 @@ def read(image: npt.NDArray[np.uint8]) -> Reading:
     return Reading(_shape(mask), names[figure], names[ground])
 
 
-def _shape(mask: Mask) -> str | None:
-    """Name the ideal shape of the same area and centre that overlaps the mask most."""
-    overlaps = {
-        name: np.sum(mask & ideal) / np.sum(mask | ideal) for name, ideal in _ideals(mask).items()
-    }
-    best = max(overlaps, key=lambda name: overlaps[name])
-    return best if overlaps[best] >= CLEAR_OVERLAP else None
-
-
-def _ideals(mask: Mask) -> dict[str, Mask]:
-    """Return a disc, an upright square and a regular triangle of the mask's area and centre."""
+def _shape(mask: npt.NDArray[np.bool_]) -> str | None:
+    """Name the disc, upright square or regular triangle of the mask's area and centre that overlaps
+    it most."""
     y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
     area = float(mask.sum())
     across, down = np.abs(x - x[mask].mean()), y - y[mask].mean()
     # The centre of an equilateral triangle lies at a third of its height.
     height = np.sqrt(np.sqrt(3.0) * area)
     above_base, below_apex = down <= height / 3, down + 2 * height / 3
-    return {
+    ideals = {
         "circle": across**2 + down**2 <= area / np.pi,
         "square": np.maximum(across, np.abs(down)) <= np.sqrt(area) / 2,
         "triangle": above_base & (across <= below_apex / np.sqrt(3.0)),
     }
+    overlaps = {name: np.sum(mask & ideal) / np.sum(mask | ideal) for name, ideal in ideals.items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    return best if overlaps[best] >= CLEAR_OVERLAP else None

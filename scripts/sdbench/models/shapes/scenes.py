@@ -1,5 +1,6 @@
 """The synthetic world of `shapes`: one plain figure on a plain ground, and its caption."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,6 @@ import numpy.typing as npt
 
 SIZE = 64
 """Side of an image in pixels."""
-
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "green": (40, 170, 70),
@@ -17,25 +17,16 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (20, 20, 20),
 }
 """Colour words and their 8-bit sRGB values, far enough apart that none is taken for another."""
-
 SHAPES = ("circle", "square", "triangle")
-
 RADII = (14.0, 22.0)
 """Smallest and largest radius of a figure in pixels."""
-
 MARGIN = 2.0
 """Pixels of ground that stay free between a figure's radius and the image's edge."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a caption says of a scene.
-
-    Attributes:
-        shape: one of `SHAPES`.
-        colour: colour word of the figure.
-        ground: colour word of the background, another than the figure's.
-    """
+    """What a caption says of a scene: one of `SHAPES`, and two different `COLOURS`."""
 
     shape: str
     colour: str
@@ -49,13 +40,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Scene:
-    """One figure on a ground.
-
-    Attributes:
-        description: what the caption says of it.
-        radius: half the figure's height, about, in pixels.
-        centre: x and y of the figure's centre in pixels from the upper left corner.
-    """
+    """One figure on a ground: about half its height, and its centre (x, y), in pixels."""
 
     description: Description
     radius: float
@@ -64,13 +49,8 @@ class Scene:
 
 def descriptions() -> list[Description]:
     """Return every description there is, in a fixed order."""
-    return [
-        Description(shape, colour, ground)
-        for shape in SHAPES
-        for colour in COLOURS
-        for ground in COLOURS
-        if ground != colour
-    ]
+    pairs = list(itertools.permutations(COLOURS, 2))
+    return [Description(shape, colour, ground) for shape in SHAPES for colour, ground in pairs]
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
@@ -83,14 +63,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def draw(scene: Scene) -> npt.NDArray[np.uint8]:
-    """Draw a scene, its outline smoothed over one pixel.
-
-    Returns:
-        8-bit RGB of shape (SIZE, SIZE, 3).
-
-    Raises:
-        ValueError: for a shape that is not in `SHAPES`.
-    """
+    """Draw a scene, its outline smoothed over one pixel: 8-bit RGB of shape (SIZE, SIZE, 3)."""
     what = scene.description
     cover = np.clip(0.5 - _distance(scene), 0.0, 1.0)[..., None]
     figure, ground = np.array(COLOURS[what.colour]), np.array(COLOURS[what.ground])
@@ -104,16 +77,15 @@ def _distance(scene: Scene) -> npt.NDArray[np.float64]:
     dx = np.abs(middles - scene.centre[0])[None, :]
     dy = (middles - scene.centre[1])[:, None]
     r, shape = scene.radius, scene.description.shape
-    outside: npt.NDArray[np.float64]
-    if shape == "circle":
-        outside = np.hypot(dx, dy) - r
-    elif shape == "square":
-        outside = np.maximum(dx, np.abs(dy)) - 0.9 * r
-    elif shape == "triangle":
-        # Apex on top; the base is as wide as the figure's circle and lies 0.8 r below the centre.
-        height, half_base = 1.8 * r, r
-        side = (dx * height - (dy + r) * half_base) / np.hypot(height, half_base)
-        outside = np.maximum(dy - 0.8 * r, side)
-    else:
+    if shape not in SHAPES:
         raise ValueError(f"shape {shape!r}: allowed are {', '.join(SHAPES)}")
-    return outside
+    height, half_base = 1.8 * r, r
+    outside: dict[str, npt.NDArray[np.float64]] = {
+        "circle": np.hypot(dx, dy) - r,
+        "square": np.maximum(dx, np.abs(dy)) - 0.9 * r,
+        # Apex on top; the base is as wide as the figure's circle and lies 0.8 r below the centre.
+        "triangle": np.maximum(
+            dy - 0.8 * r, (dx * height - (dy + r) * half_base) / np.hypot(height, half_base)
+        ),
+    }
+    return outside[shape]

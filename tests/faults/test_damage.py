@@ -163,9 +163,7 @@ def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) ->
             entries = dict(archive)
         entries["runs"] = 255 - entries["runs"]
         np.savez(path, **entries)
-        with pytest.raises(
-            UserError, match="changed after it was generated: delete it and run again"
-        ):
+        with pytest.raises(UserError, match="changed after it was written: delete it and run"):
             read_images(path)
 
 

@@ -33,15 +33,11 @@ REFERENCE = "reference.json"
 """The fixed work that was timed before and after the records of a folder were measured."""
 
 LOADED_BY_NAME = "{name}.schema.yaml"
+_REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
 
 Record = dict[str, Any]
 Measured = Case | Pair
 """What a record is of."""
-
-
-def schema_version(measured: Measured) -> int:
-    """Return the version of the records of cases, or of races."""
-    return RACE_VERSION if isinstance(measured, Pair) else SCHEMA_VERSION
 
 
 @functools.cache
@@ -49,6 +45,11 @@ def record_validator(name: str = "record") -> Draft202012Validator:
     """Return the validator of records; their schema stands next to this file."""
     text = Path(__file__).with_name(LOADED_BY_NAME.format(name=name)).read_text(encoding="utf-8")
     return Draft202012Validator(yaml.safe_load(text))
+
+
+def _kind_of(record: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the name of the schema of a record, and its version."""
+    return ("race", RACE_VERSION) if "reference" in record else ("record", SCHEMA_VERSION)
 
 
 def fingerprint(measured: Measured, measuring: Racing, input_digests: Mapping[str, str]) -> str:
@@ -59,8 +60,8 @@ def fingerprint(measured: Measured, measuring: Racing, input_digests: Mapping[st
         measuring: how it is measured.
         input_digests: digests of all else that decides the numbers: model, code, environment file.
     """
-    version = schema_version(measured)
-    return digest([version, measured.as_dict(), measuring.decisive(), dict(input_digests)])
+    data = measured.as_dict()
+    return digest([_kind_of(data)[1], data, measuring.decisive(), dict(input_digests)])
 
 
 def record_path(folder: Path, measured: Measured) -> Path:
@@ -109,12 +110,8 @@ def write_record(folder: Path, measured: Measured, record: Record) -> None:
     Raises:
         jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
     """
-    record_validator(_schema_of(record)).validate(sealed(record))
+    record_validator(_kind_of(record)[0]).validate(sealed(record))
     write_json(record_path(folder, measured), record)
-
-
-def _schema_of(record: Mapping[str, Any]) -> str:
-    return "race" if "reference" in record else "record"
 
 
 def read_record(path: Path) -> Record:
@@ -128,49 +125,38 @@ def read_record(path: Path) -> Record:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged record ({error}): {_REMEDY}") from error
     record: Record = found if isinstance(found, dict) else {}
-    schema = _schema_of(record)
-    allowed = RACE_VERSION if schema == "race" else SCHEMA_VERSION
-    version = record.get("schema_version")
-    if version != allowed:
-        raise UserError(
-            f"{path}: schema_version: found {plain(version)}; allowed is {allowed}: {_REMEDY}"
-        )
-    fault = best_match(record_validator(schema).iter_errors(record))
-    if fault is not None:
-        where = ".".join(map(str, fault.absolute_path)) or "the record"
-        raise UserError(f"{path}: {plain(where)}: {plain(fault.message, 120)}: {_REMEDY}")
-    kind = record["case"]["device"]["kind"]
-    if kind not in KINDS:
-        raise UserError(f"{path}: case.device.kind: found {plain(kind)}: {_REMEDY}")
-    if record != sealed(record):
-        raise UserError(f"{path}: changed after it was measured: {_REMEDY}")
-    _check_variant(path, record["case"]["variant"])
-    if schema == "race":
-        _check_variant(path, record["reference"])
-    else:
-        _check_id(path, record)
+    fault = _fault(record)
+    if fault:
+        raise UserError(f"{path}: {fault}: {_REMEDY}")
     return record
 
 
-def _check_variant(path: Path, variant: Mapping[str, str]) -> None:
-    if variant["backend"] not in BACKENDS:
-        raise UserError(f"{path}: backend: found {plain(variant['backend'])}: {_REMEDY}")
-    try:
-        parse_options(variant["options"])
-    except ValueError as fault:
-        raise UserError(f"{path}: options: {plain(fault)}: {_REMEDY}") from None
-
-
-def _check_id(path: Path, record: Record) -> None:
-    wanted = digest(record["case"])[:16]
-    if record["case_id"] != wanted:
-        raise UserError(
-            f"{path}: case_id: found {record['case_id']}; allowed is the id of its case, {wanted}: "
-            f"{_REMEDY}"
-        )
-
-
-_REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
+def _fault(record: Record) -> str | None:
+    """Say what is wrong with a record; None if nothing is."""
+    schema, allowed = _kind_of(record)
+    version = record.get("schema_version")
+    if version != allowed:
+        return f"schema_version: found {plain(version)}; allowed is {allowed}"
+    fault = best_match(record_validator(schema).iter_errors(record))
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path)) or "the record"
+        return f"{plain(where)}: {plain(fault.message, 120)}"
+    case = record["case"]
+    if case["device"]["kind"] not in KINDS:
+        return f"case.device.kind: found {plain(case['device']['kind'])}"
+    if record != sealed(record):
+        return "changed after it was measured"
+    for variant in filter(None, (case["variant"], record.get("reference"))):
+        if variant["backend"] not in BACKENDS:
+            return f"backend: found {plain(variant['backend'])}"
+        try:
+            parse_options(variant["options"])
+        except ValueError as error:
+            return f"options: {plain(error)}"
+    wanted = digest(case)[:16]
+    if schema == "record" and record["case_id"] != wanted:
+        return f"case_id: found {record['case_id']}; allowed is the id of its case, {wanted}"
+    return None
 
 
 def is_reusable(path: Path, wanted: str) -> bool:
@@ -206,19 +192,19 @@ def read_indexed(index: Path) -> list[tuple[Path, Record]]:
     Raises:
         UserError: if one is missing, damaged, or not the one that was indexed.
     """
-    named = read_json(index).get("records")
+    named, folder = read_json(index).get("records"), index.parent
+
+    def refuse(found: object, allowed: str) -> UserError:
+        what = f"records: found {plain(found)}; allowed is {allowed}"
+        return UserError(f"{index}: {what}: delete it and run again")
+
     if not isinstance(named, dict):
-        raise UserError(
-            f"{index}: records: found {plain(named)}; allowed is a mapping: delete it and run again"
-        )
+        raise refuse(named, "a mapping")
     records = []
     for name, checksum in named.items():
-        path = index.parent / name
-        if not path.resolve().is_relative_to(index.parent.resolve()):
-            raise UserError(
-                f"{index}: records: found {plain(name)}; allowed is a file in its folder: "
-                "delete it and run again"
-            )
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise refuse(name, "a file in its folder")
         if not path.exists():
             raise UserError(f"{path}: the record is missing: delete {index} and run again")
         record = read_record(path)

@@ -39,15 +39,18 @@ def storage_named(what: object) -> Iterator[None]:
         what: the file or folder that it is about; or words, where only the system knows which.
 
     Raises:
-        StorageError: if a file cannot be written or read for a reason that lies in the disk or its
-            rights.
+        StorageError: if a file cannot be written or read because of the disk or its rights.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
+        if isinstance(error, OSError):
+            number = error.errno
+        else:  # safetensors and tokenizers, in Rust, write the system's number into their text
+            told = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(told[1]) if told else None
         if number not in _STORAGE:
             raise
         file = what if isinstance(what, Path) else getattr(error, "filename", None) or what
@@ -55,12 +58,6 @@ def storage_named(what: object) -> Iterator[None]:
             f"{file}: {os.strerror(number)}: {_STORAGE[number]} and run again; finished results "
             "are kept"
         ) from error
-
-
-def _number_of_rust(error: Exception) -> int | None:
-    """Return the system's number of error that safetensors and tokenizers write into their text."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
 
 
 def check_writable(folder: Path) -> None:
@@ -81,18 +78,18 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         StorageError: if the disk does not take it; nothing is left behind.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with storage_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("wb") as file:
+            with part.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            part.replace(path)
         finally:
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
 
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,9 +178,6 @@ def sha256(path: Path) -> str:
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """Return one SHA-256 for the contents of several files, in whatever order they are given.
-
-    Where they lie plays no part: the same code in another folder has the same digest.
-    """
+    """Return one SHA-256 for the names and contents of files, wherever they lie, in any order."""
     each = sorted((path.name, sha256(path)) for path in paths)
     return hashlib.sha256(json.dumps(each).encode()).hexdigest()

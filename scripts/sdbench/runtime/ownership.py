@@ -40,11 +40,7 @@ class Claim:
     token: str
 
     def assert_held(self) -> None:
-        """Go on if this job is still the last that began.
-
-        Raises:
-            TakenOver: if it is not.
-        """
+        """Raise `TakenOver` if another job has begun since."""
         # Opened again, a file on NFS is the one that its last writer closed.
         if self.path.read_text(encoding="utf-8") != self.token:
             raise TakenOver

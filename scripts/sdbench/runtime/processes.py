@@ -20,7 +20,7 @@ START = "spawn" if sys.platform == "darwin" else "fork"
 
 
 class Ended(Exception):  # noqa: N818 - it is an event before it is an error
-    """The process ended before its work was done; the message says how."""
+    """The process ended before its work was done; `args`: how, and what was sent until then."""
 
     def reason(self, doing: str) -> str:
         """Return what a record says of it, `doing` being what was done: `it was measured`."""
@@ -60,8 +60,7 @@ def run_in_subprocess(
         What was sent, in order; less than all of it if the work raised `UnfitError`.
 
     Raises:
-        Ended: if the process crashed or raised; `Ended.args[1]` holds what was sent until then.
-        TimedOut: an `Ended`, if it took too long.
+        Ended: if the process crashed or raised; `TimedOut` if it took too long.
         UserError: if the work raised one.
     """
     context: Any = multiprocessing.get_context(START)
@@ -86,7 +85,7 @@ def run_in_subprocess(
     if sent and isinstance(sent[-1], UserError):
         raise sent[-1]
     if process.exitcode:
-        raise Ended(f"the process ended with {_exit_name(process.exitcode)}", sent)
+        raise Ended(_how(process), sent)
     return sent
 
 
@@ -118,11 +117,10 @@ class WorkerProcess:
         self._connection.close()
 
     def ask(self, *question: Any) -> Any:
-        """Return the process's answer; question and answer are anything that can be pickled.
+        """Return the answer to a question, both of which can be pickled.
 
         Raises:
-            Ended: if the process crashed or raised.
-            TimedOut: an `Ended`, if it took too long.
+            Ended: if the process crashed or raised; `TimedOut` if it took too long.
         """
         try:
             self._connection.send(question)
@@ -130,8 +128,7 @@ class WorkerProcess:
                 return self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            how = _exit_name(self._process.exitcode)
-            raise Ended(f"the process ended with {how}", []) from None
+            raise Ended(_how(self._process), []) from None
         raise TimedOut(f"the process did not respond for {self._limit_s:g} s and was killed", [])
 
 
@@ -174,5 +171,6 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exit_name(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"status {code}"
+def _how(ended: Any) -> str:
+    code = ended.exitcode
+    return f"the process ended with {signal.Signals(-code).name if code < 0 else f'status {code}'}"

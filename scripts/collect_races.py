@@ -38,13 +38,12 @@ def collect_races(
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}
     rows = []
-    for _, record in (pair for index in indexes for pair in read_indexed(index)):
+    for record in (record for index in indexes for _, record in read_indexed(index)):
         row = race_row(record, max_busy_cores)
         if row["status"] == "ok":
             own = counted[row["model"], f"{row['width']}x{row['height']}"]
-            row |= race_utilization_columns(
-                record, row["evaluation_s"], own, measured[row["device"]]
-            )
+            peaks = measured[row["device"]]
+            row |= race_utilization_columns(record, row["evaluation_s"], own, peaks)
         rows.append(row)
     tables = [pd.DataFrame(rows, columns=list(RACES.columns))] if rows or not dropped_in else []
     seen: set[str] = set()

@@ -8,7 +8,7 @@ from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
-from sdbench.tables.rows import Record, Row, largest_row, noise_row, peak_rows, result_rows
+from sdbench.tables.rows import largest_row, noise_row, peak_rows, result_rows
 from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, RESULTS
 
 import pandas as pd
@@ -43,15 +43,14 @@ def collect_records(
     Raises:
         UserError: if a record is missing, damaged or changed; it names the file.
     """
-    jobs = {index: read_indexed(index) for index in indexes}
-    noises = [_noise(index, job[0][1]) for index, job in jobs.items()]
-    records = [pair for job in jobs.values() for pair in job]
-    noise_of = [
-        own.get("noise") for own, job in zip(noises, jobs.values(), strict=True) for _ in job
-    ]
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
-
+    records, noises, noise_of = [], [], []
+    for index in indexes:
+        job, timed = read_indexed(index), read_json(index.with_name(REFERENCE))
+        noises.append(noise_row(job[0][1], timed["start_s"], timed["end_s"]))
+        records += job
+        noise_of += [noises[-1].get("noise")] * len(job)
     rows = result_rows([record for _, record in records], prices, currency)
     for row, (_, record), own, quality in zip(
         rows, records, noise_of, compare_cases(records, gate), strict=True
@@ -64,17 +63,15 @@ def collect_records(
             }
             counted = operations[row["model"]]
             row |= utilization_columns(record, images_per_s, counted, measured[row["device"]])
-    write_table(pd.DataFrame(rows), results, RESULTS)
-    write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
-    write_table(pd.DataFrame(searches), largest, LARGEST)
     found = [row for device in measured.values() for row in peak_rows(device)]
-    write_table(pd.DataFrame(found), peak_throughput, PEAK_THROUGHPUT)
-
-
-def _noise(index: Path, record: Record) -> Row:
-    timed = read_json(index.with_name(REFERENCE))
-    return noise_row(record, timed["start_s"], timed["end_s"])
+    for table, path, schema in (
+        (rows, results, RESULTS),
+        (noises, noise, NOISE),
+        (searches, largest, LARGEST),
+        (found, peak_throughput, PEAK_THROUGHPUT),
+    ):
+        write_table(pd.DataFrame(table), path, schema)
 
 
 if __name__ == "__main__":

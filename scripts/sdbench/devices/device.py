@@ -43,11 +43,7 @@ def torch_device(case: Case) -> torch.device:
 
 
 def refuse_emulation(arithmetic: str, device: torch.device) -> None:
-    """Refuse a precision that a device has no instructions for.
-
-    Raises:
-        UnsupportedError: if it has none.
-    """
+    """Raise `UnsupportedError` if a device has no instructions for a precision."""
     reason = platform_of(device).why_not(arithmetic, device)
     if reason is not None:
         raise UnsupportedError(reason)

@@ -12,9 +12,9 @@ build, whatever the build. A process that measures the CPU never asks, so that `
 of a machine with a GPU leaves that GPU alone.
 
 What a library concluded meanwhile must not last: every cached function of a module or class that
-asked is asked again, and so is Dynamo, which lists devices once. A cached property, or a cached
-function within a function, would keep its answer. tests/cuda_build checks with the real CUDA builds
-that nothing does.
+asked is asked again, and so is Dynamo, which lists devices once. What is kept otherwise, such as in
+a variable or a cached property, stays. tests/cuda_build/test_forks.py lists the modules that asked
+while they were imported, each with the reason why what it remembers does no harm.
 """
 
 import functools
@@ -30,8 +30,8 @@ _HIDDEN: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
 """Module, name of a function, the function itself, and what stands in its place."""
 
 _ASKED: set[tuple[str, str]] = set()
-"""Every function on the way to a question that was answered with none, down to the module whose
-import asked it: module and name in it."""
+"""Module and name of every function on the way from an import to a question that was answered with
+none."""
 
 _CONSTANTS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     # Dynamo lists the devices when it is first asked for one; else it would know no cuda:0.
@@ -51,11 +51,9 @@ def hide_devices() -> None:
     """Have PyTorch say that there is no GPU, until `show_devices`. No device is touched."""
     if sys.platform == "darwin" or _HIDDEN:
         return  # Metal's processes are spawned: see `processes.START`
-    for module in (torch.cuda, torch.xpu):
+    for module in (torch.cuda, torch.xpu, torch.accelerator):
         _replace(module, "is_available", False)
         _replace(module, "device_count", 0)
-    _replace(torch.accelerator, "is_available", False)
-    _replace(torch.accelerator, "device_count", 0)
 
 
 def show_devices() -> None:
@@ -75,10 +73,7 @@ def show_devices() -> None:
 
 
 def asked_at_import() -> frozenset[str]:
-    """Return the modules that asked for devices when they were imported, while these were hidden.
-
-    What such a module keeps in a variable is not asked again.
-    """
+    """Return the modules that asked for devices, while these were hidden, as they were imported."""
     return frozenset(module for module, function in _ASKED if function == "<module>")
 
 
@@ -100,7 +95,6 @@ def _replace(module: Any, name: str, answer: Any) -> None:
 
 
 def _forget(module_name: str, function: str) -> None:
-    """Clear the cache of a function, if it has one."""
     found: Any = sys.modules.get(module_name)
     for part in function.split("."):
         found = getattr(found, part, None)

@@ -1,12 +1,11 @@
 """What a device in use has, and how it is asked: one class for each kind.
 
 Nothing else tells kinds apart, except `kinds`, which knows of them what is known without PyTorch.
-A platform that lacks a counter says so by leaving it out, and the record has None there.
-
 Sources: the documentation of torch.accelerator, torch.cuda, torch.mps and torch.xpu. PyTorch for
 AMD's GPUs (ROCm) calls them `cuda` and has the same functions; NVML does not know them.
 """
 
+# ruff: noqa: D102 - what a method returns stands in `Platform`
 import os
 from typing import Any
 
@@ -74,7 +73,6 @@ class Platform:
     """Seconds of work that it takes to raise its clocks after a rest."""
 
     def device(self, index: int) -> torch.device:
-        """Return the device with this number."""
         return torch.device(self.kind, index)
 
     def why_missing(self, index: int) -> str | None:
@@ -104,7 +102,7 @@ class Platform:
         return None
 
     def reset_memory(self, device: torch.device) -> None:
-        """Let the counters of `memory` begin again."""
+        """Give back what is free, and let the counters of `memory` begin again."""
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
         """Return, in bytes, those counters of `measure.memory.COUNTERS` that the device has."""
@@ -128,17 +126,15 @@ class Platform:
 
 
 class Cpu(Platform):
-    """The machine's own processors and memory."""
+    """The machine's own processors and memory, all together one device."""
 
     kind = "cpu"
     half = "bf16"
 
     def device(self, index: int) -> torch.device:
-        """Return the one there is: all processors together."""
         return torch.device("cpu")
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what would be emulated: correct, and several times slower."""
         if arithmetic not in ("fp16", "bf16") or computes_natively(arithmetic):
             return None
         return (
@@ -147,34 +143,27 @@ class Cpu(Platform):
         )
 
     def name(self, device: torch.device) -> str:
-        """Return the processor's name, as Linux has it."""
         return cpu_name()
 
     def reset_memory(self, device: torch.device) -> None:
-        """Give back what is free, and let the high-water mark begin again."""
         resident.trim_heap()
         resident.reset_peak()
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return the high-water mark of resident memory: it sees every engine's allocations."""
+        # It sees every engine's allocations.
         return {"resident_peak_bytes": resident.peak_bytes()}
 
     def energy(self, device: torch.device) -> Counter:
-        """Return RAPL's counter, of all processor packages."""
         return Counter("rapl", rapl_energy_j)
 
     def state(self, device: torch.device) -> dict[str, Any]:
-        """Return the load of the machine, and the mean clock in MHz."""
         return {"load_1min": os.getloadavg()[0], "cpu_mhz": cpu_mhz()}
 
 
 def computes_natively(half: str) -> bool:
     """Tell whether this processor has kernels for a half precision, as PyTorch's oneDNN sees it."""
-    supported = {
-        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        "fp16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }
-    return torch.backends.mkldnn.is_available() and bool(supported[half]())  # type: ignore[no-untyped-call]
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")
+    return torch.backends.mkldnn.is_available() and bool(supported())  # type: ignore[no-untyped-call]
 
 
 class Gpu(Platform):
@@ -184,14 +173,10 @@ class Gpu(Platform):
 
     @property
     def module(self) -> Any:
-        """PyTorch's module of this kind, such as `torch.cuda`."""
         return torch.get_device_module(self.kind)
 
     def why_missing(self, index: int) -> str | None:
-        """Ask whether PyTorch can use any, and how many there are.
-
-        The first question that a process may ask of its GPUs: from now on it cannot be forked.
-        """
+        # The first question that a process may ask of its GPUs: after it, it cannot be forked.
         show_devices()
         if not self.module.is_available():
             return f"PyTorch {torch.__version__} cannot use it here: {self.why_unavailable()}"
@@ -199,10 +184,8 @@ class Gpu(Platform):
         return None if index < count else f"PyTorch {torch.__version__} finds {count} here"
 
     def why_unavailable(self) -> str:
-        """Say in one line why PyTorch can use no GPU of this kind.
-
-        A driver that is too old may well list its GPUs; setting it up says what is wrong.
-        """
+        """Say in one line why PyTorch can use no GPU of this kind."""
+        # A driver that is too old may well list its GPUs; setting it up says what is wrong.
         try:
             self.module.init()
         except (AssertionError, RuntimeError) as error:
@@ -210,29 +193,24 @@ class Gpu(Platform):
         return "no reason given"
 
     def name(self, device: torch.device) -> str:
-        """Return the name that the driver gives the GPU."""
         return str(self.module.get_device_name(device))
 
     def synchronize(self, device: torch.device) -> None:
-        """Wait for all streams of the GPU."""
         self.module.synchronize(device)
 
     def empty_cache(self) -> None:
-        """Give back what PyTorch's caching allocator holds and does not use."""
         self.module.empty_cache()
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what the driver says of the whole GPU, every process included."""
+        # Of the whole GPU, every process included.
         free, total = self.module.mem_get_info(device)
         return int(free), int(total)
 
     def reset_memory(self, device: torch.device) -> None:
-        """Empty the caching allocator and let its peaks begin again."""
         self.empty_cache()
         self.module.reset_peak_memory_stats(device)
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return the peaks of PyTorch's tensors and of its allocator, and what that holds now."""
         return {
             "peak_allocated_bytes": self.module.max_memory_allocated(device),
             "peak_reserved_bytes": self.module.max_memory_reserved(device),
@@ -256,7 +234,6 @@ class Cuda(Gpu):
         return f"{'MIG' if ' MIG ' in properties.name else 'GPU'}-{properties.uuid}"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what came with compute capability 8.0, and TF32 on AMD's GPUs."""
         properties = torch.cuda.get_device_properties(device)
         if torch.version.hip:
             amd = "TF32 is a mode of NVIDIA's tensor cores; this is an AMD GPU"
@@ -269,7 +246,6 @@ class Cuda(Gpu):
         return None
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return what PyTorch and NVML know of the GPU, and the versions of CUDA or ROCm."""
         properties = torch.cuda.get_device_properties(device)
         runtime = (
             {"rocm": torch.version.hip, "architecture": properties.gcnArchName}
@@ -286,18 +262,15 @@ class Cuda(Gpu):
         return told | {"memory_bytes": properties.total_memory} | runtime
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return PyTorch's counters, and what the driver says the process holds, every engine
-        included."""
+        # What the driver counts includes every engine.
         driver = {"nvml_process_bytes": nvml.process_bytes(self.uuid(device))}
         return super().memory(device) | driver
 
     def others(self, device: torch.device) -> list[dict[str, Any]]:
-        """Return what NVML lists besides this process."""
         torch.zeros(1, device=device)  # the driver lists this process too from now on
         return nvml.foreign_processes(self.uuid(device))
 
     def why_not_shared(self, device: torch.device) -> str | None:
-        """Ask the driver for the compute mode."""
         if not nvml.is_exclusive(self.uuid(device)):
             return None
         return (
@@ -306,12 +279,10 @@ class Cuda(Gpu):
         )
 
     def energy(self, device: torch.device) -> Counter:
-        """Return NVML's counter, of the whole GPU."""
         uuid = self.uuid(device)
         return Counter("nvml", lambda: nvml.total_energy_j(uuid))
 
     def state(self, device: torch.device) -> dict[str, Any]:
-        """Return clocks, temperature, power and throttle reasons, as NVML has them."""
         return nvml.gpu_state(self.uuid(device))
 
 
@@ -322,7 +293,6 @@ class Xpu(Gpu):
     has_streams = True
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what the GPU's properties say it has not."""
         properties = torch.xpu.get_device_properties(device)
         has = {"fp16": properties.has_fp16, "bf16": properties.has_bfloat16_conversions}
         if has.get(arithmetic, True):
@@ -330,7 +300,6 @@ class Xpu(Gpu):
         return f"{properties.name} has no instructions for {arithmetic}"
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return what PyTorch knows of the GPU, its driver and its runtime."""
         properties = torch.xpu.get_device_properties(device)
         return {
             "uuid": str(properties.uuid),
@@ -341,57 +310,50 @@ class Xpu(Gpu):
         }
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what the driver says; all counts as free where it does not say what is."""
         try:
             return super().memory_info(device)
-        except RuntimeError:
+        except RuntimeError:  # it does not say what is free: all counts as free
             total = int(torch.xpu.get_device_properties(device).total_memory)
             return total, total
 
 
 class Mps(Gpu):
-    """Apple's GPU, by Metal: one, which shares the machine's memory."""
+    """Apple's GPU, by Metal: one, which shares the machine's memory, and counts no peaks."""
 
     kind = "mps"
 
     def why_unavailable(self) -> str:
-        """Tell a PyTorch without Metal from a Mac without it; there is nothing to set up."""
         if not torch.backends.mps.is_built():
             return "it was built without Metal"
         return "Metal needs a supported GPU and a recent macOS"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse bf16 where Metal has none."""
         if arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
             return "bf16 on Metal needs macOS 14 or later"
         return None
 
     def name(self, device: torch.device) -> str:
-        """Return Metal's name of the GPU."""
         return torch.backends.mps.get_name()
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return the memory that Metal advises to use at most, and the number of cores."""
+        # The memory is what Metal advises to use at most.
         return {
             "memory_bytes": torch.mps.recommended_max_memory(),
             "cores": torch.backends.mps.get_core_count(),
         }
 
     def synchronize(self, device: torch.device) -> None:
-        """Wait for all streams of the GPU."""
         torch.mps.synchronize()
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what this process may still take of what Metal advises, and all of that."""
         total = torch.mps.recommended_max_memory()
         return total - torch.mps.driver_allocated_memory(), total
 
     def reset_memory(self, device: torch.device) -> None:
-        """Empty the caching allocator; it counts no peaks."""
         self.empty_cache()
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return what the process holds after the call, the allocator's cache included."""
+        # The allocator's cache included.
         return {"reserved_after_run_bytes": torch.mps.driver_allocated_memory()}
 
 

@@ -29,17 +29,11 @@ class Line(NamedTuple):
 
 
 def fit_line(peaks: Mapping[int, int]) -> Line | None:
-    """Fit the memory of a batch.
+    """Fit a line to peak bytes by batch size; None without two sizes or where the peak is flat.
 
     Memory grows linearly with the batch once its activations are the peak: a straight line through
     the largest batch that was measured and the largest of at most half its size. Two that are
     nearer to each other would make much of the counter's noise.
-
-    Args:
-        peaks: peak bytes by batch size.
-
-    Returns:
-        The line; None if no two such sizes have been measured or the peak does not grow with them.
     """
     large = max(peaks, default=0)
     small = max((size for size in peaks if size <= large / 2), default=0)
@@ -49,15 +43,8 @@ def fit_line(peaks: Mapping[int, int]) -> Line | None:
 
 
 def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
-    """Predict the largest batch that stays within a limit.
-
-    Args:
-        peaks: peak bytes by batch size.
-        limit_bytes: what the device has for this process.
-
-    Returns:
-        The batch size, at least 1; None if `fit_line` finds none.
-    """
+    """Predict the largest batch within a limit, at least 1, from peak bytes by batch size; None if
+    `fit_line` finds none."""
     line = fit_line(peaks)
     return line and max(1, line.within(limit_bytes))
 
@@ -85,12 +72,8 @@ def device_peak_bytes(memory: Mapping[str, float | None], allocator_sees_all: bo
     What PyTorch's allocator had reserved at most, and what the driver counts beyond that: the CUDA
     context, and the memory of an engine with an allocator of its own. What PyTorch's tensors alone
     take would rank `compile` and ONNX Runtime as nearly free: it sees neither the pools of CUDA
-    graphs nor ONNX Runtime's arena.
-
-    Args:
-        memory: counters, as `measure.memory` names them.
-        allocator_sees_all: whether the engine allocates through PyTorch alone. Of another one
-            nothing is known where the driver does not tell.
+    graphs nor ONNX Runtime's arena. Of an engine that does not allocate through PyTorch alone
+    (`allocator_sees_all`) nothing is known where the driver does not tell.
     """
     reserved = memory.get("peak_reserved_bytes")
     unknown = not allocator_sees_all and memory.get("nvml_process_bytes") is None

@@ -1,12 +1,10 @@
 """Measure the cases of one variant, in a process that does nothing else."""
 
 import gc
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sdbench import backends
 from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
 from sdbench.cases.case import Case
 from sdbench.cases.measuring import Measuring
@@ -16,29 +14,17 @@ from sdbench.devices.platforms import is_lost, platform_of
 from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import SweepContext
+from sdbench.measure.context import SweepContext, name
 from sdbench.measure.latency import sample_latency, time_call
 from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
 from sdbench.measure.status import status_from_error
 from sdbench.measure.throughput import measure_throughput
-from sdbench.records.record import SCHEMA_VERSION, Record, now, write_image, write_record
+from sdbench.records.record import now, write_image
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.processes import UnfitError
 
 import torch
-
-MEASURED = (
-    "cold_start",
-    "contention",
-    "device_state",
-    "latency",
-    "phases",
-    "throughput",
-    "memory",
-    "image",
-)
-"""The parts of a record that a case without a measurement may lack."""
 
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: SweepContext) -> None:
@@ -64,19 +50,19 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
         for case in cases:
-            attempt = CaseRecorder(case, sweep, environment)
+            record = (case, now(), environment)
             if loaded is None or failure is not None:
                 assert failure is not None
-                attempt.write(*failure, contention=contention)
+                sweep.write(*record, *failure, contention=contention)
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    attempt.write("ok", **_measure(loaded, case, sweep))
+                    sweep.write(*record, "ok", **_measure(loaded, case, sweep))
                 except StorageError:
                     raise
                 except Exception as error:
                     failure, lost = status_from_error(error), is_lost(error)
-                    attempt.write(*failure, contention=contention)
+                    sweep.write(*record, *failure, contention=contention)
                     if failure[0] == "oom":
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
                     else:
@@ -126,19 +112,14 @@ class Loaded:
 
 def load(case: Case, sweep: SweepContext) -> Loaded:
     """Load the variant of `case` and make its first call, of one image."""
-    begin = time.perf_counter()
-    graphs = sweep.read_by(case)
-    folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
-    engine = backends.load(case, backends.require_model(sweep.model_folder), folder, settings)
-    engine.synchronize()
-    load_s = time.perf_counter() - begin
+    engine, load_s = sweep.load(case)
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
     loaded = Loaded(engine, cold_start, rss_after_gc())
-    first = replace(case, batch_size=1)
-    latents = engine.latents(first.generation, first.batch_size)
-    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
-        lambda: engine.generate(first.generation, latents), engine.synchronize
+    latents = engine.latents(case.generation, 1)
+    first_call_s = loaded.compile_for(replace(case, batch_size=1)) or time_call(
+        lambda: engine.generate(case.generation, latents), engine.synchronize
     )
+    loaded.cold_start["first_call_s"] = first_call_s
     return loaded
 
 
@@ -157,25 +138,25 @@ def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
 
 
 def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
-    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
-    device, measuring = engine.device, sweep.measuring
+    engine, measuring = loaded.engine, sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
-    platform = platform_of(device)
+    device, platform = engine.device, platform_of(engine.device)
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> Images:
         return engine.generate(case.generation, latents)
 
+    def count_memory(of: Callable[[], object]) -> dict[str, int | None]:
+        memory = measure_memory(of, device, loaded.loaded_bytes)
+        refuse_above(budget_bytes(case.device, sweep.granted_bytes), memory)
+        return memory
+
     # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
     images: list[Images] = []
     warmup_s: list[float] = []
-
-    def first_call() -> None:
-        warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
-
-    budget = budget_bytes(case.device, sweep.granted_bytes)
-    memory = measure_memory(first_call, device, loaded_bytes)
-    refuse_above(budget, memory)
+    count_memory(
+        lambda: warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
+    )
     check_images(images[0])
     contention = _watch(case, sweep)
     before = platform.state(device)
@@ -189,8 +170,7 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str
         time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
         for _ in range(measuring.phase_samples)
     ]
-    memory = measure_memory(call, device, loaded_bytes)
-    refuse_above(budget, memory)
+    memory = count_memory(call)
     sweep.assert_owner()
     return {
         "cold_start": loaded.cold_start,
@@ -213,42 +193,3 @@ def empty_allocator(engine: Engine) -> None:
     """Give back what a failed call may still hold. Never inside a timed region."""
     gc.collect()
     platform_of(engine.device).empty_cache()
-
-
-def name(case: Case) -> str:
-    """Return what a case is called in a log."""
-    v = case.variant
-    return (
-        f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
-    )
-
-
-@dataclass
-class CaseRecorder:
-    """The measuring of one case, from now until its record is written."""
-
-    case: Case
-    sweep: SweepContext
-    environment: Mapping[str, Any]
-    started_at: str = field(default_factory=now)
-
-    def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
-        """Write the record; `measured` holds those of `MEASURED` that there are."""
-        record: Record = {
-            "schema_version": SCHEMA_VERSION,
-            "case_id": self.case.id,
-            "fingerprint": self.sweep.fingerprint(self.case),
-            "input_digests": self.sweep.deciding(self.case),
-            "case": self.case.as_dict(),
-            "weights": self.sweep.weights,
-            "status": status,
-            "reason": reason,
-            **dict.fromkeys(MEASURED),
-            **measured,
-            "environment": dict(self.environment),
-            "started_at": self.started_at,
-            "finished_at": now(),
-        }
-        self.sweep.assert_owner()
-        write_record(self.sweep.folder, self.case, record)
-        print(f"{name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)

@@ -20,10 +20,7 @@ def compile_anew(
 ) -> tuple[float, dict[str, Any]]:
     """Forget what was compiled, and make the calls in which networks are compiled again.
 
-    Args:
-        call: what is compiled for; nothing is compiled in a later one.
-        synchronize: waits for the device.
-        device: where it runs. On CUDA there are further calls, in which graphs are recorded.
+    On CUDA there are several, in which graphs are recorded. Nothing is compiled in a later call.
 
     Returns:
         The seconds of the first call without compiling, and `compile_s`, the seconds in which
@@ -79,17 +76,15 @@ def _compiling() -> Iterator[list[float]]:
 
         return tune
 
-    originals = {name: getattr(CachingAutotuner, name) for name in TUNING}
-    callback_handler.register_start_callback(start)
-    callback_handler.register_end_callback(end)
-    LISTENING.append(spans)
-    for name, method in originals.items():
-        setattr(CachingAutotuner, name, noted(method))
-    try:
+    with contextlib.ExitStack() as undo:
+        callback_handler.register_start_callback(start)
+        undo.callback(callback_handler.remove_start_callback, start)
+        callback_handler.register_end_callback(end)
+        undo.callback(callback_handler.remove_end_callback, end)
+        LISTENING.append(spans)
+        undo.callback(LISTENING.remove, spans)
+        for name in TUNING:
+            original = getattr(CachingAutotuner, name)
+            setattr(CachingAutotuner, name, noted(original))
+            undo.callback(setattr, CachingAutotuner, name, original)
         yield spans
-    finally:
-        for name, method in originals.items():
-            setattr(CachingAutotuner, name, method)
-        LISTENING.remove(spans)
-        callback_handler.remove_start_callback(start)
-        callback_handler.remove_end_callback(end)

@@ -1,22 +1,46 @@
 """What is the same for all cases or races of a job."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from sdbench.backends import chosen_settings
-from sdbench.cases.case import Case, Device
+from sdbench import backends
+from sdbench.backends.engine import Engine
+from sdbench.cases.case import Case, Device, Pair
 from sdbench.cases.measuring import Racing
 from sdbench.cases.options import TUNED
 from sdbench.devices.machine import identify_machine
 from sdbench.export.exported import exported_beside, identify
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
-from sdbench.records.record import fingerprint
+from sdbench.records.record import (
+    RACE_VERSION,
+    SCHEMA_VERSION,
+    Measured,
+    fingerprint,
+    is_reusable,
+    now,
+    record_path,
+    write_record,
+)
 from sdbench.runtime.digests import digest
 from sdbench.runtime.files import read_json, sha256
-from sdbench.runtime.ownership import Claim
+from sdbench.runtime.ownership import OWNER, Claim, claim
+
+PARTS = (
+    "cold_start",
+    "contention",
+    "device_state",
+    "latency",
+    "phases",
+    "throughput",
+    "memory",
+    "image",
+)
+RACE_PARTS = ("contention", "challenger_run", "reference_run", "divergence")
+"""The parts of a record that one without a measurement may lack."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +73,12 @@ class SweepContext:
     claim: Claim | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def assert_owner(self) -> None:
-        """Go on if no other job has begun the same sweep; called before anything is written.
+    def claimed(self) -> Self:
+        """Return the same, its folder claimed for this job."""
+        return replace(self, claim=claim(self.folder / OWNER))
 
-        Raises:
-            TakenOver: if one has.
-        """
+    def assert_owner(self) -> None:
+        """Raise `TakenOver` if another job has begun the same; asked before anything is written."""
         if self.claim is not None:
             self.claim.assert_held()
 
@@ -63,29 +87,84 @@ class SweepContext:
         """The seconds that a case may take; None for any number."""
         return self.measuring.case_time_limit_s or None
 
-    def read_by(self, case: Case) -> Graphs | None:
-        """Return the exported networks that the variant of `case` reads; None if it reads none."""
+    def load(self, case: Case) -> tuple[Engine, float]:
+        """Load the variant of a case; return it, and the seconds that this took."""
+        begin = time.perf_counter()
+        graphs, model_folder = self._read_by(case), backends.require_model(self.model_folder)
+        folder = graphs.folder if graphs else None
+        engine = backends.load(case, model_folder, folder, self._settings_of(case))
+        engine.synchronize()
+        return engine, time.perf_counter() - begin
+
+    def _read_by(self, case: Case) -> Graphs | None:
         name = case.variant.graphs
         return None if name is None or self.model_folder is None else self.graphs[name]
 
-    def settings_of(self, case: Case) -> Mapping[str, Any]:
-        """Return the settings of the backend that were chosen for the variant of `case`, if any."""
+    def _settings_of(self, case: Case) -> Mapping[str, Any]:
         is_tuned = TUNED in case.variant.switches and self.model_folder is not None
         return self.tuned[case.variant.key] if is_tuned else {}
 
-    def deciding(self, case: Case) -> dict[str, str]:
+    def _deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, besides the case."""
         deciding = dict(self.input_digests)
-        graphs = self.read_by(case)
-        if graphs is not None:
+        if graphs := self._read_by(case):
             deciding["graphs"] = graphs.digest
         if TUNED in case.variant.switches:
-            deciding["settings"] = digest(self.settings_of(case))
+            deciding["settings"] = digest(self._settings_of(case))
         return deciding
 
-    def fingerprint(self, case: Case) -> str:
-        """Return the fingerprint of the record that this sweep makes of `case`."""
-        return fingerprint(case, self.measuring, self.deciding(case))
+    def fingerprint(self, measured: Measured) -> str:
+        """Return the fingerprint of the record that this job makes of a case or a race."""
+        case = measured.case if isinstance(measured, Pair) else measured
+        return fingerprint(measured, self.measuring, self._deciding(case))
+
+    def has(self, measured: Measured) -> bool:
+        """Tell whether there is a record that still holds."""
+        return is_reusable(record_path(self.folder, measured), self.fingerprint(measured))
+
+    def write(
+        self,
+        measured: Measured,
+        started_at: str,
+        environment: Mapping[str, Any],
+        status: str,
+        reason: str | None = None,
+        **parts: Any,
+    ) -> None:
+        """Write the record of a case or a race; `parts` are those that there are."""
+        if isinstance(measured, Pair):
+            case, version, all_parts = measured.case, RACE_VERSION, RACE_PARTS
+            what = measured.as_dict()
+        else:
+            case, version, all_parts = measured, SCHEMA_VERSION, PARTS
+            what = {"case_id": case.id, "case": case.as_dict()}
+        record = {
+            "schema_version": version,
+            **what,
+            "fingerprint": self.fingerprint(measured),
+            "input_digests": self._deciding(case),
+            "weights": self.weights,
+            "status": status,
+            "reason": reason,
+            **dict.fromkeys(all_parts),
+            **parts,
+            "environment": dict(environment),
+            "started_at": started_at,
+            "finished_at": now(),
+        }
+        self.assert_owner()
+        write_record(self.folder, measured, record)
+        print(f"{name(measured)}: {status}{f' ({reason})' if reason else ''}", flush=True)
+
+
+def name(measured: Measured) -> str:
+    """Return what a case or a race is called in a log."""
+    case = measured.case if isinstance(measured, Pair) else measured
+    v = case.variant
+    how = f"{v.backend} {v.precision} {v.options}"
+    if isinstance(measured, Pair):
+        return f"{v.model} on {v.device} at {case.generation['width']} px, {how}"
+    return f"{v.model} on {v.device}, {how}, batch {case.batch_size}"
 
 
 def make_context(
@@ -137,5 +216,5 @@ def make_context(
             "machine": digest(identify_machine(device)),
         },
         granted_bytes=granted_bytes,
-        tuned=chosen_settings(settings),
+        tuned=backends.chosen_settings(settings),
     )

@@ -49,8 +49,7 @@ def sample_latency(
 
 
 def _enough(samples: list[float], measuring: Measuring) -> bool:
-    minimum = measuring.min_samples
-    if sum(samples) >= measuring.max_duration_s:
-        minimum = min(minimum, measuring.min_samples_capped)
-        return len(samples) >= minimum
-    return len(samples) >= minimum and sum(samples) >= measuring.min_duration_s
+    spent_s, minimum = sum(samples), measuring.min_samples
+    if spent_s >= measuring.max_duration_s:
+        return len(samples) >= min(minimum, measuring.min_samples_capped)
+    return len(samples) >= minimum and spent_s >= measuring.min_duration_s

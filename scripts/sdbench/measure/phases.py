@@ -19,14 +19,8 @@ def time_phases(
     """Time the parts of one call.
 
     The device is synchronised around every part, which costs time of its own: the sum is not the
-    latency, which has a pass to itself.
-
-    Args:
-        engine: what generates.
-        generation: prompt, steps and guidance, as in the config.
-        latents: of the batch.
-        look: called once between two steps, in the middle of the call: the device has been busy
-            until then. What it takes belongs to no part. With one step it is not called.
+    latency, which has a pass to itself. `look` is called once between two steps, in the middle of
+    the call, when the device has been busy. What it takes belongs to no part.
 
     Returns:
         `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations
@@ -44,12 +38,11 @@ def time_phases(
         if len(ends) == generation["steps"] // 2:
             look()
 
-    pipeline, family = engine.pipeline, engine.family
-    parts = [(name, "forward", "text_encoder") for name in family.text_encoders]
-    parts += [(family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
+    parts = [(name, "forward", "text_encoder") for name in engine.family.text_encoders]
+    parts += [(engine.family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
     with contextlib.ExitStack() as stack:
         for name, method, part in parts:
-            network, times = getattr(pipeline, name), spent.setdefault(part, [])
+            network, times = getattr(engine.pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
         engine.generate(generation, latents, on_step_end=on_step_end)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}

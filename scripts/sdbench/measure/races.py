@@ -10,7 +10,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sdbench import backends
@@ -22,7 +22,7 @@ from sdbench.devices.platforms import platform_of
 from sdbench.devices.resident import resident_bytes, rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import SweepContext
+from sdbench.measure.context import SweepContext, name
 from sdbench.measure.latency import time_call
 from sdbench.measure.memory import (
     check_weights_fit,
@@ -32,17 +32,8 @@ from sdbench.measure.memory import (
     refuse_above,
 )
 from sdbench.measure.status import status_from_error
-from sdbench.records.record import (
-    RACE_VERSION,
-    fingerprint,
-    is_reusable,
-    now,
-    record_path,
-    write_index,
-    write_record,
-)
+from sdbench.records.record import now, write_index
 from sdbench.runtime.errors import UnsupportedError
-from sdbench.runtime.ownership import OWNER, claim
 from sdbench.runtime.processes import Ended, WorkerProcess
 
 import numpy as np
@@ -63,25 +54,17 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
         pairs: of one model and device, with challengers of one backend.
         sweep: what is the same for all of them.
     """
-    sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
+    sweep = sweep.claimed()
     for pair in pairs:
         with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
             backends.import_backend(pair.case)  # once, before the forks
         backends.import_backend(pair.reference_case)
-    pending = [pair for pair in pairs if not _is_kept(pair, sweep)]
+    pending = [pair for pair in pairs if not sweep.has(pair)]
     print(f"{len(pairs)} races, {len(pairs) - len(pending)} reused", flush=True)
     for _, group in itertools.groupby(pending, key=lambda pair: pair.reference_case):
         _race_all(list(group), sweep)
     sweep.assert_owner()
     write_index(sweep.folder, pairs)
-
-
-def _is_kept(pair: Pair, sweep: SweepContext) -> bool:
-    return is_reusable(record_path(sweep.folder, pair), _fingerprint(pair, sweep))
-
-
-def _fingerprint(pair: Pair, sweep: SweepContext) -> str:
-    return fingerprint(pair, sweep.measuring, sweep.deciding(pair.case))
 
 
 class _Failed(Exception):  # noqa: N818 - it is a result before it is an error
@@ -100,33 +83,36 @@ def _ask(racer: WorkerProcess, task: str, *args: Any) -> Any:
 
 def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
     """Race pairs of one reference, in order. It is loaded once, and again where it failed."""
+
+    def start(case: Case) -> WorkerProcess:
+        return WorkerProcess(Racer, case, sweep, limit_s=sweep.limit_s)
+
+    def write(pair: Pair, begin: str, *failure: str) -> None:
+        sweep.write(pair, begin, describe_machine(pair.case.device), *failure)
+
     while pairs:
-        with WorkerProcess(
-            Racer, pairs[0].reference_case, sweep, limit_s=sweep.limit_s
-        ) as reference:
+        with start(pairs[0].reference_case) as reference:
             try:
                 started = _start(reference)
             except _Failed as failure:
                 _, status, reason = failure.args
                 for pair in pairs:
-                    _write(pair, sweep, now(), status, f"the reference: {reason}")
+                    write(pair, now(), status, f"the reference: {reason}")
                 return
             while pairs:
                 pair, begin = pairs.pop(0), now()
-                print(f"{_name(pair)}: racing", flush=True)
+                print(f"{name(pair)}: racing", flush=True)
                 try:
-                    with WorkerProcess(
-                        Racer, pair.case, sweep, limit_s=sweep.limit_s
-                    ) as challenger:
-                        measured = _race(started, challenger, pair.rounds)
+                    with start(pair.case) as challenger:
+                        environment, parts = _race(started, challenger, pair.rounds)
                 except _Failed as failure:
                     failed, status, reason = failure.args
-                    whose = "the reference: " if failed is reference else ""
-                    _write(pair, sweep, begin, status, whose + reason)
                     if failed is reference:
+                        write(pair, begin, status, f"the reference: {reason}")
                         break
+                    write(pair, begin, status, reason)
                 else:
-                    _write(pair, sweep, begin, "ok", None, **measured)
+                    sweep.write(pair, begin, environment, "ok", **parts)
 
 
 @dataclass(frozen=True)
@@ -146,8 +132,10 @@ def _start(reference: WorkerProcess) -> _Started:
     return _Started(reference, inputs, output, start | warmed)
 
 
-def _race(started: _Started, challenger: WorkerProcess, rounds: int) -> dict[str, Any]:
-    """Run one race, and return what its record holds of it."""
+def _race(
+    started: _Started, challenger: WorkerProcess, rounds: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run one race; return the challenger's environment, and the parts of the record."""
     contention = _ask(started.racer, "look")
     environment, start = _ask(challenger, "load")
     output, warmed = _ask(challenger, "warm_up", started.inputs)
@@ -159,20 +147,19 @@ def _race(started: _Started, challenger: WorkerProcess, rounds: int) -> dict[str
         # What drifts steadily, such as a clock, then favours neither.
         for racer in racers if number % 2 == 0 else reversed(racers):
             turns[racer].append(_ask(racer, "turn"))
-    runs = [
+    reference_run, challenger_run = (
         {
             **began,
             **{key: [turn[key] for turn in turns[racer]] for key in turns[racer][0]},
             "memory": _ask(racer, "memory"),
         }
         for racer, began in zip(racers, (started.start, start | warmed), strict=True)
-    ]
-    return {
+    )
+    return environment, {
         "contention": contention,
-        "reference_run": runs[0],
-        "challenger_run": runs[1],
+        "reference_run": reference_run,
+        "challenger_run": challenger_run,
         "divergence": divergence(started.output, output),
-        "environment": environment,
     }
 
 
@@ -220,16 +207,7 @@ class Racer:
             raise UnsupportedError(f"a race needs two processes on its device, but {alone}")
         environment = describe_machine(self.case.device) | describe_device(device)
         check_weights_fit(self.case, self.sweep.components, self.sweep.granted_bytes)
-        begin = time.perf_counter()
-        graphs = self.sweep.read_by(self.case)
-        self.engine = backends.load(
-            self.case,
-            backends.require_model(self.sweep.model_folder),
-            graphs.folder if graphs else None,
-            self.sweep.settings_of(self.case),
-        )
-        self.engine.synchronize()
-        load_s = time.perf_counter() - begin
+        self.engine, load_s = self.sweep.load(self.case)
         self.loaded_bytes = rss_after_gc()
         return environment | describe_engine(self.engine, self.case), {"load_s": load_s}
 
@@ -294,7 +272,11 @@ class Racer:
         """
         since, cpu_since = self.waits_since
         waited_s, waited_cpu_s = time.perf_counter() - since, time.process_time() - cpu_since
-        self._raise_clocks()
+        # While the other computed, or both waited, a GPU has lowered its clocks: not counted is
+        # what it evaluates until they are as high as they stay under load.
+        ramp_s = platform_of(self.engine.device).ramp_s
+        while ramp_s > 0:
+            ramp_s -= time_call(self.evaluate, self.engine.synchronize)
         evaluation_s = time_call(self.evaluate, self.engine.synchronize)
         self.wait()
         return {
@@ -303,47 +285,8 @@ class Racer:
             "waited_cpu_s": waited_cpu_s,
         }
 
-    def _raise_clocks(self) -> None:
-        """Evaluate without counting until the device's clocks are as high as they stay under load:
-        while the other computed, or both waited, a GPU has lowered them."""
-        ramp_s = platform_of(self.engine.device).ramp_s
-        spent_s = 0.0
-        while spent_s < ramp_s:
-            spent_s += time_call(self.evaluate, self.engine.synchronize)
-
     def memory(self) -> dict[str, int | None]:
         """Return the peaks since the first evaluation of the warm-up."""
         memory = read_memory(self.engine.device, self.loaded_bytes)
         refuse_above(self.budget, memory)
         return memory
-
-
-def _write(
-    pair: Pair, sweep: SweepContext, begin: str, status: str, reason: str | None, **measured: Any
-) -> None:
-    parts = ("contention", "challenger_run", "reference_run", "divergence")
-    record = {
-        "schema_version": RACE_VERSION,
-        "fingerprint": _fingerprint(pair, sweep),
-        "input_digests": sweep.deciding(pair.case),
-        **pair.as_dict(),
-        "weights": sweep.weights,
-        "status": status,
-        "reason": reason,
-        **dict.fromkeys(parts),
-        "environment": describe_machine(pair.case.device),
-        **measured,
-        "started_at": begin,
-        "finished_at": now(),
-    }
-    sweep.assert_owner()
-    write_record(sweep.folder, pair, record)
-    print(f"{_name(pair)}: {status}{f' ({reason})' if reason else ''}", flush=True)
-
-
-def _name(pair: Pair) -> str:
-    variant = pair.case.variant
-    return (
-        f"{variant.model} on {variant.device} at {pair.case.generation['width']} px, "
-        f"{variant.backend} {variant.precision} {variant.options}"
-    )

@@ -1,5 +1,6 @@
 """A small fixed piece of work whose only purpose is to show how steady a machine is."""
 
+import functools
 import math
 
 from sdbench.devices.platforms import platform_of, set_tf32
@@ -35,9 +36,7 @@ def time_reference(device: torch.device) -> list[float]:
             for _ in range(3):
                 torch.nn.functional.conv2d(image, kernel, padding=1)
 
-    def synchronize() -> None:
-        platform_of(device).synchronize(device)
-
+    synchronize = functools.partial(platform_of(device).synchronize, device)
     with torch.inference_mode():
         warm_up: list[float] = []
         while len(warm_up) < WARM_UP or sum(warm_up) < ramp_s:

@@ -16,13 +16,12 @@ from sdbench.cases.case import Case, Variant
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
 from sdbench.measure.batch_search import search_largest
-from sdbench.measure.case import CaseRecorder, measure_variant, name
-from sdbench.measure.context import SweepContext
+from sdbench.measure.case import measure_variant
+from sdbench.measure.context import SweepContext, name
 from sdbench.measure.reference import time_reference
-from sdbench.records.record import REFERENCE, is_reusable, read_record, record_path, write_index
+from sdbench.records.record import REFERENCE, now, read_record, record_path, write_index
 from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
 from sdbench.runtime.files import write_json
-from sdbench.runtime.ownership import OWNER, claim
 from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import torch
@@ -38,13 +37,13 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
         sweep: what is the same for all of them.
         searches: by variant, the cap of the search for its largest batch, which becomes a case too.
     """
-    sweep = replace(sweep, claim=claim(sweep.folder / OWNER))
+    sweep = sweep.claimed()
     for part in sweep.folder.rglob("*.part"):
         part.unlink(missing_ok=True)  # of a job that was killed while it wrote
     with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
         backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
-    pending = [case for case in cases if not _is_kept(case, sweep)]
+    pending = [case for case in cases if not sweep.has(case)]
     print(f"{len(cases)} cases, {len(cases) - len(pending)} reused", flush=True)
     start = None
     if pending or not reference.exists():
@@ -58,7 +57,7 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
     for variant, cap in searches.items():
         own = [case for case in cases if case.variant == variant]
         search = search_largest(own, cap, sweep)
-        size = _measure_largest(own, search["largest_batch"], sweep)
+        size = _measure_largest(own[0], search["largest_batch"], sweep)
         found.append(search | {"largest_batch": size})
         largest += [replace(own[0], batch_size=size)] if size else []
         print(f"{name(own[0])}: the largest batch is {size}", flush=True)
@@ -70,18 +69,14 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
     write_index(sweep.folder, [*cases, *largest], found)
 
 
-def _is_kept(case: Case, sweep: SweepContext) -> bool:
-    return is_reusable(record_path(sweep.folder, case), sweep.fingerprint(case))
-
-
-def _measure_largest(cases: list[Case], size: int, sweep: SweepContext) -> int:
+def _measure_largest(case: Case, size: int, sweep: SweepContext) -> int:
     """Measure a variant at the largest batch that was found; return the largest that ran.
 
     Measuring takes a little more memory than trying: what does not hold is stepped back from.
     """
     while size:
-        case = replace(cases[0], batch_size=size)
-        if not _is_kept(case, sweep):
+        case = replace(case, batch_size=size)
+        if not sweep.has(case):
             _measure_apart([case], sweep)
         if read_record(record_path(sweep.folder, case))["status"] != "oom":
             break
@@ -96,11 +91,11 @@ def _measure_apart(cases: list[Case], sweep: SweepContext) -> None:
         try:
             done = len(run_in_subprocess(measure_variant, cases, sweep, limit_s=sweep.limit_s))
         except Ended as error:
-            reason, sent = error.reason("it was measured"), error.args[1]
-            if len(sent) < len(cases):
-                attempt = CaseRecorder(cases[len(sent)], sweep, describe_machine(cases[0].device))
-                attempt.write("error", reason)
-            done = len(sent) + 1
+            done = len(error.args[1])
+            for case in cases[done : done + 1]:
+                reason = error.reason("it was measured")
+                sweep.write(case, now(), describe_machine(case.device), "error", reason)
+            done += 1
         cases = cases[done:]
 
 

@@ -25,10 +25,9 @@ def measure_throughput(
     Args:
         call: what is repeated; it must have run before.
         synchronize: waits for the device; called before the first call and after the last.
-        counter: of energy, read at the same two moments. NVML's counts the whole GPU; RAPL's all
-            processor packages and everything that they do, not this process alone.
-        duration_s: the calls take at least this long together: a counter of energy moves in steps
-            of some tens of milliseconds.
+        counter: of energy, read at the same two moments: of the whole GPU, or of all processor
+            packages, not of this process alone. It moves in steps of some tens of milliseconds.
+        duration_s: the calls take at least this long together.
 
     Returns:
         `intervals_s`: seconds from the end of each call (of the first: from the start) to the end

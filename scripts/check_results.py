@@ -93,18 +93,10 @@ def _bad_images(images: Iterable[Path]) -> Iterator[str]:
 
 
 def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
-    """Check the tables against each other and against what cannot be, and write what was checked.
+    """Check the tables, by the name of their schema, against each other and what cannot be.
 
-    Every fault is printed, a line each.
-
-    Args:
-        images: the archives of images.
-        report: written: how many cases there are, by status.
-        tables: by the name of their schema, in lower case.
-
-    Raises:
-        UserError: if there is a fault. The tables and figures are there all the same: a failed case
-            is a row in them.
+    Write how many cases there are to `report`; or print every fault, a line each, and raise
+    `UserError`. The tables and figures are there all the same: a failed case is a row in them.
     """
     read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
     results = read["results"]

@@ -31,9 +31,6 @@ def collect_races(
         dropped_in: tables of the same schema, as `export_results` writes them.
         max_busy_cores: the config's.
         table: of schema RACES, written.
-
-    Raises:
-        UserError: if a record is missing, damaged or changed, or a file no such table; it names it.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}

@@ -26,22 +26,16 @@ def collect_records(
     peak_throughput: Path,
     noise: Path,
 ) -> None:
-    """Write a row of the results for each record that the indexes name, and the other tables.
+    """Write a row of the results for each record, and of the noise for each job, that the indexes
+    name, and of each search for a largest batch and each peak of a device.
 
     Args:
         indexes: the index of each job's records.
         device_peaks: what `measure_peak_throughput` wrote for each device.
         model_operations: what `count_operations` wrote for each model, in a folder of its name.
-        prices: by device, what an hour of it costs; 0 for unknown.
-        currency: of the prices.
+        prices: by device, what an hour of it costs in `currency`; 0 for unknown.
         gate: the config's `quality_gate`.
-        results: CSV to write.
-        largest: CSV to write, a row for each search for the largest batch.
-        peak_throughput: CSV to write, rows for each device.
-        noise: CSV to write, a row for each job.
-
-    Raises:
-        UserError: if a record is missing, damaged or changed; it names the file.
+        results, largest, peak_throughput, noise: CSV to write.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}

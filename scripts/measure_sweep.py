@@ -15,10 +15,8 @@ def measure_sweep(
 ) -> None:
     """Leave a record for each case, and an index of them, in the folder of `sweep`.
 
-    Args:
-        cases: the cases, as `Case.as_dict` gives them.
-        searches: each a `variant` whose largest batch is searched for, and the `cap` of the search.
-        sweep: what is the same for all of them.
+    `cases` are as `Case.as_dict` gives them; of `searches` each has a `variant` whose largest batch
+    is searched for, and the `cap` of the search.
     """
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)

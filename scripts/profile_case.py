@@ -35,9 +35,6 @@ def profile_case(
         table: the CSV file to write.
         trace: the compressed Chrome trace to write (`.json.gz`); ui.perfetto.dev shows it.
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
-
-    Raises:
-        UserError: if this machine cannot run the case.
     """
     profiled = Case.from_dict(case)
     try:
@@ -86,15 +83,10 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
 
 
 def kernel_rows(events: Iterable[Any], on_gpu: bool) -> list[dict[str, Any]]:
-    """Return a row for each kernel, the one that took most time first.
+    """Return a row for each kernel of a GPU, or operator that the CPU ran, the slowest first.
 
-    Args:
-        events: of the profiler, averaged by name (`key_averages`).
-        on_gpu: whether the kernels of a GPU count, or the operators that the CPU ran.
-
-    Returns:
-        `kernel`, `calls`, `self_s` (seconds in it, and in nothing that it called) and `share` of
-        the sum of these. Those that took no time are left out.
+    Of the profiler's averages (`key_averages`): `kernel`, `calls`, `self_s` (seconds in it, and in
+    nothing that it called) and `share` of the sum of these. Those that took no time are left out.
     """
     kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
     spent = [

@@ -25,12 +25,9 @@ from sdbench.runtime.processes import Ended, run_in_subprocess
 
 
 def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str, Any]:
-    """Search for the largest batch of a variant, or return what was found before.
+    """Search for the largest batch of a variant up to `cap`, or return what was found before.
 
-    Args:
-        cases: the variant's cases, all of which have their record.
-        cap: the largest batch to try.
-        sweep: what is the same for all cases of the job.
+    The `cases` are all of the variant, and have their records.
 
     Returns:
         `variant`, `cap`, `largest_batch` (0 if none runs), `probes` as `find_largest` gives them,

@@ -30,11 +30,8 @@ import torch
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: SweepContext) -> None:
     """Load a variant, then measure its cases in order; send each that has its record.
 
-    Once a batch does not fit, larger ones are records with status `oom` and are not tried.
-
-    Raises:
-        StorageError: if the disk does not take what was measured.
-        UnfitError: if the device was lost; what was not sent is for another process to measure.
+    Once a batch does not fit, larger ones are records with status `oom` and are not tried. If the
+    device was lost (`UnfitError`), what was not sent is for another process to measure.
     """
     environment = describe_machine(cases[0].device)
     failure: tuple[str, str] | None = None
@@ -115,22 +112,16 @@ def load(case: Case, sweep: SweepContext) -> Loaded:
     engine, load_s = sweep.load(case)
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
     loaded = Loaded(engine, cold_start, rss_after_gc())
-    latents = engine.latents(case.generation, 1)
-    first_call_s = loaded.compile_for(replace(case, batch_size=1)) or time_call(
-        lambda: engine.generate(case.generation, latents), engine.synchronize
+    first = replace(case, batch_size=1)
+    latents = engine.latents(first.generation, first.batch_size)
+    loaded.cold_start["first_call_s"] = loaded.compile_for(first) or time_call(
+        lambda: engine.generate(first.generation, latents), engine.synchronize
     )
-    loaded.cold_start["first_call_s"] = first_call_s
     return loaded
 
 
 def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
-    """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
-
-    Raises:
-        OverBudgetError: if the call needs more memory than the device's budget.
-        ValueError: if the images cannot be right, whatever the speed.
-        ContentionError: if something else uses the device and the config says to end the case.
-    """
+    """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
     loaded.compile_for(case)
     # Should a network have to be compiled again after all, that is an error, and in no sample.
     with torch.compiler.set_stance("fail_on_recompile"):
@@ -138,25 +129,25 @@ def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
 
 
 def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
-    engine, measuring = loaded.engine, sweep.measuring
+    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
+    device, measuring = engine.device, sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
-    device, platform = engine.device, platform_of(engine.device)
+    platform = platform_of(device)
     latents = engine.latents(case.generation, case.batch_size)
 
     def call() -> Images:
         return engine.generate(case.generation, latents)
 
-    def count_memory(of: Callable[[], object]) -> dict[str, int | None]:
-        memory = measure_memory(of, device, loaded.loaded_bytes)
-        refuse_above(budget_bytes(case.device, sweep.granted_bytes), memory)
-        return memory
-
     # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
     images: list[Images] = []
     warmup_s: list[float] = []
-    count_memory(
-        lambda: warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
-    )
+
+    def first_call() -> None:
+        warmup_s.append(time_call(lambda: images.append(call()), engine.synchronize))
+
+    budget = budget_bytes(case.device, sweep.granted_bytes)
+    memory = measure_memory(first_call, device, loaded_bytes)
+    refuse_above(budget, memory)
     check_images(images[0])
     contention = _watch(case, sweep)
     before = platform.state(device)
@@ -170,7 +161,8 @@ def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str
         time_phases(engine, case.generation, latents, lambda: during.append(platform.state(device)))
         for _ in range(measuring.phase_samples)
     ]
-    memory = count_memory(call)
+    memory = measure_memory(call, device, loaded_bytes)
+    refuse_above(budget, memory)
     sweep.assert_owner()
     return {
         "cold_start": loaded.cold_start,

@@ -16,13 +16,11 @@ def watch(
     watching: Watching,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Look whether anything else uses the device, and do what the config says.
+    """Look whether anything else uses the device, and do what the config says: if so, `fail` raises
+    `ContentionError` at once, and `wait` after the wait.
 
     Returns:
         What `look` saw last (`busy_cores`, `gpu_processes`), with `contended` and `waited_s`.
-
-    Raises:
-        ContentionError: if the device is in use, with `fail` at once, with `wait` after the wait.
     """
     waited = 0.0
     while True:

@@ -16,8 +16,6 @@ from sdbench.export.exported import exported_beside, identify
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
 from sdbench.records.record import (
-    RACE_VERSION,
-    SCHEMA_VERSION,
     Measured,
     fingerprint,
     is_reusable,
@@ -28,19 +26,6 @@ from sdbench.records.record import (
 from sdbench.runtime.digests import digest
 from sdbench.runtime.files import read_json, sha256
 from sdbench.runtime.ownership import OWNER, Claim, claim
-
-PARTS = (
-    "cold_start",
-    "contention",
-    "device_state",
-    "latency",
-    "phases",
-    "throughput",
-    "memory",
-    "image",
-)
-RACE_PARTS = ("contention", "challenger_run", "reference_run", "divergence")
-"""The parts of a record that one without a measurement may lack."""
 
 
 @dataclass(frozen=True)
@@ -131,22 +116,17 @@ class SweepContext:
         reason: str | None = None,
         **parts: Any,
     ) -> None:
-        """Write the record of a case or a race; `parts` are those that there are."""
+        """Write the record of a case or a race; `parts` are those that were measured."""
         if isinstance(measured, Pair):
-            case, version, all_parts = measured.case, RACE_VERSION, RACE_PARTS
-            what = measured.as_dict()
+            case, what = measured.case, measured.as_dict()
         else:
-            case, version, all_parts = measured, SCHEMA_VERSION, PARTS
-            what = {"case_id": case.id, "case": case.as_dict()}
-        record = {
-            "schema_version": version,
-            **what,
+            case, what = measured, {"case_id": measured.id, "case": measured.as_dict()}
+        record = what | {
             "fingerprint": self.fingerprint(measured),
             "input_digests": self._deciding(case),
             "weights": self.weights,
             "status": status,
             "reason": reason,
-            **dict.fromkeys(all_parts),
             **parts,
             "environment": dict(environment),
             "started_at": started_at,
@@ -185,12 +165,11 @@ def make_context(
         device: its entry in the config.
         measuring: what the job needs of the config's section of that name.
         manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: the model in the diffusers layout; None where it has room nowhere.
+        model_folder: as in `SweepContext`, like `granted_bytes`.
         graphs: the records of the exported networks that the cases read, which lie next to them.
         code: digest of the modules that decide the numbers.
         environment_file: the conda environment of the rule.
         folder: where the records of this model, device and backend lie.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where no case asks for it.
 
     Raises:
@@ -203,10 +182,7 @@ def make_context(
         folder=folder,
         model_folder=model_folder,
         components=model["components"],
-        graphs={
-            record.parent.name: Graphs(exported_beside(record), identify(record))
-            for record in graphs
-        },
+        graphs={one.parent.name: Graphs(exported_beside(one), identify(one)) for one in graphs},
         weights=model["weights"],
         measuring=measuring,
         input_digests={

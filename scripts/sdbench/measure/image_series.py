@@ -50,4 +50,5 @@ def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
 
 def _first(images: Images) -> Images8Bit:
     check_images(images)
-    return to_8_bits(images)[0]
+    image: Images8Bit = to_8_bits(images)[0]
+    return image

@@ -25,14 +25,8 @@ def sample_latency(
 ) -> dict[str, Any]:
     """Time calls until there are enough of them and they have taken long enough.
 
-    Args:
-        call: what is timed.
-        synchronize: waits for the device; called on both sides of each call.
-        measuring: how many warm-up calls and samples, and how long.
-        warmed_s: the seconds of warm-up calls that have been made.
-
-    Returns:
-        `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
+    Return `warmup_s` and `samples_s`, the seconds of each warm-up and each counted call, in order.
+    The first warm-up calls, which took `warmed_s`, have been made.
     """
     missing = measuring.warmup_calls - len(warmed_s)
     warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]

@@ -30,16 +30,11 @@ COUNTERS = (
 def measure_memory(
     call: Callable[[], object], device: torch.device, loaded_bytes: int | None
 ) -> dict[str, int | None]:
-    """Run one call and read the counters that saw its peak.
-
-    Args:
-        call: what is run; it must have run before, so that nothing is set up on the way.
-        device: where it runs.
-        loaded_bytes: `resident_bytes()` when the model had just been loaded.
+    """Run one call, which must have run before, and read the counters that saw its peak.
 
     Returns:
         All of `COUNTERS`, None for what the device's platform has not. On a CPU the resident-set
-        high-water mark of the process (reset before the call), absolute and above `loaded_bytes`.
+        high-water mark of the process, absolute and above `loaded_bytes`, just after loading.
         On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
         memory), and what the driver says that this process holds, which sees every engine.
     """
@@ -68,10 +63,7 @@ class TooSmallError(UnsupportedError):
 def check_weights_fit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
     """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
 
-    Args:
-        case: its precision and options say how large they are, and which are on the device.
-        components: the model's, as its manifest has them.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
 
     Raises:
         TooSmallError: if the device, or the machine where weights wait in it, has less memory.

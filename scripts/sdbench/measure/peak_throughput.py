@@ -29,9 +29,6 @@ def product_peak(device: torch.device, precision: str) -> dict[str, Any]:
     Returns:
         `tflops` (10^12 operations a second) of the best sample, the `side` n of its matrices, and
         all samples: `samples_s`, seconds by side.
-
-    Raises:
-        UnsupportedError: if the device would emulate the precision.
     """
     dtype = WEIGHTS[precision]
     refuse_emulation(precision, device)
@@ -53,12 +50,8 @@ def product_peak(device: torch.device, precision: str) -> dict[str, Any]:
 
 
 def copy_peak(device: torch.device) -> dict[str, Any]:
-    """Measure the fastest copy from the device's memory to the same memory.
-
-    Returns:
-        `gb_per_s` (10^9 bytes a second, those read plus those written) of the best sample, and all
-        samples: `samples_s`, seconds by the bytes that were copied.
-    """
+    """Measure the fastest copy within the device's memory: `gb_per_s` (10^9 bytes a second, those
+    read plus those written), and all samples: `samples_s`, seconds by bytes that were copied."""
     # Ones: pages that nobody has written to yet are all one and the same.
     source = torch.ones(COPIED_BYTES // 4, device=device)
     target = torch.ones_like(source)

@@ -23,11 +23,9 @@ def time_phases(
     the call, when the device has been busy. What it takes belongs to no part.
 
     Returns:
-        `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations
-        and, where there are several, all text encoders together; `denoiser_evaluations`: how many
-        the denoiser had; `step_s`: seconds of each of those together with guidance and scheduler,
-        from the denoiser's start to the step's end (the time between two calls, or before the first
-        step, belongs to no step).
+        `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in all evaluations of a part, or of
+        all text encoders; `denoiser_evaluations`: how many the denoiser had; `step_s`: seconds of
+        each of those together with guidance and scheduler, from its start to the step's end.
     """
     spent: dict[str, list[tuple[float, float]]] = {}
     ends: list[float] = []
@@ -60,7 +58,7 @@ def _timed(
 ) -> Iterator[None]:
     """Note begin and end of each call of `network.method`."""
     original: Callable[..., Any] = getattr(network, method)
-    own = method in vars(network)  # as that of a compiled network is
+    is_own = method in vars(network)  # as that of a compiled network is
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         engine.synchronize()
@@ -74,7 +72,7 @@ def _timed(
     try:
         yield
     finally:
-        if own:
+        if is_own:
             setattr(network, method, original)
         else:
             delattr(network, method)

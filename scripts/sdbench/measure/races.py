@@ -10,7 +10,6 @@ import gc
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sdbench import backends
@@ -48,11 +47,8 @@ look out for more work before they fall asleep: OpenMP's of Intel for 0.2 s, oth
 def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
     """Leave a record for every pair and an index of them all in the sweep's folder.
 
-    Records whose fingerprint still holds are kept. A pair that fails is a record too.
-
-    Args:
-        pairs: of one model and device, with challengers of one backend.
-        sweep: what is the same for all of them.
+    Records whose fingerprint still holds are kept. A pair that fails is a record too. The pairs are
+    of one model and device, with challengers of one backend.
     """
     sweep = sweep.claimed()
     for pair in pairs:
@@ -87,24 +83,29 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
     def start(case: Case) -> WorkerProcess:
         return WorkerProcess(Racer, case, sweep, limit_s=sweep.limit_s)
 
-    def write(pair: Pair, begin: str, *failure: str) -> None:
-        sweep.write(pair, begin, describe_machine(pair.case.device), *failure)
+    def write(pair: Pair, *how: str, environment: Mapping[str, Any] = {}, **parts: Any) -> None:
+        begin, status, *reason = how
+        environment = environment or describe_machine(pair.case.device)
+        sweep.write(pair, begin, environment, status, *reason, **parts)
 
     while pairs:
         with start(pairs[0].reference_case) as reference:
             try:
-                started = _start(reference)
+                _, loaded = _ask(reference, "load")
+                inputs = _ask(reference, "inputs")
+                output, warmed = _ask(reference, "warm_up", inputs)
             except _Failed as failure:
                 _, status, reason = failure.args
                 for pair in pairs:
                     write(pair, now(), status, f"the reference: {reason}")
                 return
+            known = (inputs, output, loaded | warmed)
             while pairs:
                 pair, begin = pairs.pop(0), now()
                 print(f"{name(pair)}: racing", flush=True)
                 try:
                     with start(pair.case) as challenger:
-                        environment, parts = _race(started, challenger, pair.rounds)
+                        measured = _race((reference, challenger), pair.rounds, *known)
                 except _Failed as failure:
                     failed, status, reason = failure.args
                     if failed is reference:
@@ -112,34 +113,22 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
                         break
                     write(pair, begin, status, reason)
                 else:
-                    sweep.write(pair, begin, environment, "ok", **parts)
-
-
-@dataclass(frozen=True)
-class _Started:
-    """A reference that is warm: what it was given, what it made of it, and how it was started."""
-
-    racer: WorkerProcess
-    inputs: DenoiserInputs
-    output: NDArray[np.float32]
-    start: Mapping[str, Any]
-
-
-def _start(reference: WorkerProcess) -> _Started:
-    _, start = _ask(reference, "load")
-    inputs = _ask(reference, "inputs")
-    output, warmed = _ask(reference, "warm_up", inputs)
-    return _Started(reference, inputs, output, start | warmed)
+                    write(pair, begin, "ok", **measured)
 
 
 def _race(
-    started: _Started, challenger: WorkerProcess, rounds: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run one race; return the challenger's environment, and the parts of the record."""
-    contention = _ask(started.racer, "look")
-    environment, start = _ask(challenger, "load")
-    output, warmed = _ask(challenger, "warm_up", started.inputs)
-    racers = (started.racer, challenger)
+    racers: tuple[WorkerProcess, WorkerProcess],
+    rounds: int,
+    inputs: DenoiserInputs,
+    expected: NDArray[np.float32],
+    start: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Run one race of the reference, which is warm, and the challenger, and return what its record
+    holds of it. The reference made `expected` of the `inputs`; how it was started is `start`."""
+    reference, challenger = racers
+    contention = _ask(reference, "look")
+    environment, loaded = _ask(challenger, "load")
+    output, warmed = _ask(challenger, "warm_up", inputs)
     for racer in racers:
         _ask(racer, "wait")
     turns: dict[WorkerProcess, list[dict[str, float]]] = {racer: [] for racer in racers}
@@ -153,13 +142,14 @@ def _race(
             **{key: [turn[key] for turn in turns[racer]] for key in turns[racer][0]},
             "memory": _ask(racer, "memory"),
         }
-        for racer, began in zip(racers, (started.start, start | warmed), strict=True)
+        for racer, began in zip(racers, (start, loaded | warmed), strict=True)
     )
-    return environment, {
+    return {
         "contention": contention,
         "reference_run": reference_run,
         "challenger_run": challenger_run,
-        "divergence": divergence(started.output, output),
+        "divergence": divergence(expected, output),
+        "environment": environment,
     }
 
 
@@ -183,22 +173,15 @@ class Racer:
         self.waits_since = 0.0, 0.0
 
     def __call__(self, task: str, *args: Any) -> tuple[str, Any]:
-        """Do a task, one of the methods below.
-
-        Returns:
-            `ok` and what it returns, or the status and the reason that its exception stands for.
-        """
+        """Do a task, one of the methods below; return `ok` and what it returns, or the status and
+        the reason that its exception stands for."""
         try:
             return "ok", getattr(self, task)(*args)
         except Exception as error:
             return status_from_error(error)
 
     def load(self) -> tuple[dict[str, Any], dict[str, float]]:
-        """Load the variant; return its environment, and `load_s`.
-
-        Raises:
-            OverBudgetError: if this process is above the budget before it has loaded anything.
-        """
+        """Load the variant; return its environment, and `load_s`."""
         # With nothing left, libraries in C may crash where they would else say so.
         refuse_above(self.budget, {"resident_peak_bytes": resident_bytes()})
         device = torch_device(self.case)
@@ -225,10 +208,6 @@ class Racer:
         Returns:
             Its output in fp32, of the shape of `sample`; and `compile_s`, `compile_cached` and the
             `warmup_s` of each evaluation that compiled nothing.
-
-        Raises:
-            OverBudgetError: if it needs more memory than the device's budget.
-            ValueError: if the output cannot be right, whatever the speed.
         """
         engine = self.engine
         self.evaluate = engine.denoiser(inputs)
@@ -264,12 +243,8 @@ class Racer:
         self.waits_since = time.perf_counter(), time.process_time()
 
     def turn(self) -> dict[str, float]:
-        """Evaluate the denoiser once.
-
-        Returns:
-            `evaluation_s`, and of the wait before it: `waited_s`, and `waited_cpu_s`, the seconds
-            of the processors that this process used meanwhile.
-        """
+        """Evaluate the denoiser once; return `evaluation_s`, and of the wait before it `waited_s`
+        and `waited_cpu_s`, the seconds of the processors that this process used meanwhile."""
         since, cpu_since = self.waits_since
         waited_s, waited_cpu_s = time.perf_counter() - since, time.process_time() - cpu_since
         # While the other computed, or both waited, a GPU has lowered its clocks: not counted is
@@ -279,11 +254,8 @@ class Racer:
             ramp_s -= time_call(self.evaluate, self.engine.synchronize)
         evaluation_s = time_call(self.evaluate, self.engine.synchronize)
         self.wait()
-        return {
-            "evaluation_s": evaluation_s,
-            "waited_s": waited_s,
-            "waited_cpu_s": waited_cpu_s,
-        }
+        waited = {"waited_s": waited_s, "waited_cpu_s": waited_cpu_s}
+        return {"evaluation_s": evaluation_s, **waited}
 
     def memory(self) -> dict[str, int | None]:
         """Return the peaks since the first evaluation of the warm-up."""

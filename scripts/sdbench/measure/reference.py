@@ -19,8 +19,7 @@ def time_reference(device: torch.device) -> list[float]:
     """Return the seconds of a call of the fixed work, `SAMPLES` times, after a warm-up.
 
     The warm-up lasts until the device has raised its clocks (`Platform.ramp_s`), and the samples as
-    long together: each is the mean of as many calls in a row as that takes, one at least. On a fast
-    GPU single calls would be over before the ramp is.
+    long together, each the mean of several calls where a fast GPU would be done before that.
     """
     ramp_s = platform_of(device).ramp_s
     set_tf32(False)

@@ -30,12 +30,8 @@ import torch
 def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant, int]) -> None:
     """Leave a record for every case and an index of them all in the sweep's folder.
 
-    Records whose fingerprint still holds are kept. A case that fails is a record too.
-
-    Args:
-        cases: the cases of one model, device and backend.
-        sweep: what is the same for all of them.
-        searches: by variant, the cap of the search for its largest batch, which becomes a case too.
+    Records whose fingerprint still holds are kept. A case that fails is a record too. `searches`
+    has by variant the cap of the search for its largest batch, which becomes a case too.
     """
     sweep = sweep.claimed()
     for part in sweep.folder.rglob("*.part"):
@@ -70,10 +66,8 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
 
 
 def _measure_largest(case: Case, size: int, sweep: SweepContext) -> int:
-    """Measure a variant at the largest batch that was found; return the largest that ran.
-
-    Measuring takes a little more memory than trying: what does not hold is stepped back from.
-    """
+    """Measure a variant at the largest batch that was found; return the largest that ran, since
+    measuring takes a little more memory than trying."""
     while size:
         case = replace(case, batch_size=size)
         if not sweep.has(case):

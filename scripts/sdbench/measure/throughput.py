@@ -4,6 +4,7 @@ A separate pass from latency: what lies between two calls counts, nothing is syn
 between, and Python collects its garbage when it likes.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +31,8 @@ def measure_throughput(
         duration_s: the calls take at least this long together.
 
     Returns:
-        `intervals_s`: seconds from the end of each call (of the first: from the start) to the end
-        of the next, which add up to the whole time; `energy`: `source` and the `energy_j` of all
-        calls together, None where nothing counts.
+        `intervals_s`: seconds from the start, or the end of the call before, to the end of each
+        call; `energy`: `source` and the `energy_j` of all calls, None where nothing counts.
     """
     synchronize()
     before = counter.read()
@@ -48,5 +48,5 @@ def measure_throughput(
     # RAPL's counter begins again when it is full.
     if before is not None and after is not None and after >= before:
         energy = {"source": counter.source, "energy_j": after - before}
-    intervals = [end - last for last, end in zip([begin, *ends], ends, strict=False)]
+    intervals = [end - last for last, end in itertools.pairwise([begin, *ends])]
     return {"intervals_s": intervals, "energy": energy}

@@ -20,12 +20,9 @@ _REMEDY = "delete it and run again"
 def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
     """Write the series of a variant next to a seal, whole or not at all.
 
-    Args:
-        path: the .npz file.
-        status: as in a record; other than `ok` the series are empty and `reason` says why.
-        reason: empty for `ok`.
-        series: `runs`, `trajectory` (8 bits, shape (count, height, width, 3)), and `runs_steps`,
-            `trajectory_steps` (integers, shape (count,)).
+    Other than with status `ok` the `reason` says why they are not complete. `series` are `runs` and
+    `trajectory` (8 bits, shape (count, height, width, 3)), and `runs_steps` and `trajectory_steps`
+    (integers, shape (count,)).
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, status=np.array(status), reason=np.array(reason), **series)
@@ -33,11 +30,7 @@ def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
 
 
 def read_images(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_images` wrote.
-
-    Raises:
-        UserError: if the file is gone, damaged or changed; it names the file.
-    """
+    """Read what `save_images` wrote; `UserError` names a file that is gone, damaged or changed."""
     try:
         check_seal(path, _REMEDY)
         with np.load(path) as archive:

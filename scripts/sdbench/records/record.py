@@ -1,7 +1,4 @@
-"""The record: everything that is known of one measured case, or of one race, as JSON.
-
-The two have a schema and a version each, and are written, kept and read the same way.
-"""
+"""The record: everything that is known of one measured case, or of one race, as JSON."""
 
 import datetime
 import functools
@@ -55,10 +52,7 @@ def _kind_of(record: Mapping[str, Any]) -> tuple[str, int]:
 def fingerprint(measured: Measured, measuring: Racing, input_digests: Mapping[str, str]) -> str:
     """Return what a record must carry to be reused for a case or a race, 64 hexadecimal digits.
 
-    Args:
-        measured: the case or the race.
-        measuring: how it is measured.
-        input_digests: digests of all else that decides the numbers: model, code, environment file.
+    `input_digests` are of all else that decides the numbers: model, code, environment file.
     """
     data = measured.as_dict()
     return digest([_kind_of(data)[1], data, measuring.decisive(), dict(input_digests)])
@@ -70,19 +64,15 @@ def record_path(folder: Path, measured: Measured) -> Path:
     The id is in the name: a changed setting makes a new record next to the old one, and going back
     to the old setting finds it again.
     """
-    if isinstance(measured, Pair):
-        case, id_ = measured.case, digest(measured.as_dict())
-        name = f"{case.generation['width']}px-batch-{case.batch_size}-{id_[:8]}.json"
-        return folder / case.variant.key / name
-    return folder / measured.variant.key / f"batch-{measured.batch_size}-{measured.id[:8]}.json"
+    case = measured.case if isinstance(measured, Pair) else measured
+    size = "" if case is measured else f"{case.generation['width']}px-"
+    name = f"{size}batch-{case.batch_size}-{digest(measured.as_dict())[:8]}.json"
+    return folder / case.variant.key / name
 
 
 def write_image(folder: Path, case: Case, image: NDArray[np.uint8]) -> dict[str, str]:
-    """Write an image of shape (height, width, 3) next to the record of `case`, as PNG.
-
-    Returns:
-        `file`, its name, and `sha256`, for the record to hold.
-    """
+    """Write an image of shape (height, width, 3) next to the record of `case`, as PNG; return its
+    `file` name and `sha256`, for the record to hold."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     path = record_path(folder, case).with_suffix(".png")
@@ -93,10 +83,8 @@ def write_image(folder: Path, case: Case, image: NDArray[np.uint8]) -> dict[str,
 def has_its_image(path: Path, record: Mapping[str, Any]) -> bool:
     """Tell whether a record has no image, or the one that was generated for it."""
     generated = record.get("image")  # a race has none
-    if generated is None:
-        return True
-    image = path.with_name(generated["file"])
-    return image.is_file() and sha256(image) == generated["sha256"]
+    image = path.with_name(generated["file"]) if generated else path
+    return not generated or (image.is_file() and sha256(image) == generated["sha256"])
 
 
 def now() -> str:
@@ -105,21 +93,19 @@ def now() -> str:
 
 
 def write_record(folder: Path, measured: Measured, record: Record) -> None:
-    """Write a record, whole or not at all.
-
-    Raises:
-        jsonschema.ValidationError: if it is not what the schema says: a fault of ours.
-    """
-    record_validator(_kind_of(record)[0]).validate(sealed(record))
-    write_json(record_path(folder, measured), record)
+    """Write a record, whole or not at all. What it lacks of its schema is None; if it contradicts
+    it, that is a fault of ours (`jsonschema.ValidationError`)."""
+    kind, version = _kind_of(record)
+    validator = record_validator(kind)
+    schema: Any = validator.schema
+    whole = dict.fromkeys(schema["required"]) | {"schema_version": version} | record
+    validator.validate(sealed(whole))
+    write_json(record_path(folder, measured), whole)
 
 
 def read_record(path: Path) -> Record:
-    """Read a record of a case or a race and check it.
-
-    Raises:
-        UserError: if the file is damaged or of another version; it names the file.
-    """
+    """Read a record of a case or a race; `UserError` names a file that is damaged, changed or of
+    another version."""
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -162,9 +148,8 @@ def _fault(record: Record) -> str | None:
 def is_reusable(path: Path, wanted: str) -> bool:
     """Tell whether the record at `path` can stand for a measurement with fingerprint `wanted`.
 
-    A damaged record cannot, nor one without its image, nor one with status `error` or
-    `unsupported`: those are tried again. So is one that ran out of memory while another process
-    used the GPU too.
+    A damaged record cannot, nor one without its image. Status `error` or `unsupported` is tried
+    again, and so is memory that did not suffice while another process used the GPU too.
     """
     try:
         record = read_record(path)
@@ -179,19 +164,15 @@ def is_reusable(path: Path, wanted: str) -> bool:
 def write_index(
     folder: Path, measured: Iterable[Measured], searches: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write which records of `folder` belong to the config, with their checksums, and what the
-    searches for the largest batch found."""
+    """Write which records belong to the config, with their checksums, and what searches found."""
     paths = [record_path(folder, one) for one in measured]
     records = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
     write_json(folder / INDEX, {"largest": list(searches), "records": records})
 
 
 def read_indexed(index: Path) -> list[tuple[Path, Record]]:
-    """Read the records that an index names, in its order, each with its path.
-
-    Raises:
-        UserError: if one is missing, damaged, or not the one that was indexed.
-    """
+    """Read the records that an index names, in its order, each with its path; `UserError` names one
+    that is missing, damaged, or not the one that was indexed."""
     named, folder = read_json(index).get("records"), index.parent
 
     def refuse(found: object, allowed: str) -> UserError:

@@ -43,10 +43,7 @@ def code_digest(script: Path, names: Names) -> str:
 def reached(script: Path, names: Names, without: Collection[str] = ()) -> list[Path]:
     """Return a script and every file next to it that it imports anywhere or loads by name, sorted.
 
-    Args:
-        script: the script of a rule; the library lies next to it.
-        names: what it loads by name.
-        without: files, relative to the script's folder, to leave out with what only they import.
+    Left out is `without`, relative to the script's folder, and what only these files import.
     """
     found: set[Path] = set()
     waiting = [script]

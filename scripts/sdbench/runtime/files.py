@@ -33,13 +33,9 @@ class StorageError(UserError):
 
 @contextlib.contextmanager
 def storage_named(what: object) -> Iterator[None]:
-    """Have what the disk refuses told in one line.
+    """Have what the disk or its rights refuse told in one line, by a `StorageError`.
 
-    Args:
-        what: the file or folder that it is about; or words, where only the system knows which.
-
-    Raises:
-        StorageError: if a file cannot be written or read because of the disk or its rights.
+    `what` is the file or folder that it is about; or words, where only the system knows which.
     """
     try:
         yield
@@ -61,11 +57,7 @@ def storage_named(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be written to a folder, which need not be there.
-
-    Raises:
-        StorageError: if they cannot.
-    """
+    """Raise `StorageError` if files cannot be written to a folder, which need not be there."""
     whole = folder.absolute()
     nearest = next(path for path in (whole, *whole.parents) if path.exists())
     with storage_named(folder), tempfile.TemporaryFile(dir=nearest):
@@ -73,11 +65,8 @@ def check_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` next to `path`, then give it that name: a reader never sees a part of it.
-
-    Raises:
-        StorageError: if the disk does not take it; nothing is left behind.
-    """
+    """Write `content` next to `path`, then give it that name: a reader never sees a part of it, and
+    of what the disk does not take (`StorageError`) nothing is left behind."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with storage_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +96,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """Return what JSON stands for, numbers being finite and whole ones of 64 bits.
-
-    Raises:
-        ValueError: if it is not JSON, has another number, or is too deep to be read.
-    """
+    """Return what JSON stands for; `ValueError` if it is none, is too deep to be read, or has a
+    number that is not finite, or is whole and has more than 64 bits."""
     try:
         return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
     except RecursionError:
@@ -133,11 +119,8 @@ def _whole(text: str) -> int:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote, the seal apart.
-
-    Raises:
-        UserError: if the file is gone, damaged or changed; it names the file.
-    """
+    """Read what `write_json` wrote, the seal apart; `UserError` names a file that is gone, damaged
+    or changed."""
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
@@ -161,11 +144,8 @@ def write_beside_seal(path: Path, content: bytes) -> None:
 
 
 def check_seal(path: Path, remedy: str) -> None:
-    """Check a file against the seal next to it. One without a seal came from elsewhere, and passes.
-
-    Raises:
-        UserError: if it was changed since it was written; it names the file and the `remedy`.
-    """
+    """Raise `UserError`, with the `remedy`, if a file is not what the seal next to it was made of.
+    One without a seal came from elsewhere, and passes."""
     seal = _seal_of(path)
     if seal.exists() and seal.read_text(encoding="utf-8").split()[:1] != [sha256(path)]:
         raise UserError(f"{path}: changed after it was written: {remedy}")

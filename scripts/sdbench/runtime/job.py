@@ -23,11 +23,8 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
     """Send everything the job prints to `log` and to the terminal, its traceback included.
 
     The copy is made below Python, on the file descriptors: C libraries and child processes print
-    too. A job that another has taken over waits for `outputs`.
-
-    Raises:
-        SystemExit: with status 1 after any failure. The log's last line then begins with `error: `
-            and says why; what is no `UserError` leaves its traceback before that.
+    too. A job that another has taken over waits for `outputs`. After any failure the job exits with
+    status 1, and the log's last line says why after `error: `.
     """
     # Ended by its scheduler, a job must end its own processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -47,14 +47,9 @@ def run_in_subprocess(
 ) -> list[Any]:
     """Run `work(send, *args)` in a process of its own, and wait for it.
 
-    A fork shares what is imported; no thread or device may have been started yet.
-
-    Args:
-        work: calls `send` with anything that can be pickled, as often as it likes.
-        args: its further arguments; they too can be pickled.
-        limit_s: the seconds that may pass from one call of `send` to the next, the start and the
-            end of the work included; None for any number. Then the process is killed, whatever it
-            does, and all that it has started.
+    A fork shares what is imported; no thread or device may have been started yet. Arguments, and
+    what the work sends, as often as it likes, can be pickled. After `limit_s` seconds without
+    anything sent, or without an end, the process is killed with all that it has started.
 
     Returns:
         What was sent, in order; less than all of it if the work raised `UnfitError`.
@@ -117,11 +112,7 @@ class WorkerProcess:
         self._connection.close()
 
     def ask(self, *question: Any) -> Any:
-        """Return the answer to a question, both of which can be pickled.
-
-        Raises:
-            Ended: if the process crashed or raised; `TimedOut` if it took too long.
-        """
+        """Return the answer to a question; both can be pickled. Raises what ended the process."""
         try:
             self._connection.send(question)
             if self._connection.poll(self._limit_s):

@@ -30,15 +30,9 @@ def measure_peak_throughput(
 ) -> None:
     """Write the peaks of a device as JSON. What cannot be measured has a status and a reason.
 
-    Args:
-        name: of the device.
-        device: what is known of it from the config.
-        watching: what to do where something else uses the device.
-        peaks: written: `device`, its name; `contention`, what else used it just before;
-            `environment`, the machine, with `device_name` and `threads` (None where the device is
-            not there); and `peaks`, for each an `operation`, `precision`, `status`, `reason`,
-            and what `sdbench.measure.peak_throughput` returns.
-        limit_s: the seconds that one peak may take; None for any number.
+    `device` is its name; `contention` what else used it just before; `environment` the machine, as
+    to `device_name` and `threads` None where the device is not there; and of `peaks` each has an
+    `operation`, `precision`, `status` and `reason`, and what `sdbench.measure` returns.
     """
     # Every precision that a case of this device may have; the model plays no part.
     variants = [Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS]

@@ -20,12 +20,8 @@ WEIGHTS = {
 
 
 def torch_device(case: Case) -> torch.device:
-    """Return the device of a case.
-
-    Raises:
-        UnsupportedError: if this machine does not have it.
-        WrongDeviceError: if it is a GPU of another model than the config promises.
-    """
+    """Return the device of a case; `UnsupportedError` if this machine does not have it,
+    `WrongDeviceError` if it is a GPU of another model than the config promises."""
     platform, index = PLATFORMS[case.device.kind], case.device.index
     missing = platform.why_missing(index)
     if missing is not None:

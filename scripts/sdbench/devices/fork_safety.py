@@ -6,10 +6,9 @@ process that has asked CUDA, ROCm or Level Zero for its devices spoils every for
 re-initialize CUDA in forked subprocess". With those builds of PyTorch importing diffusers is
 enough: it asks `torch.accelerator.is_available()`, and torchao asks whether Triton has a GPU.
 
-So devices are hidden while the libraries are imported, and shown when a process asks for one of
-its own (`sdbench.devices.platforms`). Until then the import runs as it does with PyTorch's CPU
-build, whatever the build. A process that measures the CPU never asks, so that `compile` on the CPU
-of a machine with a GPU leaves that GPU alone.
+So devices are hidden while the libraries are imported, as with PyTorch's CPU build, and shown when
+a process asks for one of its own (`sdbench.devices.platforms`). One that measures the CPU never
+asks: `compile` leaves the machine's GPU alone.
 
 What a library concluded meanwhile must not last: every cached function of a module or class that
 asked is asked again, and so is Dynamo, which lists devices once. What is kept otherwise, such as in
@@ -33,19 +32,6 @@ _ASKED: set[tuple[str, str]] = set()
 """Module and name of every function on the way from an import to a question that was answered with
 none."""
 
-_CONSTANTS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
-    # Dynamo lists the devices when it is first asked for one; else it would know no cuda:0.
-    ("torch._dynamo.device_interface", "_device_initialized", lambda: False),
-    # How grouped queries are passed to SDPA, which differs on Intel's GPUs.
-    (
-        "transformers.integrations.sdpa_attention",
-        "_is_torch_xpu_available",
-        lambda: torch.xpu.is_available(),
-    ),
-)
-"""Variables that hold an answer: module, name, and the value to give them once devices are shown.
-"""
-
 
 def hide_devices() -> None:
     """Have PyTorch say that there is no GPU, until `show_devices`. No device is touched."""
@@ -67,9 +53,12 @@ def show_devices() -> None:
     for module_name, function in _ASKED:
         _forget(module_name, function)
     _ASKED.clear()
-    for name, constant, value in _CONSTANTS:
-        if name in sys.modules:
-            setattr(sys.modules[name], constant, value())
+    # Dynamo lists the devices when it is first asked for one; else it would know no cuda:0.
+    if dynamo := sys.modules.get("torch._dynamo.device_interface"):
+        dynamo._device_initialized = False  # type: ignore[attr-defined]
+    # How grouped queries are passed to SDPA, which differs on Intel's GPUs.
+    if attention := sys.modules.get("transformers.integrations.sdpa_attention"):
+        attention._is_torch_xpu_available = torch.xpu.is_available()  # type: ignore[attr-defined]
 
 
 def asked_at_import() -> frozenset[str]:

@@ -45,12 +45,9 @@ def process_bytes(uuid: str) -> int | None:
 
 
 def foreign_processes(uuid: str) -> list[dict[str, Any]]:
-    """Return pid and bytes of every other process that computes on the GPU.
-
-    The parent that started this process is not counted. This process must use the GPU already. In a
-    container the driver may know it by another pid: one of the processes, whichever it is, is then
-    taken to be this one.
-    """
+    """Return pid and bytes of every process that computes on the GPU, but for this one, which must
+    use it already, and its parent. In a container the driver may know this one by another pid: any
+    one of the processes is then taken to be it."""
     processes = _processes(uuid)
     others = [process for process in processes if process.pid not in (os.getpid(), os.getppid())]
     if len(others) == len(processes):

@@ -61,16 +61,11 @@ class Platform:
     """What a kind of device can be asked; as it stands here, one that has no counters."""
 
     kind: str
-    half = "fp16"
-    """What autocast computes in around fp32 weights, as PyTorch's own default has it."""
-    compile_mode = "default"
-    """What `torch.compile` is asked for."""
-    graph_calls = 0
-    """Further calls until what was compiled stands, because they record it."""
-    has_streams = False
-    """Whether weights can be moved to it while it computes."""
-    ramp_s = 0.0
-    """Seconds of work that it takes to raise its clocks after a rest."""
+    half = "fp16"  # what autocast computes in around fp32 weights, as PyTorch's own default has it
+    compile_mode = "default"  # what `torch.compile` is asked for
+    graph_calls = 0  # further calls until what was compiled stands, because they record it
+    has_streams = False  # whether weights can be moved to it while it computes
+    ramp_s = 0.0  # seconds of work that it takes to raise its clocks after a rest
 
     def device(self, index: int) -> torch.device:
         return torch.device(self.kind, index)
@@ -150,8 +145,8 @@ class Cpu(Platform):
         resident.reset_peak()
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        # It sees every engine's allocations.
-        return {"resident_peak_bytes": resident.peak_bytes()}
+        # The high-water mark sees every engine's allocations.
+        return {"resident_peak_bytes": resident.field("self/status", "VmHWM")}
 
     def energy(self, device: torch.device) -> Counter:
         return Counter("rapl", rapl_energy_j)
@@ -167,7 +162,7 @@ def computes_natively(half: str) -> bool:
 
 
 class Gpu(Platform):
-    """A GPU as torch's module of its kind describes it: what `cuda` and `xpu` have alike."""
+    """A GPU as torch's module of its kind describes it, which `cuda` and `xpu` do alike."""
 
     ramp_s = 1.0
 
@@ -184,7 +179,6 @@ class Gpu(Platform):
         return None if index < count else f"PyTorch {torch.__version__} finds {count} here"
 
     def why_unavailable(self) -> str:
-        """Say in one line why PyTorch can use no GPU of this kind."""
         # A driver that is too old may well list its GPUs; setting it up says what is wrong.
         try:
             self.module.init()
@@ -271,12 +265,11 @@ class Cuda(Gpu):
         return nvml.foreign_processes(self.uuid(device))
 
     def why_not_shared(self, device: torch.device) -> str | None:
-        if not nvml.is_exclusive(self.uuid(device)):
-            return None
-        return (
+        exclusive = (
             "the GPU takes one process at a time (compute mode Exclusive_Process): "
             "`nvidia-smi -c DEFAULT` allows two"
         )
+        return exclusive if nvml.is_exclusive(self.uuid(device)) else None
 
     def energy(self, device: torch.device) -> Counter:
         uuid = self.uuid(device)
@@ -295,9 +288,8 @@ class Xpu(Gpu):
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
         properties = torch.xpu.get_device_properties(device)
         has = {"fp16": properties.has_fp16, "bf16": properties.has_bfloat16_conversions}
-        if has.get(arithmetic, True):
-            return None
-        return f"{properties.name} has no instructions for {arithmetic}"
+        missing = f"{properties.name} has no instructions for {arithmetic}"
+        return None if has.get(arithmetic, True) else missing
 
     def facts(self, device: torch.device) -> dict[str, Any]:
         properties = torch.xpu.get_device_properties(device)
@@ -328,9 +320,8 @@ class Mps(Gpu):
         return "Metal needs a supported GPU and a recent macOS"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        if arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
-            return "bf16 on Metal needs macOS 14 or later"
-        return None
+        missing = arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0)
+        return "bf16 on Metal needs macOS 14 or later" if missing else None
 
     def name(self, device: torch.device) -> str:
         return torch.backends.mps.get_name()

@@ -9,15 +9,11 @@ PREDICTED = 4
 
 
 class Line(NamedTuple):
-    """Peak bytes as a straight line over the batch size.
+    """Peak bytes as a straight line over the batch size."""
 
-    `sizes`: the two batch sizes that it goes through; `peak_bytes`: at the larger one;
-    `image_bytes`: what each image adds, more than 0.
-    """
-
-    sizes: tuple[int, int]
-    peak_bytes: int
-    image_bytes: float
+    sizes: tuple[int, int]  # the batch sizes that it goes through
+    peak_bytes: int  # at the larger one
+    image_bytes: float  # what each image adds, more than 0
 
     def at(self, size: int) -> float:
         """Return the peak bytes of a batch of `size`; of 0, what is there without any image."""
@@ -70,10 +66,9 @@ def device_peak_bytes(memory: Mapping[str, float | None], allocator_sees_all: bo
     """Return the bytes of the device that the process held at its peak, whatever took them.
 
     What PyTorch's allocator had reserved at most, and what the driver counts beyond that: the CUDA
-    context, and the memory of an engine with an allocator of its own. What PyTorch's tensors alone
-    take would rank `compile` and ONNX Runtime as nearly free: it sees neither the pools of CUDA
-    graphs nor ONNX Runtime's arena. Of an engine that does not allocate through PyTorch alone
-    (`allocator_sees_all`) nothing is known where the driver does not tell.
+    context, and an engine's own allocator. PyTorch's tensors alone would rank `compile` and ONNX
+    Runtime as nearly free, without the pools of CUDA graphs and ONNX Runtime's arena. Where the
+    driver does not tell, nothing is known of an engine that allocates otherwise than by PyTorch.
     """
     reserved = memory.get("peak_reserved_bytes")
     unknown = not allocator_sees_all and memory.get("nvml_process_bytes") is None

@@ -1,7 +1,7 @@
 """What is the same for all cases or races of a job."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from sdbench.records.record import (
 )
 from sdbench.runtime.digests import digest
 from sdbench.runtime.files import read_json, sha256
+from sdbench.runtime.job import granted_bytes, optional
 from sdbench.runtime.ownership import OWNER, Claim, claim
 
 
@@ -43,7 +44,7 @@ class SweepContext:
     `model_folder` is None where the model has room nowhere and was not made; `components` are its
     own all the same. `graphs` holds the exported networks that its variants read, by
     `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `input_digests`
-    the digests of what else all its records are made with, besides case and settings of measuring.
+    are of what else all its records are made with, besides case and settings of measuring.
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
@@ -147,39 +148,18 @@ def name(measured: Measured) -> str:
     return f"{v.model} on {v.device}, {how}, batch {case.batch_size}"
 
 
-def make_context(
-    device: Device,
-    measuring: Racing,
-    manifest: Path,
-    model_folder: Path | None,
-    graphs: Sequence[Path],
-    code: str,
-    environment_file: Path,
-    folder: Path,
-    granted_bytes: int | None,
-    settings: Path | None = None,
-) -> SweepContext:
-    """Return what is the same for all that a job measures, from what its rule is given.
+def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:
+    """Return what is the same for all that a job measures, from what Snakemake gives its script.
 
-    Args:
-        device: its entry in the config.
-        measuring: what the job needs of the config's section of that name.
-        manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: as in `SweepContext`, like `granted_bytes`.
-        graphs: the records of the exported networks that the cases read, which lie next to them.
-        code: digest of the modules that decide the numbers.
-        environment_file: the conda environment of the rule.
-        folder: where the records of this model, device and backend lie.
-        settings: what the search for settings found; None where no case asks for it.
-
-    Raises:
-        UserError: if the model or its exported networks are not what was described or exported.
+    The inputs are the model and its manifest, whose digest is the model's identity, records of
+    exported networks, and what the search for settings found. Records are made next to the output.
     """
-    model = read_json(manifest)
+    manifest, model_folder = Path(job.input.manifest), optional(job.input.model)
     if model_folder is not None:
         check_model(model_folder, manifest)
+    model, graphs = read_json(manifest), [Path(record) for record in job.input.graphs]
     return SweepContext(
-        folder=folder,
+        folder=Path(job.output.index).parent,
         model_folder=model_folder,
         components=model["components"],
         graphs={one.parent.name: Graphs(exported_beside(one), identify(one)) for one in graphs},
@@ -187,10 +167,10 @@ def make_context(
         measuring=measuring,
         input_digests={
             "model": model["digest"],
-            "code": code,
-            "environment": sha256(environment_file),
+            "code": job.params.code,
+            "environment": sha256(Path(job.input.environment_file)),
             "machine": digest(identify_machine(device)),
         },
-        granted_bytes=granted_bytes,
-        tuned=backends.chosen_settings(settings),
+        granted_bytes=granted_bytes(job.resources),
+        tuned=backends.chosen_settings(optional(job.input.settings)),
     )

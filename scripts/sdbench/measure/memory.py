@@ -32,11 +32,10 @@ def measure_memory(
 ) -> dict[str, int | None]:
     """Run one call, which must have run before, and read the counters that saw its peak.
 
-    Returns:
-        All of `COUNTERS`, None for what the device's platform has not. On a CPU the resident-set
-        high-water mark of the process, absolute and above `loaded_bytes`, just after loading.
-        On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
-        memory), and what the driver says that this process holds, which sees every engine.
+    On a CPU the resident-set high-water mark of the process, absolute and above `loaded_bytes`,
+    which it took when the model had just been loaded. On a GPU torch's own peaks, its reservation
+    after the call (what the 2022 post called memory), and what the driver says that this process
+    holds, which sees every engine.
     """
     platform = platform_of(device)
     platform.reset_memory(device)
@@ -62,8 +61,6 @@ class TooSmallError(UnsupportedError):
 
 def check_weights_fit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
     """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
-
-    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
 
     Raises:
         TooSmallError: if the device, or the machine where weights wait in it, has less memory.

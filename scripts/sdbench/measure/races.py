@@ -45,11 +45,8 @@ look out for more work before they fall asleep: OpenMP's of Intel for 0.2 s, oth
 
 
 def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
-    """Leave a record for every pair and an index of them all in the sweep's folder.
-
-    Records whose fingerprint still holds are kept. A pair that fails is a record too. The pairs are
-    of one model and device, with challengers of one backend.
-    """
+    """Leave a record for every pair, of one model and device and challengers of one backend, and an
+    index of them all in the sweep's folder. Records whose fingerprint still holds are kept."""
     sweep = sweep.claimed()
     for pair in pairs:
         with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
@@ -205,9 +202,8 @@ class Racer:
     def warm_up(self, inputs: DenoiserInputs) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Evaluate the denoiser as often as the config says, compiling first if that is an option.
 
-        Returns:
-            Its output in fp32, of the shape of `sample`; and `compile_s`, `compile_cached` and the
-            `warmup_s` of each evaluation that compiled nothing.
+        Return its output in fp32, of the shape of `sample`; and `compile_s`, `compile_cached` and
+        the `warmup_s` of each evaluation that compiled nothing.
         """
         engine = self.engine
         self.evaluate = engine.denoiser(inputs)

@@ -41,13 +41,8 @@ def search_settings(
     Each candidate and the default settings are loaded side by side, in a process of their own, and
     take turns. A candidate is better if the whole 95 % interval of the median ratio lies below 1.
     The best of these is timed once more, for the luckiest of several looks better than it is, and
-    is chosen if it is better again; else the next best. If none is, the default ones stay.
-
-    Args:
-        case: the variant, `tuned`; its batch size is that of the images.
-        model_folder: the model in the diffusers layout.
-        graphs_folder: the exported networks that it reads.
-        limit_s: the seconds that one candidate may take; None for any number.
+    is chosen if it is better again; else the next best. If none is, the default ones stay. A
+    candidate may take `limit_s` seconds.
 
     Returns:
         `chosen`, the name of a candidate or `DEFAULT`; its `settings`; lists of `candidates` and of

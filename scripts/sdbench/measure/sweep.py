@@ -7,6 +7,7 @@ A record is written as soon as its case is measured, and kept if nothing that de
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,16 +16,24 @@ from sdbench import backends
 from sdbench.cases.case import Case, Variant
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
+from sdbench.devices.platforms import platform_of, set_tf32
 from sdbench.measure.batch_search import search_largest
 from sdbench.measure.case import measure_variant
 from sdbench.measure.context import SweepContext, name
-from sdbench.measure.reference import time_reference
+from sdbench.measure.latency import time_call
 from sdbench.records.record import REFERENCE, now, read_record, record_path, write_index
 from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import torch
+
+WARM_UP, SAMPLES = 3, 15
+"""Calls of the fixed work at the least that are not counted, and samples."""
+SIDE = 768
+"""A product of two square matrices of this side and three convolutions: some 2 GFLOP a call, in
+fp32, independent of any model, config or backend. A fast GPU does it in 0.1 ms. Its only purpose is
+to show how steady a machine is."""
 
 
 def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant, int]) -> None:
@@ -103,10 +112,36 @@ def _time_reference_apart(case: Case, sweep: SweepContext) -> list[float]:
 
 
 def _time_reference(send: Callable[[Any], None], case: Case) -> None:
+    """Send the seconds of a call of the fixed work, `SAMPLES` times, after a warm-up.
+
+    The warm-up lasts until the device has raised its clocks (`Platform.ramp_s`), and the samples as
+    long together, each the mean of several calls where a fast GPU would be done before that.
+    """
     try:
         device = torch_device(case)
     except (UnsupportedError, WrongDeviceError):
         send([])
         return
     torch.set_num_threads(threads(case))
-    send(time_reference(device))
+    set_tf32(False)
+    platform, generator = platform_of(device), torch.Generator().manual_seed(0)
+    matrix = torch.randn(SIDE, SIDE, generator=generator).to(device)
+    image = torch.randn(1, 32, 96, 96, generator=generator).to(device)
+    kernel = torch.randn(32, 32, 3, 3, generator=generator).to(device)
+    calls = 1
+
+    def work() -> None:
+        for _ in range(calls):
+            torch.mm(matrix, matrix)
+            for _ in range(3):
+                torch.nn.functional.conv2d(image, kernel, padding=1)
+
+    def seconds() -> float:
+        return time_call(work, lambda: platform.synchronize(device))
+
+    with torch.inference_mode():
+        warm_up: list[float] = []
+        while len(warm_up) < WARM_UP or sum(warm_up) < platform.ramp_s:
+            warm_up.append(seconds())
+        calls = max(1, math.ceil(platform.ramp_s / SAMPLES / warm_up[-1]))
+        send([seconds() / calls for _ in range(SAMPLES)])

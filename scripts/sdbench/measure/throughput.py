@@ -21,14 +21,10 @@ def measure_throughput(
     counter: Counter,
     duration_s: float,
 ) -> dict[str, Any]:
-    """Make calls one after the other until they have taken long enough.
+    """Make calls, which must have run before, one after the other until they took `duration_s`.
 
-    Args:
-        call: what is repeated; it must have run before.
-        synchronize: waits for the device; called before the first call and after the last.
-        counter: of energy, read at the same two moments: of the whole GPU, or of all processor
-            packages, not of this process alone. It moves in steps of some tens of milliseconds.
-        duration_s: the calls take at least this long together.
+    It is so long since a counter of energy moves in steps of some tens of milliseconds. What it
+    counts is the whole GPU, or all processor packages, not this process alone.
 
     Returns:
         `intervals_s`: seconds from the start, or the end of the call before, to the end of each

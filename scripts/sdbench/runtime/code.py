@@ -64,13 +64,12 @@ def reached(script: Path, names: Names, without: Collection[str] = ()) -> list[P
 class Module(NamedTuple):
     """What a module says that it needs.
 
-    `imports`: dotted names, of which one that is no module is an attribute of one.
-    `loaded_by_name`: its constant `LOADED_BY_NAME`, the files of its own folder whose names are
+    `loaded_by_name` is its constant `LOADED_BY_NAME`, the files of its own folder whose names are
     known only when it runs, such as "{backend}.py"; empty where there is none. A placeholder that
     is called as a wildcard of the rule stands for its value.
     """
 
-    imports: frozenset[str]
+    imports: frozenset[str]  # dotted names; one that is no module is an attribute of one
     loaded_by_name: str
 
 

@@ -5,11 +5,8 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something that the user can put right.
-
-    The message is one line that names the file and key, what was found, what is allowed and what
-    to do. It is shown without a traceback, and the exit status is not zero.
-    """
+    """Something that the user can put right: one line, shown without a traceback, that names the
+    file and key, what was found, what is allowed and what to do. The exit status is not zero."""
 
 
 class WrongDeviceError(Exception):
@@ -37,6 +34,5 @@ def plain(text: object, longest: int = 60) -> str:
     What turns the direction of writing, or ends a line, is shown as an escape.
     """
     shown = str(text)
-    if not shown.isprintable():
-        shown = repr(shown)
+    shown = shown if shown.isprintable() else repr(shown)
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."

@@ -20,10 +20,8 @@ OWNER = "owner"
 
 
 class TakenOver(SystemExit):
-    """Another job has begun the same work: this one has to end, and writes nothing more.
-
-    No `Exception`, so that nothing makes a failed case of it.
-    """
+    """Another job has begun the same work: this one has to end, and writes nothing more. It is no
+    `Exception`, so that nothing makes a failed case of it."""
 
     def __init__(self) -> None:
         super().__init__(1)

@@ -30,10 +30,8 @@ counters there are depends on the device."""
 
 
 def _missing(cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each case without a row in the results, and the other way round.
-
-    A largest batch that was found is a case as well.
-    """
+    """Yield a sentence for each case, largest batches that were found included, without a row in
+    the results, and the other way round."""
     searched = largest[largest["largest_batch"] > 0].rename(columns={"largest_batch": "batch_size"})
     wanted, found = (
         set(table[KEY].itertuples(index=False, name=None))

@@ -24,13 +24,9 @@ def collect_races(
 ) -> None:
     """Write a row for each record that the indexes name, then the rows of other tables.
 
-    Args:
-        indexes: the index of each job's records.
-        device_peaks: what `measure_peak_throughput` wrote for each device.
-        operations: what `count_operations` wrote, <model>/<width>x<height>.json.
-        dropped_in: tables of the same schema, as `export_results` writes them.
-        max_busy_cores: the config's.
-        table: of schema RACES, written.
+    `device_peaks` are what `measure_peak_throughput` wrote for each device, `operations` what
+    `count_operations` wrote, <model>/<width>x<height>.json. Tables that were `dropped_in` have the
+    same schema, as `export_results` writes them.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}

@@ -29,13 +29,9 @@ def collect_records(
     """Write a row of the results for each record, and of the noise for each job, that the indexes
     name, and of each search for a largest batch and each peak of a device.
 
-    Args:
-        indexes: the index of each job's records.
-        device_peaks: what `measure_peak_throughput` wrote for each device.
-        model_operations: what `count_operations` wrote for each model, in a folder of its name.
-        prices: by device, what an hour of it costs in `currency`; 0 for unknown.
-        gate: the config's `quality_gate`.
-        results, largest, peak_throughput, noise: CSV to write.
+    `device_peaks` are what `measure_peak_throughput` wrote for each device, `model_operations` what
+    `count_operations` wrote for each model, in a folder of its name. `prices` are what an hour of
+    each device costs, 0 for unknown.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
@@ -71,11 +67,5 @@ def collect_records(
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(
-        snakemake,
-        collect_records,
-        results=Path(snakemake.output.results),
-        largest=Path(snakemake.output.largest),
-        peak_throughput=Path(snakemake.output.peak_throughput),
-        noise=Path(snakemake.output.noise),
-    )
+    tables = {name: Path(path) for name, path in snakemake.output.items()}
+    run_script(snakemake, collect_records, **tables)

@@ -27,14 +27,9 @@ def profile_case(
     trace: Path,
     granted_bytes: int | None = None,
 ) -> None:
-    """Leave a trace of one call after warm-up, and a table of its kernels.
+    """Leave a trace of one call after warm-up, and a table of its kernels as CSV.
 
-    Args:
-        case: as `Case.as_dict` gives it.
-        model_folder: the model in the diffusers layout.
-        table: the CSV file to write.
-        trace: the compressed Chrome trace to write (`.json.gz`); ui.perfetto.dev shows it.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
+    The trace is a compressed Chrome trace (`.json.gz`), which ui.perfetto.dev shows.
     """
     profiled = Case.from_dict(case)
     try:

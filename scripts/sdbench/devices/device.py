@@ -12,11 +12,11 @@ import torch
 
 WEIGHTS = {
     "fp32": torch.float32,
-    "tf32": torch.float32,
+    "tf32": torch.float32,  # a mode of the matrix product, not a storage format
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
-"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
+"""What the weights are loaded in."""
 
 
 def torch_device(case: Case) -> torch.device:

@@ -27,10 +27,8 @@ import torch
 
 _HIDDEN: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
 """Module, name of a function, the function itself, and what stands in its place."""
-
 _ASKED: set[tuple[str, str]] = set()
-"""Module and name of every function on the way from an import to a question that was answered with
-none."""
+"""Module and name of every function on the way from an import to a question about devices."""
 
 
 def hide_devices() -> None:

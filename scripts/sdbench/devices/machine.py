@@ -56,10 +56,8 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Return the processor's vector and matrix extensions, as Linux names them.
-
-    Hosts rent out unlike processors under one name; these decide speed and precisions.
-    """
+    """Return the processor's vector and matrix extensions, as Linux names them. Hosts rent out
+    unlike processors under one name; these decide speed and precisions."""
     flags = _cpuinfo("flags", "Features")  # x86, ARM
     return sorted(flag for flag in " ".join(flags[:1]).split() if flag.startswith(EXTENSIONS))
 
@@ -107,15 +105,12 @@ def _variants(words: list[str]) -> set[str]:
 
 
 STAT = Path("/proc/stat")
-WATCH_S = 0.5
-"""How long the processors are watched. This process sleeps meanwhile: what is busy is another."""
+WATCH_S = 0.5  # while this process sleeps: what is busy is another
 
 
 def busy_cores(watch_s: float = WATCH_S, stat: Path = STAT) -> float | None:
-    """Return how many processors were busy, on average, while this process slept `watch_s` seconds.
-
-    None where the system does not tell (man 5 proc, /proc/stat).
-    """
+    """Return how many processors were busy, on average, while this process slept `watch_s` seconds;
+    None where the system does not tell (man 5 proc, /proc/stat)."""
     try:
         before, _ = _ticks(stat)
         time.sleep(watch_s)
@@ -174,11 +169,9 @@ def machine_bytes() -> int:
 
 
 def budget_bytes(device: Device, granted: int | None = None) -> int | None:
-    """Return the bytes that a process may hold resident on a device of the config.
-
-    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
-    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
-    """
+    """Return the bytes that a process may hold resident on a device: the `memory_budget_gb` of a
+    CPU; where it is 0, half of the machine's memory, or of the `granted` bytes that a cluster gives
+    the job; None on a GPU, which has a limit of its own."""
     if KINDS[device.kind].is_gpu:
         return None
     machine = machine_bytes()
@@ -186,11 +179,8 @@ def budget_bytes(device: Device, granted: int | None = None) -> int | None:
 
 
 def describe_machine(device: Device) -> dict[str, Any]:
-    """Return what is known of this machine before a device of it is in use.
-
-    Host, processor, memory in bytes, system, the cluster's job, the versions of Python and
-    libraries, and the name of the device: a GPU says its own when it is in use, until then None.
-    """
+    """Return what is known of this machine before a device of it is in use: a GPU says its name
+    when it is, until then None."""
     libraries = {"sdbench": sdbench.__version__}
     for package, library in LIBRARIES.items():
         with contextlib.suppress(metadata.PackageNotFoundError):

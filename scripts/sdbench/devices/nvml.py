@@ -1,8 +1,8 @@
 """What NVIDIA's driver says of a GPU, through its management library (NVML).
 
 A GPU is named by its UUID: NVML counts all GPUs of the machine, torch only those it may see. Where
-there is no NVML, or it does not know the GPU (AMD's), every answer is None or empty, and
-`describe_gpu` says why. Of a slice of a GPU (MIG) NVML counts no energy and no clocks.
+NVML is missing, or does not know a GPU (AMD's), answers are None or empty, and `describe_gpu` says
+why. Of a slice of a GPU (MIG) it counts no energy and no clocks.
 """
 
 import contextlib

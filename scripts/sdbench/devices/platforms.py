@@ -1,6 +1,5 @@
 """What a device in use has, and how it is asked: one class for each kind.
 
-Nothing else tells kinds apart, except `kinds`, which knows of them what is known without PyTorch.
 Sources: the documentation of torch.accelerator, torch.cuda, torch.mps and torch.xpu. PyTorch for
 AMD's GPUs (ROCm) calls them `cuda` and has the same functions; NVML does not know them.
 """
@@ -33,24 +32,19 @@ LOST = (
 
 
 def set_tf32(on: bool) -> None:
-    """Let matrix products and convolutions of fp32 round to TF32, or not, everywhere in PyTorch.
-
-    PyTorch's default lets cuDNN use TF32 in what is called fp32. The general switch is not enough:
-    with torch 2.11 it leaves `cudnn.conv` as it was.
-    """
+    """Let matrix products and convolutions of fp32 round to TF32, or not, everywhere in PyTorch,
+    whose default lets cuDNN do so in what is called fp32."""
     torch.backends.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
-    # The same by its former interface, which the compiler of torch 2.13 still reads: where the two
-    # disagree it refuses to answer (pytorch/pytorch#166387, #189955).
+    # That leaves `cudnn.conv` as it was (torch 2.11). The compiler of torch 2.13 reads the former
+    # interface, and refuses to answer where the two disagree (pytorch/pytorch#166387, #189955).
     torch.set_float32_matmul_precision("high" if on else "highest")
     torch.backends.cudnn.allow_tf32 = on
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether the device cannot be used again by this process, though another may do so.
-
-    After most errors on a GPU every further call fails (CUDA Runtime API, "sticky" errors), and
-    PyTorch raises `torch.AcceleratorError` for all of them. Memory that did not suffice is none.
-    """
+    """Tell whether this process cannot use the device again, though another may: after most errors
+    on a GPU every further call fails (CUDA Runtime API, "sticky" errors), and PyTorch raises
+    `torch.AcceleratorError` for all of them. Memory that did not suffice is none."""
     text = str(error).lower()
     if "out of memory" in text:
         return False

@@ -27,9 +27,8 @@ class Line(NamedTuple):
 def fit_line(peaks: Mapping[int, int]) -> Line | None:
     """Fit a line to peak bytes by batch size; None without two sizes or where the peak is flat.
 
-    Memory grows linearly with the batch once its activations are the peak: a straight line through
-    the largest batch that was measured and the largest of at most half its size. Two that are
-    nearer to each other would make much of the counter's noise.
+    Memory grows linearly once activations are the peak. The line goes through the largest batch and
+    the largest of at most half its size: two nearer ones would make much of the counter's noise.
     """
     large = max(peaks, default=0)
     small = max((size for size in peaks if size <= large / 2), default=0)

@@ -17,7 +17,7 @@ from sdbench.measure.case import load
 from sdbench.measure.context import SweepContext, name
 from sdbench.measure.memory import measure_memory, memory_limit, refuse_above
 from sdbench.measure.status import is_out_of_memory
-from sdbench.records.record import Record, read_record, record_path
+from sdbench.records.record import read_record, record_path
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, write_json
@@ -25,9 +25,8 @@ from sdbench.runtime.processes import Ended, run_in_subprocess
 
 
 def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str, Any]:
-    """Search for the largest batch of a variant up to `cap`, or return what was found before.
-
-    The `cases` are all of the variant, and have their records.
+    """Search for the largest batch of a variant up to `cap`, or return what was found before. The
+    `cases` are all of the variant, and have their records.
 
     Returns:
         `variant`, `cap`, `largest_batch` (0 if none runs), `probes` as `find_largest` gives them,
@@ -52,7 +51,11 @@ def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str
     elif runs and peaks[runs] is None:
         found["reason"] = "the device has no memory counter for the search"
     elif runs < cap:
-        limit = _limit_bytes(case, records[runs], sweep) if runs else 0
+        # The bytes that `_peak` may reach on the device of a case that ran.
+        limit = budget_bytes(case.device, sweep.granted_bytes) if runs else 0
+        if limit is None:
+            total: int = records[runs]["environment"]["gpu"]["memory_bytes"]
+            limit = total - beyond_allocator(records[runs]["memory"])
         counted = {n: peak for n, peak in peaks.items() if peak}
 
         def try_batch(batch_size: int) -> int | None:
@@ -99,15 +102,6 @@ def _probe(send: Callable[[Any], None], case: Case, sweep: SweepContext) -> None
                 raise
             peak = None
         send(peak)
-
-
-def _limit_bytes(case: Case, record: Record, sweep: SweepContext) -> int:
-    """Return the bytes that `_peak` may reach on the device of a case that ran."""
-    budget = budget_bytes(case.device, sweep.granted_bytes)
-    if budget is not None:
-        return budget
-    total: int = record["environment"]["gpu"]["memory_bytes"]
-    return total - beyond_allocator(record["memory"])
 
 
 def _peak(memory: Mapping[str, int | None] | None) -> int | None:

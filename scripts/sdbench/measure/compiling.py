@@ -1,7 +1,6 @@
 """Seconds that compiling networks takes, apart from the calls that it is done in."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,9 +17,8 @@ from torch._dynamo.utils import counters
 def compile_anew(
     call: Callable[[], object], synchronize: Callable[[], None], device: torch.device
 ) -> tuple[float, dict[str, Any]]:
-    """Forget what was compiled, and make the calls in which networks are compiled again.
-
-    On CUDA there are several, in which graphs are recorded. Nothing is compiled in a later call.
+    """Forget what was compiled, and make the calls in which networks are compiled again: on CUDA
+    several, in which graphs are recorded. Nothing is compiled in a later call.
 
     Returns:
         The seconds of the first call without compiling, and `compile_s`, the seconds in which
@@ -65,16 +63,13 @@ def _compiling() -> Iterator[list[float]]:
         if not begins:
             spans.append(time.perf_counter() - begin)
 
-    def noted(method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def tune(*args: Any, **kwargs: Any) -> Any:
-            start(None)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                end(None)
-
-        return tune
+    @contextlib.contextmanager
+    def stretch() -> Iterator[None]:
+        start(None)
+        try:
+            yield
+        finally:
+            end(None)
 
     with contextlib.ExitStack() as undo:
         callback_handler.register_start_callback(start)
@@ -85,6 +80,6 @@ def _compiling() -> Iterator[list[float]]:
         undo.callback(LISTENING.remove, spans)
         for name in TUNING:
             original = getattr(CachingAutotuner, name)
-            setattr(CachingAutotuner, name, noted(original))
+            setattr(CachingAutotuner, name, stretch()(original))
             undo.callback(setattr, CachingAutotuner, name, original)
         yield spans

@@ -16,12 +16,8 @@ def watch(
     watching: Watching,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Look whether anything else uses the device, and do what the config says: if so, `fail` raises
-    `ContentionError` at once, and `wait` after the wait.
-
-    Returns:
-        What `look` saw last (`busy_cores`, `gpu_processes`), with `contended` and `waited_s`.
-    """
+    """Look whether anything else uses the device. If so, `fail` raises `ContentionError` at once,
+    and `wait` after the wait. Return what was seen last, with `contended` and `waited_s`."""
     waited = 0.0
     while True:
         seen = look()

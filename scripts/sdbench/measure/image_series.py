@@ -1,8 +1,7 @@
 """Images of one variant over the number of steps, from fixed prompt and latents.
 
-Two modes, never to be confused. `runs`: a full run of N steps for each N. `trajectory`: the states
-of one long run, each decoded. With the same prompt and latents an N-step run is not the N-th state
-of a longer one: its timesteps differ.
+Two modes: `runs`, a full run of N steps for each N, and `trajectory`, the states of one long run,
+each decoded. The N-th of these is not what an N-step run makes, whose timesteps differ.
 """
 
 from collections.abc import Iterator, Sequence

@@ -23,11 +23,8 @@ def sample_latency(
     measuring: Measuring,
     warmed_s: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Time calls until there are enough of them and they have taken long enough.
-
-    Return `warmup_s` and `samples_s`, the seconds of each warm-up and each counted call, in order.
-    The first warm-up calls, which took `warmed_s`, have been made.
-    """
+    """Time calls until there are enough of them and they have taken long enough; return `warmup_s`,
+    of which `warmed_s` was made before, and `samples_s`, the seconds of each call in order."""
     missing = measuring.warmup_calls - len(warmed_s)
     warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
     samples: list[float] = []

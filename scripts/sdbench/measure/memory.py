@@ -32,10 +32,9 @@ def measure_memory(
 ) -> dict[str, int | None]:
     """Run one call, which must have run before, and read the counters that saw its peak.
 
-    On a CPU the resident-set high-water mark of the process, absolute and above `loaded_bytes`,
-    which it took when the model had just been loaded. On a GPU torch's own peaks, its reservation
-    after the call (what the 2022 post called memory), and what the driver says that this process
-    holds, which sees every engine.
+    On a CPU the resident peak of the process, absolute and above `loaded_bytes`, just after
+    loading. On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
+    memory), and what the driver says that this process holds, whatever the engine.
     """
     platform = platform_of(device)
     platform.reset_memory(device)
@@ -118,9 +117,8 @@ def memory_limit(budget: int | None) -> Iterator[None]:
 
     The kernel bounds the data that a process may map, of which allocators leave a part untouched:
     the limit is half again the budget's room above what is resident now, and never more than the
-    machine has available. `refuse_above` says what is above the budget itself; this sees to it that
-    the machine neither swaps nor kills meanwhile. A failed allocation is an exception that
-    `is_out_of_memory` knows. None sets no limit, nor does a system without /proc.
+    machine has available, so that it neither swaps nor kills. `refuse_above` says what is above the
+    budget itself. None sets no limit, nor does a system without /proc.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     held, mapped = resident_bytes(), field("self/status", "VmData")

@@ -15,12 +15,9 @@ import torch
 
 SIDES = (512, 1024, 2048, 4096, 8192, 16384)
 """Sides of the square matrices. A GPU needs large ones, a slow device takes too long for them."""
-LONG_S = 0.05
-"""Larger matrices are not tried once the best product took as long."""
-SAMPLES, DURATION_S = 10, 1.0
-"""Samples of each size: at least so many, which fill at least so many seconds."""
-COPIED_BYTES = 2**29
-"""Far more than caches hold."""
+LONG_S = 0.05  # larger matrices are not tried once the best product took as long
+SAMPLES, DURATION_S = 10, 1.0  # of each size at least so many, which fill at least so many seconds
+COPIED_BYTES = 2**29  # far more than caches hold
 
 
 def product_peak(device: torch.device, precision: str) -> dict[str, Any]:

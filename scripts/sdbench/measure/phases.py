@@ -18,9 +18,8 @@ def time_phases(
 ) -> dict[str, Any]:
     """Time the parts of one call.
 
-    The device is synchronised around every part, which costs time of its own: the sum is not the
-    latency, which has a pass to itself. `look` is called once between two steps, in the middle of
-    the call, when the device has been busy. What it takes belongs to no part.
+    The device is synchronised around every part, which costs time: the sum is not the latency.
+    `look` is called in the middle of the call, when the device has been busy, and is in no part.
 
     Returns:
         `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in all evaluations of a part, or of

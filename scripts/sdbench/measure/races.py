@@ -1,8 +1,7 @@
 """Race the denoisers of two variants: they take turns, one evaluation each, from identical inputs.
 
-Each is loaded in a process of its own, as its own program would load it, and stays there while the
-other computes. A clock that slows down, or a neighbour that comes and goes, slows both: what is
-left in the ratio of their times is the difference between them.
+Each stays in a process of its own while the other computes. A clock that slows down, or a
+neighbour that comes and goes, slows both, and the ratio of their times keeps their difference.
 """
 
 import contextlib
@@ -80,10 +79,8 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
     def start(case: Case) -> WorkerProcess:
         return WorkerProcess(Racer, case, sweep, limit_s=sweep.limit_s)
 
-    def write(pair: Pair, *how: str, environment: Mapping[str, Any] = {}, **parts: Any) -> None:
-        begin, status, *reason = how
-        environment = environment or describe_machine(pair.case.device)
-        sweep.write(pair, begin, environment, status, *reason, **parts)
+    def fail(pair: Pair, begin: str, status: str, reason: str) -> None:
+        sweep.write(pair, begin, describe_machine(pair.case.device), status, reason)
 
     while pairs:
         with start(pairs[0].reference_case) as reference:
@@ -94,7 +91,7 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
             except _Failed as failure:
                 _, status, reason = failure.args
                 for pair in pairs:
-                    write(pair, now(), status, f"the reference: {reason}")
+                    fail(pair, now(), status, f"the reference: {reason}")
                 return
             known = (inputs, output, loaded | warmed)
             while pairs:
@@ -105,12 +102,12 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
                         measured = _race((reference, challenger), pair.rounds, *known)
                 except _Failed as failure:
                     failed, status, reason = failure.args
+                    whose = "the reference: " if failed is reference else ""
+                    fail(pair, begin, status, whose + reason)
                     if failed is reference:
-                        write(pair, begin, status, f"the reference: {reason}")
                         break
-                    write(pair, begin, status, reason)
                 else:
-                    write(pair, begin, "ok", **measured)
+                    sweep.write(pair, begin, status="ok", **measured)
 
 
 def _race(
@@ -200,11 +197,9 @@ class Racer:
         return watch(lambda: probe_contention(self.engine.device), self.sweep.measuring)
 
     def warm_up(self, inputs: DenoiserInputs) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Evaluate the denoiser as often as the config says, compiling first if that is an option.
-
-        Return its output in fp32, of the shape of `sample`; and `compile_s`, `compile_cached` and
-        the `warmup_s` of each evaluation that compiled nothing.
-        """
+        """Evaluate the denoiser as often as the config says, compiling first if that is an option;
+        return its output in fp32, of the shape of `sample`, and `compile_s`, `compile_cached` and
+        the `warmup_s` of each evaluation that compiled nothing."""
         engine = self.engine
         self.evaluate = engine.denoiser(inputs)
         compiled = {"compile_s": None, "compile_cached": None}
@@ -223,9 +218,8 @@ class Racer:
         refuse_above(self.budget, measure_memory(call, engine.device, self.loaded_bytes))
         output = outputs[0].float().cpu().numpy()
         if not np.isfinite(output).all():
-            raise ValueError(
-                "the output of the denoiser has values that are not numbers (NaN or inf)"
-            )
+            what = "the output of the denoiser"
+            raise ValueError(f"{what} has values that are not numbers (NaN or inf)")
         for _ in range(self.sweep.measuring.warmup_calls - 1):
             call()
         # A collection in the middle of an evaluation would be counted as the network's time.

@@ -25,12 +25,9 @@ import torch
 
 DEFAULT = "default"
 ROUNDS = 15
-FEWEST_ROUNDS = 6
-"""The least that has a 95 % interval."""
-LONGEST_S = 120.0
-"""No further round is begun after this, except for the fewest."""
-BLOCK_S = 0.05
-"""A sample is the mean of as many calls as fill this."""
+FEWEST_ROUNDS = 6  # the least that has a 95 % interval
+LONGEST_S = 120.0  # no further round is begun after this, except for the fewest
+BLOCK_S = 0.05  # a sample is the mean of as many calls as fill this
 
 
 def search_settings(
@@ -41,8 +38,7 @@ def search_settings(
     Each candidate and the default settings are loaded side by side, in a process of their own, and
     take turns. A candidate is better if the whole 95 % interval of the median ratio lies below 1.
     The best of these is timed once more, for the luckiest of several looks better than it is, and
-    is chosen if it is better again; else the next best. If none is, the default ones stay. A
-    candidate may take `limit_s` seconds.
+    is chosen if it is better again; else the next best. If none is, the default ones stay.
 
     Returns:
         `chosen`, the name of a candidate or `DEFAULT`; its `settings`; lists of `candidates` and of

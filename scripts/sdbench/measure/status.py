@@ -34,11 +34,8 @@ def status_from_error(error: Exception) -> tuple[str, str]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory did not suffice, on any device and engine.
-
-    What it was raised from or after is asked too: where memory runs out while a CUDA graph is
-    recorded, ending the recording fails as well, and that error hides the first.
-    """
+    """Tell whether an exception, or one that it was raised from or after, means that memory did not
+    suffice: where it runs out while a CUDA graph is recorded, another error hides the first."""
     led_here: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in led_here:

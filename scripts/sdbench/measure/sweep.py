@@ -1,8 +1,7 @@
 """Measure the cases of one model on one device with one backend.
 
-Python and PyTorch start once. Each variant (precision and options) is then measured in a process
-of its own, forked from there: its memory is its own, and its crash does not take the others along.
-A record is written as soon as its case is measured, and kept if nothing that decides it changed.
+Python and PyTorch start once. Each variant is then measured in a process of its own, forked from
+there: its memory is its own, and its crash does not take the others along.
 """
 
 import contextlib
@@ -104,18 +103,16 @@ def _measure_apart(cases: list[Case], sweep: SweepContext) -> None:
 
 def _time_reference_apart(case: Case, sweep: SweepContext) -> list[float]:
     """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
-    try:
-        samples: list[float] = run_in_subprocess(_time_reference, case, limit_s=sweep.limit_s)[0]
-    except Ended:
-        return []
-    return samples
+    with contextlib.suppress(Ended):
+        return list(run_in_subprocess(_time_reference, case, limit_s=sweep.limit_s)[0])
+    return []
 
 
 def _time_reference(send: Callable[[Any], None], case: Case) -> None:
     """Send the seconds of a call of the fixed work, `SAMPLES` times, after a warm-up.
 
-    The warm-up lasts until the device has raised its clocks (`Platform.ramp_s`), and the samples as
-    long together, each the mean of several calls where a fast GPU would be done before that.
+    That lasts until the device has raised its clocks (`Platform.ramp_s`), and the samples as long
+    together, each the mean of several calls where a fast GPU would be done before that.
     """
     try:
         device = torch_device(case)

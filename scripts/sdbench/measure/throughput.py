@@ -1,7 +1,6 @@
 """Images per minute, and what they cost in energy: calls back to back, as a busy server makes them.
 
-A separate pass from latency: what lies between two calls counts, nothing is synchronised in
-between, and Python collects its garbage when it likes.
+What lies between two calls counts, and Python collects its garbage when it likes.
 """
 
 import itertools
@@ -11,8 +10,7 @@ from typing import Any
 
 from sdbench.devices.energy import Counter
 
-FEWEST = 3
-"""Calls at the least, however long one takes."""
+FEWEST = 3  # calls at the least, however long one takes
 
 
 def measure_throughput(
@@ -21,10 +19,8 @@ def measure_throughput(
     counter: Counter,
     duration_s: float,
 ) -> dict[str, Any]:
-    """Make calls, which must have run before, one after the other until they took `duration_s`.
-
-    It is so long since a counter of energy moves in steps of some tens of milliseconds. What it
-    counts is the whole GPU, or all processor packages, not this process alone.
+    """Make calls, which must have run before, one after the other until they took `duration_s`:
+    far longer than the steps in which the counter moves, which counts others' energy too.
 
     Returns:
         `intervals_s`: seconds from the start, or the end of the call before, to the end of each

@@ -18,12 +18,9 @@ _REMEDY = "delete it and run again"
 
 
 def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
-    """Write the series of a variant next to a seal, whole or not at all.
-
-    Other than with status `ok` the `reason` says why they are not complete. `series` are `runs` and
-    `trajectory` (8 bits, shape (count, height, width, 3)), and `runs_steps` and `trajectory_steps`
-    (integers, shape (count,)).
-    """
+    """Write the series of a variant next to a seal, whole or not at all: `runs` and `trajectory` (8
+    bits, shape (count, height, width, 3)), `runs_steps` and `trajectory_steps` (integers, shape
+    (count,)). With another status than `ok` the `reason` says why they are not complete."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, status=np.array(status), reason=np.array(reason), **series)
     write_beside_seal(path, buffer.getvalue())

@@ -105,17 +105,15 @@ def parse_json(text: str) -> Any:
 
 
 def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+    if not math.isfinite(float(text)):
         raise ValueError(f"{text[:20]} is not a finite number")
-    return number
+    return float(text)
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number.bit_length() > 63:
+    if int(text).bit_length() > 63:
         raise ValueError(f"{text[:20]}... has more than 64 bits")
-    return number
+    return int(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:

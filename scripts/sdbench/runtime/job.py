@@ -53,7 +53,10 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
             # No failure, and no end before there is what this job should have made: its Snakemake
             # would miss that, and remove it when its successor writes it.
             print(end, file=sys.stderr)
-            _wait_for(outputs)
+            for _ in range(24 * 3600):  # a day at most; a scheduler's time limit is shorter
+                if all(Path(file).exists() for file in outputs):
+                    break
+                time.sleep(1)
         except Exception as error:
             failed = True
             traceback.print_exc()
@@ -69,20 +72,11 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         sys.exit(1)
 
 
-def _wait_for(files: Iterable[str]) -> None:
-    """Wait until all files are there, a day at most; a scheduler's time limit is shorter."""
-    for _ in range(24 * 3600):
-        if all(Path(file).exists() for file in files):
-            return
-        time.sleep(1)
-
-
 def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
     """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
 
-    An input is passed as a path, or as a list of paths where the rule lists files; `more` are other
-    arguments, such as outputs. Left out is what is there for Snakemake alone, which runs the job
-    again when it changes (`_FOR_SNAKEMAKE`).
+    An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
+    is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
     """
     with logged(job.log[0]):
         arguments: dict[str, Any] = {

@@ -1,9 +1,8 @@
 """Who may write a job's files: the job that began last.
 
-A cluster may lose sight of a job that goes on: its node stops answering, or the Snakemake that
-waited for it is killed. Another job then does the same work, and the first, an orphan, must not
-write over what its successor wrote. No lock is taken: locks do not hold on every shared file
-system, and one that an orphan held would keep its successor out.
+A cluster may lose sight of a job that goes on, and begin another, whose files this orphan must not
+overwrite. No lock is taken: locks do not hold on every shared file system, and an orphan's would
+keep its successor out.
 """
 
 import os

@@ -36,10 +36,8 @@ class TimedOut(Ended):
 
 
 class UnfitError(Exception):
-    """This process cannot go on, such as after its GPU was lost; what it sent stands.
-
-    Raised by work, it ends the process at once: nothing of it is torn down, which might fail too.
-    """
+    """This process cannot go on, such as after its GPU was lost; what it sent stands. It ends at
+    once: nothing of it is torn down, which might fail too."""
 
 
 def run_in_subprocess(

@@ -34,13 +34,13 @@ def _missing(cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame) 
     the results, and the other way round."""
     searched = largest[largest["largest_batch"] > 0].rename(columns={"largest_batch": "batch_size"})
     wanted, found = (
-        set(table[KEY].itertuples(index=False, name=None))
+        {tuple(row[key] for key in KEY): _case(row) for row in table.to_dict("records")}
         for table in (pd.concat([cases[cases["case_id"].notna()], searched]), results)
     )
-    for key in sorted(wanted - found):
-        yield f"results: no row for {_join(key)}"
-    for key in sorted(found - wanted):
-        yield f"results: a row for {_join(key)}, which the config does not have"
+    for key in sorted(wanted.keys() - found):
+        yield f"results: no row for {wanted[key]}"
+    for key in sorted(found.keys() - wanted):
+        yield f"results: a row for {found[key]}, which the config does not have"
 
 
 def _wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
@@ -122,11 +122,7 @@ def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
 
 
 def _case(row: Mapping[Any, Any]) -> str:
-    return _join(tuple(row.get(key) for key in KEY))
-
-
-def _join(key: tuple[object, ...]) -> str:
-    return " ".join(map(str, key))
+    return " ".join(str(row.get(key)) for key in KEY)
 
 
 if __name__ == "__main__":

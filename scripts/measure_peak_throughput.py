@@ -49,10 +49,8 @@ def measure_peak_throughput(
     rows = [row | (found[i] if i < len(found) else {}) for i, row in enumerate(rows)]
     environment = describe_machine(device) | {"threads": None} | facts.get("environment", {})
     contention = facts.get("contention")
-    write_json(
-        peaks,
-        {"device": name, "contention": contention, "environment": environment, "peaks": rows},
-    )
+    head = {"device": name, "contention": contention, "environment": environment}
+    write_json(peaks, head | {"peaks": rows})
     for row in rows:
         numbers = [f"{row[key]:.4g} {key}" for key in ("tflops", "gb_per_s") if key in row]
         what = f"{name}, {row['operation']} {row['precision'] or ''}".rstrip()

@@ -12,11 +12,8 @@ from sdbench.measure.sweep import run_sweep
 def measure_sweep(
     cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], sweep: SweepContext
 ) -> None:
-    """Leave a record for each case, and an index of them, in the folder of `sweep`.
-
-    `cases` are as `Case.as_dict` gives them; of `searches` each has a `variant` whose largest batch
-    is searched for, and the `cap` of the search.
-    """
+    """Leave a record for each case, and an index of them, in the folder of `sweep`. Each of the
+    `searches` has a `variant` whose largest batch is searched for, and the `cap` of the search."""
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
     run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
 

@@ -89,11 +89,9 @@ def is_gpu_model(promised: str, found: str) -> bool:
     `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, `a10` is no
     `NVIDIA A100`, and `a100` no slice of one (`NVIDIA A100-SXM4-40GB MIG 1g.5gb`).
     """
-    if not promised:
-        return True
     parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
     spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    return _variants(parts) == _variants(words) and all(part in spans for part in parts)
+    return not promised or (_variants(parts) == _variants(words) and spans.issuperset(parts))
 
 
 def _variants(words: list[str]) -> set[str]:
@@ -147,14 +145,13 @@ def identify_machine(device: Device) -> dict[str, Any]:
 
 def missing_device(device: Device) -> str | None:
     """Say what is wrong with a device of the config on this machine; None if it is there."""
-    kind = KINDS[device.kind]
-    gpus = kind.gpus()
-    if kind.is_gpu and gpus is not None and device.index >= len(gpus):
-        return (
-            f"found {device.index}, but this machine has {len(gpus)} GPU(s) of kind "
-            f"{device.kind}: run on a machine that has it, or leave the device out of the matrix"
-        )
-    return None
+    gpus = KINDS[device.kind].gpus()
+    if not KINDS[device.kind].is_gpu or gpus is None or device.index < len(gpus):
+        return None
+    return (
+        f"found {device.index}, but this machine has {len(gpus)} GPU(s) of kind {device.kind}: "
+        "run on a machine that has it, or leave the device out of the matrix"
+    )
 
 
 def usable_cores() -> int:

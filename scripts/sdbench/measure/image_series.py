@@ -17,9 +17,7 @@ def generate_runs(
     engine: Engine, case: Case, steps: Sequence[int], trajectory: Images8Bit
 ) -> Iterator[Images8Bit]:
     """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3).
-
-    The run that is as long as the trajectory has been made: its image is the last state's.
-    """
+    The run that is as long as the trajectory has been made: its image is the last state's."""
     latents = engine.latents(case.generation, 1)
     for count in steps:
         if count == len(trajectory):

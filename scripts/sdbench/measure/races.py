@@ -117,8 +117,8 @@ def _race(
     expected: NDArray[np.float32],
     start: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Run one race of the reference, which is warm, and the challenger, and return what its record
-    holds of it. The reference made `expected` of the `inputs`; how it was started is `start`."""
+    """Return what a record holds of a race of the reference, which has been started (`start`) and
+    made `expected` of the `inputs`, and the challenger."""
     reference, challenger = racers
     contention = _ask(reference, "look")
     environment, loaded = _ask(challenger, "load")

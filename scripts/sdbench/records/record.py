@@ -59,11 +59,8 @@ def fingerprint(measured: Measured, measuring: Racing, input_digests: Mapping[st
 
 
 def record_path(folder: Path, measured: Measured) -> Path:
-    """Return where a record lies below the folder of its model, device and backend.
-
-    The id is in the name: a changed setting makes a new record next to the old one, and going back
-    to the old setting finds it again.
-    """
+    """Return where a record lies below the folder of its model, device and backend. The id is in
+    the name: a changed setting makes a new record, and going back to the old one finds its own."""
     case = measured.case if isinstance(measured, Pair) else measured
     size = "" if case is measured else f"{case.generation['width']}px-"
     name = f"{size}batch-{case.batch_size}-{digest(measured.as_dict())[:8]}.json"

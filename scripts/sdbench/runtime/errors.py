@@ -29,10 +29,8 @@ def one_line(error: BaseException, longest: int = 300) -> str:
 
 
 def plain(text: object, longest: int = 60) -> str:
-    """Return a text of others as one line can hold it: at most `longest` characters, none unseen.
-
-    What turns the direction of writing, or ends a line, is shown as an escape.
-    """
+    """Return a text of others as one line can hold it: at most `longest` characters, with an escape
+    for what turns the direction of writing or ends a line."""
     shown = str(text)
     shown = shown if shown.isprintable() else repr(shown)
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."

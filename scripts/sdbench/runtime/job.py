@@ -102,8 +102,6 @@ def granted_bytes(resources: Any) -> int | None:
 
 
 def time_limit_s(config: Mapping[str, Any]) -> float | None:
-    """Return the seconds that one piece of work of a job may take; None for any number.
-
-    Not a parameter of a rule: another limit makes nothing that was finished stale.
-    """
+    """Return the seconds that one piece of work of a job may take; None for any number. No rule has
+    it as a parameter: another limit makes nothing that was finished stale."""
     return config["measuring"]["case_time_limit_s"] or None

@@ -49,12 +49,8 @@ def run_in_subprocess(
     what the work sends, as often as it likes, can be pickled. After `limit_s` seconds without
     anything sent, or without an end, the process is killed with all that it has started.
 
-    Returns:
-        What was sent, in order; less than all of it if the work raised `UnfitError`.
-
-    Raises:
-        Ended: if the process crashed or raised; `TimedOut` if it took too long.
-        UserError: if the work raised one.
+    Return what was sent, in order; less than all of it if the work raised `UnfitError`. Raise
+    `Ended` if the process crashed or raised, or a `UserError` that the work raised.
     """
     context: Any = multiprocessing.get_context(START)
     receiver, sender = context.Pipe(duplex=False)

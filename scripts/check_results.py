@@ -1,7 +1,8 @@
 """Check the results as a whole, once everything is there."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
@@ -28,58 +29,41 @@ POSITIVE = (
 counters there are depends on the device."""
 
 
-def find_missing(
-    cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame
-) -> Iterator[str]:
-    """Yield a sentence for each case without a row in the results, and the other way round.
-
-    A largest batch that was found is a case as well.
-    """
-    wanted = set(cases.loc[cases["case_id"].notna(), KEY].itertuples(index=False, name=None))
-    found_by_search = largest[largest["largest_batch"] > 0].rename(
-        columns={"largest_batch": "batch_size"}
+def _missing(cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each case, largest batches that were found included, without a row in
+    the results, and the other way round."""
+    searched = largest[largest["largest_batch"] > 0].rename(columns={"largest_batch": "batch_size"})
+    wanted, found = (
+        {tuple(row[key] for key in KEY): _case(row) for row in table.to_dict("records")}
+        for table in (pd.concat([cases[cases["case_id"].notna()], searched]), results)
     )
-    wanted |= set(found_by_search[KEY].itertuples(index=False, name=None))
-    found = set(results[KEY].itertuples(index=False, name=None))
-    for key in sorted(wanted - found):
-        yield f"results: no row for {_join(key)}"
-    for key in sorted(found - wanted):
-        yield f"results: a row for {_join(key)}, which the config does not have"
+    for key in sorted(wanted.keys() - found):
+        yield f"results: no row for {wanted[key]}"
+    for key in sorted(found.keys() - wanted):
+        yield f"results: a row for {found[key]}, which the config does not have"
 
 
-def find_wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
+def _wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each measured case with a number that is missing or not positive, and
     for each other case that has a number."""
     for row in results.to_dict("records"):
         for column in POSITIVE:
-            case = _join(tuple(row[key] for key in KEY))
+            said = f"results: {column} of {_case(row)} is {row[column]}"
             if row["status"] == "ok" and not row[column] > 0:
-                yield f"results: {column} of {case} is {row[column]}"
+                yield said
             if row["status"] != "ok" and not pd.isna(row[column]):
-                yield f"results: {column} of {case} is {row[column]} with status {row['status']}"
+                yield f"{said} with status {row['status']}"
 
 
-def find_errors(results: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each case that ended in an error."""
-    for row in results[results["status"] == "error"].to_dict("records"):
-        yield f"failed: {_join(tuple(row[key] for key in KEY))}: {row['reason']}"
-
-
-def find_failed_races(races: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each race that ended in an error."""
-    for row in races[races["status"] == "error"].to_dict("records"):
-        what = _join(tuple(row[key] for key in KEY))
-        yield f"failed: the race at {row['width']} px of {what}: {row['reason']}"
-
-
-def find_failed_peaks(peaks: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each peak of a device that could not be measured."""
-    for row in peaks[peaks["status"] == "error"].to_dict("records"):
+def _errors(table: pd.DataFrame, what: str) -> Iterator[str]:
+    """Yield a sentence for each row that ended in an error; `what` names it, by its columns."""
+    for row in table[table["status"] == "error"].to_dict("records"):
         precision = "" if pd.isna(row["precision"]) else f" in {row['precision']}"
-        yield f"failed: {row['operation']}{precision} on {row['device']}: {row['reason']}"
+        named = what.format_map(row | {"case": _case(row), "in_precision": precision})
+        yield f"failed: {named}: {row['reason']}"
 
 
-def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
+def _bad_exports(exports: pd.DataFrame) -> Iterator[str]:
     """Yield a sentence for each exported network that differs too much from PyTorch."""
     bound = exports["tolerance"].fillna(float("inf"))
     wrong = (exports["status"] == "ok") & ~(exports["max_rel_error"] <= bound)
@@ -90,7 +74,7 @@ def find_bad_exports(exports: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def find_bad_images(images: Iterable[Path]) -> Iterator[str]:
+def _bad_images(images: Iterable[Path]) -> Iterator[str]:
     """Yield a sentence for each series that failed, is empty, or has an image of one colour."""
     for path in images:
         series = read_images(path)
@@ -106,40 +90,23 @@ def find_bad_images(images: Iterable[Path]) -> Iterator[str]:
                 yield f"{path}: an image in mode {mode} has only one colour"
 
 
-def check_results(
-    cases: Path,
-    results: Path,
-    largest: Path,
-    peak_throughput: Path,
-    noise: Path,
-    races: Path,
-    exports: Path,
-    quality: Path,
-    images: Sequence[Path],
-    report: Path,
-) -> None:
-    """Check the tables against each other and against what cannot be, and write what was checked.
+def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
+    """Check the tables, by the name of their schema, against each other and what cannot be.
 
-    Every fault is printed, a line each.
-
-    Raises:
-        UserError: if there is one. The tables and figures are there all the same: a failed case is
-            a row in them.
+    Write how many cases there are to `report`; or print every fault, a line each, and raise
+    `UserError`. The tables and figures are there all the same: a failed case is a row in them.
     """
-    wanted = read_table(cases, schemas.CASES)
-    measured = read_table(results, schemas.RESULTS)
-    searches = read_table(largest, schemas.LARGEST)
-    read_table(noise, schemas.NOISE)
-    read_table(quality, schemas.QUALITY)
+    read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
+    results = read["results"]
     faults = [
-        *find_missing(wanted, searches, measured),
-        *find_wrong_numbers(measured),
-        *find_errors(measured),
+        *_missing(read["cases"], read["largest"], results),
+        *_wrong_numbers(results),
+        *_errors(results, "{case}"),
+        *_errors(read["races"], "the race at {width} px of {case}"),
+        *_errors(read["peak_throughput"], "{operation}{in_precision} on {device}"),
+        *_bad_exports(read["exports"]),
+        *_bad_images(images),
     ]
-    faults += find_failed_races(read_table(races, schemas.RACES))
-    faults += find_failed_peaks(read_table(peak_throughput, schemas.PEAK_THROUGHPUT))
-    faults += find_bad_exports(read_table(exports, schemas.EXPORTS))
-    faults += find_bad_images(images)
     if faults:
         print("\n".join(faults))
         raise UserError(
@@ -147,15 +114,15 @@ def check_results(
             "with --forcerun measure_sweep (or race_denoisers, measure_peak_throughput, "
             "generate_images), which reuses all valid results"
         )
-    counts = measured["status"].value_counts()
+    counts = results["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-    text = f"{len(wanted)} cells of the matrix, {len(measured)} cases: {statuses}\n"
+    text = f"{len(read['cases'])} cells of the matrix, {len(results)} cases: {statuses}\n"
     write_whole(report, text.encode())
     print(text, end="")
 
 
-def _join(key: tuple[object, ...]) -> str:
-    return " ".join(map(str, key))
+def _case(row: Mapping[Any, Any]) -> str:
+    return " ".join(str(row.get(key)) for key in KEY)
 
 
 if __name__ == "__main__":

@@ -24,27 +24,19 @@ def collect_races(
 ) -> None:
     """Write a row for each record that the indexes name, then the rows of other tables.
 
-    Args:
-        indexes: the index of each job's records.
-        device_peaks: what `measure_peak_throughput` wrote for each device.
-        operations: what `count_operations` wrote, <model>/<width>x<height>.json.
-        dropped_in: tables of the same schema, as `export_results` writes them.
-        max_busy_cores: the config's.
-        table: of schema RACES, written.
-
-    Raises:
-        UserError: if a record is missing, damaged or changed, or a file no such table; it names it.
+    `device_peaks` are what `measure_peak_throughput` wrote for each device, `operations` what
+    `count_operations` wrote, <model>/<width>x<height>.json. Tables that were `dropped_in` have the
+    same schema, as `export_results` writes them.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     counted = {(path.parent.name, path.stem): read_json(path) for path in operations}
     rows = []
-    for _, record in (pair for index in indexes for pair in read_indexed(index)):
+    for record in (record for index in indexes for _, record in read_indexed(index)):
         row = race_row(record, max_busy_cores)
         if row["status"] == "ok":
             own = counted[row["model"], f"{row['width']}x{row['height']}"]
-            row |= race_utilization_columns(
-                record, row["evaluation_s"], own, measured[row["device"]]
-            )
+            peaks = measured[row["device"]]
+            row |= race_utilization_columns(record, row["evaluation_s"], own, peaks)
         rows.append(row)
     tables = [pd.DataFrame(rows, columns=list(RACES.columns))] if rows or not dropped_in else []
     seen: set[str] = set()

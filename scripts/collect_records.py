@@ -26,32 +26,21 @@ def collect_records(
     peak_throughput: Path,
     noise: Path,
 ) -> None:
-    """Write a row of the results for each record that the indexes name, and the other tables.
+    """Write a row of the results for each record, and of the noise for each job, that the indexes
+    name, and of each search for a largest batch and each peak of a device.
 
-    Args:
-        indexes: the index of each job's records.
-        device_peaks: what `measure_peak_throughput` wrote for each device.
-        model_operations: what `count_operations` wrote for each model, in a folder of its name.
-        prices: by device, what an hour of it costs; 0 for unknown.
-        currency: of the prices.
-        gate: the config's `quality_gate`.
-        results: CSV to write.
-        largest: CSV to write, a row for each search for the largest batch.
-        peak_throughput: CSV to write, rows for each device.
-        noise: CSV to write, a row for each job.
-
-    Raises:
-        UserError: if a record is missing, damaged or changed; it names the file.
+    `device_peaks` are what `measure_peak_throughput` wrote for each device, `model_operations` what
+    `count_operations` wrote for each model, in a folder of its name. `prices` are what an hour of
+    each device costs, 0 for unknown.
     """
-    jobs = {index: read_indexed(index) for index in indexes}
-    noises = [_noise(index, job[0][1]) for index, job in jobs.items()]
-    records = [pair for job in jobs.values() for pair in job]
-    noise_of = [
-        own.get("noise") for own, job in zip(noises, jobs.values(), strict=True) for _ in job
-    ]
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
-
+    records, noises, noise_of = [], [], []
+    for index in indexes:
+        job, timed = read_indexed(index), read_json(index.with_name(REFERENCE))
+        noises.append(noise_row(job[0][1], timed["start_s"], timed["end_s"]))
+        records += job
+        noise_of += [noises[-1].get("noise")] * len(job)
     rows = result_rows([record for _, record in records], prices, currency)
     for row, (_, record), own, quality in zip(
         rows, records, noise_of, compare_cases(records, gate), strict=True
@@ -64,27 +53,19 @@ def collect_records(
             }
             counted = operations[row["model"]]
             row |= utilization_columns(record, images_per_s, counted, measured[row["device"]])
-    write_table(pd.DataFrame(rows), results, RESULTS)
-    write_table(pd.DataFrame(noises), noise, NOISE)
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
-    write_table(pd.DataFrame(searches), largest, LARGEST)
     found = [row for device in measured.values() for row in peak_rows(device)]
-    write_table(pd.DataFrame(found), peak_throughput, PEAK_THROUGHPUT)
-
-
-def _noise(index: Path, record: Record) -> Row:
-    timed = read_json(index.with_name(REFERENCE))
-    return noise_row(record, timed["start_s"], timed["end_s"])
+    for table, path, schema in (
+        (rows, results, RESULTS),
+        (noises, noise, NOISE),
+        (searches, largest, LARGEST),
+        (found, peak_throughput, PEAK_THROUGHPUT),
+    ):
+        write_table(pd.DataFrame(table), path, schema)
 
 
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(
-        snakemake,
-        collect_records,
-        results=Path(snakemake.output.results),
-        largest=Path(snakemake.output.largest),
-        peak_throughput=Path(snakemake.output.peak_throughput),
-        noise=Path(snakemake.output.noise),
-    )
+    tables = {name: Path(path) for name, path in snakemake.output.items()}
+    run_script(snakemake, collect_records, **tables)

@@ -1,7 +1,6 @@
 """Measure the peaks of one device: the fastest matrix product in each precision, and copy."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,79 +30,58 @@ def measure_peak_throughput(
 ) -> None:
     """Write the peaks of a device as JSON. What cannot be measured has a status and a reason.
 
-    Args:
-        name: of the device.
-        device: what is known of it from the config.
-        watching: what to do where something else uses the device.
-        peaks: written: `device`, its name; `contention`, what else used it just before;
-            `environment`, the machine, with `device_name` and `threads` (None where the device is
-            not there); and `peaks`, for each an `operation`, `precision`, `status`, `reason`,
-            and what `sdbench.measure.peak_throughput` returns.
-        limit_s: the seconds that one peak may take; None for any number.
+    `device` is its name; `contention` what else used it just before; `environment` the machine, as
+    to `device_name` and `threads` None where the device is not there; and of `peaks` each has an
+    `operation`, `precision`, `status` and `reason`, and what `sdbench.measure` returns.
     """
     # Every precision that a case of this device may have; the model plays no part.
-    cases = [
-        Case(variant, 1, {}, device)
-        for variant in (Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS)
-        if why_absent(variant, device.kind) is None
-    ]
+    variants = [Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS]
+    precisions = [v.precision for v in variants if why_absent(v, device.kind) is None]
     ended = ""
     try:
-        sent = run_in_subprocess(_measure, cases, watching, limit_s=limit_s)
+        case = Case(variants[0], 1, {}, device)
+        sent = run_in_subprocess(_measure, case, precisions, watching, limit_s=limit_s)
     except Ended as error:
         ended, sent = error.reason("it was measured"), error.args[1]
-    facts, *rows = sent or [{}]
-    left = [*((PRODUCT, case.variant.precision) for case in cases), (COPY, None)][len(rows) :]
-    rows += [_row(*which, "error", ended) for which in left]
-    write_json(
-        peaks,
-        {
-            "device": name,
-            "contention": facts.get("contention"),
-            "environment": {
-                **describe_machine(device),
-                "threads": None,
-                **(facts.get("environment") or {}),
-            },
-            "peaks": rows,
-        },
-    )
+    facts, *found = sent or [{}]
+    known = {"operation": COPY, "precision": None, "status": "error", "reason": ended}
+    rows = [known | {"operation": PRODUCT, "precision": one} for one in precisions] + [known]
+    rows = [row | (found[i] if i < len(found) else {}) for i, row in enumerate(rows)]
+    environment = describe_machine(device) | {"threads": None} | facts.get("environment", {})
+    contention = facts.get("contention")
+    head = {"device": name, "contention": contention, "environment": environment}
+    write_json(peaks, head | {"peaks": rows})
     for row in rows:
         numbers = [f"{row[key]:.4g} {key}" for key in ("tflops", "gb_per_s") if key in row]
         what = f"{name}, {row['operation']} {row['precision'] or ''}".rstrip()
         print(f"{what}: {' '.join(numbers) or row['reason']}", flush=True)
 
 
-def _measure(send: Callable[[Any], None], cases: list[Case], watching: Watching) -> None:
-    """Send what is known of the device, then a row for each peak."""
+def _measure(
+    send: Callable[[Any], None], case: Case, precisions: list[str], watching: Watching
+) -> None:
+    """Send what is known of the device, then what is of each peak."""
+    facts: Row = {}
+    failure: Row = {}
     try:
-        device = torch_device(cases[0])
-        torch.set_num_threads(threads(cases[0]))
+        device = torch_device(case)
+        torch.set_num_threads(threads(case))
         seen = watch(lambda: probe_contention(device), watching)
-        facts = {"threads": torch.get_num_threads(), **describe_device(device)}
-        send({"contention": seen, "environment": facts})
+        known = {"threads": torch.get_num_threads(), **describe_device(device)}
+        facts = {"contention": seen, "environment": known}
     except Exception as error:
-        failure = status_from_error(error)
-        send({})
-        for case in cases:
-            send(_row(PRODUCT, case.variant.precision, *failure))
-        send(_row(COPY, None, *failure))
-        return
-    for case in cases:
-        precision = case.variant.precision
-        send(_attempt(PRODUCT, precision, partial(product_peak, device, precision)))
-    send(_attempt(COPY, None, partial(copy_peak, device)))
+        failure = _failed(error)
+    send(facts)
+    for precision in [*precisions, None]:
+        try:
+            peak = failure or (product_peak(device, precision) if precision else copy_peak(device))
+        except Exception as error:
+            peak = _failed(error)
+        send({"status": "ok", "reason": None} | peak)
 
 
-def _attempt(operation: str, precision: str | None, measure: Callable[[], Row]) -> Row:
-    try:
-        return {**_row(operation, precision, "ok", None), **measure()}
-    except Exception as error:
-        return _row(operation, precision, *status_from_error(error))
-
-
-def _row(operation: str, precision: str | None, status: str, reason: str | None) -> Row:
-    return {"operation": operation, "precision": precision, "status": status, "reason": reason}
+def _failed(error: Exception) -> Row:
+    return dict(zip(("status", "reason"), status_from_error(error), strict=True))
 
 
 if __name__ == "__main__":

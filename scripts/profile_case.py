@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ from sdbench import backends
 from sdbench.cases.case import Case
 from sdbench.devices.machine import budget_bytes
 from sdbench.measure.compiling import compile_anew
-from sdbench.measure.kernels import kernel_rows, profile_call
 from sdbench.measure.latency import time_call
 from sdbench.measure.memory import memory_limit
 from sdbench.measure.status import is_out_of_memory
 from sdbench.runtime.errors import UnsupportedError, UserError
 from sdbench.runtime.files import write_whole
+
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 
 def profile_case(
@@ -25,17 +27,9 @@ def profile_case(
     trace: Path,
     granted_bytes: int | None = None,
 ) -> None:
-    """Leave a trace of one call after warm-up, and a table of its kernels.
+    """Leave a trace of one call after warm-up, and a table of its kernels as CSV.
 
-    Args:
-        case: as `Case.as_dict` gives it.
-        model_folder: the model in the diffusers layout.
-        table: the CSV file to write.
-        trace: the compressed Chrome trace to write (`.json.gz`); ui.perfetto.dev shows it.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
-
-    Raises:
-        UserError: if this machine cannot run the case.
+    The trace is a compressed Chrome trace (`.json.gz`), which ui.perfetto.dev shows.
     """
     profiled = Case.from_dict(case)
     try:
@@ -61,11 +55,17 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
     else:
         compile_anew(call, engine.synchronize, engine.device)
     call_s = time_call(call, engine.synchronize)
-    profiler = profile_call(call, engine.synchronize, engine.device)
-    rows = kernel_rows(profiler.key_averages(), engine.device)
-    beside = trace.with_name(f"part-{trace.name}")
-    profiler.export_chrome_trace(str(beside))
-    beside.replace(trace)
+    on_gpu = engine.device.type == "cuda"
+    # It slows down what it looks at: its seconds are no latency.
+    with profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    ) as profiler:
+        call()
+        engine.synchronize()
+    rows = kernel_rows(profiler.key_averages(), on_gpu)
+    part = trace.with_name(f"part-{trace.name}")
+    profiler.export_chrome_trace(str(part))
+    part.replace(trace)
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
@@ -75,6 +75,26 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
     print(f"a call without the profiler: {call_s:.3f} s; in kernels, with it: {spent_s:.3f} s")
     for row in rows[:10]:
         print(f"{row['share']:7.1%} {row['calls']:6d} x  {row['kernel']}")
+
+
+def kernel_rows(events: Iterable[Any], on_gpu: bool) -> list[dict[str, Any]]:
+    """Return a row for each kernel of a GPU, or operator that the CPU ran, the slowest first.
+
+    Of the profiler's averages (`key_averages`): `kernel`, `calls`, `self_s` (seconds in it, and in
+    nothing that it called) and `share` of the sum of these. Those that took no time are left out.
+    """
+    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    spent = [
+        (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
+        for event in events
+        if event.device_type == kind and not event.is_user_annotation
+    ]
+    total_us = sum(us for us, _ in spent)
+    return [
+        {"kernel": event.key, "calls": event.count, "self_s": us / 1e6, "share": us / total_us}
+        for us, event in sorted(spent, key=lambda entry: -entry[0])
+        if us
+    ]
 
 
 if __name__ == "__main__":

@@ -19,21 +19,16 @@ def search_settings(
 ) -> None:
     """Write what the search found to `output`: `searches`, by `Variant.key`, and the `machine`.
 
-    Args:
-        cases: a case, of one image, of each variant of a model, device and backend that is tuned.
-        model_folder: the model in the diffusers layout.
-        graphs: the records of the exported networks that the cases read, which lie next to them.
-        output: the JSON file.
-        limit_s: the seconds that one candidate may take; None for any number.
+    The `cases` are of each variant of a model, device and backend that is tuned, of one image each;
+    next to the records `graphs` lie the exported networks that they read.
     """
-    folders = {record.parent.name: record.with_suffix("") for record in graphs}
+    folders: dict[str | None, Path] = {one.parent.name: one.with_suffix("") for one in graphs}
     searches = {}
     tuned = [Case.from_dict(case) for case in cases]
     for case in tuned:
         print(f"{case.variant.key}: searching", flush=True)
-        name = case.variant.graphs
-        assert name is not None, "only backends that read exported networks are tuned"
-        searches[case.variant.key] = search(case, model_folder, folders[name], limit_s)
+        graphs_folder = folders[case.variant.graphs]
+        searches[case.variant.key] = search(case, model_folder, graphs_folder, limit_s)
     write_json(output, {"searches": searches, "machine": describe_machine(tuned[0].device)})
 
 

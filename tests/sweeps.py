@@ -2,9 +2,10 @@
 are given, and what they leave."""
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sdbench.cases.case import Case, Device, Variant
@@ -40,6 +41,23 @@ def make_job(
     components = describe_components(model, model_files(model))
     return SweepContext(
         folder, model, components, graphs or {}, "seeded", measuring, {"model": "0" * 64}
+    )
+
+
+def given(
+    folder: Path,
+    model: Path,
+    manifest: Path,
+    graphs: Sequence[Path] = (),
+    settings: Sequence[Path] = (),
+) -> SimpleNamespace:
+    """Return what Snakemake would give a script that leaves the records of a model in `folder`."""
+    files = {"model": [model], "manifest": manifest, "environment_file": manifest}
+    return SimpleNamespace(
+        input=SimpleNamespace(**files, graphs=graphs, settings=settings),
+        output=SimpleNamespace(index=folder / "index.json"),
+        params=SimpleNamespace(code="0" * 64),
+        resources=SimpleNamespace(mem_mb=0),
     )
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch._C._autograd import DeviceType
 
-from profile_case import profile_case
+from profile_case import kernel_rows, profile_case
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.measure.kernels import kernel_rows
 from sdbench.runtime.errors import UserError
 
 CASE = Case(
@@ -67,7 +65,7 @@ def test_on_a_gpu_kernels_count_and_not_the_operators_that_launch_them() -> None
         event("conv", DeviceType.CUDA, 3.0),
         event("a region", DeviceType.CUDA, 4.0, annotation=True),
     ]
-    assert kernel_rows(events, torch.device("cuda", 0)) == [
+    assert kernel_rows(events, on_gpu=True) == [
         {"kernel": "conv", "calls": 2, "self_s": 3e-6, "share": 0.75},
         {"kernel": "sgemm", "calls": 2, "self_s": 1e-6, "share": 0.25},
     ]

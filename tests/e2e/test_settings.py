@@ -21,7 +21,7 @@ from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended
 from search_settings import search_settings
 from tests.e2e.conftest import run_freshly
-from tests.sweeps import GENERATION, MEASURING, make_case
+from tests.sweeps import GENERATION, MEASURING, given, make_case
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +161,8 @@ def test_a_tuned_case_is_measured_with_what_was_found(
     def measure(settings: dict[str, Any]) -> list[dict[str, Any]]:
         write_json(found, {"searches": {"fp32/tuned": {"settings": settings}}})
         cases = [tuned("none"), tuned()]
-        sweep = make_context(
-            device=cases[0].device,
-            measuring=MEASURING,
-            manifest=manifest,
-            model_folder=model,
-            graphs=[exported.with_suffix(".json")],
-            code="0" * 64,
-            environment_file=manifest,
-            folder=tmp_path / "records",
-            granted_bytes=None,
-            settings=found,
-        )
+        job = given(tmp_path / "records", model, manifest, [exported.with_suffix(".json")], [found])
+        sweep = make_context(job, cases[0].device, MEASURING)
         measure_sweep([case.as_dict() for case in cases], [], sweep)
         return [record for _, record in read_indexed(tmp_path / "records" / "index.json")]
 

@@ -23,9 +23,9 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, sha256_of_all, write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
-from tests.conftest import ROOT
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
+from tests.sweeps import given
 from tests.sweeps import make_case as tiny_case
 from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows
@@ -163,9 +163,7 @@ def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) ->
             entries = dict(archive)
         entries["runs"] = 255 - entries["runs"]
         np.savez(path, **entries)
-        with pytest.raises(
-            UserError, match="changed after it was generated: delete it and run again"
-        ):
+        with pytest.raises(UserError, match="changed after it was written: delete it and run"):
             read_images(path)
 
 
@@ -213,17 +211,7 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
 
 def sweep(model: Path, folder: Path, manifest: Path) -> None:
     case = tiny_case(1)
-    job = make_context(
-        device=case.device,
-        measuring=SHORT,
-        manifest=manifest,
-        model_folder=model,
-        graphs=[],
-        code="0" * 64,
-        environment_file=ROOT / "envs/pytorch.yaml",
-        folder=folder,
-        granted_bytes=None,
-    )
+    job = make_context(given(folder, model, manifest), case.device, SHORT)
     measure_sweep([case.as_dict()], [], job)
 
 

@@ -114,6 +114,13 @@ def test_what_is_loaded_by_name(tmp_path: Path, file: str, scripts: set[str]) ->
     assert not changed & {*PLOTS, "measure_peak_throughput.py"}
 
 
+@pytest.mark.parametrize("annotation", ["", ": str", ": Final[str]"])
+def test_what_is_loaded_by_name_may_have_a_type(annotation: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(f'LOADED_BY_NAME{annotation} = "{{backend}}.py"\n')
+    assert read_module(module).loaded_by_name == "{backend}.py"
+
+
 @pytest.mark.parametrize("file", INFRASTRUCTURE)
 def test_what_no_number_depends_on(tmp_path: Path, file: str) -> None:
     assert after(tmp_path, file, "import sdbench.models.shapes.reader\n") == set()

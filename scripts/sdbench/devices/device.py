@@ -12,20 +12,16 @@ import torch
 
 WEIGHTS = {
     "fp32": torch.float32,
-    "tf32": torch.float32,
+    "tf32": torch.float32,  # a mode of the matrix product, not a storage format
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
-"""What the weights are loaded in. TF32 is a mode of the matrix product, not a storage format."""
+"""What the weights are loaded in."""
 
 
 def torch_device(case: Case) -> torch.device:
-    """Return the device of a case.
-
-    Raises:
-        UnsupportedError: if this machine does not have it.
-        WrongDeviceError: if it is a GPU of another model than the config promises.
-    """
+    """Return the device of a case; `UnsupportedError` if this machine does not have it,
+    `WrongDeviceError` if it is a GPU of another model than the config promises."""
     platform, index = PLATFORMS[case.device.kind], case.device.index
     missing = platform.why_missing(index)
     if missing is not None:
@@ -43,11 +39,7 @@ def torch_device(case: Case) -> torch.device:
 
 
 def refuse_emulation(arithmetic: str, device: torch.device) -> None:
-    """Refuse a precision that a device has no instructions for.
-
-    Raises:
-        UnsupportedError: if it has none.
-    """
+    """Raise `UnsupportedError` if a device has no instructions for a precision."""
     reason = platform_of(device).why_not(arithmetic, device)
     if reason is not None:
         raise UnsupportedError(reason)

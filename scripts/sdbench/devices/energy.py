@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
+"""Linux' interface to RAPL: Documentation/power/powercap/powercap.rst."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,7 @@ class Counter:
 
 
 def rapl_energy_j(powercap: Path = POWERCAP) -> float | None:
-    """Return the joules that all processor packages counted; None without RAPL or the right to it.
-
-    Source: Linux' powercap interface, Documentation/power/powercap/powercap.rst.
-    """
+    """Return the joules that all processor packages counted; None without RAPL or a right to it."""
     try:
         packages = [
             zone

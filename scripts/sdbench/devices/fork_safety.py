@@ -6,15 +6,14 @@ process that has asked CUDA, ROCm or Level Zero for its devices spoils every for
 re-initialize CUDA in forked subprocess". With those builds of PyTorch importing diffusers is
 enough: it asks `torch.accelerator.is_available()`, and torchao asks whether Triton has a GPU.
 
-So devices are hidden while the libraries are imported, and shown when a process asks for one of
-its own (`sdbench.devices.platforms`). Until then the import runs as it does with PyTorch's CPU
-build, whatever the build. A process that measures the CPU never asks, so that `compile` on the CPU
-of a machine with a GPU leaves that GPU alone.
+So devices are hidden while the libraries are imported, as with PyTorch's CPU build, and shown when
+a process asks for one of its own (`sdbench.devices.platforms`). One that measures the CPU never
+asks: `compile` leaves the machine's GPU alone.
 
 What a library concluded meanwhile must not last: every cached function of a module or class that
-asked is asked again, and so is Dynamo, which lists devices once. A cached property, or a cached
-function within a function, would keep its answer. tests/cuda_build checks with the real CUDA builds
-that nothing does.
+asked is asked again, and so is Dynamo, which lists devices once. What is kept otherwise, such as in
+a variable or a cached property, stays. tests/cuda_build/test_forks.py lists the modules that asked
+while they were imported, each with the reason why what it remembers does no harm.
 """
 
 import functools
@@ -28,34 +27,17 @@ import torch
 
 _HIDDEN: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
 """Module, name of a function, the function itself, and what stands in its place."""
-
 _ASKED: set[tuple[str, str]] = set()
-"""Every function on the way to a question that was answered with none, down to the module whose
-import asked it: module and name in it."""
-
-_CONSTANTS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
-    # Dynamo lists the devices when it is first asked for one; else it would know no cuda:0.
-    ("torch._dynamo.device_interface", "_device_initialized", lambda: False),
-    # How grouped queries are passed to SDPA, which differs on Intel's GPUs.
-    (
-        "transformers.integrations.sdpa_attention",
-        "_is_torch_xpu_available",
-        lambda: torch.xpu.is_available(),
-    ),
-)
-"""Variables that hold an answer: module, name, and the value to give them once devices are shown.
-"""
+"""Module and name of every function on the way from an import to a question about devices."""
 
 
 def hide_devices() -> None:
     """Have PyTorch say that there is no GPU, until `show_devices`. No device is touched."""
     if sys.platform == "darwin" or _HIDDEN:
         return  # Metal's processes are spawned: see `processes.START`
-    for module in (torch.cuda, torch.xpu):
+    for module in (torch.cuda, torch.xpu, torch.accelerator):
         _replace(module, "is_available", False)
         _replace(module, "device_count", 0)
-    _replace(torch.accelerator, "is_available", False)
-    _replace(torch.accelerator, "device_count", 0)
 
 
 def show_devices() -> None:
@@ -69,16 +51,16 @@ def show_devices() -> None:
     for module_name, function in _ASKED:
         _forget(module_name, function)
     _ASKED.clear()
-    for name, constant, value in _CONSTANTS:
-        if name in sys.modules:
-            setattr(sys.modules[name], constant, value())
+    # Dynamo lists the devices when it is first asked for one; else it would know no cuda:0.
+    if dynamo := sys.modules.get("torch._dynamo.device_interface"):
+        dynamo._device_initialized = False  # type: ignore[attr-defined]
+    # How grouped queries are passed to SDPA, which differs on Intel's GPUs.
+    if attention := sys.modules.get("transformers.integrations.sdpa_attention"):
+        attention._is_torch_xpu_available = torch.xpu.is_available()  # type: ignore[attr-defined]
 
 
 def asked_at_import() -> frozenset[str]:
-    """Return the modules that asked for devices when they were imported, while these were hidden.
-
-    What such a module keeps in a variable is not asked again.
-    """
+    """Return the modules that asked for devices, while these were hidden, as they were imported."""
     return frozenset(module for module, function in _ASKED if function == "<module>")
 
 
@@ -100,7 +82,6 @@ def _replace(module: Any, name: str, answer: Any) -> None:
 
 
 def _forget(module_name: str, function: str) -> None:
-    """Clear the cache of a function, if it has one."""
     found: Any = sys.modules.get(module_name)
     for part in function.split("."):
         found = getattr(found, part, None)

@@ -1,5 +1,6 @@
 """What machine this is. No torch here: the versions of libraries are read from their metadata."""
 
+import contextlib
 import os
 import platform
 import re
@@ -36,11 +37,17 @@ EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
 """How the names of the processor extensions begin that a network's speed depends on."""
 
 
+def _cpuinfo(*keys: str) -> list[str]:
+    """Return what Linux says of each processor under the first of `keys` that it has."""
+    lines = [line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines()]
+    found = ([value.strip() for name, _, value in lines if name.strip() == key] for key in keys)
+    return next(filter(None, found), [])
+
+
 def cpu_name() -> str:
     """Return the processor's marketing name, or the architecture where there is none."""
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
+    if names := _cpuinfo("model name"):
+        return names[0]
     if platform.system() == "Darwin":
         asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
         told = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -49,23 +56,15 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Return the processor's vector and matrix extensions, as Linux names them.
-
-    Hosts rent out unlike processors under one name; these decide speed and precisions.
-    """
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):  # x86, ARM
-            return sorted(flag for flag in value.split() if flag.startswith(EXTENSIONS))
-    return []
+    """Return the processor's vector and matrix extensions, as Linux names them. Hosts rent out
+    unlike processors under one name; these decide speed and precisions."""
+    flags = _cpuinfo("flags", "Features")  # x86, ARM
+    return sorted(flag for flag in " ".join(flags[:1]).split() if flag.startswith(EXTENSIONS))
 
 
 def cpu_mhz() -> float | None:
     """Return the processors' mean clock now, in MHz; None where the system does not tell."""
-    text = _read("/proc/cpuinfo") or ""
-    clocks = [
-        float(line.partition(":")[2]) for line in text.splitlines() if line.startswith("cpu MHz")
-    ]
+    clocks = [float(clock) for clock in _cpuinfo("cpu MHz")]
     return sum(clocks) / len(clocks) if clocks else None
 
 
@@ -84,21 +83,15 @@ _VARIANTS_OR_SIZES = re.compile(f"(?:{'|'.join(VARIANTS)})+|[0-9]+g")
 
 
 def is_gpu_model(promised: str, found: str) -> bool:
-    """Tell whether a GPU is of the model that the config promises.
+    """Tell whether a GPU's name is that of the `gpu_model` that the config promises; empty is any.
 
     Clusters write a model in words of their own: `rtx3090` is an `NVIDIA GeForce RTX 3090`, and
     `a100_80gb` an `NVIDIA A100 80GB PCIe`. It is no `NVIDIA GeForce RTX 3090 Ti`, `a10` is no
     `NVIDIA A100`, and `a100` no slice of one (`NVIDIA A100-SXM4-40GB MIG 1g.5gb`).
-
-    Args:
-        promised: a device's `gpu_model`; empty takes any.
-        found: the name that the driver gives the GPU.
     """
-    if not promised:
-        return True
     parts, words = (re.findall("[a-z0-9]+", name.lower()) for name in (promised, found))
     spans = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    return _variants(parts) == _variants(words) and all(part in spans for part in parts)
+    return not promised or (_variants(parts) == _variants(words) and spans.issuperset(parts))
 
 
 def _variants(words: list[str]) -> set[str]:
@@ -110,56 +103,41 @@ def _variants(words: list[str]) -> set[str]:
 
 
 STAT = Path("/proc/stat")
-WATCH_S = 0.5
-"""How long the processors are watched. This process sleeps meanwhile: what is busy is another."""
+WATCH_S = 0.5  # while this process sleeps: what is busy is another
 
 
 def busy_cores(watch_s: float = WATCH_S, stat: Path = STAT) -> float | None:
-    """Return how many processors were busy, on average, while this process slept `watch_s` seconds.
-
-    None where the system does not tell (man 5 proc, /proc/stat).
-    """
+    """Return how many processors were busy, on average, while this process slept `watch_s` seconds;
+    None where the system does not tell (man 5 proc, /proc/stat)."""
     try:
-        before = _jiffies(stat)
+        before, _ = _ticks(stat)
         time.sleep(watch_s)
-        after = _jiffies(stat)
+        after, processors = _ticks(stat)
     except (OSError, ValueError):
         return None
-    busy, total = after[0] - before[0], after[1] - before[1]
-    processors = sum(
-        line.startswith("cpu") and line[3].isdigit()
-        for line in stat.read_text(encoding="ascii").splitlines()
-    )
-    return processors * busy / total if total else 0.0
+    spent = [end - begin for begin, end in zip(before, after, strict=True)]
+    total, idle = sum(spent), spent[3] + spent[4]
+    return processors * (total - idle) / total if total else 0.0
 
 
-def _jiffies(stat: Path) -> tuple[int, int]:
-    """Return the busy and all ticks of all processors together."""
-    name, *fields = stat.read_text(encoding="ascii").splitlines()[0].split()
-    if name != "cpu":
-        raise ValueError(name)
-    ticks = [int(field) for field in fields[:8]]  # guest time is in user time already
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
+def _ticks(stat: Path) -> tuple[list[int], int]:
+    """Return the ticks of all processors together, by what they did, and how many there are."""
+    text = stat.read_text(encoding="ascii")
+    _, *ticks = text.split("\n", 1)[0].split()
+    # Guest time, the last two, is in user time already.
+    return [int(count) for count in ticks[:8]], len(re.findall(r"^cpu\d", text, re.M))
 
 
 def identify_machine(device: Device) -> dict[str, Any]:
-    """Return what of this machine decides a number: another one makes records of its own.
-
-    Args:
-        device: one of the config.
-    """
+    """Return what of this machine decides a number: another one makes records of its own."""
     machine = describe_machine(device)
+    cpu, libraries = machine["cpu"], machine["libraries"]
     return {
-        "cpu": machine["cpu"]["name"],
-        "features": machine["cpu"]["features"],
-        "cores_usable": machine["cpu"]["cores_usable"],
-        "libraries": {
-            name: version
-            for name, version in machine["libraries"].items()
-            # Our own code is known by its digest, and Snakemake measures nothing.
-            if name not in ("snakemake", "sdbench")
-        },
+        "cpu": cpu["name"],
+        "features": cpu["features"],
+        "cores_usable": cpu["cores_usable"],
+        # Our own code is known by its digest, and Snakemake measures nothing.
+        "libraries": {k: v for k, v in libraries.items() if k not in ("snakemake", "sdbench")},
         # Each model once: a cluster may give a job another GPU of the same model the next time.
         "gpus": sorted(set(KINDS[device.kind].gpus() or [])),
     }
@@ -167,14 +145,13 @@ def identify_machine(device: Device) -> dict[str, Any]:
 
 def missing_device(device: Device) -> str | None:
     """Say what is wrong with a device of the config on this machine; None if it is there."""
-    kind = KINDS[device.kind]
-    gpus = kind.gpus()
-    if kind.is_gpu and gpus is not None and device.index >= len(gpus):
-        return (
-            f"found {device.index}, but this machine has {len(gpus)} GPU(s) of kind "
-            f"{device.kind}: run on a machine that has it, or leave the device out of the matrix"
-        )
-    return None
+    gpus = KINDS[device.kind].gpus()
+    if not KINDS[device.kind].is_gpu or gpus is None or device.index < len(gpus):
+        return None
+    return (
+        f"found {device.index}, but this machine has {len(gpus)} GPU(s) of kind {device.kind}: "
+        "run on a machine that has it, or leave the device out of the matrix"
+    )
 
 
 def usable_cores() -> int:
@@ -189,11 +166,9 @@ def machine_bytes() -> int:
 
 
 def budget_bytes(device: Device, granted: int | None = None) -> int | None:
-    """Return the bytes that a process may hold resident on a device of the config.
-
-    The config's `memory_budget_gb` on a CPU; where it is 0, half of the machine's memory, or of the
-    `granted` bytes that a cluster gives the job; None on a GPU, which has a limit of its own.
-    """
+    """Return the bytes that a process may hold resident on a device: the `memory_budget_gb` of a
+    CPU; where it is 0, half of the machine's memory, or of the `granted` bytes that a cluster gives
+    the job; None on a GPU, which has a limit of its own."""
     if KINDS[device.kind].is_gpu:
         return None
     machine = machine_bytes()
@@ -201,20 +176,12 @@ def budget_bytes(device: Device, granted: int | None = None) -> int | None:
 
 
 def describe_machine(device: Device) -> dict[str, Any]:
-    """Return what is known of this machine before a device of it is in use.
-
-    Host, processor, memory in bytes, system, the cluster's job, the versions of Python and
-    libraries, and the name of the device: a GPU says its own when it is in use, until then None.
-
-    Args:
-        device: one of the config.
-    """
+    """Return what is known of this machine before a device of it is in use: a GPU says its name
+    when it is, until then None."""
     libraries = {"sdbench": sdbench.__version__}
     for package, library in LIBRARIES.items():
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             libraries[library] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "host": socket.gethostname(),
         "device_name": None if KINDS[device.kind].is_gpu else cpu_name(),

@@ -1,8 +1,8 @@
 """What NVIDIA's driver says of a GPU, through its management library (NVML).
 
 A GPU is named by its UUID: NVML counts all GPUs of the machine, torch only those it may see. Where
-there is no NVML, or it does not know the GPU (AMD's), every answer is None or empty, and
-`describe_gpu` says why. Of a slice of a GPU (MIG) NVML counts no energy and no clocks.
+NVML is missing, or does not know a GPU (AMD's), answers are None or empty, and `describe_gpu` says
+why. Of a slice of a GPU (MIG) it counts no energy and no clocks.
 """
 
 import contextlib
@@ -23,40 +23,41 @@ def _handle(uuid: str) -> Any:
     return pynvml.nvmlDeviceGetHandleByUUID(uuid)
 
 
-def process_bytes(uuid: str) -> int | None:
-    """Return the bytes that this process holds on the GPU; None where the driver does not say."""
+def _ask(question: Callable[..., Any], *args: Any) -> Any:
     with contextlib.suppress(pynvml.NVMLError):
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
-        own = [process for process in processes if process.pid == os.getpid()]
-        # In a container the driver may know us by another pid; alone, we are still the one.
-        if own or len(processes) == 1:
-            held: int | None = (own or processes)[0].usedGpuMemory
-            return held
+        return question(*args)
     return None
 
 
-def foreign_processes(uuid: str) -> list[dict[str, Any]]:
-    """Return pid and bytes of every other process that computes on the GPU.
+def _processes(uuid: str) -> list[Any]:
+    return _ask(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))) or []
 
-    The parent that started this process is not counted. This process must use the GPU already. In a
-    container the driver may know it by another pid: one of the processes, whichever it is, is then
-    taken to be this one.
-    """
-    with contextlib.suppress(pynvml.NVMLError):
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(_handle(uuid))
-        own = {os.getpid(), os.getppid()}
-        others = [process for process in processes if process.pid not in own]
-        if len(others) == len(processes):
-            others = others[1:]
-        return [{"pid": process.pid, "bytes": process.usedGpuMemory} for process in others]
-    return []
+
+def process_bytes(uuid: str) -> int | None:
+    """Return the bytes that this process holds on the GPU; None where the driver does not say."""
+    processes = _processes(uuid)
+    own = [process for process in processes if process.pid == os.getpid()]
+    # In a container the driver may know us by another pid; alone, we are still the one.
+    if not own and len(processes) != 1:
+        return None
+    held: int | None = (own or processes)[0].usedGpuMemory
+    return held
+
+
+def foreign_processes(uuid: str) -> list[dict[str, Any]]:
+    """Return pid and bytes of every process that computes on the GPU, but for this one, which must
+    use it already, and its parent. In a container the driver may know this one by another pid: any
+    one of the processes is then taken to be it."""
+    processes = _processes(uuid)
+    others = [process for process in processes if process.pid not in (os.getpid(), os.getppid())]
+    if len(others) == len(processes):
+        others = others[1:]
+    return [{"pid": process.pid, "bytes": process.usedGpuMemory} for process in others]
 
 
 def total_energy_j(uuid: str) -> float | None:
     """Return the joules that the GPU used since its driver was loaded; None before Volta."""
-    with contextlib.suppress(pynvml.NVMLError):
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))) / 1000
-    return None
+    return _thousandth(_ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(_handle(uuid))))
 
 
 def describe_gpu(uuid: str) -> dict[str, Any]:
@@ -68,12 +69,13 @@ def describe_gpu(uuid: str) -> dict[str, Any]:
         handle, reason = _handle(uuid), None
     except pynvml.NVMLError as error:
         handle, reason = None, one_line(error)
+    ecc = _ask(pynvml.nvmlDeviceGetEccMode, handle)
     return {
         "uuid": uuid,
         "nvml": reason,
         "driver": _ask(pynvml.nvmlSystemGetDriverVersion),
-        "power_limit_w": _milli(_ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)),
-        "ecc": _first(_ask(pynvml.nvmlDeviceGetEccMode, handle)),
+        "power_limit_w": _thousandth(_ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)),
+        "ecc": ecc[0] if ecc else None,
         "persistence_mode": _ask(pynvml.nvmlDeviceGetPersistenceMode, handle),
         "compute_mode": _ask(pynvml.nvmlDeviceGetComputeMode, handle),
     }
@@ -90,32 +92,18 @@ def gpu_state(uuid: str) -> dict[str, Any]:
     for which the clocks are held down now (nvmlClocksEventReasons), and by reason the seconds that
     they were held down since the driver was loaded, where the GPU counts them."""
     handle = _ask(_handle, uuid)
-    return {
+    state = {
         "sm_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
         "memory_clock_mhz": _ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
         "temperature_c": _ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
-        "power_w": _milli(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
+        "power_w": _thousandth(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
         "throttle_reasons": _ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
-        **{
-            f"throttled_{name}_s": _held_down_s(handle, policy) for name, policy in POLICIES.items()
-        },
     }
+    for name, policy in POLICIES.items():
+        held = _ask(pynvml.nvmlDeviceGetViolationStatus, handle, policy)
+        state[f"throttled_{name}_s"] = held and held.violationTime / 1e9
+    return state
 
 
-def _held_down_s(handle: Any, policy: int) -> float | None:
-    held = _ask(pynvml.nvmlDeviceGetViolationStatus, handle, policy)
-    return None if held is None else held.violationTime / 1e9
-
-
-def _ask(question: Callable[..., Any], *args: Any) -> Any:
-    with contextlib.suppress(pynvml.NVMLError):
-        return question(*args)
-    return None
-
-
-def _milli(value: float | None) -> float | None:
+def _thousandth(value: int | None) -> float | None:
     return None if value is None else value / 1000
-
-
-def _first(value: list[int] | None) -> int | None:
-    return value[0] if value else None

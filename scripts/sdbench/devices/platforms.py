@@ -1,12 +1,10 @@
 """What a device in use has, and how it is asked: one class for each kind.
 
-Nothing else tells kinds apart, except `kinds`, which knows of them what is known without PyTorch.
-A platform that lacks a counter says so by leaving it out, and the record has None there.
-
 Sources: the documentation of torch.accelerator, torch.cuda, torch.mps and torch.xpu. PyTorch for
 AMD's GPUs (ROCm) calls them `cuda` and has the same functions; NVML does not know them.
 """
 
+# ruff: noqa: D102 - what a method returns stands in `Platform`
 import os
 from typing import Any
 
@@ -34,24 +32,19 @@ LOST = (
 
 
 def set_tf32(on: bool) -> None:
-    """Let matrix products and convolutions of fp32 round to TF32, or not, everywhere in PyTorch.
-
-    PyTorch's default lets cuDNN use TF32 in what is called fp32. The general switch is not enough:
-    with torch 2.11 it leaves `cudnn.conv` as it was.
-    """
+    """Let matrix products and convolutions of fp32 round to TF32, or not, everywhere in PyTorch,
+    whose default lets cuDNN do so in what is called fp32."""
     torch.backends.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
-    # The same by its former interface, which the compiler of torch 2.13 still reads: where the two
-    # disagree it refuses to answer (pytorch/pytorch#166387, #189955).
+    # That leaves `cudnn.conv` as it was (torch 2.11). The compiler of torch 2.13 reads the former
+    # interface, and refuses to answer where the two disagree (pytorch/pytorch#166387, #189955).
     torch.set_float32_matmul_precision("high" if on else "highest")
     torch.backends.cudnn.allow_tf32 = on
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether the device cannot be used again by this process, though another may do so.
-
-    After most errors on a GPU every further call fails (CUDA Runtime API, "sticky" errors), and
-    PyTorch raises `torch.AcceleratorError` for all of them. Memory that did not suffice is none.
-    """
+    """Tell whether this process cannot use the device again, though another may: after most errors
+    on a GPU every further call fails (CUDA Runtime API, "sticky" errors), and PyTorch raises
+    `torch.AcceleratorError` for all of them. Memory that did not suffice is none."""
     text = str(error).lower()
     if "out of memory" in text:
         return False
@@ -62,19 +55,13 @@ class Platform:
     """What a kind of device can be asked; as it stands here, one that has no counters."""
 
     kind: str
-    half = "fp16"
-    """What autocast computes in around fp32 weights, as PyTorch's own default has it."""
-    compile_mode = "default"
-    """What `torch.compile` is asked for."""
-    graph_calls = 0
-    """Further calls until what was compiled stands, because they record it."""
-    has_streams = False
-    """Whether weights can be moved to it while it computes."""
-    ramp_s = 0.0
-    """Seconds of work that it takes to raise its clocks after a rest."""
+    half = "fp16"  # what autocast computes in around fp32 weights, as PyTorch's own default has it
+    compile_mode = "default"  # what `torch.compile` is asked for
+    graph_calls = 0  # further calls until what was compiled stands, because they record it
+    has_streams = False  # whether weights can be moved to it while it computes
+    ramp_s = 0.0  # seconds of work that it takes to raise its clocks after a rest
 
     def device(self, index: int) -> torch.device:
-        """Return the device with this number."""
         return torch.device(self.kind, index)
 
     def why_missing(self, index: int) -> str | None:
@@ -104,7 +91,7 @@ class Platform:
         return None
 
     def reset_memory(self, device: torch.device) -> None:
-        """Let the counters of `memory` begin again."""
+        """Give back what is free, and let the counters of `memory` begin again."""
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
         """Return, in bytes, those counters of `measure.memory.COUNTERS` that the device has."""
@@ -128,17 +115,15 @@ class Platform:
 
 
 class Cpu(Platform):
-    """The machine's own processors and memory."""
+    """The machine's own processors and memory, all together one device."""
 
     kind = "cpu"
     half = "bf16"
 
     def device(self, index: int) -> torch.device:
-        """Return the one there is: all processors together."""
         return torch.device("cpu")
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what would be emulated: correct, and several times slower."""
         if arithmetic not in ("fp16", "bf16") or computes_natively(arithmetic):
             return None
         return (
@@ -147,51 +132,40 @@ class Cpu(Platform):
         )
 
     def name(self, device: torch.device) -> str:
-        """Return the processor's name, as Linux has it."""
         return cpu_name()
 
     def reset_memory(self, device: torch.device) -> None:
-        """Give back what is free, and let the high-water mark begin again."""
         resident.trim_heap()
         resident.reset_peak()
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return the high-water mark of resident memory: it sees every engine's allocations."""
-        return {"resident_peak_bytes": resident.peak_bytes()}
+        # The high-water mark sees every engine's allocations.
+        return {"resident_peak_bytes": resident.field("self/status", "VmHWM")}
 
     def energy(self, device: torch.device) -> Counter:
-        """Return RAPL's counter, of all processor packages."""
         return Counter("rapl", rapl_energy_j)
 
     def state(self, device: torch.device) -> dict[str, Any]:
-        """Return the load of the machine, and the mean clock in MHz."""
         return {"load_1min": os.getloadavg()[0], "cpu_mhz": cpu_mhz()}
 
 
 def computes_natively(half: str) -> bool:
     """Tell whether this processor has kernels for a half precision, as PyTorch's oneDNN sees it."""
-    supported = {
-        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        "fp16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }
-    return torch.backends.mkldnn.is_available() and bool(supported[half]())  # type: ignore[no-untyped-call]
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")
+    return torch.backends.mkldnn.is_available() and bool(supported())  # type: ignore[no-untyped-call]
 
 
 class Gpu(Platform):
-    """A GPU as torch's module of its kind describes it: what `cuda` and `xpu` have alike."""
+    """A GPU as torch's module of its kind describes it, which `cuda` and `xpu` do alike."""
 
     ramp_s = 1.0
 
     @property
     def module(self) -> Any:
-        """PyTorch's module of this kind, such as `torch.cuda`."""
         return torch.get_device_module(self.kind)
 
     def why_missing(self, index: int) -> str | None:
-        """Ask whether PyTorch can use any, and how many there are.
-
-        The first question that a process may ask of its GPUs: from now on it cannot be forked.
-        """
+        # The first question that a process may ask of its GPUs: after it, it cannot be forked.
         show_devices()
         if not self.module.is_available():
             return f"PyTorch {torch.__version__} cannot use it here: {self.why_unavailable()}"
@@ -199,10 +173,7 @@ class Gpu(Platform):
         return None if index < count else f"PyTorch {torch.__version__} finds {count} here"
 
     def why_unavailable(self) -> str:
-        """Say in one line why PyTorch can use no GPU of this kind.
-
-        A driver that is too old may well list its GPUs; setting it up says what is wrong.
-        """
+        # A driver that is too old may well list its GPUs; setting it up says what is wrong.
         try:
             self.module.init()
         except (AssertionError, RuntimeError) as error:
@@ -210,29 +181,24 @@ class Gpu(Platform):
         return "no reason given"
 
     def name(self, device: torch.device) -> str:
-        """Return the name that the driver gives the GPU."""
         return str(self.module.get_device_name(device))
 
     def synchronize(self, device: torch.device) -> None:
-        """Wait for all streams of the GPU."""
         self.module.synchronize(device)
 
     def empty_cache(self) -> None:
-        """Give back what PyTorch's caching allocator holds and does not use."""
         self.module.empty_cache()
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what the driver says of the whole GPU, every process included."""
+        # Of the whole GPU, every process included.
         free, total = self.module.mem_get_info(device)
         return int(free), int(total)
 
     def reset_memory(self, device: torch.device) -> None:
-        """Empty the caching allocator and let its peaks begin again."""
         self.empty_cache()
         self.module.reset_peak_memory_stats(device)
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return the peaks of PyTorch's tensors and of its allocator, and what that holds now."""
         return {
             "peak_allocated_bytes": self.module.max_memory_allocated(device),
             "peak_reserved_bytes": self.module.max_memory_reserved(device),
@@ -256,7 +222,6 @@ class Cuda(Gpu):
         return f"{'MIG' if ' MIG ' in properties.name else 'GPU'}-{properties.uuid}"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what came with compute capability 8.0, and TF32 on AMD's GPUs."""
         properties = torch.cuda.get_device_properties(device)
         if torch.version.hip:
             amd = "TF32 is a mode of NVIDIA's tensor cores; this is an AMD GPU"
@@ -269,7 +234,6 @@ class Cuda(Gpu):
         return None
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return what PyTorch and NVML know of the GPU, and the versions of CUDA or ROCm."""
         properties = torch.cuda.get_device_properties(device)
         runtime = (
             {"rocm": torch.version.hip, "architecture": properties.gcnArchName}
@@ -286,32 +250,26 @@ class Cuda(Gpu):
         return told | {"memory_bytes": properties.total_memory} | runtime
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return PyTorch's counters, and what the driver says the process holds, every engine
-        included."""
+        # What the driver counts includes every engine.
         driver = {"nvml_process_bytes": nvml.process_bytes(self.uuid(device))}
         return super().memory(device) | driver
 
     def others(self, device: torch.device) -> list[dict[str, Any]]:
-        """Return what NVML lists besides this process."""
         torch.zeros(1, device=device)  # the driver lists this process too from now on
         return nvml.foreign_processes(self.uuid(device))
 
     def why_not_shared(self, device: torch.device) -> str | None:
-        """Ask the driver for the compute mode."""
-        if not nvml.is_exclusive(self.uuid(device)):
-            return None
-        return (
+        exclusive = (
             "the GPU takes one process at a time (compute mode Exclusive_Process): "
             "`nvidia-smi -c DEFAULT` allows two"
         )
+        return exclusive if nvml.is_exclusive(self.uuid(device)) else None
 
     def energy(self, device: torch.device) -> Counter:
-        """Return NVML's counter, of the whole GPU."""
         uuid = self.uuid(device)
         return Counter("nvml", lambda: nvml.total_energy_j(uuid))
 
     def state(self, device: torch.device) -> dict[str, Any]:
-        """Return clocks, temperature, power and throttle reasons, as NVML has them."""
         return nvml.gpu_state(self.uuid(device))
 
 
@@ -322,15 +280,12 @@ class Xpu(Gpu):
     has_streams = True
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse what the GPU's properties say it has not."""
         properties = torch.xpu.get_device_properties(device)
         has = {"fp16": properties.has_fp16, "bf16": properties.has_bfloat16_conversions}
-        if has.get(arithmetic, True):
-            return None
-        return f"{properties.name} has no instructions for {arithmetic}"
+        missing = f"{properties.name} has no instructions for {arithmetic}"
+        return None if has.get(arithmetic, True) else missing
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return what PyTorch knows of the GPU, its driver and its runtime."""
         properties = torch.xpu.get_device_properties(device)
         return {
             "uuid": str(properties.uuid),
@@ -341,57 +296,49 @@ class Xpu(Gpu):
         }
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what the driver says; all counts as free where it does not say what is."""
         try:
             return super().memory_info(device)
-        except RuntimeError:
+        except RuntimeError:  # it does not say what is free: all counts as free
             total = int(torch.xpu.get_device_properties(device).total_memory)
             return total, total
 
 
 class Mps(Gpu):
-    """Apple's GPU, by Metal: one, which shares the machine's memory."""
+    """Apple's GPU, by Metal: one, which shares the machine's memory, and counts no peaks."""
 
     kind = "mps"
 
     def why_unavailable(self) -> str:
-        """Tell a PyTorch without Metal from a Mac without it; there is nothing to set up."""
         if not torch.backends.mps.is_built():
             return "it was built without Metal"
         return "Metal needs a supported GPU and a recent macOS"
 
     def why_not(self, arithmetic: str, device: torch.device) -> str | None:
-        """Refuse bf16 where Metal has none."""
-        if arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
-            return "bf16 on Metal needs macOS 14 or later"
-        return None
+        missing = arithmetic == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0)
+        return "bf16 on Metal needs macOS 14 or later" if missing else None
 
     def name(self, device: torch.device) -> str:
-        """Return Metal's name of the GPU."""
         return torch.backends.mps.get_name()
 
     def facts(self, device: torch.device) -> dict[str, Any]:
-        """Return the memory that Metal advises to use at most, and the number of cores."""
+        # The memory is what Metal advises to use at most.
         return {
             "memory_bytes": torch.mps.recommended_max_memory(),
             "cores": torch.backends.mps.get_core_count(),
         }
 
     def synchronize(self, device: torch.device) -> None:
-        """Wait for all streams of the GPU."""
         torch.mps.synchronize()
 
     def memory_info(self, device: torch.device) -> tuple[int, int] | None:
-        """Return what this process may still take of what Metal advises, and all of that."""
         total = torch.mps.recommended_max_memory()
         return total - torch.mps.driver_allocated_memory(), total
 
     def reset_memory(self, device: torch.device) -> None:
-        """Empty the caching allocator; it counts no peaks."""
         self.empty_cache()
 
     def memory(self, device: torch.device) -> dict[str, int | None]:
-        """Return what the process holds after the call, the allocator's cache included."""
+        # The allocator's cache included.
         return {"reserved_after_run_bytes": torch.mps.driver_allocated_memory()}
 
 

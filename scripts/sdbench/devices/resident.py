@@ -20,11 +20,6 @@ def reset_peak() -> None:
         (PROC / "self/clear_refs").write_text("5")
 
 
-def peak_bytes() -> int | None:
-    """Return the high-water mark of resident memory since `reset_peak`, in bytes."""
-    return field("self/status", "VmHWM")
-
-
 def trim_heap() -> None:
     """Give freed memory back to the system, so that what was done before is not counted."""
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc

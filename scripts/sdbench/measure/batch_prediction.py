@@ -9,15 +9,11 @@ PREDICTED = 4
 
 
 class Line(NamedTuple):
-    """Peak bytes as a straight line over the batch size.
+    """Peak bytes as a straight line over the batch size."""
 
-    `sizes`: the two batch sizes that it goes through; `peak_bytes`: at the larger one;
-    `image_bytes`: what each image adds, more than 0.
-    """
-
-    sizes: tuple[int, int]
-    peak_bytes: int
-    image_bytes: float
+    sizes: tuple[int, int]  # the batch sizes that it goes through
+    peak_bytes: int  # at the larger one
+    image_bytes: float  # what each image adds, more than 0
 
     def at(self, size: int) -> float:
         """Return the peak bytes of a batch of `size`; of 0, what is there without any image."""
@@ -29,17 +25,10 @@ class Line(NamedTuple):
 
 
 def fit_line(peaks: Mapping[int, int]) -> Line | None:
-    """Fit the memory of a batch.
+    """Fit a line to peak bytes by batch size; None without two sizes or where the peak is flat.
 
-    Memory grows linearly with the batch once its activations are the peak: a straight line through
-    the largest batch that was measured and the largest of at most half its size. Two that are
-    nearer to each other would make much of the counter's noise.
-
-    Args:
-        peaks: peak bytes by batch size.
-
-    Returns:
-        The line; None if no two such sizes have been measured or the peak does not grow with them.
+    Memory grows linearly once activations are the peak. The line goes through the largest batch and
+    the largest of at most half its size: two nearer ones would make much of the counter's noise.
     """
     large = max(peaks, default=0)
     small = max((size for size in peaks if size <= large / 2), default=0)
@@ -49,15 +38,8 @@ def fit_line(peaks: Mapping[int, int]) -> Line | None:
 
 
 def predict_largest(peaks: Mapping[int, int], limit_bytes: int) -> int | None:
-    """Predict the largest batch that stays within a limit.
-
-    Args:
-        peaks: peak bytes by batch size.
-        limit_bytes: what the device has for this process.
-
-    Returns:
-        The batch size, at least 1; None if `fit_line` finds none.
-    """
+    """Predict the largest batch within a limit, at least 1, from peak bytes by batch size; None if
+    `fit_line` finds none."""
     line = fit_line(peaks)
     return line and max(1, line.within(limit_bytes))
 
@@ -83,14 +65,9 @@ def device_peak_bytes(memory: Mapping[str, float | None], allocator_sees_all: bo
     """Return the bytes of the device that the process held at its peak, whatever took them.
 
     What PyTorch's allocator had reserved at most, and what the driver counts beyond that: the CUDA
-    context, and the memory of an engine with an allocator of its own. What PyTorch's tensors alone
-    take would rank `compile` and ONNX Runtime as nearly free: it sees neither the pools of CUDA
-    graphs nor ONNX Runtime's arena.
-
-    Args:
-        memory: counters, as `measure.memory` names them.
-        allocator_sees_all: whether the engine allocates through PyTorch alone. Of another one
-            nothing is known where the driver does not tell.
+    context, and an engine's own allocator. PyTorch's tensors alone would rank `compile` and ONNX
+    Runtime as nearly free, without the pools of CUDA graphs and ONNX Runtime's arena. Where the
+    driver does not tell, nothing is known of an engine that allocates otherwise than by PyTorch.
     """
     reserved = memory.get("peak_reserved_bytes")
     unknown = not allocator_sees_all and memory.get("nvml_process_bytes") is None

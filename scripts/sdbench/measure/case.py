@@ -1,12 +1,10 @@
 """Measure the cases of one variant, in a process that does nothing else."""
 
 import gc
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sdbench import backends
 from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
 from sdbench.cases.case import Case
 from sdbench.cases.measuring import Measuring
@@ -16,41 +14,25 @@ from sdbench.devices.platforms import is_lost, platform_of
 from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import SweepContext
+from sdbench.measure.context import SweepContext, name
 from sdbench.measure.latency import sample_latency
 from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
 from sdbench.measure.projection import Call, begin_call, project
 from sdbench.measure.status import status_from_error
 from sdbench.measure.throughput import measure_throughput
-from sdbench.records.record import SCHEMA_VERSION, Record, now, write_image, write_record
+from sdbench.records.record import now, write_image
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.processes import UnfitError
 
 import torch
 
-MEASURED = (
-    "cold_start",
-    "contention",
-    "device_state",
-    "latency",
-    "phases",
-    "projection",
-    "throughput",
-    "memory",
-    "image",
-)
-"""The parts of a record that a case without a measurement may lack."""
-
 
 def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: SweepContext) -> None:
     """Load a variant, then measure its cases in order; send each that has its record.
 
-    Once a batch does not fit, larger ones are records with status `oom` and are not tried.
-
-    Raises:
-        StorageError: if the disk does not take what was measured.
-        UnfitError: if the device was lost; what was not sent is for another process to measure.
+    Once a batch does not fit, larger ones are records with status `oom` and are not tried. If the
+    device was lost (`UnfitError`), what was not sent is for another process to measure.
     """
     environment = describe_machine(cases[0].device)
     failure: tuple[str, str] | None = None
@@ -66,19 +48,19 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
         for case in cases:
-            attempt = CaseRecorder(case, sweep, environment)
+            record = (case, now(), environment)
             if loaded is None or failure is not None:
                 assert failure is not None
-                attempt.write(*failure, contention=contention)
+                sweep.write(*record, *failure, contention=contention)
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    attempt.write("ok", **_measure(loaded, case, sweep))
+                    sweep.write(*record, "ok", **_measure(loaded, case, sweep))
                 except StorageError:
                     raise
                 except Exception as error:
                     failure, lost = status_from_error(error), is_lost(error)
-                    attempt.write(*failure, contention=contention)
+                    sweep.write(*record, *failure, contention=contention)
                     if failure[0] == "oom":
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
                     else:
@@ -139,12 +121,7 @@ def load(case: Case, sweep: SweepContext, limit_s: float) -> Loaded:
         sweep: what is the same for all cases of the job.
         limit_s: a call that would take longer is only begun; 0 for no limit.
     """
-    begin = time.perf_counter()
-    graphs = sweep.read_by(case)
-    folder, settings = graphs.folder if graphs else None, sweep.settings_of(case)
-    engine = backends.load(case, backends.require_model(sweep.model_folder), folder, settings)
-    engine.synchronize()
-    load_s = time.perf_counter() - begin
+    engine, load_s = sweep.load(case)
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
     loaded = Loaded(engine, cold_start, rss_after_gc(), limit_s)
     first = replace(case, batch_size=1)
@@ -157,13 +134,7 @@ def load(case: Case, sweep: SweepContext, limit_s: float) -> Loaded:
 
 
 def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
-    """Measure one case: latency, throughput, parts and memory, each in a pass of its own.
-
-    Raises:
-        OverBudgetError: if the call needs more memory than the device's budget.
-        ValueError: if the images cannot be right, whatever the speed.
-        ContentionError: if something else uses the device and the config says to end the case.
-    """
+    """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
     loaded.compile_for(case)
     # Should a network have to be compiled again after all, that is an error, and in no sample.
     with torch.compiler.set_stance("fail_on_recompile"):
@@ -229,42 +200,3 @@ def empty_allocator(engine: Engine) -> None:
     """Give back what a failed call may still hold. Never inside a timed region."""
     gc.collect()
     platform_of(engine.device).empty_cache()
-
-
-def name(case: Case) -> str:
-    """Return what a case is called in a log."""
-    v = case.variant
-    return (
-        f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}, batch {case.batch_size}"
-    )
-
-
-@dataclass
-class CaseRecorder:
-    """The measuring of one case, from now until its record is written."""
-
-    case: Case
-    sweep: SweepContext
-    environment: Mapping[str, Any]
-    started_at: str = field(default_factory=now)
-
-    def write(self, status: str, reason: str | None = None, **measured: Any) -> None:
-        """Write the record; `measured` holds those of `MEASURED` that there are."""
-        record: Record = {
-            "schema_version": SCHEMA_VERSION,
-            "case_id": self.case.id,
-            "fingerprint": self.sweep.fingerprint(self.case),
-            "input_digests": self.sweep.deciding(self.case),
-            "case": self.case.as_dict(),
-            "weights": self.sweep.weights,
-            "status": status,
-            "reason": reason,
-            **dict.fromkeys(MEASURED),
-            **measured,
-            "environment": dict(self.environment),
-            "started_at": self.started_at,
-            "finished_at": now(),
-        }
-        self.sweep.assert_owner()
-        write_record(self.sweep.folder, self.case, record)
-        print(f"{name(self.case)}: {status}{f' ({reason})' if reason else ''}", flush=True)

@@ -1,7 +1,6 @@
 """Seconds that compiling networks takes, apart from the calls that it is done in."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,12 +17,8 @@ from torch._dynamo.utils import counters
 def compile_anew(
     call: Callable[[], object], synchronize: Callable[[], None], device: torch.device
 ) -> tuple[float, dict[str, Any]]:
-    """Forget what was compiled, and make the calls in which networks are compiled again.
-
-    Args:
-        call: what is compiled for; nothing is compiled in a later one.
-        synchronize: waits for the device.
-        device: where it runs. On CUDA there are further calls, in which graphs are recorded.
+    """Forget what was compiled, and make the calls in which networks are compiled again: on CUDA
+    several, in which graphs are recorded. Nothing is compiled in a later call.
 
     Returns:
         The seconds of the first call without compiling, and `compile_s`, the seconds in which
@@ -68,28 +63,23 @@ def _compiling() -> Iterator[list[float]]:
         if not begins:
             spans.append(time.perf_counter() - begin)
 
-    def noted(method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def tune(*args: Any, **kwargs: Any) -> Any:
-            start(None)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                end(None)
+    @contextlib.contextmanager
+    def stretch() -> Iterator[None]:
+        start(None)
+        try:
+            yield
+        finally:
+            end(None)
 
-        return tune
-
-    originals = {name: getattr(CachingAutotuner, name) for name in TUNING}
-    callback_handler.register_start_callback(start)
-    callback_handler.register_end_callback(end)
-    LISTENING.append(spans)
-    for name, method in originals.items():
-        setattr(CachingAutotuner, name, noted(method))
-    try:
+    with contextlib.ExitStack() as undo:
+        callback_handler.register_start_callback(start)
+        undo.callback(callback_handler.remove_start_callback, start)
+        callback_handler.register_end_callback(end)
+        undo.callback(callback_handler.remove_end_callback, end)
+        LISTENING.append(spans)
+        undo.callback(LISTENING.remove, spans)
+        for name in TUNING:
+            original = getattr(CachingAutotuner, name)
+            setattr(CachingAutotuner, name, stretch()(original))
+            undo.callback(setattr, CachingAutotuner, name, original)
         yield spans
-    finally:
-        for name, method in originals.items():
-            setattr(CachingAutotuner, name, method)
-        LISTENING.remove(spans)
-        callback_handler.remove_start_callback(start)
-        callback_handler.remove_end_callback(end)

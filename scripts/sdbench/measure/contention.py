@@ -1,7 +1,7 @@
 """Whether anything else uses the device, before it is measured."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from sdbench.cases.measuring import Watching
@@ -16,23 +16,15 @@ def watch(
     watching: Watching,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Look whether anything else uses the device, and do what the config says.
-
-    Args:
-        look: returns `busy_cores` and `gpu_processes`.
-        watching: what the config says.
-        sleep: waits for a number of seconds.
-
-    Returns:
-        What `look` saw last, with `contended` and the seconds `waited_s`.
-
-    Raises:
-        ContentionError: if the device is in use, with `fail` at once, with `wait` after the wait.
-    """
+    """Look whether anything else uses the device. If so, `fail` raises `ContentionError` at once,
+    and `wait` after the wait. Return what was seen last, with `contended` and `waited_s`."""
     waited = 0.0
     while True:
         seen = look()
-        reasons = _reasons(seen, watching)
+        pids = [process["pid"] for process in seen["gpu_processes"]]
+        reasons = [f"process {pid} computes on the GPU" for pid in pids]
+        if (seen["busy_cores"] or 0) > watching.max_busy_cores:
+            reasons.insert(0, f"{seen['busy_cores']:.2f} cores are busy")
         if not reasons or watching.contention == "warn":
             return {**seen, "contended": bool(reasons), "waited_s": waited}
         if watching.contention == "fail" or waited >= watching.contention_wait_s:
@@ -42,12 +34,3 @@ def watch(
             )
         sleep(5.0)
         waited += 5.0
-
-
-def _reasons(seen: Mapping[str, Any], watching: Watching) -> list[str]:
-    reasons = []
-    if seen["busy_cores"] is not None and seen["busy_cores"] > watching.max_busy_cores:
-        reasons.append(f"{seen['busy_cores']:.2f} cores are busy")
-    for process in seen["gpu_processes"]:
-        reasons.append(f"process {process['pid']} computes on the GPU")
-    return reasons

@@ -1,22 +1,32 @@
 """What is the same for all cases or races of a job."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from sdbench.backends import chosen_settings
-from sdbench.cases.case import Case, Device
+from sdbench import backends
+from sdbench.backends.engine import Engine
+from sdbench.cases.case import Case, Device, Pair
 from sdbench.cases.measuring import Racing
 from sdbench.cases.options import TUNED
 from sdbench.devices.machine import identify_machine
 from sdbench.export.exported import exported_beside, identify
 from sdbench.models.manifest import check_model
 from sdbench.models.weights import Components
-from sdbench.records.record import fingerprint
+from sdbench.records.record import (
+    Measured,
+    fingerprint,
+    is_reusable,
+    now,
+    record_path,
+    write_record,
+)
 from sdbench.runtime.digests import digest
 from sdbench.runtime.files import read_json, sha256
-from sdbench.runtime.ownership import Claim
+from sdbench.runtime.job import granted_bytes, optional
+from sdbench.runtime.ownership import OWNER, Claim, claim
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class SweepContext:
     `model_folder` is None where the model has room nowhere and was not made; `components` are its
     own all the same. `graphs` holds the exported networks that its variants read, by
     `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `input_digests`
-    the digests of what else all its records are made with, besides case and settings of measuring.
+    are of what else all its records are made with, besides case and settings of measuring.
     `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
     """
 
@@ -49,12 +59,12 @@ class SweepContext:
     claim: Claim | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def assert_owner(self) -> None:
-        """Go on if no other job has begun the same sweep; called before anything is written.
+    def claimed(self) -> Self:
+        """Return the same, its folder claimed for this job."""
+        return replace(self, claim=claim(self.folder / OWNER))
 
-        Raises:
-            TakenOver: if one has.
-        """
+    def assert_owner(self) -> None:
+        """Raise `TakenOver` if another job has begun the same; asked before anything is written."""
         if self.claim is not None:
             self.claim.assert_held()
 
@@ -63,79 +73,104 @@ class SweepContext:
         """The seconds that a case may take; None for any number."""
         return self.measuring.case_time_limit_s or None
 
-    def read_by(self, case: Case) -> Graphs | None:
-        """Return the exported networks that the variant of `case` reads; None if it reads none."""
+    def load(self, case: Case) -> tuple[Engine, float]:
+        """Load the variant of a case; return it, and the seconds that this took."""
+        begin = time.perf_counter()
+        graphs, model_folder = self._read_by(case), backends.require_model(self.model_folder)
+        folder = graphs.folder if graphs else None
+        engine = backends.load(case, model_folder, folder, self._settings_of(case))
+        engine.synchronize()
+        return engine, time.perf_counter() - begin
+
+    def _read_by(self, case: Case) -> Graphs | None:
         name = case.variant.graphs
         return None if name is None or self.model_folder is None else self.graphs[name]
 
-    def settings_of(self, case: Case) -> Mapping[str, Any]:
-        """Return the settings of the backend that were chosen for the variant of `case`, if any."""
+    def _settings_of(self, case: Case) -> Mapping[str, Any]:
         is_tuned = TUNED in case.variant.switches and self.model_folder is not None
         return self.tuned[case.variant.key] if is_tuned else {}
 
-    def deciding(self, case: Case) -> dict[str, str]:
+    def _deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, besides the case."""
         deciding = dict(self.input_digests)
-        graphs = self.read_by(case)
-        if graphs is not None:
+        if graphs := self._read_by(case):
             deciding["graphs"] = graphs.digest
         if TUNED in case.variant.switches:
-            deciding["settings"] = digest(self.settings_of(case))
+            deciding["settings"] = digest(self._settings_of(case))
         return deciding
 
-    def fingerprint(self, case: Case) -> str:
-        """Return the fingerprint of the record that this sweep makes of `case`."""
-        return fingerprint(case, self.measuring, self.deciding(case))
+    def fingerprint(self, measured: Measured) -> str:
+        """Return the fingerprint of the record that this job makes of a case or a race."""
+        case = measured.case if isinstance(measured, Pair) else measured
+        return fingerprint(measured, self.measuring, self._deciding(case))
+
+    def has(self, measured: Measured) -> bool:
+        """Tell whether there is a record that still holds."""
+        return is_reusable(record_path(self.folder, measured), self.fingerprint(measured))
+
+    def write(
+        self,
+        measured: Measured,
+        started_at: str,
+        environment: Mapping[str, Any],
+        status: str,
+        reason: str | None = None,
+        **parts: Any,
+    ) -> None:
+        """Write the record of a case or a race; `parts` are those that were measured."""
+        if isinstance(measured, Pair):
+            case, what = measured.case, measured.as_dict()
+        else:
+            case, what = measured, {"case_id": measured.id, "case": measured.as_dict()}
+        record = what | {
+            "fingerprint": self.fingerprint(measured),
+            "input_digests": self._deciding(case),
+            "weights": self.weights,
+            "status": status,
+            "reason": reason,
+            **parts,
+            "environment": dict(environment),
+            "started_at": started_at,
+            "finished_at": now(),
+        }
+        self.assert_owner()
+        write_record(self.folder, measured, record)
+        print(f"{name(measured)}: {status}{f' ({reason})' if reason else ''}", flush=True)
 
 
-def make_context(
-    device: Device,
-    measuring: Racing,
-    manifest: Path,
-    model_folder: Path | None,
-    graphs: Sequence[Path],
-    code: str,
-    environment_file: Path,
-    folder: Path,
-    granted_bytes: int | None,
-    settings: Path | None = None,
-) -> SweepContext:
-    """Return what is the same for all that a job measures, from what its rule is given.
+def name(measured: Measured) -> str:
+    """Return what a case or a race is called in a log."""
+    case = measured.case if isinstance(measured, Pair) else measured
+    v = case.variant
+    how = f"{v.backend} {v.precision} {v.options}"
+    if isinstance(measured, Pair):
+        return f"{v.model} on {v.device} at {case.generation['width']} px, {how}"
+    return f"{v.model} on {v.device}, {how}, batch {case.batch_size}"
 
-    Args:
-        device: its entry in the config.
-        measuring: what the job needs of the config's section of that name.
-        manifest: what the model stage knows of the model; its digest is the model's identity.
-        model_folder: the model in the diffusers layout; None where it has room nowhere.
-        graphs: the records of the exported networks that the cases read, which lie next to them.
-        code: digest of the modules that decide the numbers.
-        environment_file: the conda environment of the rule.
-        folder: where the records of this model, device and backend lie.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
-        settings: what the search for settings found; None where no case asks for it.
 
-    Raises:
-        UserError: if the model or its exported networks are not what was described or exported.
+def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:
+    """Return what is the same for all that a job measures, from what Snakemake gives its script.
+
+    The inputs are the model and its manifest, whose digest is the model's identity, records of
+    exported networks, and what the search for settings found. Records are made next to the output.
     """
-    model = read_json(manifest)
+    manifest, model_folder = Path(job.input.manifest), optional(job.input.model)
     if model_folder is not None:
         check_model(model_folder, manifest)
+    model, graphs = read_json(manifest), [Path(record) for record in job.input.graphs]
     return SweepContext(
-        folder=folder,
+        folder=Path(job.output.index).parent,
         model_folder=model_folder,
         components=model["components"],
-        graphs={
-            record.parent.name: Graphs(exported_beside(record), identify(record))
-            for record in graphs
-        },
+        graphs={one.parent.name: Graphs(exported_beside(one), identify(one)) for one in graphs},
         weights=model["weights"],
         measuring=measuring,
         input_digests={
             "model": model["digest"],
-            "code": code,
-            "environment": sha256(environment_file),
+            "code": job.params.code,
+            "environment": sha256(Path(job.input.environment_file)),
             "machine": digest(identify_machine(device)),
         },
-        granted_bytes=granted_bytes,
-        tuned=chosen_settings(settings),
+        granted_bytes=granted_bytes(job.resources),
+        tuned=backends.chosen_settings(optional(job.input.settings)),
     )

@@ -1,13 +1,12 @@
 """Images of one variant over the number of steps, from fixed prompt and latents.
 
-Two modes, never to be confused. `runs`: a full run of N steps for each N. `trajectory`: the states
-of one long run, each decoded. With the same prompt and latents an N-step run is not the N-th state
-of a longer one: its timesteps differ.
+Two modes: `runs`, a full run of N steps for each N, and `trajectory`, the states of one long run,
+each decoded. The N-th of these is not what an N-step run makes, whose timesteps differ.
 """
 
 from collections.abc import Iterator, Sequence
 
-from sdbench.backends.engine import Engine, Images8Bit, check_images, to_8_bits
+from sdbench.backends.engine import Engine, Images, Images8Bit, check_images, to_8_bits
 from sdbench.cases.case import Case
 
 import numpy as np
@@ -18,18 +17,14 @@ def generate_runs(
     engine: Engine, case: Case, steps: Sequence[int], trajectory: Images8Bit
 ) -> Iterator[Images8Bit]:
     """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3).
-
-    The run that is as long as the trajectory has been made: its image is the last state's.
-    """
+    The run that is as long as the trajectory has been made: its image is the last state's."""
+    latents = engine.latents(case.generation, 1)
     for count in steps:
         if count == len(trajectory):
             yield trajectory[-1]
-            continue
-        latents = engine.latents(case.generation, 1)
-        images = engine.generate(case.generation, latents, steps=count)
-        check_images(images)
-        yield to_8_bits(images)[0]
-        print(f"run of {count} steps generated", flush=True)
+        else:
+            yield _first(engine.generate(case.generation, latents, steps=count))
+            print(f"run of {count} steps generated", flush=True)
 
 
 def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
@@ -39,17 +34,18 @@ def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
     better one: the replaced one is left out, so that there are always `steps` states.
     """
     states: list[torch.Tensor] = []
-    latents = engine.latents(case.generation, 1)
     engine.generate(
         case.generation,
-        latents,
+        engine.latents(case.generation, 1),
         steps=steps,
         on_step_end=lambda state: states.append(state.clone()),
     )
-    stack = []
-    for state in states[-steps:]:
-        images = engine.decode(case.generation, state)
-        check_images(images)
-        stack.append(to_8_bits(images)[0])
+    stack = [_first(engine.decode(case.generation, state)) for state in states[-steps:]]
     print(f"{steps} states of one run decoded", flush=True)
     return np.stack(stack)
+
+
+def _first(images: Images) -> Images8Bit:
+    check_images(images)
+    image: Images8Bit = to_8_bits(images)[0]
+    return image

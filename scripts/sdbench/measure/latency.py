@@ -23,17 +23,8 @@ def sample_latency(
     measuring: Measuring,
     warmed_s: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Time calls until there are enough of them and they have taken long enough.
-
-    Args:
-        call: what is timed.
-        synchronize: waits for the device; called on both sides of each call.
-        measuring: how many warm-up calls and samples, and how long.
-        warmed_s: the seconds of warm-up calls that have been made.
-
-    Returns:
-        `warmup_s` and `samples_s`: the seconds of each warm-up and each counted call, in order.
-    """
+    """Time calls until there are enough of them and they have taken long enough; return `warmup_s`,
+    of which `warmed_s` was made before, and `samples_s`, the seconds of each call in order."""
     missing = measuring.warmup_calls - len(warmed_s)
     warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
     samples: list[float] = []
@@ -49,8 +40,7 @@ def sample_latency(
 
 
 def _enough(samples: list[float], measuring: Measuring) -> bool:
-    minimum = measuring.min_samples
-    if sum(samples) >= measuring.max_duration_s:
-        minimum = min(minimum, measuring.min_samples_capped)
-        return len(samples) >= minimum
-    return len(samples) >= minimum and sum(samples) >= measuring.min_duration_s
+    spent_s, minimum = sum(samples), measuring.min_samples
+    if spent_s >= measuring.max_duration_s:
+        return len(samples) >= min(minimum, measuring.min_samples_capped)
+    return len(samples) >= minimum and spent_s >= measuring.min_duration_s

@@ -30,18 +30,11 @@ COUNTERS = (
 def measure_memory(
     call: Callable[[], object], device: torch.device, loaded_bytes: int | None
 ) -> dict[str, int | None]:
-    """Run one call and read the counters that saw its peak.
+    """Run one call, which must have run before, and read the counters that saw its peak.
 
-    Args:
-        call: what is run; it must have run before, so that nothing is set up on the way.
-        device: where it runs.
-        loaded_bytes: `resident_bytes()` when the model had just been loaded.
-
-    Returns:
-        All of `COUNTERS`, None for what the device's platform has not. On a CPU the resident-set
-        high-water mark of the process (reset before the call), absolute and above `loaded_bytes`.
-        On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
-        memory), and what the driver says that this process holds, which sees every engine.
+    On a CPU the resident peak of the process, absolute and above `loaded_bytes`, just after
+    loading. On a GPU torch's own peaks, its reservation after the call (what the 2022 post called
+    memory), and what the driver says that this process holds, whatever the engine.
     """
     platform = platform_of(device)
     platform.reset_memory(device)
@@ -65,87 +58,44 @@ class TooSmallError(UnsupportedError):
     """The weights take more memory than there is where they must be; the message has both."""
 
 
-def refuse_too_large(
-    weights_bytes: int, at_once_bytes: int, device: torch.device, budget: int | None
-) -> None:
-    """Refuse weights that cannot fit on a device, before anything of them is read.
-
-    Args:
-        weights_bytes: of all weights.
-        at_once_bytes: of those that must be on the device at one time: fewer with offload.
-        device: where they must be.
-        budget: what `budget_bytes` returned for it.
-
-    Raises:
-        TooSmallError: if the device has less memory in all.
-        ContentionError: if it has enough, of which others hold too much.
-    """
-    wanted = f"the weights take {_gigabytes(weights_bytes)}"
-    if at_once_bytes < weights_bytes:
-        wanted += f", of which {_gigabytes(at_once_bytes)} must be on the GPU at the same time"
-    if budget is not None and at_once_bytes > budget:
-        raise TooSmallError(f"{wanted}, but the memory budget is {_gigabytes(budget)}")
-    info = platform_of(device).memory_info(device)
-    if info is None:
-        return
-    free, total = info
-    if at_once_bytes > total:
-        raise TooSmallError(f"{wanted}, but the GPU has {_gigabytes(total)}")
-    if at_once_bytes > free:
-        raise ContentionError(
-            f"{wanted}, but only {_gigabytes(free)} of the GPU's {_gigabytes(total)} are free: "
-            f"{_holders(device)} the rest"
-        )
-
-
-def refuse_offload(waiting_bytes: int, granted: int | None = None) -> None:
-    """Refuse weights that cannot wait in the machine's memory, before anything of them is read.
-
-    Args:
-        waiting_bytes: of weights that are kept there.
-        granted: the memory that a cluster gives the job; None on a machine of one's own.
-
-    Raises:
-        TooSmallError: if it is too small.
-    """
-    there = min(machine_bytes(), granted or machine_bytes())
-    if waiting_bytes > there:
-        raise TooSmallError(
-            f"the weights take {_gigabytes(waiting_bytes)} of host memory, but only "
-            f"{_gigabytes(there)} are available"
-        )
-
-
 def check_weights_fit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
     """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
-
-    Args:
-        case: its precision and options say how large they are, and which are on the device.
-        components: the model's, as its manifest has them.
-        granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
 
     Raises:
         TooSmallError: if the device, or the machine where weights wait in it, has less memory.
         ContentionError: if the device has enough, of which others hold too much.
     """
     how = (components, case.variant.precision, case.variant.switches)
-    refuse_offload(host_bytes(*how), granted_bytes)
-    refuse_too_large(
-        sum(weight_bytes(*how).values()),
-        device_bytes(*how),
-        torch_device(case),
-        budget_bytes(case.device, granted_bytes),
-    )
+    waiting, there = host_bytes(*how), min(machine_bytes(), granted_bytes or machine_bytes())
+    if waiting > there:
+        raise TooSmallError(
+            f"the weights take {_gigabytes(waiting)} of host memory, but only "
+            f"{_gigabytes(there)} are available"
+        )
+    device = torch_device(case)
+    weights, at_once = sum(weight_bytes(*how).values()), device_bytes(*how)
+    wanted = f"the weights take {_gigabytes(weights)}"
+    if at_once < weights:  # with offload
+        wanted += f", of which {_gigabytes(at_once)} must be on the GPU at the same time"
+    budget = budget_bytes(case.device, granted_bytes)
+    if budget is not None and at_once > budget:
+        raise TooSmallError(f"{wanted}, but the memory budget is {_gigabytes(budget)}")
+    info = platform_of(device).memory_info(device)
+    if info is None:
+        return
+    free, total = info
+    if at_once > total:
+        raise TooSmallError(f"{wanted}, but the GPU has {_gigabytes(total)}")
+    if at_once > free:
+        pids = " and ".join(str(process["pid"]) for process in platform_of(device).others(device))
+        raise ContentionError(
+            f"{wanted}, but only {_gigabytes(free)} of the GPU's {_gigabytes(total)} are free: "
+            f"{f'process {pids} holds' if pids else 'other processes hold'} the rest"
+        )
 
 
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.4g} GB"
-
-
-def _holders(device: torch.device) -> str:
-    others = platform_of(device).others(device)
-    pids = " and ".join(str(process["pid"]) for process in others)
-    return f"process {pids} holds" if pids else "other processes hold"
 
 
 class OverBudgetError(MemoryError):
@@ -153,11 +103,7 @@ class OverBudgetError(MemoryError):
 
 
 def refuse_above(budget: int | None, memory: Mapping[str, int | None]) -> None:
-    """Refuse what `measure_memory` counted if its resident peak is above a budget in bytes.
-
-    Raises:
-        OverBudgetError: if it is.
-    """
+    """Raise `OverBudgetError` if the resident peak that was counted is above a budget in bytes."""
     peak = memory["resident_peak_bytes"]
     if budget is not None and peak is not None and peak > budget:
         raise OverBudgetError(
@@ -171,9 +117,8 @@ def memory_limit(budget: int | None) -> Iterator[None]:
 
     The kernel bounds the data that a process may map, of which allocators leave a part untouched:
     the limit is half again the budget's room above what is resident now, and never more than the
-    machine has available. `refuse_above` says what is above the budget itself; this sees to it that
-    the machine neither swaps nor kills meanwhile. A failed allocation is an exception that
-    `is_out_of_memory` knows. None sets no limit, nor does a system without /proc.
+    machine has available, so that it neither swaps nor kills. `refuse_above` says what is above the
+    budget itself. None sets no limit, nor does a system without /proc.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     held, mapped = resident_bytes(), field("self/status", "VmData")

@@ -18,22 +18,13 @@ def time_phases(
 ) -> dict[str, Any]:
     """Time the parts of one call.
 
-    The device is synchronised around every part, which costs time of its own: the sum is not the
-    latency, which has a pass to itself.
-
-    Args:
-        engine: what generates.
-        generation: prompt, steps and guidance, as in the config.
-        latents: of the batch.
-        look: called once between two steps, in the middle of the call: the device has been busy
-            until then. What it takes belongs to no part. With one step it is not called.
+    The device is synchronised around every part, which costs time: the sum is not the latency.
+    `look` is called in the middle of the call, when the device has been busy, and is in no part.
 
     Returns:
-        `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in each part, all its evaluations
-        and, where there are several, all text encoders together; `denoiser_evaluations`: how many
-        the denoiser had; `step_s`: seconds of each of those together with guidance and scheduler,
-        from the denoiser's start to the step's end (the time between two calls, or before the first
-        step, belongs to no step).
+        `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in all evaluations of a part, or of
+        all text encoders; `denoiser_evaluations`: how many the denoiser had; `step_s`: seconds of
+        each of those together with guidance and scheduler, from its start to the step's end.
     """
     spent: dict[str, list[tuple[float, float]]] = {}
     ends: list[float] = []
@@ -44,12 +35,11 @@ def time_phases(
         if len(ends) == generation["steps"] // 2:
             look()
 
-    pipeline, family = engine.pipeline, engine.family
-    parts = [(name, "forward", "text_encoder") for name in family.text_encoders]
-    parts += [(family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
+    parts = [(name, "forward", "text_encoder") for name in engine.family.text_encoders]
+    parts += [(engine.family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
     with contextlib.ExitStack() as stack:
         for name, method, part in parts:
-            network, times = getattr(pipeline, name), spent.setdefault(part, [])
+            network, times = getattr(engine.pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
         engine.generate(generation, latents, on_step_end=on_step_end)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
@@ -67,7 +57,7 @@ def _timed(
 ) -> Iterator[None]:
     """Note begin and end of each call of `network.method`."""
     original: Callable[..., Any] = getattr(network, method)
-    own = method in vars(network)  # as that of a compiled network is
+    is_own = method in vars(network)  # as that of a compiled network is
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         engine.synchronize()
@@ -81,7 +71,7 @@ def _timed(
     try:
         yield
     finally:
-        if own:
+        if is_own:
             setattr(network, method, original)
         else:
             delattr(network, method)

@@ -4,6 +4,7 @@ The settings that are tried stand in the backend's module (`CANDIDATES`), one ch
 timed is the denoiser, for one image: it is where the time of an image goes.
 """
 
+import itertools
 import math
 import statistics
 import time
@@ -24,12 +25,9 @@ import torch
 
 DEFAULT = "default"
 ROUNDS = 15
-FEWEST_ROUNDS = 6
-"""The least that has a 95 % interval."""
-LONGEST_S = 120.0
-"""No further round is begun after this, except for the fewest."""
-BLOCK_S = 0.05
-"""A sample is the mean of as many calls as fill this."""
+FEWEST_ROUNDS = 6  # the least that has a 95 % interval
+LONGEST_S = 120.0  # no further round is begun after this, except for the fewest
+BLOCK_S = 0.05  # a sample is the mean of as many calls as fill this
 
 
 def search_settings(
@@ -42,12 +40,6 @@ def search_settings(
     The best of these is timed once more, for the luckiest of several looks better than it is, and
     is chosen if it is better again; else the next best. If none is, the default ones stay.
 
-    Args:
-        case: the variant, `tuned`; its batch size is that of the images.
-        model_folder: the model in the diffusers layout.
-        graphs_folder: the exported networks that it reads.
-        limit_s: the seconds that one candidate may take; None for any number.
-
     Returns:
         `chosen`, the name of a candidate or `DEFAULT`; its `settings`; lists of `candidates` and of
         those `confirmed`, each with `name`, `settings`, and what `compare` returns, or a `reason`
@@ -56,16 +48,15 @@ def search_settings(
     result: dict[str, Any] = {"chosen": DEFAULT, "settings": {}, "candidates": [], "confirmed": []}
 
     def duel(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        entry = {"name": name, "settings": dict(settings)}
         try:
             (timed,) = run_in_subprocess(
                 _duel, case, model_folder, graphs_folder, settings, limit_s=limit_s
             )
         except Ended as error:
             timed = {"reason": error.reason("it was timed")}
-        entry |= compare(**timed) if "default_s" in timed else timed
-        print(f"{name}: {entry.get('ratio', entry.get('reason'))}", flush=True)
-        return entry
+        timed = compare(**timed) if "default_s" in timed else timed
+        print(f"{name}: {timed.get('ratio', timed.get('reason'))}", flush=True)
+        return {"name": name, "settings": dict(settings), **timed}
 
     try:
         candidates = backends.import_backend(case).CANDIDATES
@@ -87,19 +78,18 @@ def is_better(entry: Mapping[str, Any]) -> bool:
 
 
 def compare(default_s: Sequence[float], candidate_s: Sequence[float]) -> dict[str, Any]:
-    """Compare seconds that were taken in turns, round by round.
+    """Compare seconds that were taken in turns, round by round; `FEWEST_ROUNDS` at the least.
 
     Returns:
         Both, and of the ratios of candidate to default in each round the median `ratio` and its
         95 % interval, `low` to `high`: order statistics, which hold the median whatever the
-        distribution (sign test, e.g. Conover 1999, 3.2).
+        distribution (sign test, e.g. Conover 1999, 3.2). Engines' environments have no SciPy.
     """
     ratios = sorted(c / d for c, d in zip(candidate_s, default_s, strict=True))
     count = len(ratios)
-    tail, rank = 0.0, -1
     # The largest rank whose order statistic lies above the median in at most 2.5 % of the cases.
-    while (tail := tail + math.comb(count, rank + 1) / 2**count) <= 0.025:
-        rank += 1
+    tails = itertools.accumulate(math.comb(count, rank) / 2**count for rank in range(count))
+    rank = sum(tail <= 0.025 for tail in tails) - 1
     if rank < 0:
         raise ValueError(f"too few rounds for an interval: {count}")
     return {
@@ -127,7 +117,7 @@ def _duel(
             denoiser = open_denoiser(module.set_up(case, graphs_folder, chosen), model_folder)
             calls.append(_evaluation(denoiser, case, model_folder))
         with torch.inference_mode():
-            default_s, candidate_s = take_turns(*calls)
+            default_s, candidate_s = _take_turns(*calls)
         send({"default_s": default_s, "candidate_s": candidate_s})
     except UnsupportedError as error:
         send({"reason": str(error)})
@@ -145,30 +135,25 @@ def _evaluation(denoiser: Any, case: Case, model_folder: Path) -> Callable[[], o
     return lambda: denoiser(**inputs)
 
 
-def take_turns(*calls: Callable[[], object]) -> list[list[float]]:
-    """Time calls in turns, after one of each that is not counted.
-
-    Returns:
-        For each the seconds of a call in each round, which is the mean over `BLOCK_S`.
-    """
+def _take_turns(*calls: Callable[[], object]) -> list[list[float]]:
+    """Return of each call its seconds in each round; one before these is not counted."""
     for call in calls:
         call()
-    seconds: list[list[float]] = [[] for _ in calls]
+    rounds: list[dict[int, float]] = []
     begin = time.perf_counter()
-    for done in range(ROUNDS):
-        if done >= FEWEST_ROUNDS and time.perf_counter() - begin > LONGEST_S:
+    while len(rounds) < ROUNDS:
+        if len(rounds) >= FEWEST_ROUNDS and time.perf_counter() - begin > LONGEST_S:
             break
         # Whoever begins a round finds the caches of another.
-        order = range(len(calls)) if done % 2 == 0 else reversed(range(len(calls)))
-        for i in order:
-            seconds[i].append(_time_block(calls[i]))
-    return seconds
+        order = range(len(calls))[:: -1 if len(rounds) % 2 else 1]
+        rounds.append({i: _time_block(calls[i]) for i in order})
+    return [[taken[i] for taken in rounds] for i in range(len(calls))]
 
 
 def _time_block(call: Callable[[], object]) -> float:
+    """Return the mean seconds of a call over `BLOCK_S`."""
     call()  # threads of the other engine may still be spinning
-    begin = time.perf_counter()
-    count = 0
+    begin, count = time.perf_counter(), 0
     while time.perf_counter() - begin < BLOCK_S or not count:
         call()
         count += 1

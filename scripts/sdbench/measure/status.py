@@ -1,11 +1,25 @@
 """The status of a case that failed, and the reason, which tables show."""
 
 import traceback
-from collections.abc import Iterator
 
 from sdbench.runtime.errors import UnsupportedError, one_line
 
 import torch
+
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, cuBLAS, Metal
+    "out_of_device_memory",  # Level Zero
+    "out_of_host_memory",
+    "can't allocate memory",  # torch's CPU allocator
+    "failed to allocate memory",  # ONNX Runtime
+    "bad allocation",  # ONNX Runtime
+    "std::bad_alloc",
+    "could not create a primitive",  # oneDNN
+    "could not create a memory object",  # oneDNN
+    "_status_alloc_failed",  # cuBLAS, cuDNN
+    "cannot map zero-fill pages",  # the loader of shared libraries
+)
+"""What engines say where memory did not suffice, in lower case."""
 
 
 def status_from_error(error: Exception) -> tuple[str, str]:
@@ -20,40 +34,15 @@ def status_from_error(error: Exception) -> tuple[str, str]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory did not suffice, on any device and engine.
-
-    What it was raised from or after is asked too: where memory runs out while a CUDA graph is
-    recorded, ending the recording fails as well, and that error hides the first.
-    """
-    return any(map(_says_out_of_memory, _chain(error)))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, as a traceback shows them."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _says_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
+    """Tell whether an exception, or one that it was raised from or after, means that memory did not
+    suffice: where it runs out while a CUDA graph is recorded, another error hides the first."""
+    led_here: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in led_here:
+        led_here.append(cause)
+        cause = cause.__cause__ or cause.__context__
     return any(
-        sign in text
-        for sign in (
-            "out of memory",  # CUDA, cuBLAS, Metal
-            "out_of_device_memory",  # Level Zero
-            "out_of_host_memory",
-            "can't allocate memory",  # torch's CPU allocator
-            "failed to allocate memory",  # ONNX Runtime
-            "bad allocation",  # ONNX Runtime
-            "std::bad_alloc",
-            "could not create a primitive",  # oneDNN
-            "could not create a memory object",  # oneDNN
-            "_status_alloc_failed",  # cuBLAS, cuDNN
-            "cannot map zero-fill pages",  # the loader of shared libraries
-        )
+        isinstance(one, (MemoryError, torch.OutOfMemoryError))
+        or any(sign in str(one).lower() for sign in OUT_OF_MEMORY)
+        for one in led_here
     )

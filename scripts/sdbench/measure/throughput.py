@@ -1,17 +1,16 @@
 """Images per minute, and what they cost in energy: calls back to back, as a busy server makes them.
 
-A separate pass from latency: what lies between two calls counts, nothing is synchronised in
-between, and Python collects its garbage when it likes.
+What lies between two calls counts, and Python collects its garbage when it likes.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
 
 from sdbench.devices.energy import Counter
 
-FEWEST = 3
-"""Calls at the least, however long one takes."""
+FEWEST = 3  # calls at the least, however long one takes
 
 
 def measure_throughput(
@@ -20,20 +19,12 @@ def measure_throughput(
     counter: Counter,
     duration_s: float,
 ) -> dict[str, Any]:
-    """Make calls one after the other until they have taken long enough.
-
-    Args:
-        call: what is repeated; it must have run before.
-        synchronize: waits for the device; called before the first call and after the last.
-        counter: of energy, read at the same two moments. NVML's counts the whole GPU; RAPL's all
-            processor packages and everything that they do, not this process alone.
-        duration_s: the calls take at least this long together: a counter of energy moves in steps
-            of some tens of milliseconds.
+    """Make calls, which must have run before, one after the other until they took `duration_s`:
+    far longer than the steps in which the counter moves, which counts others' energy too.
 
     Returns:
-        `intervals_s`: seconds from the end of each call (of the first: from the start) to the end
-        of the next, which add up to the whole time; `energy`: `source` and the `energy_j` of all
-        calls together, None where nothing counts.
+        `intervals_s`: seconds from the start, or the end of the call before, to the end of each
+        call; `energy`: `source` and the `energy_j` of all calls, None where nothing counts.
     """
     synchronize()
     before = counter.read()
@@ -49,5 +40,5 @@ def measure_throughput(
     # RAPL's counter begins again when it is full.
     if before is not None and after is not None and after >= before:
         energy = {"source": counter.source, "energy_j": after - before}
-    intervals = [end - last for last, end in zip([begin, *ends], ends, strict=False)]
+    intervals = [end - last for last, end in itertools.pairwise([begin, *ends])]
     return {"intervals_s": intervals, "energy": energy}

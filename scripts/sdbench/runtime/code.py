@@ -6,13 +6,13 @@ text of the modules: nothing is imported, and no list is kept by hand but `INFRA
 
 import ast
 import functools
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from sdbench.runtime.digests import digest
+from sdbench.runtime.files import sha256
 
 INFRASTRUCTURE = {
     "sdbench/__init__.py": "the version of the workflow, and where a failed import is logged",
@@ -28,6 +28,8 @@ import it too. Whatever is not listed here costs a rerun, so when in doubt, leav
 Names = Mapping[str, Collection[str]]
 """What the placeholders in `LOADED_BY_NAME` stand for. One that is missing stands for anything."""
 
+_sha256 = functools.cache(sha256)
+
 
 def code_digest(script: Path, names: Names) -> str:
     """Return the SHA-256 of all code that decides what a script computes, 64 hexadecimal digits.
@@ -41,11 +43,7 @@ def code_digest(script: Path, names: Names) -> str:
 def reached(script: Path, names: Names, without: Collection[str] = ()) -> list[Path]:
     """Return a script and every file next to it that it imports anywhere or loads by name, sorted.
 
-    Args:
-        script: the script of a rule; the library lies next to it.
-        names: what it loads by name.
-        without: files, relative to the folder of the script, to leave out with all that only they
-            import.
+    Left out is `without`, relative to the script's folder, and what only these files import.
     """
     found: set[Path] = set()
     waiting = [script]
@@ -66,13 +64,12 @@ def reached(script: Path, names: Names, without: Collection[str] = ()) -> list[P
 class Module(NamedTuple):
     """What a module says that it needs.
 
-    `imports`: dotted names, of which one that is no module is an attribute of one.
-    `loaded_by_name`: its constant `LOADED_BY_NAME`, the files of its own folder, modules or data,
-    whose names are known only when it runs, such as "{backend}.py". A placeholder that is called as
-    a wildcard of the rule stands for its value. Empty where there is none.
+    `loaded_by_name` is its constant `LOADED_BY_NAME`, the files of its own folder whose names are
+    known only when it runs, such as "{backend}.py"; empty where there is none. A placeholder that
+    is called as a wildcard of the rule stands for its value.
     """
 
-    imports: frozenset[str]
+    imports: frozenset[str]  # dotted names; one that is no module is an attribute of one
     loaded_by_name: str
 
 
@@ -82,20 +79,23 @@ def read_module(path: Path) -> Module:
     imports: set[str] = set()
     loaded = ""
     for node in _statements(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            imports.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module and node.level == 0, f"{path}: a relative import"
-            imports.add(node.module)
-            imports.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LOADED_BY_NAME":
-            loaded = ast.literal_eval(node.value)
+        match node:
+            case ast.Import(names=names):
+                imports.update(alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                assert module and level == 0, f"{path}: a relative import"
+                imports.add(module)
+                imports.update(f"{module}.{alias.name}" for alias in names)
+            case (
+                ast.Assign(targets=[ast.Name("LOADED_BY_NAME")], value=value)
+                | ast.AnnAssign(target=ast.Name("LOADED_BY_NAME"), value=ast.expr() as value)
+            ):
+                loaded = ast.literal_eval(value)
     return Module(frozenset(imports), loaded)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield every statement below a node. No expression holds an import, and most of a tree is
-    expressions."""
+    """Yield every statement below a node: no expression, most of a tree, holds an import."""
     for field in ("body", "orelse", "handlers", "finalbody", "cases"):
         for child in getattr(node, field, ()):
             yield child
@@ -113,17 +113,13 @@ def _sources(folder: Path, name: str) -> list[Path]:
 
 def _loaded(pattern: Path, names: Names) -> list[Path]:
     """Return the files that a pattern stands for."""
-    text, *rest = re.split(r"\{(\w+)\}", pattern.name)
-    expression = re.escape(text)
-    for name, text in zip(rest[::2], rest[1::2], strict=True):
-        known = "|".join(map(re.escape, names[name])) if name in names else ".+"
-        expression += f"({known}){re.escape(text)}"
+
+    def known(placeholder: re.Match[str]) -> str:
+        name = placeholder[1]
+        return f"({'|'.join(map(re.escape, names[name])) if name in names else '.+'})"
+
+    expression = re.sub(r"\\{(\w+)\\}", known, re.escape(pattern.name))
     files = [file for file in pattern.parent.iterdir() if re.fullmatch(expression, file.name)]
     if not files:
         raise FileNotFoundError(f"{pattern}: no file for {dict(names)}")
     return files
-
-
-@functools.cache
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

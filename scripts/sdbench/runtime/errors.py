@@ -5,11 +5,8 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something that the user can put right.
-
-    The message is one line that names the file and key, what was found, what is allowed and what
-    to do. It is shown without a traceback, and the exit status is not zero.
-    """
+    """Something that the user can put right: one line, shown without a traceback, that names the
+    file and key, what was found, what is allowed and what to do. The exit status is not zero."""
 
 
 class WrongDeviceError(Exception):
@@ -32,11 +29,8 @@ def one_line(error: BaseException, longest: int = 300) -> str:
 
 
 def plain(text: object, longest: int = 60) -> str:
-    """Return a text of others as one line can hold it: at most `longest` characters, none unseen.
-
-    What turns the direction of writing, or ends a line, is shown as an escape.
-    """
+    """Return a text of others as one line can hold it: at most `longest` characters, with an escape
+    for what turns the direction of writing or ends a line."""
     shown = str(text)
-    if not shown.isprintable():
-        shown = repr(shown)
+    shown = shown if shown.isprintable() else repr(shown)
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."

@@ -1,5 +1,6 @@
 """What failed in a run, for the last lines that it leaves on the terminal."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,19 +14,15 @@ _FINISHED = re.compile(r"^Finished jobid: (\d+)", re.M)
 
 
 def failures(snakemake_log: Path) -> Iterator[str]:
-    """Yield what each failed job says of its end, a line for each thing that failed.
+    """Yield what each failed job of a run says of its end, a line for each thing that failed.
 
     A job that failed and went well when it was tried again is left out.
-
-    Args:
-        snakemake_log: what Snakemake wrote of the run.
     """
     told = snakemake_log.read_text(encoding="utf-8", errors="replace")
     finished = set(_FINISHED.findall(told))
     for rule, number, log in dict.fromkeys(_FAILED.findall(told)):
-        if number in finished:
-            continue
-        yield from _reasons(Path(log)) or [f"{rule}: no message; see {log}"]
+        if number not in finished:
+            yield from _reasons(Path(log)) or [f"{rule}: no message; see {log}"]
 
 
 def show_failures(snakemake_logs: Iterable[Path]) -> None:
@@ -36,8 +33,7 @@ def show_failures(snakemake_logs: Iterable[Path]) -> None:
 
 
 def _reasons(log: Path) -> list[str]:
-    try:
+    with contextlib.suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line for line in lines if line.startswith(("failed: ", "error: "))]
+        return [line for line in lines if line.startswith(("failed: ", "error: "))]
+    return []

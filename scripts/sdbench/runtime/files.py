@@ -33,21 +33,20 @@ class StorageError(UserError):
 
 @contextlib.contextmanager
 def storage_named(what: object) -> Iterator[None]:
-    """Have what the disk refuses told in one line.
+    """Have what the disk or its rights refuse told in one line, by a `StorageError`.
 
-    Args:
-        what: the file or folder that it is about; or words, where only the system knows which.
-
-    Raises:
-        StorageError: if a file cannot be written or read for a reason that lies in the disk or its
-            rights.
+    `what` is the file or folder that it is about; or words, where only the system knows which.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else _number_of_rust(error)
+        if isinstance(error, OSError):
+            number = error.errno
+        else:  # safetensors and tokenizers, in Rust, write the system's number into their text
+            told = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(told[1]) if told else None
         if number not in _STORAGE:
             raise
         file = what if isinstance(what, Path) else getattr(error, "filename", None) or what
@@ -57,18 +56,8 @@ def storage_named(what: object) -> Iterator[None]:
         ) from error
 
 
-def _number_of_rust(error: Exception) -> int | None:
-    """Return the system's number of error that safetensors and tokenizers write into their text."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
-
-
 def check_writable(folder: Path) -> None:
-    """Check that files can be written to a folder, which need not be there.
-
-    Raises:
-        StorageError: if they cannot.
-    """
+    """Raise `StorageError` if files cannot be written to a folder, which need not be there."""
     whole = folder.absolute()
     nearest = next(path for path in (whole, *whole.parents) if path.exists())
     with storage_named(folder), tempfile.TemporaryFile(dir=nearest):
@@ -76,23 +65,20 @@ def check_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` next to `path`, then give it that name: a reader never sees a part of it.
-
-    Raises:
-        StorageError: if the disk does not take it; nothing is left behind.
-    """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    """Write `content` next to `path`, then give it that name: a reader never sees a part of it, and
+    of what the disk does not take (`StorageError`) nothing is left behind."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with storage_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("wb") as file:
+            with part.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            part.replace(path)
         finally:
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
 
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,11 +96,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """Return what JSON stands for, numbers being finite and whole ones of 64 bits.
-
-    Raises:
-        ValueError: if it is not JSON, has another number, or is too deep to be read.
-    """
+    """Return what JSON stands for; `ValueError` if it is none, is too deep to be read, or has a
+    number that is not finite, or is whole and has more than 64 bits."""
     try:
         return json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
     except RecursionError:
@@ -122,25 +105,20 @@ def parse_json(text: str) -> Any:
 
 
 def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+    if not math.isfinite(float(text)):
         raise ValueError(f"{text[:20]} is not a finite number")
-    return number
+    return float(text)
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number.bit_length() > 63:
+    if int(text).bit_length() > 63:
         raise ValueError(f"{text[:20]}... has more than 64 bits")
-    return number
+    return int(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote, the seal apart.
-
-    Raises:
-        UserError: if the file is gone, damaged or changed; it names the file.
-    """
+    """Read what `write_json` wrote, the seal apart; `UserError` names a file that is gone, damaged
+    or changed."""
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
@@ -164,11 +142,8 @@ def write_beside_seal(path: Path, content: bytes) -> None:
 
 
 def check_seal(path: Path, remedy: str) -> None:
-    """Check a file against the seal next to it. One without a seal came from elsewhere, and passes.
-
-    Raises:
-        UserError: if it was changed since it was written; it names the file and the `remedy`.
-    """
+    """Raise `UserError`, with the `remedy`, if a file is not what the seal next to it was made of.
+    One without a seal came from elsewhere, and passes."""
     seal = _seal_of(path)
     if seal.exists() and seal.read_text(encoding="utf-8").split()[:1] != [sha256(path)]:
         raise UserError(f"{path}: changed after it was written: {remedy}")
@@ -181,9 +156,6 @@ def sha256(path: Path) -> str:
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """Return one SHA-256 for the contents of several files, in whatever order they are given.
-
-    Where they lie plays no part: the same code in another folder has the same digest.
-    """
+    """Return one SHA-256 for the names and contents of files, wherever they lie, in any order."""
     each = sorted((path.name, sha256(path)) for path in paths)
     return hashlib.sha256(json.dumps(each).encode()).hexdigest()

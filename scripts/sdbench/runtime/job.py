@@ -22,16 +22,9 @@ from sdbench.runtime.ownership import TakenOver
 def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
     """Send everything the job prints to `log` and to the terminal, its traceback included.
 
-    The copy is made below Python, on the file descriptors, so that it holds what C libraries
-    and child processes print.
-
-    Args:
-        log: path of the rule's log file; it is replaced.
-        outputs: what a job that another has taken over waits for.
-
-    Raises:
-        SystemExit: with status 1 after any failure. The log's last line then begins with `error: `
-            and says why; what is no `UserError` leaves its traceback before that.
+    The copy is made below Python, on the file descriptors: C libraries and child processes print
+    too. A job that another has taken over waits for `outputs`. After any failure the job exits with
+    status 1, and the log's last line says why after `error: `.
     """
     # Ended by its scheduler, a job must end its own processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -54,18 +47,21 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
             with storage_named(f"a file of the job that logs to {log}"):
                 yield
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
             failed = True
+            print(f"error: {error}", file=sys.stderr)
         except TakenOver as end:
             # No failure, and no end before there is what this job should have made: its Snakemake
             # would miss that, and remove it when its successor writes it.
             print(end, file=sys.stderr)
-            _wait_for(outputs)
+            for _ in range(24 * 3600):  # a day at most; a scheduler's time limit is shorter
+                if all(Path(file).exists() for file in outputs):
+                    break
+                time.sleep(1)
         except Exception as error:
+            failed = True
             traceback.print_exc()
             kind = type(error).__name__
             print(f"error: unexpected, see above: {kind}: {one_line(error)}", file=sys.stderr)
-            failed = True
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -76,38 +72,22 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         sys.exit(1)
 
 
-def _wait_for(files: Iterable[str]) -> None:
-    """Wait until all files are there, a day at most; a scheduler's time limit is shorter."""
-    for _ in range(24 * 3600):
-        if all(Path(file).exists() for file in files):
-            return
-        time.sleep(1)
-
-
 def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
     """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
 
     An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
     is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
-
-    Args:
-        job: what Snakemake gives the script as `snakemake`.
-        work: called with keywords only.
-        more: its other arguments, outputs among them.
     """
     with logged(job.log[0]):
-        files = {name: _paths(given) for name, given in job.input.items()}
-        arguments = files | dict(job.params.items())
-        for name in _FOR_SNAKEMAKE:
-            arguments.pop(name, None)
+        arguments: dict[str, Any] = {
+            name: Path(given) if isinstance(given, str) else [Path(file) for file in given]
+            for name, given in job.input.items()
+        }
+        arguments |= {k: v for k, v in job.params.items() if k not in _FOR_SNAKEMAKE}
         work(**arguments, **more)
 
 
 _FOR_SNAKEMAKE = ("caption", "code", "files", "parts", "version")
-
-
-def _paths(files: str | Sequence[str]) -> Path | list[Path]:
-    return Path(files) if isinstance(files, str) else [Path(file) for file in files]
 
 
 def optional(files: str | Sequence[str]) -> Path | None:
@@ -117,15 +97,11 @@ def optional(files: str | Sequence[str]) -> Path | None:
 
 
 def granted_bytes(resources: Any) -> int | None:
-    """Return the memory that a cluster gives the job, by its rule's resources; None on one machine,
-    where nothing is asked for."""
+    """Return the memory that a cluster gives the job; None on one machine, where none is asked."""
     return int(resources.mem_mb) * 10**6 or None
 
 
 def time_limit_s(config: Mapping[str, Any]) -> float | None:
-    """Return the seconds that one piece of work of a job may take; None for any number.
-
-    It is read from the whole config, and is no parameter of a rule: another limit makes nothing
-    that was finished stale.
-    """
+    """Return the seconds that one piece of work of a job may take; None for any number. No rule has
+    it as a parameter: another limit makes nothing that was finished stale."""
     return config["measuring"]["case_time_limit_s"] or None

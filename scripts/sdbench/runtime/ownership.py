@@ -1,9 +1,8 @@
 """Who may write a job's files: the job that began last.
 
-A cluster may lose sight of a job that goes on: its node stops answering, or the Snakemake that
-waited for it is killed. Another job then does the same work, and the first, an orphan, must not
-write over what its successor wrote. No lock is taken: locks do not hold on every shared file
-system, and one that an orphan held would keep its successor out.
+A cluster may lose sight of a job that goes on, and begin another, whose files this orphan must not
+overwrite. No lock is taken: locks do not hold on every shared file system, and an orphan's would
+keep its successor out.
 """
 
 import os
@@ -20,10 +19,8 @@ OWNER = "owner"
 
 
 class TakenOver(SystemExit):
-    """Another job has begun the same work: this one has to end, and writes nothing more.
-
-    No `Exception`, so that nothing makes a failed case of it.
-    """
+    """Another job has begun the same work: this one has to end, and writes nothing more. It is no
+    `Exception`, so that nothing makes a failed case of it."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -40,11 +37,7 @@ class Claim:
     token: str
 
     def assert_held(self) -> None:
-        """Go on if this job is still the last that began.
-
-        Raises:
-            TakenOver: if it is not.
-        """
+        """Raise `TakenOver` if another job has begun since."""
         # Opened again, a file on NFS is the one that its last writer closed.
         if self.path.read_text(encoding="utf-8") != self.token:
             raise TakenOver

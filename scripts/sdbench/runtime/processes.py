@@ -20,7 +20,7 @@ START = "spawn" if sys.platform == "darwin" else "fork"
 
 
 class Ended(Exception):  # noqa: N818 - it is an event before it is an error
-    """The process ended before its work was done; the message says how."""
+    """The process ended before its work was done; `args`: how, and what was sent until then."""
 
     def reason(self, doing: str) -> str:
         """Return what a record says of it, `doing` being what was done: `it was measured`."""
@@ -36,10 +36,8 @@ class TimedOut(Ended):
 
 
 class UnfitError(Exception):
-    """This process cannot go on, such as after its GPU was lost; what it sent stands.
-
-    Raised by work, it ends the process at once: nothing of it is torn down, which might fail too.
-    """
+    """This process cannot go on, such as after its GPU was lost; what it sent stands. It ends at
+    once: nothing of it is torn down, which might fail too."""
 
 
 def run_in_subprocess(
@@ -47,22 +45,12 @@ def run_in_subprocess(
 ) -> list[Any]:
     """Run `work(send, *args)` in a process of its own, and wait for it.
 
-    A fork shares what is imported; no thread or device may have been started yet.
+    A fork shares what is imported; no thread or device may have been started yet. Arguments, and
+    what the work sends, as often as it likes, can be pickled. After `limit_s` seconds without
+    anything sent, or without an end, the process is killed with all that it has started.
 
-    Args:
-        work: calls `send` with anything that can be pickled, as often as it likes.
-        args: its further arguments; they too can be pickled.
-        limit_s: the seconds that may pass from one call of `send` to the next, the start and the
-            end of the work included; None for any number. Then the process is killed, whatever it
-            does, and all that it has started.
-
-    Returns:
-        What was sent, in order; less than all of it if the work raised `UnfitError`.
-
-    Raises:
-        Ended: if the process crashed or raised; `Ended.args[1]` holds what was sent until then.
-        TimedOut: an `Ended`, if it took too long.
-        UserError: if the work raised one.
+    Return what was sent, in order; less than all of it if the work raised `UnfitError`. Raise
+    `Ended` if the process crashed or raised, or a `UserError` that the work raised.
     """
     context: Any = multiprocessing.get_context(START)
     receiver, sender = context.Pipe(duplex=False)
@@ -86,7 +74,7 @@ def run_in_subprocess(
     if sent and isinstance(sent[-1], UserError):
         raise sent[-1]
     if process.exitcode:
-        raise Ended(f"the process ended with {_exit_name(process.exitcode)}", sent)
+        raise Ended(_how(process), sent)
     return sent
 
 
@@ -118,20 +106,14 @@ class WorkerProcess:
         self._connection.close()
 
     def ask(self, *question: Any) -> Any:
-        """Return the process's answer; question and answer are anything that can be pickled.
-
-        Raises:
-            Ended: if the process crashed or raised.
-            TimedOut: an `Ended`, if it took too long.
-        """
+        """Return the answer to a question; both can be pickled. Raises what ended the process."""
         try:
             self._connection.send(question)
             if self._connection.poll(self._limit_s):
                 return self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            how = _exit_name(self._process.exitcode)
-            raise Ended(f"the process ended with {how}", []) from None
+            raise Ended(_how(self._process), []) from None
         raise TimedOut(f"the process did not respond for {self._limit_s:g} s and was killed", [])
 
 
@@ -174,5 +156,6 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exit_name(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"status {code}"
+def _how(ended: Any) -> str:
+    code = ended.exitcode
+    return f"the process ended with {signal.Signals(-code).name if code < 0 else f'status {code}'}"

@@ -15,8 +15,9 @@ YES, NO, UNKNOWN = "yes", "no", "unknown"
 MEASURED, PROJECTED = "measured", "projected"
 """Where a number comes from: whole calls, or a few steps of one."""
 DERIVED, WEIGHTS = "derived", "weights"
-"""With MEASURED, on what an answer stands: the memory of this way; that of the way without its options, with its
-own weights in place of those; or its weights alone, which is the least that it takes."""
+"""With MEASURED, on what an answer of FITS stands: the memory of this way; that of the way without
+its options, with its own weights in place of those; or its weights alone, which is the least that
+it takes."""
 
 
 def _text(allowed: Collection[str] | None = None, nullable: bool = False) -> pa.Column:

@@ -68,7 +68,8 @@ def main() -> int:
         return time_call(lambda: engine.generate(generation, latents), engine.synchronize)
 
     whole_s()
-    projected, whole = [], []
+    projected: list[float] = []
+    whole: list[float] = []
     for i in range(given.rounds):
         for way, samples in ((projected_s, projected), (whole_s, whole))[:: 1 - 2 * (i % 2)]:
             samples.append(way())

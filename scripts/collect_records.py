@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.analysis.utilization import utilization_columns
-from sdbench.records.record import REFERENCE, Record, read_indexed
+from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
-from sdbench.tables.files import Row, write_table
+from sdbench.tables.files import write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import largest_row, noise_row, peak_rows, result_rows
 from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, RESULTS

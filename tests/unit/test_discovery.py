@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sdbench.cases.kinds import AMD, INTEL
 from sdbench.config.check import check_config, load_schema
 from sdbench.devices import discovery
 from sdbench.devices.discovery import TorchBuild, find_devices, found_devices, short_name
@@ -137,7 +138,7 @@ def test_a_gpu_whose_driver_does_not_answer_is_a_line(machine: Machine, tmp_path
     ],
 )
 def test_a_gpu_of_amd(build: TorchBuild, names: list[str], said: str, machine: Machine) -> None:
-    machine(drm={discovery.AMD: ["PCI 0x1002:0x744c"]})
+    machine(drm={AMD: ["PCI 0x1002:0x744c"]})
     assert found(build)[0] == names
     assert said in found(build)[1]
 
@@ -150,7 +151,7 @@ def test_a_gpu_of_amd(build: TorchBuild, names: list[str], said: str, machine: M
     ],
 )
 def test_a_gpu_of_intel(build: TorchBuild, names: list[str], said: str, machine: Machine) -> None:
-    machine(drm={discovery.INTEL: ["PCI 0x8086:0x56a0"]})
+    machine(drm={INTEL: ["PCI 0x8086:0x56a0"]})
     assert found(build)[0] == names
     assert said in found(build)[1]
 

@@ -34,6 +34,8 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
     Once a batch does not fit, larger ones are records with status `oom` and are not tried. If the
     device was lost (`UnfitError`), what was not sent is for another process to measure.
     """
+    measuring = sweep.measuring
+    assert isinstance(measuring, Measuring), "a race has less of it"
     environment = describe_machine(cases[0].device)
     failure: tuple[str, str] | None = None
     loaded, contention, lost = None, None, False
@@ -43,7 +45,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             # Before anything is loaded: a neighbour's memory must not look like a small device.
             contention = _watch(cases[0], sweep)
             check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
-            loaded = load(cases[0], sweep, sweep.measuring.project_above_s)
+            loaded = load(cases[0], sweep, measuring.project_above_s)
             environment |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
@@ -55,7 +57,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
             else:
                 print(f"{name(case)}: measuring", flush=True)
                 try:
-                    sweep.write(*record, "ok", **_measure(loaded, case, sweep))
+                    sweep.write(*record, "ok", **_measure(loaded, case, sweep, measuring))
                 except StorageError:
                     raise
                 except Exception as error:
@@ -133,18 +135,21 @@ def load(case: Case, sweep: SweepContext, limit_s: float) -> Loaded:
     return loaded
 
 
-def _measure(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
+def _measure(
+    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring
+) -> dict[str, Any]:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
     loaded.compile_for(case)
     # Should a network have to be compiled again after all, that is an error, and in no sample.
     with torch.compiler.set_stance("fail_on_recompile"):
-        return _measure_passes(loaded, case, sweep)
+        return _measure_passes(loaded, case, sweep, measuring)
 
 
-def _measure_passes(loaded: Loaded, case: Case, sweep: SweepContext) -> dict[str, Any]:
+def _measure_passes(
+    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring
+) -> dict[str, Any]:
     engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
-    device, measuring = engine.device, sweep.measuring
-    assert isinstance(measuring, Measuring), "a race has less of it"
+    device = engine.device
     platform = platform_of(device)
     generation, latents = case.generation, engine.latents(case.generation, case.batch_size)
 

@@ -66,8 +66,10 @@ def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
     for file in files[1:]:
         if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
             refuse(
-                f"{file}: no config file: if it is a target, write it before --configfile: "
-                f"`snakemake {file} --configfile {files[0]}`"
+                UserError(
+                    f"{file}: no config file: if it is a target, write it before --configfile: "
+                    f"`snakemake {file} --configfile {files[0]}`"
+                )
             )
     refuse_unreadable(files)
 

@@ -20,7 +20,6 @@ from sdbench.cases.expansion import (
     expand_searches,
 )
 from sdbench.cases.options import TUNED
-from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import locate
 from sdbench.models.room import without_room
@@ -130,7 +129,7 @@ def make_plan(
     )
     asked = variants.union(sides(races))
     too_large = without_room(config, asked, architectures, models, elsewhere)
-    check_campaigns(config, known_campaigns(workflow / "resources/published.csv"), files)
+    check_campaigns(config, workflow / "resources/published.csv", files)
     if not cases:
         raise UserError(
             f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "

@@ -10,7 +10,7 @@ from sdbench.cases.options import OPTIONS
 
 @dataclass(frozen=True)
 class Absent:
-    """A cell of the matrix that cannot be a case, and the reason."""
+    """A cell of the matrix that cannot be a case."""
 
     variant: Variant
     batch_size: int
@@ -24,7 +24,7 @@ def why_absent(variant: Variant, kind: str) -> str | None:
     library lacks is found when the variant is loaded, and is a row with status `unsupported`.
     """
     options = [OPTIONS[switch] for switch in variant.switches]
-    for reason in dict.fromkeys(reason for option in options for reason in option.excludes):
+    for reason in (reason for option in options for reason in option.excludes):
         chosen = [option.name for option in options if reason in option.excludes]
         if len(chosen) > 1:
             return f"{' and '.join(chosen)} exclude each other: {reason}"

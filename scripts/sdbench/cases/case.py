@@ -1,7 +1,6 @@
 """A case: one cell of the matrix. A pair: two ways to run a model that are raced.
 
-Pure: no file is read, no device touched, nothing heavy imported. The Snakefile, the scripts and the
-tests share it.
+Pure: no file is read, no device touched, nothing heavy imported.
 """
 
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench.cases.capabilities import BACKENDS
-from sdbench.cases.options import ATTENTION, NONE, OPTIONS, parse_options
+from sdbench.cases.options import ATTENTION, INT8, INT8_GRAPHS, NONE, parse_options
 from sdbench.runtime.digests import digest
 
 
@@ -39,7 +38,7 @@ class Variant:
     def graphs(self) -> str | None:
         """The folder of the results with the exported networks that it reads; None without."""
         graphs = BACKENDS[self.backend].graphs
-        return graphs and graphs + "".join(OPTIONS[s].graphs for s in self.switches)
+        return graphs and graphs + (INT8_GRAPHS if INT8 in self.switches else "")
 
     @property
     def place(self) -> tuple[str, str, str]:

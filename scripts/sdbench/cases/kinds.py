@@ -1,7 +1,6 @@
 """The kinds of device: what is known of each before one is touched.
 
-Pure and light: the config, the Snakefile and the figures ask here. `platforms` has, under the same
-names, what a device can be asked once it is in use. The two are all that tells kinds apart.
+`platforms` has, under the same names, what a device can be asked once it is in use.
 """
 
 import platform
@@ -15,7 +14,6 @@ DRM = Path("/sys/class/drm")
 DRIVER_S = 60
 """Seconds that a driver may take to answer: it starts for the question, one GPU after the other."""
 AMD, INTEL = "0x1002", "0x8086"
-"""PCI numbers of makers of GPUs."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,7 @@ class Kind:
 
 
 def _ask_nvidia(*question: str) -> list[str]:
-    """Return the lines that the NVIDIA driver's own tool answers; none without a driver, or if it
-    hangs."""
+    """Return the lines that NVIDIA's tool answers; none without a driver, or if it hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -89,11 +86,6 @@ def drm_gpus(vendor: str, drm: Path = DRM) -> list[str]:
     return found
 
 
-def cuda_gpus() -> list[str]:
-    """Return the model of each GPU of kind `cuda`: NVIDIA's, or AMD's, which ROCm calls so too."""
-    return nvidia_gpus() or drm_gpus(AMD)
-
-
 def apple_gpus() -> list[str]:
     """Return the GPU of a Mac with Apple's own processors; they have one."""
     own = platform.system() == "Darwin" and platform.machine() == "arm64"
@@ -111,7 +103,7 @@ KINDS = {
     ),
     "cuda": Kind(
         label="GPU",
-        gpus=cuda_gpus,
+        gpus=lambda: nvidia_gpus() or drm_gpus(AMD),  # ROCm calls AMD's so too
         gpu_bytes=nvidia_bytes,
         no_tf32=None,
         memory_counter=("device_peak_bytes", "peak memory of the process on the GPU"),

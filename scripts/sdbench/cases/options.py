@@ -21,10 +21,6 @@ TUNED = "tuned"
 INT8_GRAPHS = "-int8"
 """What the folder of exported networks with int8 weights ends with."""
 
-ANY_KIND = tuple(KINDS)
-OWN_MEMORY = tuple(name for name, kind in KINDS.items() if not kind.no_offload)
-"""Kinds of device whose memory is not the machine's."""
-
 # Why options exclude each other: those that name the same reason do.
 ONE_ATTENTION = "each selects an attention implementation, and fused-qkv uses SDPA"
 ONE_FORMAT = "weights can have only one format"
@@ -43,13 +39,8 @@ class Option:
     `does`: one sentence, which schema and docs show. `backends`: those that have it, each with the
     kinds of device on which it does; `no_kind`: why on no other kind; `no_backend`: why no other
     backend, where that is not plain; `no_precision`: precisions that have no use for it, and why.
-    `excludes`: reasons; two options that share one exclude each other. `graphs`: what the folder
-    of the exported networks that it reads ends with. `changes_image`: whether it computes something
-    else, so that the image differs by more than what the order of roundings makes.
-
-    `attention`: the attention implementation that it chooses, as tables call it. `weights`: the
-    format in which it keeps the weights of the denoiser's linear layers. `offloads`: whether it
-    keeps weights in the machine's memory until the GPU computes with them.
+    `excludes`: reasons; two options that share one exclude each other. `changes_image`: whether it
+    computes something else, so that the image differs by more than rounding in another order.
     """
 
     name: str
@@ -59,11 +50,7 @@ class Option:
     no_backend: str = ""
     no_precision: Mapping[str, str] = field(default_factory=dict)
     excludes: tuple[str, ...] = ()
-    graphs: str = ""
     changes_image: bool = False
-    attention: str | None = None
-    weights: str | None = None
-    offloads: bool = False
 
     def excluded(self) -> dict[str, str]:
         """Return the options that cannot be combined with this one, each with the reason."""
@@ -87,8 +74,8 @@ class Option:
         return None
 
 
-PYTORCH = {"pytorch": ANY_KIND}
-OFFLOAD = {"pytorch": OWN_MEMORY}
+PYTORCH = {"pytorch": tuple(KINDS)}
+OFFLOAD = {"pytorch": tuple(name for name, kind in KINDS.items() if not kind.no_offload)}
 EXPORTED_ON_CPU = {"onnxruntime": ("cpu",), "openvino": ("cpu",)}
 NO_OFFLOAD = "offloading needs a device with separate memory; " + "; ".join(
     dict.fromkeys(kind.no_offload for kind in KINDS.values() if kind.no_offload)
@@ -110,7 +97,6 @@ _ALL = (
         "Attention without a fused kernel in denoiser and VAE: the full score matrix is in memory.",
         PYTORCH,
         excludes=(ONE_ATTENTION,),
-        attention="vanilla",
     ),
     Option(
         "attention-sliced",
@@ -118,7 +104,6 @@ _ALL = (
         "does not support slices and uses vanilla attention.",
         PYTORCH,
         excludes=(ONE_ATTENTION,),
-        attention="sliced",
     ),
     Option(
         FUSED_QKV,
@@ -127,11 +112,7 @@ _ALL = (
         PYTORCH,
         excludes=(ONE_ATTENTION,),
     ),
-    Option(
-        "vae-slicing",
-        "The VAE decodes the images of a batch one after the other.",
-        PYTORCH,
-    ),
+    Option("vae-slicing", "The VAE decodes the images of a batch one after the other.", PYTORCH),
     Option(
         VAE_TILING,
         "The VAE decodes overlapping tiles of at most half the image's longer side and blends "
@@ -139,20 +120,14 @@ _ALL = (
         PYTORCH,
         changes_image=True,
     ),
-    Option(
-        "channels-last",
-        "Denoiser and VAE use PyTorch's channels-last memory format.",
-        PYTORCH,
-    ),
+    Option("channels-last", "Denoiser and VAE use PyTorch's channels-last memory format.", PYTORCH),
     Option(
         INT8,
         "Weights of the denoiser's linear layers are stored as 8-bit integers.",
         PYTORCH | EXPORTED_ON_CPU,
         no_kind="only the CPU engine has the quantized operators",
         excludes=(ONE_FORMAT, INT8_OPERATORS),
-        graphs=INT8_GRAPHS,
         changes_image=True,
-        weights="int8",
     ),
     Option(
         "fp8-weights",
@@ -161,7 +136,6 @@ _ALL = (
         no_kind="fp8 needs a CUDA GPU with compute capability 8.9 or higher",
         excludes=(ONE_FORMAT,),
         changes_image=True,
-        weights="fp8",
     ),
     Option(
         "nf4-weights",
@@ -169,7 +143,6 @@ _ALL = (
         PYTORCH,
         excludes=(ONE_FORMAT, NF4_MOVES),
         changes_image=True,
-        weights="nf4",
     ),
     Option(
         MODEL_OFFLOAD,
@@ -177,7 +150,6 @@ _ALL = (
         OFFLOAD,
         no_kind=NO_OFFLOAD,
         excludes=(FIXED_PLACE,),
-        offloads=True,
     ),
     Option(
         GROUP_OFFLOAD,
@@ -185,7 +157,6 @@ _ALL = (
         OFFLOAD,
         no_kind=NO_OFFLOAD,
         excludes=(FIXED_PLACE, NF4_MOVES),
-        offloads=True,
     ),
     Option(
         COMPILE,
@@ -213,11 +184,13 @@ OPTIONS = {option.name: option for option in _ALL}
 """Every option by its name, in the order in which a set of them is written."""
 
 SWITCHES = tuple(OPTIONS)
-ATTENTION = {o.name: o.attention for o in _ALL if o.attention}
+ATTENTION = {
+    name: name.removeprefix("attention-") for name in OPTIONS if name.startswith("attention-")
+}
 """Options that choose an attention implementation, and what tables call it."""
-QUANTIZED = {o.name: o.weights for o in _ALL if o.weights}
+QUANTIZED = {name: name.removesuffix("-weights") for name in OPTIONS if name.endswith("-weights")}
 """Options that keep the weights of linear layers in eight or four bits, and their format."""
-OFFLOADS = tuple(o.name for o in _ALL if o.offloads)
+OFFLOADS = (MODEL_OFFLOAD, GROUP_OFFLOAD)
 """Options that keep weights in the machine's memory until the GPU computes with them."""
 
 

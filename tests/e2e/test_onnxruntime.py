@@ -208,7 +208,7 @@ def test_a_provider_that_names_no_tensorrt_is_unsupported(
 ) -> None:
     capi = Path(onnxruntime.__file__).parent / "capi"
     (capi / "libonnxruntime_providers_tensorrt.so").write_bytes(b"ELF")
-    with pytest.raises(UnsupportedError, match="does not say which TensorRT it needs: .* PyPI"):
+    with pytest.raises(UnsupportedError, match=r"does not say which TensorRT it needs: .* PyPI"):
         loaded(model, "fp32", "tensorrt")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import (
     MOST_CELLS,
+    Absent,
     RunConfig,
     count_cells,
     count_jobs,

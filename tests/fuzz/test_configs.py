@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, measured_device
-from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
+from sdbench.cases.expansion import Absent, RunConfig, expand_matrix, expand_quality
 from sdbench.config.check import Config, check_campaigns, check_config
 from sdbench.config.files import read_config_file
 from sdbench.models.sources import check_sources

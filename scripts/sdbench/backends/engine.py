@@ -54,8 +54,7 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     """Return the named sampler with the noise schedule that the model was trained with.
 
     Raises:
-        UnsupportedError: if the sampler is none for the model's family, or does not know a part of
-            that schedule.
+        UnsupportedError: if it is none for the model's family, or lacks a part of that schedule.
     """
     family = family_of(model_folder)
     if name not in family.schedulers:
@@ -86,12 +85,8 @@ def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
 
 
 def refuse_generation(family: Family, case: Case) -> None:
-    """Refuse what no model of a family can do, before anything of it is loaded.
-
-    Raises:
-        UnsupportedError: if a switch is none for it, or the image has a size that it cannot
-            generate, or if the backend reads exported networks and there are none.
-    """
+    """Raise `UnsupportedError` for what no model of a family can do, before anything is loaded: a
+    switch, a size of the image, or to be exported."""
     if case.variant.graphs is not None and family.why_not_exported is not None:
         raise UnsupportedError(
             f"{case.variant.backend} cannot run {family.pipeline}, because it cannot be exported: "
@@ -109,11 +104,7 @@ def refuse_generation(family: Family, case: Case) -> None:
 
 
 def check_images(images: Images) -> None:
-    """Refuse images that no working network generates.
-
-    Raises:
-        ValueError: if an image is not finite, or is of one colour.
-    """
+    """Raise `ValueError` if an image is not finite, or of one colour: no working network's is."""
     if not np.isfinite(images).all():
         raise ValueError("the image has values that are not numbers (NaN or inf)")
     if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
@@ -242,7 +233,7 @@ class Engine:
         return images
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has done all of its work."""
         platform_of(self.device).synchronize(self.device)
 
     @contextlib.contextmanager

@@ -1,8 +1,7 @@
 """Exported networks in the places of torch modules, in diffusers' own pipeline.
 
-A backend that runs graphs says how one graph is run (`Graph`); all else is here, and the same for
-every such backend. Of the model come tokenizers, configurations and the scheduler; and those text
-encoders that are not exported for its family, which PyTorch runs once for each prompt.
+A backend says how one graph is run (`Graph`); all else is the same for every one. PyTorch runs the
+text encoders that are not exported for a family, once for each prompt.
 """
 
 import contextlib
@@ -60,7 +59,7 @@ class _Network(torch.nn.Module):
         self.device = device
         self.graph = graph
 
-    def run(self, shape: tuple[int, ...], **inputs: torch.Tensor) -> torch.Tensor:
+    def run(self, shape: tuple[int, ...], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the output, of this shape."""
         placed = {name: value.to(self.device).contiguous() for name, value in inputs.items()}
         return self.graph.run(shape, placed)
@@ -72,7 +71,7 @@ class TextEncoder(_Network):
     def forward(self, input_ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
         """Return the last hidden states, as the pipeline asks a text encoder."""
         shape = (*input_ids.shape, self.config.hidden_size)
-        return (self.run(shape, input_ids=input_ids),)
+        return (self.run(shape, {"input_ids": input_ids}),)
 
 
 class Denoiser(_Network):
@@ -91,13 +90,12 @@ class Denoiser(_Network):
         """Return what the pipeline asks a denoiser for."""
         given = dict(zip(self.arguments, args, strict=False)) | kwargs
         found = by_name({name: given[name] for name in self.arguments})
-        inputs = {
+        for name, shape in self.shapes.items():
             # Of some samplers the timestep is a scalar, where the graph has one for all prompts.
-            name: found[name].reshape(1) if found[name].ndim < len(shape) else found[name]
-            for name, shape in self.shapes.items()
-        }
-        first = next(iter(inputs.values()))
-        return (self.run(tuple(first.shape), **{n: v.float() for n, v in inputs.items()}),)
+            value = found[name].reshape(1) if found[name].ndim < len(shape) else found[name]
+            found[name] = value.float()
+        first = found[next(iter(self.shapes))]
+        return (self.run(tuple(first.shape), {name: found[name] for name in self.shapes}),)
 
     def cache_context(self, _name: str) -> contextlib.AbstractContextManager[None]:
         """Nothing is cached between the evaluations of a step."""
@@ -112,7 +110,7 @@ class VaeDecoder(_Network):
         batch, _channels, height, width = latents.shape
         factor = 2 ** (len(self.config.block_out_channels) - 1)
         shape = (batch, self.config.out_channels, height * factor, width * factor)
-        return (self.run(shape, latents=latents),)
+        return (self.run(shape, {"latents": latents}),)
 
 
 def _refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> None:

@@ -1,7 +1,4 @@
-"""Turn a configuration into the cases to measure, and the cells that cannot be measured.
-
-Pure: no file is read, no device touched, nothing heavy imported.
-"""
+"""Turn a configuration into the cases to measure, and the cells that cannot be measured."""
 
 import itertools
 import math
@@ -9,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sdbench.cases.absence import Absent, why_absent
-from sdbench.cases.case import Case, Device, Pair, Variant, measured_device
+from sdbench.cases.case import Case, Device, Pair, Variant, measured_device, why_absent
 from sdbench.cases.options import format_options, parse_options
 
 
@@ -113,6 +109,15 @@ class RunConfig:
         return why_absent(variant, self.devices[variant.device].kind)
 
 
+@dataclass(frozen=True)
+class Absent:
+    """A cell of the matrix that cannot be a case."""
+
+    variant: Variant
+    batch_size: int
+    reason: str
+
+
 def thread_families(devices: Mapping[str, Device]) -> dict[str, str]:
     """Return for each device of the config the first that differs from it in threads alone."""
     same = {name: replace(device, threads=0) for name, device in devices.items()}
@@ -124,7 +129,7 @@ MOST_CELLS, MOST_JOBS = 30_000, 750
 
 
 def count_cells(config: RunConfig) -> int:
-    """Return how many cells the entries of the matrix have together, none of them written out."""
+    """Return how many cells the entries of the matrix have together."""
     return sum(entry.count() * len(entry.batch_sizes) for entry in config.matrix)
 
 

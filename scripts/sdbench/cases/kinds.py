@@ -3,6 +3,7 @@
 `platforms` has, under the same names, what a device can be asked once it is in use.
 """
 
+import contextlib
 import platform
 import shutil
 import subprocess
@@ -21,12 +22,10 @@ class Kind:
     """What is known of a kind of device.
 
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
-    own next to the processor's. `gpus`: the models of the GPUs of this kind that the system
-    lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
-    there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
-    than the device's; None where they can. `memory_counter`: the counter that tells rows apart
-    best, a column of the table `results` and what figures call it. `gpu_bytes`: the memory of each
-    GPU that the system tells it of, in any order; None where PyTorch has to be asked.
+    own. `gpus` and `gpu_bytes`: model and memory of each GPU of this kind that the system lists,
+    the memory in any order; None where PyTorch has to be asked. `no_tf32`: why there is no TF32.
+    `no_offload`: why weights cannot wait in another memory than the device's. `memory_counter`: the
+    one that tells rows apart best, a column of the table `results`, and what figures call it.
     """
 
     label: str
@@ -74,15 +73,12 @@ def drm_gpus(vendor: str, drm: Path = DRM) -> list[str]:
     """
     found = []
     for node in sorted(drm.glob("renderD*")):
-        try:
+        with contextlib.suppress(OSError):
             maker, model = (
                 (node / "device" / name).read_text(encoding="ascii").strip()
                 for name in ("vendor", "device")
             )
-        except OSError:
-            continue
-        if maker == vendor:
-            found.append(f"PCI {maker}:{model}")
+            found += [f"PCI {maker}:{model}"] if maker == vendor else []
     return found
 
 

@@ -12,7 +12,7 @@ NONE = "none"
 AUTOCAST = "autocast"
 FUSED_QKV = "fused-qkv"
 VAE_TILING = "vae-tiling"
-INT8 = "int8-weights"
+INT8, NF4 = "int8-weights", "nf4-weights"
 MODEL_OFFLOAD, GROUP_OFFLOAD = "model-offload", "group-offload"
 COMPILE = "compile"
 TENSORRT = "tensorrt"
@@ -21,15 +21,22 @@ TUNED = "tuned"
 INT8_GRAPHS = "-int8"
 """What the folder of exported networks with int8 weights ends with."""
 
-# Why options exclude each other: those that name the same reason do.
-ONE_ATTENTION = "each selects an attention implementation, and fused-qkv uses SDPA"
-ONE_FORMAT = "weights can have only one format"
-FIXED_PLACE = (
-    "offloading moves weights, but CUDA graphs and a second kind of offloading need fixed addresses"
-)
-NF4_MOVES = "diffusers cannot offload the NF4 weights of torchao layer by layer"
-INT8_OPERATORS = "the graphs with int8 weights use operators that only ONNX Runtime has"
-TENSORRT_TUNED = "there is no settings search for TensorRT"
+EXCLUDING = {
+    ("attention-vanilla", "attention-sliced", FUSED_QKV): (
+        "each selects an attention implementation, and fused-qkv uses SDPA"
+    ),
+    (INT8, "fp8-weights", NF4): "weights can have only one format",
+    (INT8, TENSORRT): "the graphs with int8 weights use operators that only ONNX Runtime has",
+    (MODEL_OFFLOAD, GROUP_OFFLOAD, COMPILE): (
+        "offloading moves weights, but CUDA graphs and a second kind of offloading need fixed "
+        "addresses"
+    ),
+    (NF4, GROUP_OFFLOAD): "diffusers cannot offload the NF4 weights of torchao layer by layer",
+    (TENSORRT, TUNED): "there is no settings search for TensorRT",
+}
+"""Options that exclude each other, and why."""
+
+PYTORCH = {"pytorch": tuple(KINDS)}
 
 
 @dataclass(frozen=True)
@@ -39,27 +46,22 @@ class Option:
     `does`: one sentence, which schema and docs show. `backends`: those that have it, each with the
     kinds of device on which it does; `no_kind`: why on no other kind; `no_backend`: why no other
     backend, where that is not plain; `no_precision`: precisions that have no use for it, and why.
-    `excludes`: reasons; two options that share one exclude each other. `changes_image`: whether it
-    computes something else, so that the image differs by more than rounding in another order.
+    `changes_image`: whether it computes something else, so that the image differs by more than
+    rounding in another order.
     """
 
     name: str
     does: str
-    backends: Mapping[str, tuple[str, ...]]
+    backends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PYTORCH)
     no_kind: str = ""
     no_backend: str = ""
     no_precision: Mapping[str, str] = field(default_factory=dict)
-    excludes: tuple[str, ...] = ()
     changes_image: bool = False
 
     def excluded(self) -> dict[str, str]:
         """Return the options that cannot be combined with this one, each with the reason."""
-        return {
-            other.name: reason
-            for reason in self.excludes
-            for other in OPTIONS.values()
-            if reason in other.excludes and other is not self
-        }
+        groups = {group: reason for group, reason in EXCLUDING.items() if self.name in group}
+        return {o: reason for group, reason in groups.items() for o in group if o != self.name}
 
     def why_not(self, backend: str, precision: str, kind: str) -> str | None:
         """Say why a backend does not have it in a precision on a kind of device; None if it has."""
@@ -74,7 +76,6 @@ class Option:
         return None
 
 
-PYTORCH = {"pytorch": tuple(KINDS)}
 OFFLOAD = {"pytorch": tuple(name for name, kind in KINDS.items() if not kind.no_offload)}
 EXPORTED_ON_CPU = {"onnxruntime": ("cpu",), "openvino": ("cpu",)}
 NO_OFFLOAD = "offloading needs a device with separate memory; " + "; ".join(
@@ -86,7 +87,6 @@ _ALL = (
         AUTOCAST,
         "PyTorch runs selected operators in half precision: that of the weights, or with fp32 "
         "weights fp16 on a GPU and bf16 on a CPU.",
-        PYTORCH,
         no_precision={
             "tf32": "autocast runs matrix products in half precision, so TF32 has no effect"
         },
@@ -95,38 +95,30 @@ _ALL = (
     Option(
         "attention-vanilla",
         "Attention without a fused kernel in denoiser and VAE: the full score matrix is in memory.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
     ),
     Option(
         "attention-sliced",
         "Attention of the denoiser in slices: only part of the score matrix is in memory. The VAE "
         "does not support slices and uses vanilla attention.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
     ),
     Option(
         FUSED_QKV,
         "One matrix product for query, key and value (in cross-attention, for key and value) in "
         "denoiser and VAE, then SDPA.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
     ),
-    Option("vae-slicing", "The VAE decodes the images of a batch one after the other.", PYTORCH),
+    Option("vae-slicing", "The VAE decodes the images of a batch one after the other."),
     Option(
         VAE_TILING,
         "The VAE decodes overlapping tiles of at most half the image's longer side and blends "
         "them.",
-        PYTORCH,
         changes_image=True,
     ),
-    Option("channels-last", "Denoiser and VAE use PyTorch's channels-last memory format.", PYTORCH),
+    Option("channels-last", "Denoiser and VAE use PyTorch's channels-last memory format."),
     Option(
         INT8,
         "Weights of the denoiser's linear layers are stored as 8-bit integers.",
         PYTORCH | EXPORTED_ON_CPU,
         no_kind="only the CPU engine has the quantized operators",
-        excludes=(ONE_FORMAT, INT8_OPERATORS),
         changes_image=True,
     ),
     Option(
@@ -134,14 +126,11 @@ _ALL = (
         "Weights of the denoiser's linear layers are stored in 8-bit floating point.",
         {"pytorch": ("cuda",)},
         no_kind="fp8 needs a CUDA GPU with compute capability 8.9 or higher",
-        excludes=(ONE_FORMAT,),
         changes_image=True,
     ),
     Option(
-        "nf4-weights",
+        NF4,
         "Weights of the denoiser's linear layers are stored in 4 bits (NF4 of QLoRA).",
-        PYTORCH,
-        excludes=(ONE_FORMAT, NF4_MOVES),
         changes_image=True,
     ),
     Option(
@@ -149,27 +138,22 @@ _ALL = (
         "Weights stay in host memory; each network is moved to the GPU when it is called.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
-        excludes=(FIXED_PLACE,),
     ),
     Option(
         GROUP_OFFLOAD,
         "Weights stay in host memory; each layer is moved to the GPU while the one before it runs.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
-        excludes=(FIXED_PLACE, NF4_MOVES),
     ),
     Option(
         COMPILE,
         "`torch.compile` compiles the denoiser and the VAE decoder, each as one graph.",
-        PYTORCH,
-        excludes=(FIXED_PLACE,),
     ),
     Option(
         TENSORRT,
         "ONNX Runtime uses its TensorRT provider instead of its CUDA provider.",
         {"onnxruntime": ("cuda",)},
         no_kind="TensorRT runs only on CUDA GPUs",
-        excludes=(INT8_OPERATORS, TENSORRT_TUNED),
     ),
     Option(
         TUNED,
@@ -177,7 +161,6 @@ _ALL = (
         EXPORTED_ON_CPU,
         no_kind="only the settings of the CPU engine are searched",
         no_backend="its settings are separate options",
-        excludes=(TENSORRT_TUNED,),
     ),
 )
 OPTIONS = {option.name: option for option in _ALL}
@@ -195,15 +178,10 @@ OFFLOADS = (MODEL_OFFLOAD, GROUP_OFFLOAD)
 
 
 def parse_options(text: str) -> tuple[str, ...]:
-    """Return the switches of `"autocast+vae-slicing"`; `"none"` has none.
-
-    Raises:
-        ValueError: if a switch is unknown or repeated.
-    """
-    switches = () if text == NONE else tuple(text.split("+"))
-    for switch in switches:
-        if switch not in OPTIONS:
-            raise ValueError(f"unknown option {switch!r}")
+    """Return the switches in `text`; `ValueError` if one is unknown or repeated."""
+    switches = [] if text == NONE else text.split("+")
+    if unknown := [switch for switch in switches if switch not in OPTIONS]:
+        raise ValueError(f"unknown option {unknown[0]!r}")
     if len(set(switches)) != len(switches):
         raise ValueError(f"repeated option in {text!r}")
     return tuple(sorted(switches, key=SWITCHES.index))

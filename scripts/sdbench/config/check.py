@@ -42,16 +42,14 @@ def check_config(
     Args:
         config: the configuration as merged from all its files and the command line.
         schema: what `load_schema` returned.
-        files: the files that were merged, the later ones overriding; only read to tell the user
-            in which of them a wrong key stands.
+        files: the files that were merged, the later ones overriding: errors name the one.
 
     Returns:
         A deep copy in which every key that the schema knows has a value. Keys are in alphabetical
         order: the order in which a user wrote them is no change, and must not look like one.
 
     Raises:
-        UserError: on the first key that is unknown, missing, of the wrong type or out of range,
-            and on a name that is not defined.
+        UserError: on the first key, value or name that is wrong.
     """
     for file in files:
         read_config_file(file)

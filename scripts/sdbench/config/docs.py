@@ -78,7 +78,7 @@ def render_reference(schema: Mapping[str, Any]) -> str:
 
 
 def _rows(node: Mapping[str, Any], prefix: str, root: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row for each key below `node`, in the order of the schema."""
+    """Yield a row for each key below `node`."""
     node = resolve(node, root)
     if isinstance(node.get("additionalProperties"), Mapping):
         yield from _rows(node["additionalProperties"], f"{prefix}<name>.", root)

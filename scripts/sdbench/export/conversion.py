@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.export.openvino_toolkit import openvino
-from sdbench.export.parity import compare, expect, load_network, networks_of, refuse_network
+from sdbench.export.parity import Loaded, compare, expect, networks_of, refuse_network
 from sdbench.models.families import family_of
 from sdbench.runtime.errors import one_line
 
@@ -22,13 +22,12 @@ def convert_network(
 ) -> dict[str, Any]:
     """Convert one network, and compare it with PyTorch on another size than it was traced on.
 
-    Args and returns: as of `sdbench.export.networks.quantize_network`, with a `tolerance`; `int8`
-    says whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row by row
-    (NNCF), without a tolerance. `status` is `unsupported`, with a reason and no numbers, where
-    OpenVINO lacks an operator of the network.
+    `int8`: whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row by
+    row (NNCF), without a tolerance.
 
-    Raises:
-        UserError: if the converted network differs by more than `tolerance`.
+    Returns:
+        As `compare`; `status` is `unsupported`, with a reason and no numbers, where OpenVINO lacks
+        an operator of the network.
     """
     network, file = networks_of(model_folder)[name], converted / name / FILE
     file.parent.mkdir(parents=True)
@@ -49,6 +48,6 @@ def convert_network(
         compiled = core.compile_model(file, "CPU", EXACT)
     except RuntimeError as error:
         return refuse_network(name, converted, f"OpenVINO cannot run the {name}: {one_line(error)}")
-    expected = expect(network, load_network(network, model_folder))
+    expected = expect(Loaded(network, model_folder))
     found = compiled(dict(expected.inputs))[0]
     return compare(file, found, expected, None if quantized else tolerance, None, export_s)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.export.ort import onnxruntime
-from sdbench.export.parity import Expected, Wrapped, compare, expect, load_network, networks_of
+from sdbench.export.parity import Expected, Loaded, compare, expect, networks_of
 from sdbench.models.families import family_of
 from sdbench.runtime.files import read_json
 
@@ -22,29 +22,19 @@ FILE = "model.onnx"
 def export_network(
     name: str, graphs: Path, model_folder: Path, opset: int, tolerance: float
 ) -> dict[str, Any]:
-    """Export one network, and compare it with PyTorch on another size than it was traced on.
+    """Export one network, a key of `networks_of`, to a folder of its name in `graphs`, and compare
+    it with PyTorch on another size than it was traced on.
 
-    Args:
-        name: a key of `networks_of`.
-        graphs: where its folder goes, with the graph and next to it large weights.
-        model_folder: the model in the diffusers layout.
-        opset: ONNX operator set.
-        tolerance: the largest absolute difference allowed, as a share of the largest output.
-
-    Returns:
-        What `compare` returns.
-
-    Raises:
-        UserError: if the exported network differs by more than `tolerance`.
+    Returns and raises: as `compare`, which has the tolerance.
     """
     network, file = networks_of(model_folder)[name], graphs / name / FILE
-    loaded = load_network(network, model_folder)
+    loaded = Loaded(network, model_folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    traced = network.example(loaded, 2, 16)
+    traced = loaded.example(2, 16)
     with torch.no_grad():
         torch.onnx.export(
-            Wrapped(network, loaded),
+            loaded,
             tuple(traced.values()),
             file,
             input_names=list(traced),
@@ -55,7 +45,7 @@ def export_network(
             verbose=False,
         )
     export_s = time.perf_counter() - begin
-    return _compare(file, expect(network, loaded), tolerance, opset, export_s)
+    return _compare(file, expect(loaded), tolerance, opset, export_s)
 
 
 def quantize_network(
@@ -68,8 +58,8 @@ def quantize_network(
     Its weight-only product (MatMulNBits) is not used: where it was tried (docs/method.md) it was
     slower than fp32. The other networks are copied, and what is known of them.
 
-    Args and returns: as of `export_network`; `graphs` has the exported networks, their record lies
-    next to it, and `quantized` is where these go. The denoiser has no tolerance.
+    `graphs` has the exported networks, their record lies next to it, and `quantized` is where these
+    go. The denoiser has no tolerance.
     """
     if name != family_of(model_folder).denoiser:
         shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)
@@ -104,8 +94,7 @@ def quantize_network(
     quantizer.model.save_model_to_file(file, use_external_data_format=True)
     export_s = time.perf_counter() - begin
     del quantizer  # before PyTorch's weights and those of the session are in memory
-    expected = expect(network, load_network(network, model_folder))
-    return _compare(file, expected, None, opset, export_s)
+    return _compare(file, expect(Loaded(network, model_folder)), None, opset, export_s)
 
 
 def _compare(

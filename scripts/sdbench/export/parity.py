@@ -26,8 +26,8 @@ from torch.utils._pytree import tree_map
 class Network:
     """How one network is loaded, fed and called.
 
-    `example` makes its inputs, by name, for a batch size and a latent height and width; `call`
-    takes them in that order and returns one tensor. `dynamic` has the axes that may vary, by input.
+    `example` makes its inputs, by name, of what `load` returns; `call` takes them in that order and
+    returns one tensor. `dynamic` has the axes that may vary, by input.
     """
 
     folder: str
@@ -38,18 +38,22 @@ class Network:
     output: str
 
 
-class Wrapped(torch.nn.Module):
-    """A loaded network as it is traced: its inputs by position, and one output."""
+class Loaded(torch.nn.Module):
+    """A network of PyTorch as it is traced: its inputs by position, and one output."""
 
-    def __init__(self, network: Network, loaded: Any) -> None:
+    def __init__(self, network: Network, model_folder: Path) -> None:
         super().__init__()
-        self.loaded = loaded
-        self.call = network.call
+        self.network = network
+        self.weights = network.load(model_folder / network.folder, use_safetensors=True)
         self.eval()
+
+    def example(self, batch: int, side: int) -> dict[str, torch.Tensor]:
+        """Return inputs by name, for a batch size and a latent height and width."""
+        return self.network.example(self.weights, batch, side)
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Call the network as the pipeline does."""
-        return self.call(self.loaded, *tensors)
+        return self.network.call(self.weights, *tensors)
 
 
 def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
@@ -136,16 +140,11 @@ class Expected:
     parameters: int
 
 
-def load_network(network: Network, model_folder: Path) -> Any:
-    """Return a network of PyTorch, of the model in that folder."""
-    return network.load(model_folder / network.folder, use_safetensors=True).eval()
-
-
-def expect(network: Network, loaded: Any) -> Expected:
-    """Run a loaded network of PyTorch on the example that every exported one is compared on."""
-    inputs = network.example(loaded, 3, 24)
+def expect(loaded: Loaded) -> Expected:
+    """Run a network of PyTorch on the example that every exported one is compared on."""
+    inputs = loaded.example(3, 24)
     with torch.inference_mode():
-        output = Wrapped(network, loaded)(*inputs.values()).numpy()
+        output = loaded(*inputs.values()).numpy()
     arrays = {name: value.numpy() for name, value in inputs.items()}
     return Expected(arrays, output, sum(p.numel() for p in loaded.parameters()))
 
@@ -221,10 +220,9 @@ def export_each(
         print(f"{model_folder}: not exported: {refusal}")
     with written_whole(folder) as part:
         for name in networks_of(model_folder):
+            call = _send_result, work, name, part, model_folder, *args
             try:
-                (exported[name],) = run_in_subprocess(
-                    _send_result, work, name, part, model_folder, *args
-                )
+                (exported[name],) = run_in_subprocess(*call)
             except Ended as error:
                 reason = error.args[0]
                 raise UserError(f"{folder}: {name}: the export failed: {reason}") from error

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, Pair, Variant
 from sdbench.cases.expansion import (
+    Absent,
     RunConfig,
     expand_matrix,
     expand_quality,

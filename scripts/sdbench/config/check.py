@@ -101,16 +101,13 @@ _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 def _oversized(plan: RunConfig) -> Iterator[Fault]:
     """Yield what is more than can be planned in seconds, before it is written out."""
+    split = "split it into several configs, each with its own results folder (`pathvars`)"
     for section, found, most, what in (
         ("matrix", count_cells(plan), MOST_CELLS, "cells"),
         ("quality" if plan.quality else "matrix", count_jobs(plan), MOST_JOBS, "jobs"),
     ):
         if found > most:
-            yield (
-                (section,),
-                f"found {found:,} {what}; allowed are {most:,}: split it into several configs, "
-                "each with its own results folder (`pathvars`)",
-            )
+            yield (section,), f"found {found:,} {what}; allowed are {most:,}: {split}"
 
 
 def _misnamed(config: Config) -> Iterator[Fault]:
@@ -185,22 +182,13 @@ def _raced_in_vain(plan: RunConfig) -> Iterator[Fault]:
 
 
 def check_campaigns(config: Config, published: Path, files: Sequence[Path]) -> None:
-    """Check that every campaign that a config names has rows in a table of schema PUBLISHED.
-
-    Raises:
-        UserError: if one has none.
-    """
+    """Raise `UserError` if a campaign of a config has no row in `published` (schema PUBLISHED)."""
     with published.open(encoding="utf-8", newline="") as file:
         known = dict.fromkeys(row["campaign"] for row in csv.DictReader(file))
-    allowed = f"allowed are {_enumerate(known)}"
-    _refuse(
-        (
-            (("published", i), f"found {_shorten(name)}; {allowed}: use some of these")
-            for i, name in enumerate(config["published"])
-            if name not in known
-        ),
-        files,
-    )
+    for i, name in enumerate(config["published"]):
+        if name not in known:
+            fault = f"found {_shorten(name)}; allowed are {_enumerate(known)}: use some of these"
+            _refuse([(("published", i), fault)], files)
 
 
 def name_case(
@@ -322,7 +310,6 @@ BOUNDS = {
     "minLength": "a text of at least {} character(s)",
     "uniqueItems": "a list without repeats",
 }
-"""What people call the other rules of JSON schema."""
 TYPES = {
     "object": "mapping",
     "array": "list",
@@ -332,7 +319,7 @@ TYPES = {
     "boolean": "truth value",
     "null": "null",
 }
-"""What people call its types."""
+"""What people call the rules and types of JSON schema."""
 
 
 def _form(choice: Mapping[str, Any]) -> str:

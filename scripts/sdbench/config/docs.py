@@ -17,6 +17,19 @@ BEGIN = "  # made from scripts/sdbench/cases/options.py by `make docs`: do not e
 END = "  # end of what is made\n"
 
 
+OPTIONS_HEAD = """\
+## Options
+
+What `options` may name, joined by `+`. Without an attention option PyTorch uses
+`scaled_dot_product_attention` (SDPA). An option changes the image if it computes
+something else; most others round in another order, which moves it a little. More on
+each is in [docs/method.md](../docs/method.md#options).
+
+| option | what it does | backends | not together with | changes the image |
+| --- | --- | --- | --- | --- |
+"""
+
+
 def render_option_schema() -> str:
     """Return YAML, the schema of a set of options: each by itself, for editors, and all sets."""
     schema = {
@@ -53,15 +66,7 @@ def render_options() -> str:
             "yes" if option.changes_image else "no",
         )
         rows.append(f"| {' | '.join(cells)} |")
-    return (
-        "## Options\n\n"
-        "What `options` may name, joined by `+`. Without an attention option PyTorch uses\n"
-        "`scaled_dot_product_attention` (SDPA). An option changes the image if it computes\n"
-        "something else; most others round in another order, which moves it a little. More on\n"
-        "each is in [docs/method.md](../docs/method.md#options).\n\n"
-        "| option | what it does | backends | not together with | changes the image |\n"
-        "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    )
+    return OPTIONS_HEAD + "\n".join(rows) + "\n"
 
 
 def render_reference(schema: Mapping[str, Any]) -> str:
@@ -69,11 +74,9 @@ def render_reference(schema: Mapping[str, Any]) -> str:
     parts = []
     for name, section in schema["properties"].items():
         rows = list(_rows(section, "", schema)) or [_row("", section, True, schema)]
-        parts.append(
-            f"## `{name}`\n\n{section['description']}\n\n"
-            "| key | meaning | allowed | default | why |\n"
-            "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-        )
+        head = "| key | meaning | allowed | default | why |\n| --- | --- | --- | --- | --- |"
+        lines = [f"## `{name}`\n", f"{section['description']}\n", head, *rows, ""]
+        parts.append("\n".join(lines))
     return "\n".join([*parts, render_options()])
 
 

@@ -10,19 +10,7 @@ def convert_openvino(
     model_folder: Path, graphs: Path, converted: Path, record: Path, int8: bool, tolerance: float
 ) -> None:
     """Make of the ONNX graphs in `graphs` OpenVINO's in `converted`; say in `record`, by network,
-    how it compares with PyTorch, or why OpenVINO cannot run it.
-
-    Args:
-        model_folder: the model in the diffusers layout.
-        graphs: what `export_onnx` made of it.
-        converted: where a folder for each network goes.
-        record: the JSON to write.
-        int8: whether the weights of the denoiser's matrix products are kept in 8 bits.
-        tolerance: the largest absolute difference allowed, as a share of the largest output.
-
-    Raises:
-        UserError: if one differs from PyTorch by more than `tolerance`.
-    """
+    how it compares with PyTorch, or why OpenVINO cannot run it (`convert_network`)."""
     export_each(record, converted, _convert, model_folder, graphs, int8, tolerance)
 
 

@@ -11,13 +11,7 @@ def export_onnx(
     model_folder: Path, graphs: Path, record: Path, opset: int, tolerance: float
 ) -> None:
     """Export every network of the model to `graphs`, a folder each, whole or not at all; say in
-    `record`, by network, how it compares with PyTorch.
-
-    Of a family whose networks are not exported there are none: its cases say so (`unsupported`).
-
-    Raises:
-        UserError: if one differs from PyTorch by more than `tolerance`, or its export ended early.
-    """
+    `record`, by network, how it compares with PyTorch."""
     export_each(record, graphs, export_network, model_folder, opset, tolerance)
 
 

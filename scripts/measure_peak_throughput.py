@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases.absence import why_absent
-from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.case import Case, Device, Variant, why_absent
 from sdbench.cases.measuring import COPY, PRODUCT, Watching
 from sdbench.cases.options import NONE
 from sdbench.devices.device import WEIGHTS, describe_device, probe_contention, threads, torch_device

@@ -18,8 +18,7 @@ from convert_openvino import convert_openvino
 from export_onnx import export_onnx
 from sdbench import backends
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
-from sdbench.cases.absence import why_absent
-from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.case import Case, Device, Variant, why_absent
 from sdbench.cases.options import SWITCHES, TENSORRT
 from sdbench.devices import platforms
 from sdbench.measure.image_series import generate_runs, generate_trajectory

@@ -203,6 +203,15 @@ def test_another_tensorrt_than_the_provider_is_linked_with_is_unsupported(
         loaded(model, "fp32", "tensorrt")
 
 
+def test_a_provider_that_names_no_tensorrt_is_unsupported(
+    model: Path, gpu: type[Session], tensorrt: Any
+) -> None:
+    capi = Path(onnxruntime.__file__).parent / "capi"
+    (capi / "libonnxruntime_providers_tensorrt.so").write_bytes(b"ELF")
+    with pytest.raises(UnsupportedError, match=r"does not say which TensorRT it needs: .* PyPI"):
+        loaded(model, "fp32", "tensorrt")
+
+
 @pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("tf32", None)])
 def test_the_tensorrt_provider_comes_before_the_cuda_one(
     precision: str,

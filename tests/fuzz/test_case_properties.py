@@ -7,15 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdbench.cases.absence import Absent
+from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import (
     MOST_CELLS,
+    Absent,
     RunConfig,
     count_cells,
     count_jobs,
     expand_matrix,
     expand_quality,
+    expand_searches,
 )
 from sdbench.cases.options import SWITCHES
 from sdbench.config.check import check_config, load_schema
@@ -61,10 +63,11 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         {
             "model": st.sampled_from(models),
             "devices": some(st.sampled_from(devices)),
-            "backends": some(st.sampled_from(["pytorch", "onnxruntime"])),
+            "backends": some(st.sampled_from(list(BACKENDS))),
             "precisions": some(st.sampled_from(["fp32", "tf32", "fp16", "bf16"]), 4),
             "options": some(option_sets),
             "batch_sizes": some(st.integers(1, 4096)),
+            "largest_batch": st.sampled_from([0, 16, 64]),
         }
     )
     return {
@@ -81,16 +84,10 @@ def complete(config: dict[str, Any]) -> RunConfig:
 
 
 @given(configs())
-def test_no_two_cases_share_an_identity(config: dict[str, Any]) -> None:
-    cases, _ = expand_matrix(complete(config))
-    keys = {(case.variant, case.batch_size) for case in cases}
-    assert len({case.id for case in cases}) == len(keys) == len(cases)
-
-
-@given(configs())
-def test_every_cell_is_a_case_or_absent_with_its_reason(config: dict[str, Any]) -> None:
+def test_every_cell_is_a_case_or_absent_once_with_its_reason(config: dict[str, Any]) -> None:
     plan = complete(config)
     cases, absent = expand_matrix(plan)
+    assert len({case.id for case in cases}) == len(cases)
     cells: list[Case | Absent] = [*cases, *absent]
     found = [(cell.variant, cell.batch_size) for cell in cells]
     wanted = {
@@ -143,6 +140,16 @@ def test_a_changed_setting_changes_every_identity_of_its_model(
     mine = {case.id for case in expand_matrix(complete(config))[0] if case.variant.model == model}
     theirs = {case.id for case in expand_matrix(complete(other))[0]}
     assert not mine & theirs
+
+
+@given(configs())
+def test_what_can_exist_is_searched_up_to_its_highest_cap(config: dict[str, Any]) -> None:
+    plan = complete(config)
+    searches = expand_searches(plan)
+    assert set(searches) <= {case.variant for case in expand_matrix(plan)[0]}
+    for variant, cap in searches.items():
+        caps = [entry.largest_batch for entry in plan.matrix if variant in entry.variants()]
+        assert cap == max(caps) > 0
 
 
 @given(configs())

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, measured_device
-from sdbench.cases.expansion import RunConfig, expand_matrix, expand_quality
-from sdbench.config.campaigns import known_campaigns
+from sdbench.cases.expansion import Absent, RunConfig, expand_matrix, expand_quality
 from sdbench.config.check import ONLY_CPU, Config, check_campaigns, check_config
 from sdbench.config.files import read_config_file
 from sdbench.models.planning import check_sources
@@ -30,7 +28,7 @@ def plan(file: Path, base: Config, schema: dict[str, Any]) -> tuple[Config, list
     merged = overlay(base, read_config_file(file))
     complete = check_config(merged, schema, [DEFAULT, file])
     check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [DEFAULT, file])
-    check_campaigns(complete, known_campaigns(ROOT / "resources/published.csv"), [DEFAULT, file])
+    check_campaigns(complete, ROOT / "resources/published.csv", [DEFAULT, file])
     cases, absent = expand_matrix(RunConfig.of(complete))
     expand_quality(RunConfig.of(complete))
     return merged, cases, absent

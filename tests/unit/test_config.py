@@ -11,7 +11,6 @@ import yaml
 from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix
 from sdbench.cases.measuring import Measuring
-from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns, check_config, name_case
 from sdbench.config.files import read_config_file
 from sdbench.runtime.errors import UserError
@@ -194,12 +193,9 @@ def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[
 
 
 def test_an_unknown_campaign_is_refused(config: Config) -> None:
-    known = known_campaigns(ROOT / "resources/published.csv")
-    assert "lambda-2022-10" in known
-    check_campaigns(config, known, [DEFAULT])
     config["published"] = ["lambda-2022-10", "nope"]
     with pytest.raises(UserError, match=r"published\[1\]: found 'nope'; allowed are `lambda"):
-        check_campaigns(config, known, [])
+        check_campaigns(config, ROOT / "resources/published.csv", [])
 
 
 def test_every_key_has_a_description(schema: dict[str, Any]) -> None:

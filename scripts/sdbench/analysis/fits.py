@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from sdbench.cases.absence import why_absent
-from sdbench.cases.case import Variant
+from sdbench.cases.case import Variant, why_absent
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
 from sdbench.measure.batch_prediction import beyond_allocator, deciding_counter, fit_line

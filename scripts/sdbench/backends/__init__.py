@@ -23,18 +23,18 @@ def load(
     """Load the networks of a case's variant on its device, ready to generate.
 
     Args:
-        case: the variant to load; its batch size plays no part.
+        case: its batch size plays no part.
         model_folder: the model in the diffusers layout.
         graphs_folder: the exported networks that the variant reads (`Variant.graphs`); None for a
             backend that reads the model itself.
         settings: of the backend, in addition to its defaults: what a search chose for the variant.
 
     Raises:
-        sdbench.runtime.errors.UnsupportedError: if this machine or backend cannot run the variant.
+        UnsupportedError: if this machine or backend cannot run the variant.
     """
     refuse_generation(family_of(model_folder), case)
-    module = import_backend(case)
-    engine: Engine = module.load(case, model_folder, graphs_folder, settings or {})
+    args = case, model_folder, graphs_folder, settings or {}
+    engine: Engine = import_backend(case).load(*args)
     return engine
 
 
@@ -42,7 +42,7 @@ def import_backend(case: Case) -> Any:
     """Return the module of a case's backend, imported now so that loading does not include it.
 
     Raises:
-        sdbench.runtime.errors.UnsupportedError: if a library that it needs is not installed.
+        UnsupportedError: if a library that it needs is not installed.
     """
     name = case.variant.backend
     try:
@@ -52,21 +52,13 @@ def import_backend(case: Case) -> Any:
 
 
 def chosen_settings(found: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the settings that were chosen, by `Variant.key`; none where nothing was searched.
-
-    Args:
-        found: what `search_settings` left for a model, device and backend.
-    """
+    """Return what `search_settings` chose, by `Variant.key`; nothing where nothing was searched."""
     searches = read_json(found)["searches"] if found else {}
     return {key: search["settings"] for key, search in searches.items()}
 
 
 def require_model(model_folder: Path | None) -> Path:
-    """Return the folder of a model to load.
-
-    Raises:
-        UnsupportedError: if there is none, since no device had room for it.
-    """
+    """Return the folder of a model; `UnsupportedError` if no device had room for it."""
     if model_folder is None:
         raise UnsupportedError("it was not built, because it fits on none of its devices")
     return model_folder

@@ -9,7 +9,7 @@ LISTENING: list[list[float]] = []
 
 @contextlib.contextmanager
 def counted_as_compiling() -> Iterator[None]:
-    """Count what is done within as compiling, for an engine that torch knows nothing of."""
+    """Count what is done within as compiling."""
     begin = time.perf_counter()
     yield
     for spans in LISTENING:

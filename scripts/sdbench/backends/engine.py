@@ -7,6 +7,8 @@ objects for every backend: a difference between two rows is the backend and noth
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,14 @@ SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "train
 """Keys of a scheduler's configuration that belong to the model and not to the sampler."""
 
 Images = NDArray[np.float32]
-"""Images8Bit of shape (batch, height, width, 3), values from 0 to 1."""
-
-DenoiserInputs = tuple[tuple[Any, ...], dict[str, Any]]
-"""Arguments of the denoiser, by position and by name: arrays, floats in fp32, in the place of
-tensors."""
-
+"""Shape (batch, height, width, 3), values from 0 to 1."""
 
 Images8Bit = NDArray[np.uint8]
-"""Images8Bit of 8 bits, shape (batch, height, width, 3)."""
+"""Of the same shape, values from 0 to 255."""
+
+DenoiserInputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments of the denoiser, by position and by name: arrays in the place of tensors, floats in
+fp32."""
 
 
 def to_8_bits(images: Images) -> Images8Bit:
@@ -53,8 +54,7 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
     """Return the named sampler with the noise schedule that the model was trained with.
 
     Raises:
-        UnsupportedError: if the sampler is none for the model's family, or does not know a part of
-            that schedule.
+        UnsupportedError: if it is none for the model's family, or lacks a part of that schedule.
     """
     family = family_of(model_folder)
     if name not in family.schedulers:
@@ -62,34 +62,31 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
             f"{family.pipeline} cannot generate images with the scheduler {name}: "
             f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
         )
-    sampler = SCHEDULERS[name]
-    config = sampler.load_config(model_folder / "scheduler")
-    known = inspect.signature(sampler.__init__).parameters
+    config = SCHEDULERS[name].load_config(model_folder / "scheduler")
+    known = _parameters(name)
     for key in SCHEDULE:
         if config.get(key) and key not in known:
             raise UnsupportedError(
                 f"the model was trained with {key}, which the scheduler {name} does not know: use "
-                f"{' or '.join(s for s in family.schedulers if _knows(s, key))}"
+                f"{' or '.join(s for s in family.schedulers if key in _parameters(s))}"
             )
-    # Runge-Kutta steps at the start, which no such model is used with, would evaluate the
-    # denoiser many more times than there are steps.
-    own = {"skip_prk_steps": True} if "skip_prk_steps" in known else {}
-    if "clip_sample" in known and "clip_sample" not in config:
-        own["clip_sample"] = False  # latents are not pixels; the sampler's own default is for those
-    return sampler.from_config(config, **own)
+    own = {
+        # Runge-Kutta steps at the start, which no such model is used with, would evaluate the
+        # denoiser many more times than there are steps.
+        "skip_prk_steps": True,
+        # Latents are not pixels; the sampler's own default is for those.
+        "clip_sample": config.get("clip_sample", False),
+    }
+    return SCHEDULERS[name].from_config(config, **{k: v for k, v in own.items() if k in known})
 
 
-def _knows(name: str, key: str) -> bool:
-    return key in inspect.signature(SCHEDULERS[name].__init__).parameters
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(SCHEDULERS[name].__init__).parameters
 
 
 def refuse_generation(family: Family, case: Case) -> None:
-    """Refuse what no model of a family can do, before anything of it is loaded.
-
-    Raises:
-        UnsupportedError: if a switch is none for it, or the image has a size that it cannot
-            generate, or if the backend reads exported networks and there are none.
-    """
+    """Raise `UnsupportedError` for what no model of a family can do, before anything is loaded: a
+    switch, a size of the image, or to be exported."""
     if case.variant.graphs is not None and family.why_not_exported is not None:
         raise UnsupportedError(
             f"{case.variant.backend} cannot run {family.pipeline}, because it cannot be exported: "
@@ -107,11 +104,7 @@ def refuse_generation(family: Family, case: Case) -> None:
 
 
 def check_images(images: Images) -> None:
-    """Refuse images that no working network generates.
-
-    Raises:
-        ValueError: if an image is not finite, or is of one colour.
-    """
+    """Raise `ValueError` if an image is not finite, or of one colour: no working network's is."""
     if not np.isfinite(images).all():
         raise ValueError("the image has values that are not numbers (NaN or inf)")
     if (images.reshape(len(images), -1, 3).std(axis=1).max(axis=1) == 0).any():
@@ -119,7 +112,7 @@ def check_images(images: Images) -> None:
 
 
 class _TakenError(Exception):
-    """The denoiser was called, and what it was called with is taken: no need to go on."""
+    """The denoiser was called, and its inputs are taken."""
 
 
 def _to_array(value: Any) -> Any:
@@ -130,6 +123,7 @@ def _to_array(value: Any) -> Any:
     return value.cpu().numpy().copy()
 
 
+@dataclass(eq=False)
 class Engine:
     """Networks on a device, and the pipeline around them.
 
@@ -137,32 +131,25 @@ class Engine:
     without; `switches` says what else the backend set that moves time or pixels, for the record.
     """
 
-    def __init__(
-        self,
-        pipeline: diffusers.DiffusionPipeline,
-        device: torch.device,
-        dtype: torch.dtype,
-        autocast: torch.dtype | None = None,
-        compile_mode: str | None = None,
-        switches: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.pipeline = pipeline
-        self.family = families()[type(pipeline).__name__]
+    pipeline: diffusers.DiffusionPipeline
+    device: torch.device
+    dtype: torch.dtype
+    autocast: torch.dtype | None = None
+    compile_mode: str | None = None
+    switches: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.family = families()[type(self.pipeline).__name__]
         self.configs: Configs = {
-            name: plain(getattr(pipeline, name).config) for name in self.family.networks
+            name: plain(getattr(self.pipeline, name).config) for name in self.family.networks
         }
-        self.device = device
-        self.dtype = dtype
-        self.autocast = autocast
-        self.compile_mode = compile_mode
-        self.switches = dict(switches or {})
-        pipeline.set_progress_bar_config(disable=True)
+        self.pipeline.set_progress_bar_config(disable=True)
 
     def latents(self, generation: Mapping[str, Any], batch_size: int) -> torch.Tensor:
         """Generate the noise that a batch starts from.
 
-        Image i has a generator of its own, seeded with seed + i: it is the same image in a
-        batch of any size, on any device, in any precision.
+        Image i has a generator of its own, seeded with seed + i: it is the same image in a batch of
+        any size, on any device, in any precision.
 
         Returns:
             Standard normal noise of shape (batch, channels, height, width) in latent pixels,
@@ -170,12 +157,9 @@ class Engine:
             in, moved to the engine's device, and packed as the family has it.
         """
         shape = self.family.latent_shape(self.configs, generation["height"], generation["width"])
-        noise = torch.stack(
-            [
-                torch.randn(shape, generator=torch.Generator().manual_seed(generation["seed"] + i))
-                for i in range(batch_size)
-            ]
-        )
+        seeds = range(generation["seed"], generation["seed"] + batch_size)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         dtype = torch.float32 if self.family.fp32_latents else self.dtype
         packed: torch.Tensor = self.family.pack(noise.to(self.device, dtype))
         return packed
@@ -194,11 +178,7 @@ class Engine:
             latents: what `latents` returned, one for each image.
             steps: denoising steps, if not those of `generation`.
             on_step_end: called with the latents at the end of each evaluation of the denoiser.
-
-        Returns:
-            Images8Bit of shape (batch, height, width, 3), fp32, values from 0 to 1, on the CPU.
         """
-
         with self._context():
             images: Images = self.pipeline(
                 prompt=[generation["prompt"]] * len(latents),
@@ -219,21 +199,13 @@ class Engine:
 
         denoiser = getattr(self.pipeline, self.family.denoiser)
         hook = denoiser.register_forward_pre_hook(take, prepend=True, with_kwargs=True)
-        try:
+        with hook, contextlib.suppress(_TakenError):
             self.generate(generation, self.latents(generation, batch_size))
-        except _TakenError:
-            pass
-        finally:
-            hook.remove()
         return taken[0]
 
     def denoiser(self, inputs: DenoiserInputs) -> Callable[[], torch.Tensor]:
-        """Put inputs on the device, those with a value for each prompt in the engine's precision.
-
-        Returns:
-            A call that evaluates the denoiser at them, as the pipeline does in a step, and returns
-            its output.
-        """
+        """Put inputs on the device, those with a value for each prompt in the engine's precision;
+        return a call that evaluates the denoiser at them, as the pipeline does in a step."""
 
         def to_tensor(value: Any) -> Any:
             if not isinstance(value, np.ndarray):
@@ -261,18 +233,16 @@ class Engine:
         return images
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has done all of its work."""
         platform_of(self.device).synchronize(self.device)
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            # Inference mode is the faster of the two, and tensors that torchao quantized cannot be
-            # moved in it, as offloading does in every call.
-            moved = self.switches.get("offload") and self.switches.get("quantized_weights")
-            stack.enter_context(torch.no_grad() if moved else torch.inference_mode())
-            if self.autocast is not None:
-                stack.enter_context(torch.autocast(self.device.type, dtype=self.autocast))
+        # Inference mode is the faster of the two, but offloading cannot move tensors of torchao in
+        # it.
+        moved = self.switches.get("offload") and self.switches.get("quantized_weights")
+        cast = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
+        with torch.no_grad() if moved else torch.inference_mode(), cast:
             yield
 
 

@@ -1,8 +1,7 @@
 """Exported networks in the places of torch modules, in diffusers' own pipeline.
 
-A backend that runs graphs says how one graph is run (`Graph`); all else is here, and the same for
-every such backend. Of the model come tokenizers, configurations and the scheduler; and those text
-encoders that are not exported for its family, which PyTorch runs once for each prompt.
+A backend says how one graph is run (`Graph`); all else is the same for every one. PyTorch runs the
+text encoders that are not exported for a family, once for each prompt.
 """
 
 import contextlib
@@ -26,12 +25,7 @@ class Graph(Protocol):
     """An exported network, ready to run on its device. It takes and gives fp32."""
 
     def run(self, shape: tuple[int, ...], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the graph's one output, of this shape.
-
-        Args:
-            shape: what the output will have.
-            inputs: by the graph's names of them, contiguous and on the device of the network.
-        """
+        """Return the one output, of this shape; inputs are contiguous, on the device, by name."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,7 @@ class Runtime:
 
 
 def refuse_unreadable(graphs_folder: Path) -> None:
-    """Refuse networks that could not be exported for an engine.
-
-    Raises:
-        UnsupportedError: if there is one; it says why.
-    """
+    """Raise `UnsupportedError` with the reason if a network could not be exported for an engine."""
     for reason in sorted(graphs_folder.glob(f"*/{UNSUPPORTED}")):
         raise UnsupportedError(reason.read_text(encoding="utf-8"))
 
@@ -69,7 +59,7 @@ class _Network(torch.nn.Module):
         self.device = device
         self.graph = graph
 
-    def run(self, shape: tuple[int, ...], **inputs: torch.Tensor) -> torch.Tensor:
+    def run(self, shape: tuple[int, ...], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the output, of this shape."""
         placed = {name: value.to(self.device).contiguous() for name, value in inputs.items()}
         return self.graph.run(shape, placed)
@@ -81,7 +71,7 @@ class TextEncoder(_Network):
     def forward(self, input_ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
         """Return the last hidden states, as the pipeline asks a text encoder."""
         shape = (*input_ids.shape, self.config.hidden_size)
-        return (self.run(shape, input_ids=input_ids),)
+        return (self.run(shape, {"input_ids": input_ids}),)
 
 
 class Denoiser(_Network):
@@ -100,13 +90,12 @@ class Denoiser(_Network):
         """Return what the pipeline asks a denoiser for."""
         given = dict(zip(self.arguments, args, strict=False)) | kwargs
         found = by_name({name: given[name] for name in self.arguments})
-        inputs = {
+        for name, shape in self.shapes.items():
             # Of some samplers the timestep is a scalar, where the graph has one for all prompts.
-            name: found[name].reshape(1) if found[name].ndim < len(shape) else found[name]
-            for name, shape in self.shapes.items()
-        }
-        first = next(iter(inputs.values()))
-        return (self.run(tuple(first.shape), **{n: v.float() for n, v in inputs.items()}),)
+            value = found[name].reshape(1) if found[name].ndim < len(shape) else found[name]
+            found[name] = value.float()
+        first = found[next(iter(self.shapes))]
+        return (self.run(tuple(first.shape), {name: found[name] for name in self.shapes}),)
 
     def cache_context(self, _name: str) -> contextlib.AbstractContextManager[None]:
         """Nothing is cached between the evaluations of a step."""
@@ -121,21 +110,14 @@ class VaeDecoder(_Network):
         batch, _channels, height, width = latents.shape
         factor = 2 ** (len(self.config.block_out_channels) - 1)
         shape = (batch, self.config.out_channels, height * factor, width * factor)
-        return (self.run(shape, latents=latents),)
+        return (self.run(shape, {"latents": latents}),)
 
 
-def refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> None:
+def _refuse_uneven(generation: Mapping[str, Any], denoiser: Any, vae: Any) -> None:
     """Refuse an image that a level of the exported networks cannot halve and double again.
 
-    PyTorch pads where that leaves a remainder; the graph was traced without one.
-
-    Args:
-        generation: `height` and `width` in pixels.
-        denoiser: the configuration of a UNet, or of a transformer, which has no levels.
-        vae: that of the autoencoder.
-
-    Raises:
-        UnsupportedError: if height or width is not a multiple of all that halves it.
+    PyTorch pads where that leaves a remainder; the graph was traced without one. `denoiser` and
+    `vae` are configurations; a transformer has no levels.
     """
     levels = len(denoiser.get("block_out_channels") or [0])
     halved = 2 ** (len(vae.block_out_channels) + levels - 2)
@@ -158,42 +140,32 @@ def open_denoiser(runtime: Runtime, model_folder: Path) -> Denoiser:
 def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
     """Put the exported networks of a case into diffusers' pipeline.
 
-    Args:
-        runtime: the engine that runs them.
-        case: says which scheduler, and the size of the images.
-        model_folder: the model in the diffusers layout.
-
     Raises:
-        UnsupportedError: if the graphs cannot generate images of that size.
+        UnsupportedError: if the graphs cannot generate images of the case's size.
     """
-    family = family_of(model_folder)
+    family, device = family_of(model_folder), runtime.device
     configs = network_configs(family, model_folder)
-    refuse_uneven(case.generation, configs[family.denoiser], configs["vae"])
-    device, open_graph = runtime.device, runtime.open_graph
-    networks: dict[str, Any] = {
-        name: getattr(transformers, family.components[name][1]).from_pretrained(
-            model_folder / name, use_safetensors=True, dtype=torch.float32
-        )
-        for name in family.text_encoders
-        if not family.exports_text_encoders
-    }
+    _refuse_uneven(case.generation, configs[family.denoiser], configs["vae"])
+
+    def pretrained(name: str, **settings: Any) -> Any:
+        kind = getattr(transformers, family.components[name][1])
+        return kind.from_pretrained(model_folder / name, **settings)
+
+    networks: dict[str, Any] = {}
     if family.exports_text_encoders:
-        graph = open_graph("text_encoder")
+        graph = runtime.open_graph("text_encoder")
         networks["text_encoder"] = TextEncoder(configs["text_encoder"], graph, device)
+    else:
+        for name in family.text_encoders:
+            encoder = pretrained(name, use_safetensors=True, dtype=torch.float32)
+            networks[name] = encoder.to(device)
     networks[family.denoiser] = open_denoiser(runtime, model_folder)
-    networks["vae"] = VaeDecoder(configs["vae"], open_graph("vae_decoder"), device)
+    networks["vae"] = VaeDecoder(configs["vae"], runtime.open_graph("vae_decoder"), device)
     pipeline = getattr(diffusers, family.pipeline)(
         **networks,
-        **{
-            name: getattr(transformers, family.components[name][1]).from_pretrained(
-                model_folder / name
-            )
-            for name in family.tokenizers
-        },
+        **{name: pretrained(name) for name in family.tokenizers},
         scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
         **family.settings,
     )
-    for name in family.text_encoders if not family.exports_text_encoders else ():
-        networks[name].to(device)
     mode, switches = runtime.compile_mode, runtime.switches
     return Engine(pipeline, device, torch.float32, compile_mode=mode, switches=switches)

@@ -72,7 +72,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Providers = list[tuple[str, dict[str, Any]]]
 
 
-def choose_providers(case: Case, device: torch.device) -> Providers:
+def _choose_providers(case: Case, device: torch.device) -> Providers:
     """Return the execution providers of a case with their options, the one it is named by first.
 
     Source: https://onnxruntime.ai/docs/execution-providers/.
@@ -80,34 +80,37 @@ def choose_providers(case: Case, device: torch.device) -> Providers:
     Raises:
         UnsupportedError: if the installed onnxruntime does not have it.
     """
-    tensorrt = TENSORRT in case.variant.switches
+    tensorrt, is_gpu = TENSORRT in case.variant.switches, KINDS[device.type].is_gpu
     wanted = "TensorrtExecutionProvider" if tensorrt else PROVIDERS[device.type]
     available = onnxruntime.get_available_providers()
     if wanted not in available:
-        remedy = ": install onnxruntime-gpu in its place" if KINDS[device.type].is_gpu else ""
+        remedy = ": install onnxruntime-gpu in its place" if is_gpu else ""
         raise UnsupportedError(
             f"onnxruntime {onnxruntime.__version__} here has no {wanted}; it has "
             f"{', '.join(available)}{remedy}"
         )
-    if not KINDS[device.type].is_gpu:
+    if not is_gpu:
         return [(wanted, {})]
     tf32 = int(case.variant.precision == "tf32")
-    if tensorrt:
-        _set_tf32_of_tensorrt(bool(tf32))  # its libraries may read it when they are loaded
-        _load_tensorrt()
     # ONNX Runtime lets TF32 into fp32 unless it is told not to.
-    cuda: dict[str, Any] = {"device_id": device.index, "use_tf32": tf32}
+    cuda = (PROVIDERS[device.type], {"device_id": device.index, "use_tf32": tf32})
     if not tensorrt:
-        return [(wanted, cuda)]
-    own: dict[str, Any] = {
+        return [cuda]
+    # The provider has no option for TF32; NVIDIA's libraries read this once, when they are loaded.
+    # Source: NVIDIA's documentation of it; https://github.com/microsoft/onnxruntime/issues/26029.
+    if tf32:
+        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
+    else:
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    _load_tensorrt()
+    own = {
         "device_id": device.index,
-        # The graphs are in fp32.
-        "trt_fp16_enable": 0,
+        "trt_fp16_enable": 0,  # the graphs are in fp32
         # A cold start that finds engines of an earlier one would be another.
         "trt_engine_cache_enable": 0,
     }
     # What TensorRT cannot run is left to CUDA.
-    return [(wanted, own), (PROVIDERS[device.type], cuda)]
+    return [(wanted, own), cuda]
 
 
 def _load_tensorrt() -> None:
@@ -117,31 +120,22 @@ def _load_tensorrt() -> None:
         UnsupportedError: if it is not installed, or in another version than the provider is linked
             with: the newest one need not fit.
     """
+    name = f"onnxruntime {onnxruntime.__version__}"
     provider = Path(onnxruntime.__file__).parent / "capi/libonnxruntime_providers_tensorrt.so"
     linked = re.search(rb"libnvinfer\.so\.(\d+)", provider.read_bytes())
-    major = int(linked[1]) if linked else 0
-    needs = (
-        f"onnxruntime {onnxruntime.__version__} needs TensorRT {major}: "
-        f"pip install 'tensorrt>={major},<{major + 1}'"
-    )
+    if linked is None:
+        raise UnsupportedError(
+            f"{name} does not say which TensorRT it needs: {provider.name} names no libnvinfer; "
+            "install onnxruntime-gpu from PyPI in its place"
+        )
+    major = int(linked[1])
+    needs = f"{name} needs TensorRT {major}: pip install 'tensorrt>={major},<{major + 1}'"
     try:
         import tensorrt
     except ImportError as error:
         raise UnsupportedError(f"{needs}; it is not installed ({one_line(error)})") from error
     if tensorrt.__version__.partition(".")[0] != str(major):
         raise UnsupportedError(f"{needs}; {tensorrt.__version__} is installed")
-
-
-def _set_tf32_of_tensorrt(allowed: bool) -> None:
-    """Let TensorRT use TF32 or not: the provider has no option for it, NVIDIA's libraries have.
-
-    Once in a process: they read it when they are loaded. Source: NVIDIA's documentation of
-    NVIDIA_TF32_OVERRIDE; https://github.com/microsoft/onnxruntime/issues/26029.
-    """
-    if allowed:
-        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
-    else:
-        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
@@ -176,29 +170,22 @@ def _session_options(case: Case, settings: Mapping[str, Any]) -> Any:
 
 
 def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runtime:
-    """Set ONNX Runtime up for a case.
-
-    Args:
-        case: the variant to load.
-        graphs_folder: the networks as ONNX graphs, a folder each.
-        settings: of sessions, in addition to the defaults; see `CANDIDATES`.
+    """Set ONNX Runtime up for a case; `settings` of sessions are in addition to the defaults.
 
     Raises:
         UnsupportedError: if this machine or the installed onnxruntime cannot run it.
     """
     device = torch_device(case)
     refuse_emulation(case.variant.precision, device)
-    providers = choose_providers(case, device)
+    providers = _choose_providers(case, device)
     refuse_unreadable(graphs_folder)
     # The loop around the networks is PyTorch's; both engines get the same number of threads.
     torch.set_num_threads(threads(case))
     options = _session_options(case, settings)
-    quantized = INT8 in case.variant.switches
 
     def open_graph(name: str) -> Session:
         try:
-            # Without the fallback: it would go on with another provider, and say so in the log
-            # alone.
+            # Without the fallback, which would go on with another provider, and only log it.
             session = onnxruntime.InferenceSession(
                 graphs_folder / name / "model.onnx",
                 sess_options=options,
@@ -217,19 +204,19 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
             )
         return Session(session, device)
 
+    quantized = "int8" if INT8 in case.variant.switches else None
     switches = {
         "provider": providers[0][0],
         "providers": dict(providers),
         "settings": dict(settings),
-        "quantized_weights": "int8" if quantized else None,
-        "quantized_activations": "int8" if quantized else None,
+        "quantized_weights": quantized,
+        "quantized_activations": quantized,
     }
     return Runtime(device, open_graph, switches=switches)
 
 
 def load(
-    case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
+    case: Case, model_folder: Path, graphs_folder: Path, settings: Mapping[str, Any]
 ) -> Engine:
     """Load a variant; see `sdbench.backends.load`."""
-    assert graphs_folder is not None, "the rule gives this backend exported networks"
     return load_graphs(set_up(case, graphs_folder, settings), case, model_folder)

@@ -23,10 +23,8 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """Precisions, as its hint names them; without it, it would choose a half precision by itself."""
 
 SHAPES = "shapes"
-"""The one setting that is not a property of OpenVINO: `static` or `dynamic`."""
-
-DEFAULTS: Mapping[str, Any] = {SHAPES: "static"}
-"""Static: a graph is compiled for the sizes that it is called with, again for others."""
+"""The one setting that is not a property of OpenVINO: `dynamic`, or by default `static`: a graph is
+compiled for the sizes that it is called with, again for others."""
 
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "dynamic shapes": {SHAPES: "dynamic"},
@@ -64,7 +62,7 @@ class Graph:
 
     def _compile(self) -> Any:
         compiled = openvino.Core().compile_model(self.model, "CPU", self.properties)
-        refuse_other_precision(compiled, self.properties["INFERENCE_PRECISION_HINT"])
+        _refuse_other_precision(compiled, self.properties["INFERENCE_PRECISION_HINT"])
         return compiled.create_infer_request()
 
     def run(self, shape: tuple[int, ...], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -83,12 +81,8 @@ class Graph:
         return output
 
 
-def refuse_other_precision(compiled: Any, asked: str) -> None:
-    """Refuse a compiled model that computes in another precision than it was asked for.
-
-    Raises:
-        UnsupportedError: if it does.
-    """
+def _refuse_other_precision(compiled: Any, asked: str) -> None:
+    """Raise `UnsupportedError` if a compiled model computes in another precision than asked for."""
     found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if found != asked:
         raise UnsupportedError(
@@ -98,16 +92,12 @@ def refuse_other_precision(compiled: Any, asked: str) -> None:
 
 
 def _report(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model of one operator says of itself, compiled with these properties.
-
-    Raises:
-        UnsupportedError: if it takes another precision than it is asked for.
-    """
+    """Return what a model of one operator says of itself, compiled with these properties."""
     core = openvino.Core()
     number = openvino.opset15.parameter([1], np.float32)
     model = openvino.Model([openvino.opset15.relu(number)], [number])
     compiled = core.compile_model(model, "CPU", dict(properties))
-    refuse_other_precision(compiled, properties["INFERENCE_PRECISION_HINT"])
+    _refuse_other_precision(compiled, properties["INFERENCE_PRECISION_HINT"])
     said = {name: _plain(compiled.get_property(key)) for name, key in REPORTED.items()}
     return said | {
         "plugin_version": core.get_versions("CPU")["CPU"].build_number,
@@ -124,12 +114,7 @@ def _plain(value: Any) -> Any:
 
 
 def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runtime:
-    """Set OpenVINO up for a case.
-
-    Args:
-        case: the variant to load.
-        graphs_folder: the networks in OpenVINO's format, a folder each.
-        settings: properties of OpenVINO, and `SHAPES`, besides its defaults; see `CANDIDATES`.
+    """Set OpenVINO up for a case; `settings`, its properties and `SHAPES`, override its defaults.
 
     Raises:
         UnsupportedError: if this machine or the installed OpenVINO cannot run it.
@@ -138,7 +123,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
     refuse_emulation(case.variant.precision, device)
     refuse_unreadable(graphs_folder)
     own = dict(settings)
-    static = own.pop(SHAPES, DEFAULTS[SHAPES]) == "static"
+    static = own.pop(SHAPES, "static") == "static"
     properties = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[case.variant.precision],
         "INFERENCE_NUM_THREADS": threads(case),
@@ -163,8 +148,7 @@ def set_up(case: Case, graphs_folder: Path, settings: Mapping[str, Any]) -> Runt
 
 
 def load(
-    case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
+    case: Case, model_folder: Path, graphs_folder: Path, settings: Mapping[str, Any]
 ) -> Engine:
     """Load a variant; see `sdbench.backends.load`."""
-    assert graphs_folder is not None, "the rule gives this backend exported networks"
     return load_graphs(set_up(case, graphs_folder, settings), case, model_folder)

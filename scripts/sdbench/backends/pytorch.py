@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sdbench.cases.options import (
 )
 from sdbench.devices.device import WEIGHTS, refuse_emulation, threads, torch_device
 from sdbench.devices.platforms import platform_of, set_tf32
-from sdbench.models.families import Family, family_of
+from sdbench.models.families import family_of
 from sdbench.models.hugging_face import diffusers
 from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
 from sdbench.runtime.errors import UnsupportedError
@@ -37,21 +37,16 @@ from torch.utils._triton import has_triton
 
 attention_processor = diffusers.models.attention_processor
 
-PAGE_BYTES = 4096
-
-
 FP8_CAPABILITY = (8, 9)
 """The least CUDA compute capability that converts fp8 in hardware (CUDA C++ Programming Guide)."""
 
 
-def _read_weights(pipeline: diffusers.DiffusionPipeline, family: Family) -> None:
-    """Read the weights, which are only mapped from their files until they are used.
-
-    Else loading would seem to take no time and no memory, and the first call all of both.
-    """
-    for name in family.networks:
-        for weights in getattr(pipeline, name).parameters():
-            weights.flatten()[:: PAGE_BYTES // weights.element_size()].sum()
+def _read_weights(networks: Iterable[torch.nn.Module]) -> None:
+    """Read one value of each page of 4 KiB: weights are only mapped from their files until then,
+    and loading would seem to take no time and no memory, the first call all of both."""
+    for network in networks:
+        for weights in network.parameters():
+            weights.flatten()[:: 4096 // weights.element_size()].sum()
 
 
 def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Callable[..., None]:
@@ -64,7 +59,8 @@ def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Calla
         UnsupportedError: if torchao is not installed, if the GPU has no such format, or if the
             format does not work in the precision that the layers compute in, `arithmetic`.
     """
-    if QUANTIZED[switch] == "int8" and arithmetic == "fp16":
+    kind = QUANTIZED[switch]
+    if kind == "int8" and arithmetic == "fp16":
         # Measured with torchao 0.18: inputs of deviation 10 and 1,280 columns give infinity.
         raise UnsupportedError(
             f"{switch}: torchao multiplies by the 8-bit weights before it scales, which overflows "
@@ -74,19 +70,19 @@ def _find_quantizer(switch: str, arithmetic: str, device: torch.device) -> Calla
         from torchao import quantization
     except ImportError as error:
         raise UnsupportedError(f"{switch} needs torchao, which is not installed") from error
-    if QUANTIZED[switch] == "nf4":
+    if kind == "nf4":
         return functools.partial(_quantize_to_nf4, quantization.NF4Tensor)
-    config = {
-        "int8": quantization.Int8WeightOnlyConfig,
-        "fp8": quantization.Float8WeightOnlyConfig,
-    }[QUANTIZED[switch]]
-    if QUANTIZED[switch] == "fp8":
+    if kind == "fp8":
         capability = torch.cuda.get_device_capability(device)
         if capability < FP8_CAPABILITY:
             raise UnsupportedError(
                 f"fp8 needs a GPU of compute capability {_dotted(FP8_CAPABILITY)} or higher; "
                 f"{torch.cuda.get_device_name(device)} has {_dotted(capability)}"
             )
+    config = {
+        "int8": quantization.Int8WeightOnlyConfig,
+        "fp8": quantization.Float8WeightOnlyConfig,
+    }[kind]
     # torchao would else tune torch.compile as well, which is a switch of its own.
     return functools.partial(quantization.quantize_, config=config(set_inductor_config=False))
 
@@ -112,7 +108,7 @@ def _find_compiler(device: torch.device) -> str:
     """Return the version of the compiler of kernels that `torch.compile` would use.
 
     Raises:
-        UnsupportedError: if something that it needs is not there, which it would say minutes later.
+        UnsupportedError: if it lacks something, which it would say minutes later.
     """
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():
@@ -143,15 +139,15 @@ def _find_compiler(device: torch.device) -> str:
 def _set_attention(denoiser: Any, vae: Any, variant: Variant) -> None:
     """Give denoiser and VAE the attention of a variant. Without a switch they have SDPA already."""
     if variant.attention == "vanilla":
-        for network in (denoiser, vae):
-            network.set_attn_processor(attention_processor.AttnProcessor())
+        denoiser.set_attn_processor(attention_processor.AttnProcessor())
     elif variant.attention == "sliced":
         denoiser.set_attention_slice("auto")
-        # The VAE's only layer of attention has no such form.
+    if variant.attention != "sdpa":
+        # The VAE's only layer of attention has no sliced form.
         vae.set_attn_processor(attention_processor.AttnProcessor())
     if FUSED_QKV in variant.switches:
-        for network in (denoiser, vae):
-            network.fuse_qkv_projections()
+        denoiser.fuse_qkv_projections()
+        vae.fuse_qkv_projections()
 
 
 def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
@@ -177,12 +173,9 @@ def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
 
 
 def _place(pipeline: Any, device: torch.device, offload: str | None) -> None:
-    """Move all weights to the device, or have them moved there whenever they are needed.
-
-    `model-offload`: each network as a whole, until the next one is called. `group-offload`: each
-    layer alone, the next one while this one computes where the device has streams for that, which
-    takes weights in pinned memory.
-    """
+    """Move all weights to the device, or have them moved there whenever they are needed: each
+    network as a whole, or each layer, the next one while this one computes where the device has
+    streams for that, which takes weights in pinned memory."""
     if offload == MODEL_OFFLOAD:
         pipeline.enable_model_cpu_offload(device=device)
     elif offload == GROUP_OFFLOAD:
@@ -201,17 +194,13 @@ def _compile(pipeline: diffusers.DiffusionPipeline, denoiser: str, mode: str) ->
     For one batch size, and as one graph: what cannot be compiled as a whole is an error, and
     nothing falls back to eager unseen.
     """
-    compiled = functools.partial(torch.compile, mode=mode, fullgraph=True, dynamic=False)
-    setattr(pipeline, denoiser, compiled(getattr(pipeline, denoiser)))
-    pipeline.vae.decoder = compiled(pipeline.vae.decoder)
-    for network in (getattr(pipeline, denoiser), pipeline.vae.decoder):
-        network.register_forward_hook(_take)
-
-
-def _take(_network: Any, _inputs: Any, output: Any) -> Any:
-    """Copy what a network returns: a CUDA graph writes to the same memory every time, while PNDM
-    looks back at former outputs, and a sliced VAE collects those of single images."""
-    return tree_map(torch.Tensor.clone, output)
+    for owner, name in ((pipeline, denoiser), (pipeline.vae, "decoder")):
+        network: Any = getattr(owner, name)
+        network = torch.compile(network, mode=mode, fullgraph=True, dynamic=False)
+        # A copy: a CUDA graph writes to the same memory every time, while PNDM looks back at former
+        # outputs, and a sliced VAE collects those of single images.
+        network.register_forward_hook(lambda *args: tree_map(torch.Tensor.clone, args[-1]))
+        setattr(owner, name, network)
 
 
 def load(
@@ -222,7 +211,7 @@ def load(
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:
-        arithmetic = platform_of(device).half if dtype == torch.float32 else variant.precision
+        arithmetic = platform_of(device).half if dtype == torch.float32 else arithmetic
         autocast = WEIGHTS[arithmetic]
     refuse_emulation(arithmetic, device)
     compiler = _find_compiler(device) if COMPILE in variant.switches else None
@@ -263,12 +252,12 @@ def load(
         denoiser.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     if not KINDS[device.type].is_gpu:
-        _read_weights(pipeline, family)
+        _read_weights(getattr(pipeline, name) for name in family.networks)
     if quantizer is not None:
         quantizer(denoiser, device=torch.device("cpu") if offload else device)
     _place(pipeline, device, offload)
     compile_mode = platform_of(device).compile_mode if compiler else None
-    if compile_mode is not None:
+    if compile_mode:
         _compile(pipeline, family.denoiser, compile_mode)
     switches = {
         "fp32_precision_matmul": torch.backends.cuda.matmul.fp32_precision,

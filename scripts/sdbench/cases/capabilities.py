@@ -1,7 +1,6 @@
 """What each backend can do: known before one is imported, or a device touched.
 
-Pure and light: the config, the Snakefile and the tables ask here. What a machine or an installed
-library lacks is found by the backend's own module when it loads a variant.
+What a machine or an installed library lacks is found by the backend's own module when it loads.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
-"""A case: one cell of the matrix. A pair: two ways to run a model that are raced.
+"""A case: one cell of the matrix, and why a cell cannot be one. A pair: two ways that are raced.
 
-Pure: no file is read, no device touched, nothing heavy imported. The Snakefile, the scripts and the
-tests share it.
+Pure: no file is read, no device touched, nothing heavy imported.
 """
 
 from collections.abc import Mapping
@@ -9,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench.cases.capabilities import BACKENDS
-from sdbench.cases.options import ATTENTION, NONE, OPTIONS, parse_options
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.options import (
+    ATTENTION,
+    EXCLUDING,
+    INT8,
+    INT8_GRAPHS,
+    NONE,
+    OPTIONS,
+    parse_options,
+)
 from sdbench.runtime.digests import digest
 
 
@@ -31,15 +39,14 @@ class Variant:
     @property
     def attention(self) -> str:
         """Attention implementation: `sdpa`, `vanilla`, `sliced`, or `fused` in an exported one."""
-        if self.graphs is not None:
-            return "fused"
-        return next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+        chosen = next((ATTENTION[s] for s in self.switches if s in ATTENTION), "sdpa")
+        return "fused" if self.graphs else chosen
 
     @property
     def graphs(self) -> str | None:
         """The folder of the results with the exported networks that it reads; None without."""
         graphs = BACKENDS[self.backend].graphs
-        return graphs and graphs + "".join(OPTIONS[s].graphs for s in self.switches)
+        return graphs and graphs + (INT8_GRAPHS if INT8 in self.switches else "")
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -79,6 +86,28 @@ NOT_MEASURED = ("price_per_hour", "constraint", "cpus", "exclusive")
 def measured_device(entry: Mapping[str, Any]) -> Device:
     """Return the part of a device's entry in the config that can move a measurement."""
     return Device(**{key: value for key, value in entry.items() if key not in NOT_MEASURED})
+
+
+def why_absent(variant: Variant, kind: str) -> str | None:
+    """Say why no case can exist for `variant` on a device of this kind; None if one can.
+
+    Only what is known before a device is touched stands here. What a machine or an installed
+    library lacks is found when the variant is loaded, and is a row with status `unsupported`.
+    """
+    for group, reason in EXCLUDING.items():
+        chosen = [switch for switch in variant.switches if switch in group]
+        if len(chosen) > 1:
+            return f"{' and '.join(chosen)} exclude each other: {reason}"
+    backend = BACKENDS[variant.backend]
+    if kind not in backend.kinds:
+        return f"{variant.backend} does not run on kind {kind}: {backend.no_kind}"
+    if variant.precision == "tf32" and KINDS[kind].no_tf32:
+        return KINDS[kind].no_tf32
+    if variant.precision not in backend.precisions:
+        return f"{variant.backend} has no {variant.precision}: {backend.no_precision}"
+    options = (OPTIONS[switch] for switch in variant.switches)
+    reasons = (option.why_not(variant.backend, variant.precision, kind) for option in options)
+    return next(filter(None, reasons), None)
 
 
 @dataclass(frozen=True)
@@ -134,11 +163,8 @@ class Pair:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the pair as built-in types, as Snakemake's params pass it."""
-        return {
-            "case": self.case.as_dict(),
-            "reference": self.reference.as_dict(),
-            "rounds": self.rounds,
-        }
+        sides = {"case": self.case.as_dict(), "reference": self.reference.as_dict()}
+        return {**sides, "rounds": self.rounds}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Pair":

@@ -1,9 +1,9 @@
 """The kinds of device: what is known of each before one is touched.
 
-Pure and light: the config, the Snakefile and the figures ask here. `platforms` has, under the same
-names, what a device can be asked once it is in use. The two are all that tells kinds apart.
+`platforms` has, under the same names, what a device can be asked once it is in use.
 """
 
+import contextlib
 import platform
 import shutil
 import subprocess
@@ -15,7 +15,6 @@ DRM = Path("/sys/class/drm")
 DRIVER_S = 60
 """Seconds that a driver may take to answer: it starts for the question, one GPU after the other."""
 AMD, INTEL = "0x1002", "0x8086"
-"""PCI numbers of makers of GPUs."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,10 @@ class Kind:
     """What is known of a kind of device.
 
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
-    own next to the processor's. `gpus`: the models of the GPUs of this kind that the system
-    lists, one for each GPU; None where it does not tell and PyTorch has to be asked. `no_tf32`: why
-    there is no TF32; None where there is. `no_offload`: why weights cannot wait in another memory
-    than the device's; None where they can. `memory_counter`: the counter that tells rows apart
-    best, a column of the table `results` and what figures call it. `gpu_bytes`: the memory of each
-    GPU that the system tells it of, in any order; None where PyTorch has to be asked.
+    own. `gpus` and `gpu_bytes`: model and memory of each GPU of this kind that the system lists,
+    the memory in any order; None where PyTorch has to be asked. `no_tf32`: why there is no TF32.
+    `no_offload`: why weights cannot wait in another memory than the device's. `memory_counter`: the
+    one that tells rows apart best, a column of the table `results`, and what figures call it.
     """
 
     label: str
@@ -41,8 +38,7 @@ class Kind:
 
 
 def ask_nvidia(*question: str) -> list[str]:
-    """Return the lines that the NVIDIA driver's own tool answers; none without a driver, or if it
-    hangs."""
+    """Return the lines that NVIDIA's tool answers; none without a driver, or if it hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -77,21 +73,13 @@ def drm_gpus(vendor: str, drm: Path = DRM) -> list[str]:
     """
     found = []
     for node in sorted(drm.glob("renderD*")):
-        try:
+        with contextlib.suppress(OSError):
             maker, model = (
                 (node / "device" / name).read_text(encoding="ascii").strip()
                 for name in ("vendor", "device")
             )
-        except OSError:
-            continue
-        if maker == vendor:
-            found.append(f"PCI {maker}:{model}")
+            found += [f"PCI {maker}:{model}"] if maker == vendor else []
     return found
-
-
-def cuda_gpus() -> list[str]:
-    """Return the model of each GPU of kind `cuda`: NVIDIA's, or AMD's, which ROCm calls so too."""
-    return nvidia_gpus() or drm_gpus(AMD)
 
 
 def apple_gpus() -> list[str]:
@@ -111,7 +99,7 @@ KINDS = {
     ),
     "cuda": Kind(
         label="GPU",
-        gpus=cuda_gpus,
+        gpus=lambda: nvidia_gpus() or drm_gpus(AMD),  # ROCm calls AMD's so too
         gpu_bytes=nvidia_bytes,
         no_tf32=None,
         memory_counter=("device_peak_bytes", "peak memory of the process on the GPU"),

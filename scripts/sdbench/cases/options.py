@@ -12,7 +12,7 @@ NONE = "none"
 AUTOCAST = "autocast"
 FUSED_QKV = "fused-qkv"
 VAE_TILING = "vae-tiling"
-INT8 = "int8-weights"
+INT8, NF4 = "int8-weights", "nf4-weights"
 MODEL_OFFLOAD, GROUP_OFFLOAD = "model-offload", "group-offload"
 COMPILE = "compile"
 TENSORRT = "tensorrt"
@@ -21,19 +21,22 @@ TUNED = "tuned"
 INT8_GRAPHS = "-int8"
 """What the folder of exported networks with int8 weights ends with."""
 
-ANY_KIND = tuple(KINDS)
-OWN_MEMORY = tuple(name for name, kind in KINDS.items() if not kind.no_offload)
-"""Kinds of device whose memory is not the machine's."""
+EXCLUDING = {
+    ("attention-vanilla", "attention-sliced", FUSED_QKV): (
+        "each selects an attention implementation, and fused-qkv uses SDPA"
+    ),
+    (INT8, "fp8-weights", NF4): "weights can have only one format",
+    (INT8, TENSORRT): "the graphs with int8 weights use operators that only ONNX Runtime has",
+    (MODEL_OFFLOAD, GROUP_OFFLOAD, COMPILE): (
+        "offloading moves weights, but CUDA graphs and a second kind of offloading need fixed "
+        "addresses"
+    ),
+    (NF4, GROUP_OFFLOAD): "diffusers cannot offload the NF4 weights of torchao layer by layer",
+    (TENSORRT, TUNED): "there is no settings search for TensorRT",
+}
+"""Options that exclude each other, and why."""
 
-# Why options exclude each other: those that name the same reason do.
-ONE_ATTENTION = "each selects an attention implementation, and fused-qkv uses SDPA"
-ONE_FORMAT = "weights can have only one format"
-FIXED_PLACE = (
-    "offloading moves weights, but CUDA graphs and a second kind of offloading need fixed addresses"
-)
-NF4_MOVES = "diffusers cannot offload the NF4 weights of torchao layer by layer"
-INT8_OPERATORS = "the graphs with int8 weights use operators that only ONNX Runtime has"
-TENSORRT_TUNED = "there is no settings search for TensorRT"
+PYTORCH = {"pytorch": tuple(KINDS)}
 
 
 @dataclass(frozen=True)
@@ -43,36 +46,22 @@ class Option:
     `does`: one sentence, which schema and docs show. `backends`: those that have it, each with the
     kinds of device on which it does; `no_kind`: why on no other kind; `no_backend`: why no other
     backend, where that is not plain; `no_precision`: precisions that have no use for it, and why.
-    `excludes`: reasons; two options that share one exclude each other. `graphs`: what the folder
-    of the exported networks that it reads ends with. `changes_image`: whether it computes something
-    else, so that the image differs by more than what the order of roundings makes.
-
-    `attention`: the attention implementation that it chooses, as tables call it. `weights`: the
-    format in which it keeps the weights of the denoiser's linear layers. `offloads`: whether it
-    keeps weights in the machine's memory until the GPU computes with them.
+    `changes_image`: whether it computes something else, so that the image differs by more than
+    rounding in another order.
     """
 
     name: str
     does: str
-    backends: Mapping[str, tuple[str, ...]]
+    backends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PYTORCH)
     no_kind: str = ""
     no_backend: str = ""
     no_precision: Mapping[str, str] = field(default_factory=dict)
-    excludes: tuple[str, ...] = ()
-    graphs: str = ""
     changes_image: bool = False
-    attention: str | None = None
-    weights: str | None = None
-    offloads: bool = False
 
     def excluded(self) -> dict[str, str]:
         """Return the options that cannot be combined with this one, each with the reason."""
-        return {
-            other.name: reason
-            for reason in self.excludes
-            for other in OPTIONS.values()
-            if reason in other.excludes and other is not self
-        }
+        groups = {group: reason for group, reason in EXCLUDING.items() if self.name in group}
+        return {o: reason for group, reason in groups.items() for o in group if o != self.name}
 
     def why_not(self, backend: str, precision: str, kind: str) -> str | None:
         """Say why a backend does not have it in a precision on a kind of device; None if it has."""
@@ -87,8 +76,7 @@ class Option:
         return None
 
 
-PYTORCH = {"pytorch": ANY_KIND}
-OFFLOAD = {"pytorch": OWN_MEMORY}
+OFFLOAD = {"pytorch": tuple(name for name, kind in KINDS.items() if not kind.no_offload)}
 EXPORTED_ON_CPU = {"onnxruntime": ("cpu",), "openvino": ("cpu",)}
 NO_OFFLOAD = "offloading needs a device with separate memory; " + "; ".join(
     dict.fromkeys(kind.no_offload for kind in KINDS.values() if kind.no_offload)
@@ -99,7 +87,6 @@ _ALL = (
         AUTOCAST,
         "PyTorch runs selected operators in half precision: that of the weights, or with fp32 "
         "weights fp16 on a GPU and bf16 on a CPU.",
-        PYTORCH,
         no_precision={
             "tf32": "autocast runs matrix products in half precision, so TF32 has no effect"
         },
@@ -108,97 +95,65 @@ _ALL = (
     Option(
         "attention-vanilla",
         "Attention without a fused kernel in denoiser and VAE: the full score matrix is in memory.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
-        attention="vanilla",
     ),
     Option(
         "attention-sliced",
         "Attention of the denoiser in slices: only part of the score matrix is in memory. The VAE "
         "does not support slices and uses vanilla attention.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
-        attention="sliced",
     ),
     Option(
         FUSED_QKV,
         "One matrix product for query, key and value (in cross-attention, for key and value) in "
         "denoiser and VAE, then SDPA.",
-        PYTORCH,
-        excludes=(ONE_ATTENTION,),
     ),
-    Option(
-        "vae-slicing",
-        "The VAE decodes the images of a batch one after the other.",
-        PYTORCH,
-    ),
+    Option("vae-slicing", "The VAE decodes the images of a batch one after the other."),
     Option(
         VAE_TILING,
         "The VAE decodes overlapping tiles of at most half the image's longer side and blends "
         "them.",
-        PYTORCH,
         changes_image=True,
     ),
-    Option(
-        "channels-last",
-        "Denoiser and VAE use PyTorch's channels-last memory format.",
-        PYTORCH,
-    ),
+    Option("channels-last", "Denoiser and VAE use PyTorch's channels-last memory format."),
     Option(
         INT8,
         "Weights of the denoiser's linear layers are stored as 8-bit integers.",
         PYTORCH | EXPORTED_ON_CPU,
         no_kind="only the CPU engine has the quantized operators",
-        excludes=(ONE_FORMAT, INT8_OPERATORS),
-        graphs=INT8_GRAPHS,
         changes_image=True,
-        weights="int8",
     ),
     Option(
         "fp8-weights",
         "Weights of the denoiser's linear layers are stored in 8-bit floating point.",
         {"pytorch": ("cuda",)},
         no_kind="fp8 needs a CUDA GPU with compute capability 8.9 or higher",
-        excludes=(ONE_FORMAT,),
         changes_image=True,
-        weights="fp8",
     ),
     Option(
-        "nf4-weights",
+        NF4,
         "Weights of the denoiser's linear layers are stored in 4 bits (NF4 of QLoRA).",
-        PYTORCH,
-        excludes=(ONE_FORMAT, NF4_MOVES),
         changes_image=True,
-        weights="nf4",
     ),
     Option(
         MODEL_OFFLOAD,
         "Weights stay in host memory; each network is moved to the GPU when it is called.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
-        excludes=(FIXED_PLACE,),
-        offloads=True,
     ),
     Option(
         GROUP_OFFLOAD,
         "Weights stay in host memory; each layer is moved to the GPU while the one before it runs.",
         OFFLOAD,
         no_kind=NO_OFFLOAD,
-        excludes=(FIXED_PLACE, NF4_MOVES),
-        offloads=True,
     ),
     Option(
         COMPILE,
         "`torch.compile` compiles the denoiser and the VAE decoder, each as one graph.",
-        PYTORCH,
-        excludes=(FIXED_PLACE,),
     ),
     Option(
         TENSORRT,
         "ONNX Runtime uses its TensorRT provider instead of its CUDA provider.",
         {"onnxruntime": ("cuda",)},
         no_kind="TensorRT runs only on CUDA GPUs",
-        excludes=(INT8_OPERATORS, TENSORRT_TUNED),
     ),
     Option(
         TUNED,
@@ -206,31 +161,27 @@ _ALL = (
         EXPORTED_ON_CPU,
         no_kind="only the settings of the CPU engine are searched",
         no_backend="its settings are separate options",
-        excludes=(TENSORRT_TUNED,),
     ),
 )
 OPTIONS = {option.name: option for option in _ALL}
 """Every option by its name, in the order in which a set of them is written."""
 
 SWITCHES = tuple(OPTIONS)
-ATTENTION = {o.name: o.attention for o in _ALL if o.attention}
+ATTENTION = {
+    name: name.removeprefix("attention-") for name in OPTIONS if name.startswith("attention-")
+}
 """Options that choose an attention implementation, and what tables call it."""
-QUANTIZED = {o.name: o.weights for o in _ALL if o.weights}
+QUANTIZED = {name: name.removesuffix("-weights") for name in OPTIONS if name.endswith("-weights")}
 """Options that keep the weights of linear layers in eight or four bits, and their format."""
-OFFLOADS = tuple(o.name for o in _ALL if o.offloads)
+OFFLOADS = (MODEL_OFFLOAD, GROUP_OFFLOAD)
 """Options that keep weights in the machine's memory until the GPU computes with them."""
 
 
 def parse_options(text: str) -> tuple[str, ...]:
-    """Return the switches of `"autocast+vae-slicing"`; `"none"` has none.
-
-    Raises:
-        ValueError: if a switch is unknown or repeated.
-    """
-    switches = () if text == NONE else tuple(text.split("+"))
-    for switch in switches:
-        if switch not in OPTIONS:
-            raise ValueError(f"unknown option {switch!r}")
+    """Return the switches in `text`; `ValueError` if one is unknown or repeated."""
+    switches = [] if text == NONE else text.split("+")
+    if unknown := [switch for switch in switches if switch not in OPTIONS]:
+        raise ValueError(f"unknown option {unknown[0]!r}")
     if len(set(switches)) != len(switches):
         raise ValueError(f"repeated option in {text!r}")
     return tuple(sorted(switches, key=SWITCHES.index))

@@ -1,10 +1,12 @@
 """Check a configuration against config/schema.yaml and fill in what it leaves out."""
 
 import copy
+import csv
 import itertools
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,16 @@ from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, RunConfig, count_cell
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import format_options, parse_options
 from sdbench.config.files import FastLoader, locate, read_config_file
-from sdbench.runtime.errors import UserError, one_line
+from sdbench.runtime.errors import UserError
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 Config = dict[str, Any]
-KeyPath = list[str | int]
+KeyPath = tuple[str | int, ...]
+Fault = tuple[KeyPath, str]
+"""Where something is wrong; what was found there, what is allowed and what to do."""
 
 AUTO, ALL, GPUS = "auto", "all", "gpus"
 """In place of devices: those of this machine. In place of names: each, and each that is a GPU."""
@@ -45,8 +49,7 @@ def check_config(
     Args:
         config: the configuration as merged from all its files and the command line.
         schema: what `load_schema` returned.
-        files: the files that were merged, the later ones overriding; only read to tell the user
-            in which of them a wrong key stands.
+        files: the files that were merged, the later ones overriding: errors name the one.
         found: the devices of this machine, which `devices: auto` stands for.
 
     Returns:
@@ -55,198 +58,180 @@ def check_config(
         not look like one.
 
     Raises:
-        UserError: on the first key that is unknown, missing, of the wrong type or out of range,
-            and on a name that is not defined.
+        UserError: on the first key, value or name that is wrong.
     """
     for file in files:
         read_config_file(file)
-    _check_values(config, files)
+    _refuse(_unwritable(config), files)
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
-        raise UserError(_explain(error, files))
-    complete: Config = {"devices": AUTO} | copy.deepcopy(dict(config))
+        _refuse([_explain(error)], files)
+    complete = {"devices": AUTO} | copy.deepcopy(dict(config))
     is_auto = complete["devices"] == AUTO
     if is_auto:
         complete["devices"] = copy.deepcopy(dict(found))
     _fill_defaults(complete, schema, schema)
-    _name_devices(complete)
-    plan = RunConfig.of(complete)
-    _check_size(plan, files)
-    _check_names(complete, files, is_auto)
-    _check_variants(plan, files)
-    ordered: Config = _in_order(complete)
-    return ordered
-
-
-def _name_devices(complete: Config) -> None:
-    """Put names in the place of `all` and `gpus`."""
     devices = complete["devices"]
     named = {ALL: [*devices], GPUS: [n for n, d in devices.items() if KINDS[d["kind"]].is_gpu]}
     for entry in (*complete["matrix"], *complete["quality"]):
         if isinstance(entry["devices"], str):
             entry["devices"] = named[entry["devices"]]
+    plan = RunConfig.of(complete)
+    misnamed = _misnamed(complete, is_auto)
+    for faults in (_oversized(plan), misnamed, _impossible(plan), _raced_in_vain(plan)):
+        _refuse(faults, files)
+    ordered: Config = json.loads(json.dumps(complete, sort_keys=True))
+    return ordered
 
 
-def _in_order(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _in_order(value[key]) for key in sorted(value, key=str)}
-    return [_in_order(item) for item in value] if isinstance(value, list) else value
-
-
-def _check_values(config: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """Refuse what no schema can: numbers that are none, text that cannot be written."""
-    for path, value, is_key in _leaves(config):
-        if is_key and not isinstance(value, str):
-            fault = f"found {_shorten(value)} as a key; allowed is text: put it in quotes"
-        elif isinstance(value, float) and not math.isfinite(value):
-            fault = f"found {value}; allowed is a finite number: change it"
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            fault = f"found {value:.2g}; allowed is a number of 64 bits: change it"
-        elif isinstance(value, str) and (character := _UNWRITABLE.search(value)):
-            fault = (
-                f"found {_shorten(value)} with {character[0]!r}; allowed is text that can be "
-                "written as UTF-8 and as XML, without control characters: change it"
-            )
-        else:
-            continue
+def _refuse(faults: Iterable[Fault], files: Sequence[Path]) -> None:
+    for path, fault in faults:
         raise UserError(f"{locate(path, files)}: {fault}")
+
+
+def _unwritable(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
+    """Yield what no schema refuses: keys that are not text, NaN, text that XML cannot hold."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                fault = f"found {_shorten(key)} as a key; allowed is text: put it in quotes"
+                yield (*path, key), fault
+            yield from _unwritable(key, (*path, key))
+            yield from _unwritable(item, (*path, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _unwritable(item, (*path, i))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path, f"found {value}; allowed is a finite number: change it"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield path, f"found {value:.2g}; allowed is a number of 64 bits: change it"
+    elif isinstance(value, str) and (character := _UNWRITABLE.search(value)):
+        yield (
+            path,
+            f"found {_shorten(value)} with {character[0]!r}; allowed is text that can be "
+            "written as UTF-8 and as XML, without control characters: change it",
+        )
 
 
 _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold or discourages: surrogates and control characters."""
 
 
-def _check_size(plan: RunConfig, files: Sequence[Path]) -> None:
-    """Refuse more than can be planned in seconds, before it is written out."""
-    cells, jobs = count_cells(plan), count_jobs(plan)
+def _oversized(plan: RunConfig) -> Iterator[Fault]:
+    """Yield what is more than can be planned in seconds, before it is written out."""
+    split = "split it into several configs, each with its own results folder (`pathvars`)"
     for section, found, most, what in (
-        ("matrix", cells, MOST_CELLS, "cells"),
-        ("quality" if plan.quality else "matrix", jobs, MOST_JOBS, "jobs"),
+        ("matrix", count_cells(plan), MOST_CELLS, "cells"),
+        ("quality" if plan.quality else "matrix", count_jobs(plan), MOST_JOBS, "jobs"),
     ):
         if found > most:
-            raise UserError(
-                f"{locate([section], files)}: found {found:,} {what}; allowed are {most:,}: split "
-                "it into several configs, each with its own results folder (`pathvars`)"
-            )
+            yield (section,), f"found {found:,} {what}; allowed are {most:,}: {split}"
 
 
-def _check_names(complete: Config, files: Sequence[Path], is_auto: bool) -> None:
-    """Refuse an option that is named twice, and the name of nothing."""
-    for path, options in _options(complete):
-        try:
-            parse_options(options)
-        except ValueError as fault:
-            raise UserError(
-                f"{locate(path, files)}: {fault}: use known options, each once"
-            ) from None
-    for path, found, allowed in _dangling_names(complete):
-        section = "models" if path[-1] == "model" else "devices"
-        if is_auto and section == "devices":
-            raise UserError(
-                f"{locate(path, files)}: {_shorten(found)} is no device of this machine; found are "
-                f"{_enumerate(allowed)}: use one of these, or name your devices under `devices`"
-            )
-        raise UserError(
-            f"{locate(path, files)}: {_shorten(found)} is not defined; defined are "
-            f"{_enumerate(allowed)}: use one of these or add it under `{section}`"
-        )
+def _misnamed(config: Config, is_auto: bool) -> Iterator[Fault]:
+    """Yield unknown and repeated options, and names of models and devices that are not defined."""
+    sections = {name: config[name] for name in ("matrix", "quality", "races")}
+    named = [(path, name) for path, name in _leaves(sections) if isinstance(name, str)]
+    for path, name in named:
+        if "options" in path[-2:]:
+            try:
+                parse_options(name)
+            except ValueError as fault:
+                yield path, f"{fault}: use known options, each once"
+    for path, name in named:
+        key = path[-1] if isinstance(path[-1], str) else path[-2]
+        section = {"model": "models", "device": "devices", "devices": "devices"}.get(str(key))
+        if section and name not in config[section]:
+            there = _enumerate(config[section])
+            said = f"is not defined; defined are {there}: use one of these or add it under"
+            if is_auto and section == "devices":
+                said = f"is no device of this machine; found are {there}: use one of these or name"
+                said += " your devices under"
+            yield path[: path.index(key) + 1], f"{_shorten(name)} {said} `{section}`"
 
 
-def _check_variants(plan: RunConfig, files: Sequence[Path]) -> None:
-    """Refuse devices and variants that cannot exist, and what is compared or raced twice."""
+def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield every value that is neither a mapping nor a list, after its path."""
+    if not isinstance(value, (dict, list)):
+        yield path, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(item, (*path, key))
+
+
+def _impossible(plan: RunConfig) -> Iterator[Fault]:
+    """Yield devices and references that cannot exist, and models that are compared twice."""
     for name, device in plan.devices.items():
         if device.gpu_model and not KINDS[device.kind].is_gpu:
-            raise UserError(
-                f"{locate(['devices', name, 'gpu_model'], files)}: found "
-                f"{_shorten(device.gpu_model)} on a CPU; allowed is a GPU, such as kind `cuda`: "
-                "change `kind` or remove `gpu_model`"
+            yield (
+                ("devices", name, "gpu_model"),
+                f"found {_shorten(device.gpu_model)} on a CPU; allowed is a GPU, such as kind "
+                "`cuda`: change `kind` or remove `gpu_model`",
             )
+    models = [entry.model for entry in plan.quality]
     for i, entry in enumerate(plan.quality):
-        reason = plan.why_absent(entry.reference_variant())
-        if reason is not None:
-            raise UserError(
-                f"{locate(['quality', i, 'reference'], files)}: found a variant that cannot exist: "
-                f"{reason}: choose another reference"
+        if reason := plan.why_absent(entry.reference_variant()):
+            fault = f"found a variant that cannot exist: {reason}: choose another reference"
+            yield ("quality", i, "reference"), fault
+        if entry.model in models[:i]:
+            yield (
+                ("quality", i, "model"),
+                f"found {entry.model!r} a second time; allowed is one entry for each model: put "
+                "its devices and precisions together",
             )
-    entries = [entry.model for entry in plan.quality]
-    for i, model in enumerate(entries):
-        if model in entries[:i]:
-            raise UserError(
-                f"{locate(['quality', i, 'model'], files)}: found {model!r} a second time; "
-                "allowed is one entry for each model: put its devices and precisions together"
-            )
-    _check_races(plan, files)
 
 
-def _check_races(plan: RunConfig, files: Sequence[Path]) -> None:
-    """Refuse a variant that cannot exist, and one that is raced twice alike."""
+def _raced_in_vain(plan: RunConfig) -> Iterator[Fault]:
+    """Yield variants that cannot exist, and those that are raced twice."""
     seen = set()
     for i, race in enumerate(plan.races):
-        places: list[tuple[KeyPath, Variant]] = [(["reference"], race.variant(race.reference))]
-        places += [(["variants", j], race.variant(given)) for j, given in enumerate(race.variants)]
-        for place, variant in places:
-            reason = plan.why_absent(variant)
-            if reason is not None:
-                raise UserError(
-                    f"{locate(['races', i, *place], files)}: found a variant that cannot exist: "
-                    f"{reason}: remove or change it"
+        raced = [(("variants", j), race.variant(given)) for j, given in enumerate(race.variants)]
+        for place, variant in ((("reference",), race.variant(race.reference)), *raced):
+            if reason := plan.why_absent(variant):
+                fault = f"found a variant that cannot exist: {reason}: remove or change it"
+                yield ("races", i, *place), fault
+        for size, (place, variant) in itertools.product(race.sizes, raced):
+            if (variant, size, race.batch_size) in seen:
+                yield (
+                    ("races", i, *place),
+                    f"found a variant that is already raced at {size} px; allowed is once: remove "
+                    "the variant or the size",
                 )
-        for size, (place, variant) in itertools.product(race.sizes, places[1:]):
-            one = (variant, size, race.batch_size)
-            if one in seen:
-                raise UserError(
-                    f"{locate(['races', i, *place], files)}: found a variant that is already "
-                    f"raced at {size} px; allowed is once: remove the variant or the size"
-                )
-            seen.add(one)
+            seen.add((variant, size, race.batch_size))
 
 
-def check_campaigns(config: Config, known: Sequence[str], files: Sequence[Path]) -> None:
-    """Check that every campaign of published results that a config names is known.
-
-    Raises:
-        UserError: if one is not.
-    """
+def check_campaigns(config: Config, published: Path, files: Sequence[Path]) -> None:
+    """Raise `UserError` if a campaign of a config has no row in `published` (schema PUBLISHED)."""
+    with published.open(encoding="utf-8", newline="") as file:
+        known = dict.fromkeys(row["campaign"] for row in csv.DictReader(file))
     for i, name in enumerate(config["published"]):
         if name not in known:
-            raise UserError(
-                f"{locate(['published', i], files)}: found {_shorten(name)}; allowed are "
-                f"{_enumerate(known)}: use some of these"
-            )
+            fault = f"found {_shorten(name)}; allowed are {_enumerate(known)}: use some of these"
+            _refuse([(("published", i), fault)], files)
 
 
 def name_case(
     plan: RunConfig, schema: Mapping[str, Any], variant: Variant, batch_size: int
 ) -> Case:
-    """Return a case of PyTorch by its names, which the matrix need not have.
-
-    Args:
-        plan: of the configuration, which must have the model and the device.
-        schema: what `load_schema` returned; it has the precisions.
-        variant: names as a user wrote them.
-        batch_size: of the case.
+    """Return a case of PyTorch by its names as a user wrote them; the matrix need not have it.
 
     Raises:
-        UserError: if one is the name of nothing, or no such case can exist.
+        UserError: if a name is of nothing in `plan` or `schema`, or no such case can exist.
     """
-    allowed = {
+    for key, names in {
         "model": plan.generations,
         "device": plan.devices,
         "backend": ["pytorch"],
         "precision": schema["$defs"]["precision"]["enum"],
-    }
-    for key, names in allowed.items():
+    }.items():
         found = getattr(variant, key)
         if found not in names:
-            raise UserError(
-                f"{key}: found {_shorten(found)}; allowed are {_enumerate(names)}: use one of these"
-            )
+            raise UserError(f"{key}: found {_shorten(found)}; allowed are {_use_one(names)}")
     try:
         options = format_options(parse_options(variant.options))
     except ValueError as fault:
         raise UserError(f"options: {fault}: use known options, each once") from None
-    reason = plan.why_absent(variant)
-    if reason is not None:
+    if reason := plan.why_absent(variant):
         raise UserError(f"this case cannot exist: {reason}: choose another")
     return plan.case(replace(variant, options=options), batch_size)
 
@@ -280,70 +265,13 @@ def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
             _fill_defaults(item, schema["items"], root)
 
 
-def _unique_items(
-    _validator: Any, wanted: bool, found: Any, _schema: Any
-) -> Iterable[ValidationError]:
-    if wanted and isinstance(found, list) and len({*map(repr, found)}) < len(found):
-        yield ValidationError("an item twice")
-
-
 _Validator = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
-    # In no more time than it takes to write them: jsonschema compares unlike items each with each.
-    {"uniqueItems": _unique_items},
     # JSON schema takes 2.0 for an integer; a range of steps does not.
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     ),
 )
-
-
-def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[KeyPath, Any, bool]]:
-    """Yield every key in a config, and every value that is neither a mapping nor a list.
-
-    Yields:
-        Its path, itself, and whether it is a key.
-    """
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield [*path, key], key, True
-            yield from _leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _leaves(item, (*path, i))
-    else:
-        yield [*path], value, False
-
-
-def _options(config: Config) -> Iterable[tuple[KeyPath, str]]:
-    """Yield every set of options."""
-    for section in ("matrix", "quality"):
-        for i, block in enumerate(config[section]):
-            yield from (([section, i, "options", j], o) for j, o in enumerate(block["options"]))
-            if "reference" in block:
-                yield [section, i, "reference", "options"], block["reference"]["options"]
-    for i, race in enumerate(config["races"]):
-        yield ["races", i, "reference", "options"], race["reference"]["options"]
-        for j, given in enumerate(race["variants"]):
-            yield ["races", i, "variants", j, "options"], given["options"]
-
-
-def _dangling_names(config: Config) -> Iterable[tuple[KeyPath, str, Iterable[str]]]:
-    """Yield every use of a model or device that the config does not define."""
-    models, devices = config["models"], config["devices"]
-    for section in ("matrix", "quality"):
-        for i, block in enumerate(config[section]):
-            if block["model"] not in models:
-                yield [section, i, "model"], block["model"], models
-            for device in block["devices"]:
-                if device not in devices:
-                    yield [section, i, "devices"], device, devices
-            if "reference" in block and block["reference"]["device"] not in devices:
-                yield [section, i, "reference", "device"], block["reference"]["device"], devices
-    for i, race in enumerate(config["races"]):
-        for key, names in (("model", models), ("device", devices)):
-            if race[key] not in names:
-                yield ["races", i, key], race[key], names
 
 
 def _meant(error: ValidationError) -> ValidationError:
@@ -363,45 +291,40 @@ def _has_form(value: Any, choice: Mapping[str, Any]) -> bool:
     return isinstance(value, list) and choice.get("type") == "array"
 
 
-def _explain(error: ValidationError, files: Sequence[Path]) -> str:
-    """Say in one line where, what was found, what is allowed and what to do."""
+def _explain(error: ValidationError) -> Fault:
     error = _meant(error)
-    path: KeyPath = list(error.absolute_path)
+    path: KeyPath = tuple(error.absolute_path)
     schema: Any = error.schema
-    rule: Any = error.validator
     limit: Any = error.validator_value
     found: Any = error.instance
-    where = locate(path, files)
-    if rule == "additionalProperties":
-        keys = sorted(schema.get("properties", {}))
-        unknown = next(key for key in found if key not in keys)
-        return (
-            f"{locate([*path, unknown], files)}: unknown key; "
-            f"allowed here are {_enumerate(keys)}: remove or rename it"
-        )
-    if rule == "required":
-        missing = next(key for key in limit if key not in found)
-        return f"{where}: the key `{missing}` is missing: add it"
-    if rule == "type":
-        problem = f"a {_kind(found)}; allowed is a {_KINDS[limit]}: change it"
-        return f"{where}: found {_shorten(found)}, {problem}"
-    if rule == "enum":
-        allowed = f"allowed are {_enumerate(limit)}: use one of these"
-    elif rule == "oneOf":
-        allowed = f"allowed is one of {_enumerate(_form(c) for c in limit)}: use one of these"
-    elif rule == "pattern":
-        hint = schema.get("description") or f"a text that matches {limit}"
-        names = [choice["const"] for choice in schema.get("anyOf", ()) if "const" in choice]
-        hint = hint.rstrip(".") + (f"; there are {_enumerate(names)}" if names else "")
-        allowed = f"allowed is: {hint}: change it"
-    elif rule in _BOUNDS:
-        allowed = f"allowed is {_BOUNDS[rule].format(limit)}: change it"
-    else:
-        allowed = f"{one_line(error)}: change it"
-    return f"{where}: found {_shorten(found)}; {allowed}"
+    match error.validator:
+        case "additionalProperties":
+            keys = sorted(schema.get("properties", {}))
+            unknown = next(key for key in found if key not in keys)
+            fault = f"unknown key; allowed here are {_enumerate(keys)}: remove or rename it"
+            return (*path, unknown), fault
+        case "required":
+            missing = next(key for key in limit if key not in found)
+            return path, f"the key `{missing}` is missing: add it"
+        case "type":
+            is_type = Draft202012Validator.TYPE_CHECKER.is_type
+            kinds = (name for kind, name in TYPES.items() if is_type(found, kind))
+            is_a = f"{_shorten(found)}, a {next(kinds, type(found).__name__)}"
+            return path, f"found {is_a}; allowed is a {TYPES[limit]}: change it"
+        case "enum":
+            allowed = f"are {_use_one(limit)}"
+        case "oneOf":
+            allowed = f"is one of {_use_one(map(_form, limit))}"
+        case "pattern":
+            hint = schema.get("description", f"a text that matches {limit}").rstrip(".")
+            names = [choice["const"] for choice in schema.get("anyOf", ()) if "const" in choice]
+            allowed = f"is: {hint}{f'; there are {_enumerate(names)}' if names else ''}: change it"
+        case rule:
+            allowed = f"is {BOUNDS[str(rule)].format(limit)}: change it"
+    return path, f"found {_shorten(found)}; allowed {allowed}"
 
 
-_BOUNDS = {
+BOUNDS = {
     "minimum": "{} or more",
     "maximum": "{} or less",
     "exclusiveMinimum": "more than {}",
@@ -412,6 +335,16 @@ _BOUNDS = {
     "minLength": "a text of at least {} character(s)",
     "uniqueItems": "a list without repeats",
 }
+TYPES = {
+    "object": "mapping",
+    "array": "list",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "truth value",
+    "null": "null",
+}
+"""What people call the rules and types of JSON schema."""
 
 
 def _form(choice: Mapping[str, Any]) -> str:
@@ -421,26 +354,7 @@ def _form(choice: Mapping[str, Any]) -> str:
         return "` or `".join(choice["enum"])
     if "required" in choice:
         return "{" + ", ".join(f"{key}: ..." for key in choice["required"]) + "}"
-    return f"a {_KINDS[choice['type']]}"
-
-
-_KINDS = {
-    "object": "mapping",
-    "array": "list",
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "truth value",
-    "null": "null",
-}
-"""What people call the types of JSON schema."""
-
-
-def _kind(value: Any) -> str:
-    return next(
-        (n for t, n in _KINDS.items() if Draft202012Validator({"type": t}).is_valid(value)),
-        type(value).__name__,
-    )
+    return f"a {TYPES[choice['type']]}"
 
 
 def _shorten(value: Any) -> str:
@@ -450,6 +364,10 @@ def _shorten(value: Any) -> str:
 
 def _enumerate(names: Iterable[Any]) -> str:
     """Return the first twenty names, and how many more there are."""
-    every = list(names)
-    shown = ", ".join(f"`{name}`" for name in every[:20])
-    return shown if len(every) <= 20 else f"{shown} and {len(every) - 20} more"
+    every = [f"`{name}`" for name in names]
+    more = f" and {len(every) - 20} more" if len(every) > 20 else ""
+    return ", ".join(every[:20]) + more
+
+
+def _use_one(names: Iterable[Any]) -> str:
+    return f"{_enumerate(names)}: use one of these"

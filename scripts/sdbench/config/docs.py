@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.options import NONE, OPTIONS, Option
-from sdbench.config.check import load_schema, resolve
+from sdbench.cases.options import NONE, OPTIONS
+from sdbench.config.check import BOUNDS, TYPES, load_schema, resolve
 
 import yaml
 
@@ -16,20 +16,18 @@ MARK = "<!-- made from config/schema.yaml by `make docs`: do not edit below -->"
 BEGIN = "  # made from scripts/sdbench/cases/options.py by `make docs`: do not edit\n"
 END = "  # end of what is made\n"
 
-_LIMITS = {
-    "minimum": "at least {}",
-    "exclusiveMinimum": "more than {}",
-    "maximum": "at most {}",
-    "multipleOf": "a multiple of {}",
-}
-_TYPES = {
-    "integer": "whole number",
-    "number": "number",
-    "string": "text",
-    "boolean": "true or false",
-    "array": "list",
-    "object": "mapping",
-}
+
+OPTIONS_HEAD = """\
+## Options
+
+What `options` may name, joined by `+`. Without an attention option PyTorch uses
+`scaled_dot_product_attention` (SDPA). An option changes the image if it computes
+something else; most others round in another order, which moves it a little. More on
+each is in [docs/method.md](../docs/method.md#options).
+
+| option | what it does | backends | not together with | changes the image |
+| --- | --- | --- | --- | --- |
+"""
 
 
 def render_option_schema() -> str:
@@ -51,39 +49,24 @@ def render_option_schema() -> str:
 
 def render_options() -> str:
     """Return Markdown, a table of all options: what each does, where, and without which others."""
-    rows = [
-        f"| `{option.name}` | {option.does} | {_where(option)} | {_not_with(option)} "
-        f"| {'yes' if option.changes_image else 'no'} |"
-        for option in OPTIONS.values()
-    ]
-    return (
-        "## Options\n\n"
-        "What `options` may name, joined by `+`. Without an attention option PyTorch uses\n"
-        "`scaled_dot_product_attention` (SDPA). An option changes the image if it computes\n"
-        "something else; most others round in another order, which moves it a little. More on\n"
-        "each is in [docs/method.md](../docs/method.md#options).\n\n"
-        "| option | what it does | backends | not together with | changes the image |\n"
-        "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    )
-
-
-def _where(option: Option) -> str:
-    """Return the backends that have an option, on which kinds of device, and why on no others."""
-    places = [
-        backend if len(kinds) == len(KINDS) else f"{backend} on {', '.join(kinds)}"
-        for backend, kinds in option.backends.items()
-    ]
-    return "; ".join(places) + (f" ({option.no_kind})" if option.no_kind else "")
-
-
-def _not_with(option: Option) -> str:
-    """Return the options that an option excludes, by the reason."""
-    reasons: dict[str, list[str]] = {}
-    for other, reason in option.excluded().items():
-        reasons.setdefault(reason, []).append(f"`{other}`")
-    listed = [f"{', '.join(others)}: {reason}" for reason, others in reasons.items()]
-    listed += [f"`{precision}`: {reason}" for precision, reason in option.no_precision.items()]
-    return "; ".join(listed)
+    rows = []
+    for option in OPTIONS.values():
+        where = "; ".join(
+            backend if len(kinds) == len(KINDS) else f"{backend} on {', '.join(kinds)}"
+            for backend, kinds in option.backends.items()
+        )
+        reasons: dict[str, list[str]] = {}
+        for other, reason in {**option.excluded(), **option.no_precision}.items():
+            reasons.setdefault(reason, []).append(f"`{other}`")
+        cells = (
+            f"`{option.name}`",
+            option.does,
+            f"{where} ({option.no_kind})" if option.no_kind else where,
+            "; ".join(f"{', '.join(others)}: {reason}" for reason, others in reasons.items()),
+            "yes" if option.changes_image else "no",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return OPTIONS_HEAD + "\n".join(rows) + "\n"
 
 
 def render_reference(schema: Mapping[str, Any]) -> str:
@@ -91,16 +74,14 @@ def render_reference(schema: Mapping[str, Any]) -> str:
     parts = []
     for name, section in schema["properties"].items():
         rows = list(_rows(section, "", schema)) or [_row("", section, True, schema)]
-        parts.append(
-            f"## `{name}`\n\n{section['description']}\n\n"
-            "| key | meaning | allowed | default | why |\n"
-            "| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
-        )
+        head = "| key | meaning | allowed | default | why |\n| --- | --- | --- | --- | --- |"
+        lines = [f"## `{name}`\n", f"{section['description']}\n", head, *rows, ""]
+        parts.append("\n".join(lines))
     return "\n".join([*parts, render_options()])
 
 
 def _rows(node: Mapping[str, Any], prefix: str, root: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row for each key below `node`, in the order of the schema."""
+    """Yield a row for each key below `node`."""
     node = resolve(node, root)
     if isinstance(node.get("additionalProperties"), Mapping):
         yield from _rows(node["additionalProperties"], f"{prefix}<name>.", root)
@@ -140,10 +121,11 @@ def _allowed(value: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return "{" + ", ".join(value["required"]) + "}"
     if value.get("anyOf") == root["$defs"]["option"]["anyOf"]:
         return "[options](#options)"
-    text = _TYPES[value["type"]]
+    text = "true or false" if value["type"] == "boolean" else TYPES[value["type"]]
     if isinstance(value.get("items"), Mapping):
         text += f" of: {_allowed(value['items'], root)}"
-    limits = [text.format(value[rule]) for rule, text in _LIMITS.items() if rule in value]
+    bounds = ("minimum", "exclusiveMinimum", "maximum", "multipleOf")
+    limits = [BOUNDS[rule].format(value[rule]) for rule in bounds if rule in value]
     return ", ".join([text, *limits])
 
 

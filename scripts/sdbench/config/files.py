@@ -16,18 +16,8 @@ from sdbench.runtime.errors import UserError, one_line, plain, refuse
 
 import yaml
 
-try:  # the same language, read by a library in C where PyYAML was built with it
-    from yaml import CSafeLoader as FastLoader
-except ImportError:
-    from yaml import SafeLoader as FastLoader  # type: ignore[assignment]
-
-__all__ = [
-    "FastLoader",
-    "locate",
-    "read_config_file",
-    "refuse_unreadable",
-    "refuse_unreadable_arguments",
-]
+# The same language, read by a library in C where PyYAML was built with it.
+FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 TEMPLATE = "__use_yte__"
 """The key with which Snakemake runs what a YAML file holds as Python."""
@@ -77,13 +67,11 @@ def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
 @functools.lru_cache(maxsize=32)
 def _read(path: Path, _changed: int) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode()
+        data = _parse(path.read_bytes().decode())
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
-    try:
-        data = _parse(text)
-    except _RefusedError as refusal:
-        raise UserError(f"{path}: {refusal}") from None
+    except UserError as repeated:
+        raise UserError(f"{path}: {repeated}: keep one of them") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -94,7 +82,7 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
     except _UNREADABLE as error:
         raise UserError(f"{path}: not YAML ({_said(error)}): correct it") from None
     if not isinstance(data, dict):
-        kind = {None: "nothing", list: "a list"}.get(None if data is None else type(data), "text")
+        kind = "nothing" if data is None else "a list" if isinstance(data, list) else "text"
         raise UserError(
             f"{path}: found {kind}; allowed is a mapping, `key: value`: see config/README.md"
         )
@@ -104,10 +92,6 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
             "is plain YAML: remove the key"
         )
     return data
-
-
-class _RefusedError(Exception):
-    """A key that stands twice."""
 
 
 # What PyYAML lets through of a number or a date that is none.
@@ -122,13 +106,11 @@ def _parse(text: str) -> Any:
 
 
 def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise _RefusedError(f"{_first_repeated(keys)}: found twice: keep one of them")
+    _refuse_repeated([key for key, _ in pairs], "")
     return dict(pairs)
 
 
-class _StrictLoader(FastLoader):
+class _StrictLoader(FastLoader):  # type: ignore[misc]
     """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
 
     def __init__(self, stream: str) -> None:
@@ -140,16 +122,14 @@ class _StrictLoader(FastLoader):
         if node not in self._seen:
             self._seen.add(node)
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if len(set(keys)) < len(keys):
-                line = node.start_mark.line + 1
-                raise _RefusedError(
-                    f"{_first_repeated(keys)}: found twice, from line {line} on: keep one of them"
-                )
+            _refuse_repeated(keys, f", from line {node.start_mark.line + 1} on")
         super().flatten_mapping(node)
 
 
-def _first_repeated(keys: Sequence[str]) -> str:
-    return plain(next(key for key, count in Counter(keys).items() if count > 1))
+def _refuse_repeated(keys: Sequence[str], where: str) -> None:
+    for key, count in Counter(keys).items():
+        if count > 1:
+            raise UserError(f"{plain(key)}: found twice{where}")
 
 
 def _said(reason: Any) -> str:
@@ -157,28 +137,22 @@ def _said(reason: Any) -> str:
 
 
 def locate(path: Sequence[str | int], files: Sequence[Path]) -> str:
-    """Name a key of the config for the user.
+    """Name a key of the config for the user, after the last of `files` that holds most of `path`.
 
     Args:
         path: keys and places in lists from the top of the config to the one that is meant.
         files: the files that were merged, the later ones overriding.
-
-    Returns:
-        The last of `files` that holds the key, or the longest part of its path, and the key.
     """
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{plain(part)}" for part in path)
-    depths = [(_depth(path, file), number) for number, file in enumerate(files)]
-    deepest = max(depths, default=(0, -1))
+    deepest = max(reversed(files), key=lambda file: _depth(path, file), default=None)
     # A key that no file holds was given on the command line.
-    name = str(files[deepest[1]]) if deepest[0] >= min(1, len(path)) and files else "--config"
+    found = deepest and (not path or _depth(path, deepest))
+    name = str(deepest) if found else "--config"
     return f"{name}: {key.removeprefix('.')}" if key else name
 
 
 def _depth(path: Sequence[str | int], file: Path) -> int:
-    try:
-        value: Any = read_config_file(file)
-    except UserError:
-        return 0
+    value: Any = read_config_file(file)
     for depth, part in enumerate(path):
         try:
             value = value[part]

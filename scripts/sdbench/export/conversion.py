@@ -1,15 +1,13 @@
 """Convert networks that were exported to ONNX to OpenVINO's format, and quantize them there."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-from sdbench.export.exported import describe_files
 from sdbench.export.openvino_toolkit import openvino
-from sdbench.export.parity import compare, expect, load_network, networks_of, refuse_network
+from sdbench.export.parity import Loaded, compare, expect, networks_of, refuse_network
 from sdbench.models.families import family_of
-from sdbench.runtime.errors import UserError, one_line
+from sdbench.runtime.errors import one_line
 
 import nncf
 
@@ -24,24 +22,14 @@ def convert_network(
 ) -> dict[str, Any]:
     """Convert one network, and compare it with PyTorch on another size than it was traced on.
 
-    Args:
-        name: a key of `sdbench.export.parity.networks_of`.
-        converted: where a folder of it goes.
-        model_folder: the model in the diffusers layout.
-        graphs: the networks exported to ONNX, a folder each.
-        int8: whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row
-            by row (NNCF). It then has no tolerance: the quality of its images judges it.
-        tolerance: the largest absolute difference allowed, as a share of the largest output.
+    `int8`: whether the weights of the denoiser's matrix products are kept in 8 bits, scaled row by
+    row (NNCF), without a tolerance.
 
     Returns:
-        As `sdbench.export.networks.export_network`; `status` is `unsupported`, with a reason and no
-        numbers, where OpenVINO lacks an operator of the network.
-
-    Raises:
-        UserError: if the converted network differs by more than `tolerance`.
+        As `compare`; `status` is `unsupported`, with a reason and no numbers, where OpenVINO lacks
+        an operator of the network.
     """
     network, file = networks_of(model_folder)[name], converted / name / FILE
-    shutil.rmtree(file.parent, ignore_errors=True)
     file.parent.mkdir(parents=True)
     begin = time.perf_counter()
     core = openvino.Core()
@@ -56,23 +44,10 @@ def convert_network(
             )
         openvino.save_model(model, file, compress_to_fp16=False)
         export_s = time.perf_counter() - begin
-        # Its weights would stay in memory next to those of the file.
-        del model
+        del model  # its weights would stay in memory next to those of the file
         compiled = core.compile_model(file, "CPU", EXACT)
     except RuntimeError as error:
         return refuse_network(name, converted, f"OpenVINO cannot run the {name}: {one_line(error)}")
-    expected = expect(network, load_network(network, model_folder))
+    expected = expect(Loaded(network, model_folder))
     found = compiled(dict(expected.inputs))[0]
-    try:
-        parity = compare(found, expected, None if quantized else tolerance)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
-    return {
-        "network": name,
-        "status": "ok",
-        "opset": None,
-        "parameters": expected.parameters,
-        **parity,
-        **describe_files(file.parent),
-        "export_s": export_s,
-    }
+    return compare(file, found, expected, None if quantized else tolerance, None, export_s)

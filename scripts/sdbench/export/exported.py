@@ -1,8 +1,4 @@
-"""What is known of exported networks, and whether their files are still those that it is known of.
-
-The record of an export, `<folder>.json`, lies next to the folder that has a folder for each
-network.
-"""
+"""What is known of exported networks: `<folder>.json`, next to the folder with one for each."""
 
 from pathlib import Path
 from typing import Any
@@ -28,11 +24,7 @@ def identify(record: Path) -> str:
 
 
 def exported_beside(record: Path) -> Path:
-    """Return the folder of the exported networks that a record is of.
-
-    Raises:
-        UserError: if they are not those that were exported.
-    """
+    """Return the folder that a record is of; `UserError` if its files are not those exported."""
     folder = record.with_suffix("")
     for name, network in read_json(record).items():
         if network["status"] != "ok":

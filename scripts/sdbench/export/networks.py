@@ -5,17 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sdbench.export.exported import describe_files
 from sdbench.export.ort import onnxruntime
-from sdbench.export.parity import Expected, compare, expect, load_network, networks_of
+from sdbench.export.parity import Expected, Loaded, compare, expect, networks_of
 from sdbench.models.families import family_of
-from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode, add_infer_metadata
@@ -26,30 +22,19 @@ FILE = "model.onnx"
 def export_network(
     name: str, graphs: Path, model_folder: Path, opset: int, tolerance: float
 ) -> dict[str, Any]:
-    """Export one network, and compare it with PyTorch on another size than it was traced on.
+    """Export one network, a key of `networks_of`, to a folder of its name in `graphs`, and compare
+    it with PyTorch on another size than it was traced on.
 
-    Args:
-        name: a key of `networks_of`.
-        graphs: where its folder goes, with the graph and next to it large weights.
-        model_folder: the model in the diffusers layout.
-        opset: ONNX operator set.
-        tolerance: the largest absolute difference allowed, as a share of the largest output.
-
-    Returns:
-        `network`, `status`, `opset`, `parameters`, what `compare` and `describe_files` return, and
-        `export_s`.
-
-    Raises:
-        UserError: if the exported network differs by more than `tolerance`.
+    Returns and raises: as `compare`, which has the tolerance.
     """
     network, file = networks_of(model_folder)[name], graphs / name / FILE
-    loaded = load_network(network, model_folder)
+    loaded = Loaded(network, model_folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    traced = network.example(loaded, 2, 16)
+    traced = loaded.example(2, 16)
     with torch.no_grad():
         torch.onnx.export(
-            network.wrap(loaded).eval(),
+            loaded,
             tuple(traced.values()),
             file,
             input_names=list(traced),
@@ -60,7 +45,7 @@ def export_network(
             verbose=False,
         )
     export_s = time.perf_counter() - begin
-    return _described(name, file, opset, expect(network, loaded), tolerance, export_s)
+    return _compare(file, expect(loaded), tolerance, opset, export_s)
 
 
 def quantize_network(
@@ -73,9 +58,8 @@ def quantize_network(
     Its weight-only product (MatMulNBits) is not used: where it was tried (docs/method.md) it was
     slower than fp32. The other networks are copied, and what is known of them.
 
-    Args and returns: as of `export_network`; `graphs` has the exported networks, their record lies
-    next to it, and `quantized` is where these go. The denoiser has no tolerance: the quality of its
-    images judges it.
+    `graphs` has the exported networks, their record lies next to it, and `quantized` is where these
+    go. The denoiser has no tolerance.
     """
     if name != family_of(model_folder).denoiser:
         shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)
@@ -90,8 +74,7 @@ def quantize_network(
     model = onnx.shape_inference.infer_shapes(model)
     add_infer_metadata(model)
     onnx.load_external_data_for_model(model, str(graphs / name))
-    # What `quantize_dynamic` does, which would first infer these shapes on another copy of all
-    # weights.
+    # What `quantize_dynamic` does, which would infer these shapes on another copy of all weights.
     quantizer = ONNXQuantizer(
         model,
         per_channel=True,
@@ -104,41 +87,19 @@ def quantize_network(
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=["MatMul"],
-        extra_options={
-            "MatMulConstBOnly": True,
-            "DefaultTensorType": onnx.TensorProto.FLOAT,
-        },
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
     )
-    # It has a copy of its own.
-    del model
+    del model  # it has a copy of its own
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(file, use_external_data_format=True)
     export_s = time.perf_counter() - begin
-    # Before PyTorch's weights and those of the session are in memory.
-    del quantizer
-    expected = expect(network, load_network(network, model_folder))
-    return _described(name, file, opset, expected, None, export_s)
+    del quantizer  # before PyTorch's weights and those of the session are in memory
+    return _compare(file, expect(Loaded(network, model_folder)), None, opset, export_s)
 
 
-def _described(
-    name: str, file: Path, opset: int, expected: Expected, tolerance: float | None, export_s: float
+def _compare(
+    file: Path, expected: Expected, tolerance: float | None, opset: int, export_s: float
 ) -> dict[str, Any]:
-    try:
-        parity = compare(_run(file, expected), expected, tolerance)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
-    return {
-        "network": name,
-        "status": "ok",
-        "opset": opset,
-        "parameters": expected.parameters,
-        **parity,
-        **describe_files(file.parent),
-        "export_s": export_s,
-    }
-
-
-def _run(file: Path, expected: Expected) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    found: NDArray[np.float32] = session.run(None, dict(expected.inputs))[0]
-    return found
+    found = session.run(None, dict(expected.inputs))[0]
+    return compare(file, found, expected, tolerance, opset, export_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.capabilities import UNSUPPORTED
+from sdbench.export.exported import describe_files
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, noise, random_inputs
 from sdbench.models.families import Family, by_name, family_of
@@ -21,67 +22,44 @@ from numpy.typing import NDArray
 from torch.utils._pytree import tree_map
 
 
-class _TextEncoder(torch.nn.Module):
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *input_ids: torch.Tensor) -> torch.Tensor:
-        states: torch.Tensor = self.network(*input_ids)[0]
-        return states
-
-
-class _Denoiser(torch.nn.Module):
-    """`shapes`: the arguments that it is called with, as `Family.denoiser_inputs` has them."""
-
-    def __init__(self, network: Any, shapes: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.network = network
-        self.shapes = shapes
-
-    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        rest = iter(tensors)
-        arguments = tree_map(
-            lambda shape: None if shape is None else next(rest),
-            dict(self.shapes),
-            is_leaf=lambda value: isinstance(value, tuple),
-        )
-        out: torch.Tensor = self.network(**arguments, return_dict=False)[0]
-        return out
-
-
-class _VaeDecoder(torch.nn.Module):
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *latents: torch.Tensor) -> torch.Tensor:
-        pixels: torch.Tensor = self.network.decode(*latents, return_dict=False)[0]
-        return pixels
-
-
-Example = Callable[[Any, int, int], dict[str, torch.Tensor]]
-"""Makes inputs for a network: (network, batch size, latent height and width) to named tensors."""
-
-
 @dataclass(frozen=True)
 class Network:
-    """How one network is loaded, wrapped and fed. `dynamic` names the axes that may vary, by input.
-    What is wrapped takes the inputs in their order, whatever they are called."""
+    """How one network is loaded, fed and called.
+
+    `example` makes its inputs, by name, of what `load` returns; `call` takes them in that order and
+    returns one tensor. `dynamic` has the axes that may vary, by input.
+    """
 
     folder: str
     load: Callable[..., Any]
-    wrap: Callable[[Any], torch.nn.Module]
-    example: Example
+    example: Callable[[Any, int, int], dict[str, torch.Tensor]]
+    call: Callable[..., torch.Tensor]
     dynamic: Mapping[str, Mapping[int, Any]]
     output: str
 
 
+class Loaded(torch.nn.Module):
+    """A network of PyTorch as it is traced: its inputs by position, and one output."""
+
+    def __init__(self, network: Network, model_folder: Path) -> None:
+        super().__init__()
+        self.network = network
+        self.weights = network.load(model_folder / network.folder, use_safetensors=True)
+        self.eval()
+
+    def example(self, batch: int, side: int) -> dict[str, torch.Tensor]:
+        """Return inputs by name, for a batch size and a latent height and width."""
+        return self.network.example(self.weights, batch, side)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """Call the network as the pipeline does."""
+        return self.network.call(self.weights, *tensors)
+
+
 def _text_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
-    config = network.config
-    shape = (batch, config.max_position_embeddings)
+    shape = (batch, network.config.max_position_embeddings)
     generator = torch.Generator().manual_seed(0)
-    return {"input_ids": torch.randint(0, config.vocab_size, shape, generator=generator)}
+    return {"input_ids": torch.randint(0, network.config.vocab_size, shape, generator=generator)}
 
 
 def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
@@ -91,16 +69,16 @@ def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
 TEXT_ENCODER = Network(
     folder="text_encoder",
     load=transformers.CLIPTextModel.from_pretrained,
-    wrap=_TextEncoder,
     example=_text_inputs,
+    call=lambda network, input_ids: network(input_ids)[0],
     dynamic={"input_ids": {0: "batch"}},
     output="last_hidden_state",
 )
 VAE_DECODER = Network(
     folder="vae",
     load=diffusers.AutoencoderKL.from_pretrained,
-    wrap=_VaeDecoder,
     example=_vae_inputs,
+    call=lambda network, latents: network.decode(latents, return_dict=False)[0],
     dynamic={"latents": {0: "batch", 2: "height", 3: "width"}},
     output="pixels",
 )
@@ -123,25 +101,30 @@ def _denoiser_of(family: Family, model_folder: Path) -> Network:
     def shapes(batch: int, side: int) -> dict[str, Any]:
         return denoiser_shapes(family, configs, side * shrinks, side * shrinks, batch)
 
-    def example(_network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
-        return random_inputs(family, shapes(batch, side))
+    traced, other = shapes(2, 16), by_name(shapes(3, 24))
 
-    def wrap(network: Any) -> torch.nn.Module:
-        return _Denoiser(network, shapes(2, 16))
+    def call(network: Any, *tensors: torch.Tensor) -> torch.Tensor:
+        rest = iter(tensors)
+        arguments = tree_map(
+            lambda shape: None if shape is None else next(rest),
+            traced,
+            is_leaf=lambda value: isinstance(value, tuple),
+        )
+        output: torch.Tensor = network(**arguments, return_dict=False)[0]
+        return output
 
-    traced, other = by_name(shapes(2, 16)), by_name(shapes(3, 24))
     return Network(
         folder=family.denoiser,
         load=getattr(diffusers, family.components[family.denoiser][1]).from_pretrained,
-        wrap=wrap,
-        example=example,
+        example=lambda _network, batch, side: random_inputs(family, shapes(batch, side)),
+        call=call,
         dynamic={
             name: {
                 axis: torch.export.Dim.DYNAMIC
                 for axis, (one, two) in enumerate(zip(shape, other[name], strict=True))
                 if one != two
             }
-            for name, shape in traced.items()
+            for name, shape in by_name(traced).items()
         },
         output="out_sample",
     )
@@ -149,46 +132,41 @@ def _denoiser_of(family: Family, model_folder: Path) -> Network:
 
 @dataclass(frozen=True)
 class Expected:
-    """What PyTorch makes of a network's example on another size than it is traced on.
-
-    `inputs` by name, and `output`; `parameters` is the number of the network's.
-    """
+    """What PyTorch makes of a network's example, `inputs` by name, on another size than it is
+    traced on; `parameters` is the number of the network's."""
 
     inputs: Mapping[str, NDArray[Any]]
     output: NDArray[np.float32]
     parameters: int
 
 
-def load_network(network: Network, model_folder: Path) -> Any:
-    """Return a network of PyTorch, of the model in that folder."""
-    return network.load(model_folder / network.folder, use_safetensors=True).eval()
-
-
-def expect(network: Network, loaded: Any) -> Expected:
-    """Run a loaded network of PyTorch on the example that every exported one is compared on."""
-    inputs = network.example(loaded, 3, 24)
+def expect(loaded: Loaded) -> Expected:
+    """Run a network of PyTorch on the example that every exported one is compared on."""
+    inputs = loaded.example(3, 24)
     with torch.inference_mode():
-        output = network.wrap(loaded).eval()(*inputs.values()).numpy()
-    return Expected(
-        {name: value.numpy() for name, value in inputs.items()},
-        output,
-        sum(p.numel() for p in loaded.parameters()),
-    )
+        output = loaded(*inputs.values()).numpy()
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    return Expected(arrays, output, sum(p.numel() for p in loaded.parameters()))
 
 
 def compare(
-    found: NDArray[np.float32], expected: Expected, tolerance: float | None
-) -> dict[str, float | None]:
-    """Say how far an exported network's output is from PyTorch's.
+    file: Path,
+    found: NDArray[np.float32],
+    expected: Expected,
+    tolerance: float | None,
+    opset: int | None,
+    export_s: float,
+) -> dict[str, Any]:
+    """Return what the record says of an exported network: how far its output is from PyTorch's.
 
     Args:
+        file: its graph, in the folder of its name.
         found: what it made of `expected.inputs`.
         expected: what PyTorch made of them.
         tolerance: the largest absolute difference allowed, as a share of the largest output; None
             where there is none, as of quantized weights: the image's quality judges those.
-
-    Returns:
-        `max_abs_error`, `max_rel_error` (the same as a share of the largest output), `tolerance`.
+        opset: of ONNX; None for another format.
+        export_s: seconds that the export took.
 
     Raises:
         UserError: if it differs by more than `tolerance`.
@@ -197,10 +175,20 @@ def compare(
     max_rel = max_abs / float(np.abs(expected.output).max())
     if tolerance is not None and not max_rel <= tolerance:  # NaN must fail too
         raise UserError(
-            f"differs from PyTorch by {max_rel:.2g} of the largest output; allowed is "
+            f"{file}: differs from PyTorch by {max_rel:.2g} of the largest output; allowed is "
             f"{tolerance:g} (export.tolerance in the config): try another export.opset"
         )
-    return {"max_abs_error": max_abs, "max_rel_error": max_rel, "tolerance": tolerance}
+    return {
+        "network": file.parent.name,
+        "status": "ok",
+        "opset": opset,
+        "parameters": expected.parameters,
+        "max_abs_error": max_abs,
+        "max_rel_error": max_rel,
+        "tolerance": tolerance,
+        **describe_files(file.parent),
+        "export_s": export_s,
+    }
 
 
 def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
@@ -232,10 +220,9 @@ def export_each(
         print(f"{model_folder}: not exported: {refusal}")
     with written_whole(folder) as part:
         for name in networks_of(model_folder):
+            call = _send_result, work, name, part, model_folder, *args
             try:
-                (exported[name],) = run_in_subprocess(
-                    _send_result, work, name, part, model_folder, *args
-                )
+                (exported[name],) = run_in_subprocess(*call)
             except Ended as error:
                 reason = error.args[0]
                 raise UserError(f"{folder}: {name}: the export failed: {reason}") from error

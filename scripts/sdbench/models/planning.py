@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sdbench.cases import expansion
-from sdbench.cases.absence import Absent
 from sdbench.cases.case import Case, Pair, Variant
+from sdbench.cases.expansion import Absent
 from sdbench.cases.options import TUNED
-from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import locate
 from sdbench.models.architectures import load_architecture
@@ -140,7 +139,7 @@ def make_plan(
     )
     asked = variants.union(sides(races))
     too_large = without_room(config, asked, architectures, models, elsewhere)
-    check_campaigns(config, known_campaigns(workflow / "resources/published.csv"), files)
+    check_campaigns(config, workflow / "resources/published.csv", files)
     if not cases:
         raise UserError(
             f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "

@@ -19,8 +19,8 @@ from sdbench.report.figures.panels import plot_sheet
 from sdbench.report.page.document import read_svg
 from tests.conftest import ROOT
 from tests.reliability import Tally
-from tests.unit.tables_factory import SHAPES
-from tests.unit.test_figures_sheets import SHEETS, ok_row
+from tests.unit.figure_reading import sheet_of
+from tests.unit.tables_factory import SHAPES, latency_row
 
 NAMES = [
     r"$\frac{1}{$",
@@ -38,8 +38,8 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
-    row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
-    figure = plot_sheet(SHEETS["speed"]([row], tmp_path, []))
+    row = latency_row(SHAPES | {"device_name": name, "model": name, "device": name}, 4.0)
+    figure = plot_sheet(sheet_of("speed", [row], tmp_path))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
     style.save_images(figure, png, svg)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdbench.cases.absence import Absent
+from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Case
 from sdbench.cases.expansion import (
     MOST_CELLS,
@@ -16,6 +17,7 @@ from sdbench.cases.expansion import (
     count_jobs,
     expand_matrix,
     expand_quality,
+    expand_searches,
 )
 from sdbench.cases.options import SWITCHES
 from sdbench.config.check import check_config, load_schema
@@ -61,10 +63,11 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         {
             "model": st.sampled_from(models),
             "devices": some(st.sampled_from(devices)),
-            "backends": some(st.sampled_from(["pytorch", "onnxruntime"])),
+            "backends": some(st.sampled_from(list(BACKENDS))),
             "precisions": some(st.sampled_from(["fp32", "tf32", "fp16", "bf16"]), 4),
             "options": some(option_sets),
             "batch_sizes": some(st.integers(1, 4096)),
+            "largest_batch": st.sampled_from([0, 16, 64]),
         }
     )
     return {
@@ -78,13 +81,6 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 def complete(config: dict[str, Any]) -> RunConfig:
     return RunConfig.of(check_config(copy.deepcopy(config), SCHEMA, [DEFAULT]))
-
-
-@given(configs())
-def test_no_two_cases_share_an_identity(config: dict[str, Any]) -> None:
-    cases, _ = expand_matrix(complete(config))
-    keys = {(case.variant, case.batch_size) for case in cases}
-    assert len({case.id for case in cases}) == len(keys) == len(cases)
 
 
 @given(configs())
@@ -102,6 +98,7 @@ def test_every_cell_is_a_case_or_absent_with_its_reason(config: dict[str, Any]) 
     assert len(found) == len(wanted) and set(found) == wanted
     assert all(cell.reason for cell in absent)
     assert count_cells(plan) >= len(wanted)
+    assert len({case.id for case in cases}) == len(cases), "two share an identity"
 
 
 @given(configs(), st.randoms(use_true_random=False))
@@ -153,3 +150,13 @@ def test_jobs_are_counted_without_being_written_out(config: dict[str, Any]) -> N
     drawn = [variant for pair in expand_quality(plan) for variant in (pair[0], *pair[1])]
     assert count_jobs(plan) >= len(sweeps) + len(drawn)
     assert count_cells(plan) <= MOST_CELLS
+
+
+@given(configs())
+def test_what_can_exist_is_searched_up_to_its_highest_cap(config: dict[str, Any]) -> None:
+    plan = complete(config)
+    searches = expand_searches(plan)
+    assert set(searches) <= {case.variant for case in expand_matrix(plan)[0]}
+    for variant, cap in searches.items():
+        caps = [entry.largest_batch for entry in plan.matrix if variant in entry.variants()]
+        assert cap == max(caps) > 0

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from collect_records import collect_records
-from sdbench.records.record import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
+from sdbench.records.record import (
+    INDEX,
+    REFERENCE,
+    Record,
+    is_reusable,
+    read_indexed,
+    read_record,
+    record_path,
+)
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sealed, sha256, write_json
@@ -40,7 +48,8 @@ def outcome(path: Path, *parts: str) -> str:
     try:
         record = read_record(path)
     except UserError as error:
-        assert_one_line(str(error), path.name, *parts)
+        assert_one_line(str(error), f"{path}: ", "delete this file", *parts)
+        assert not is_reusable(path, "0" * 64)
         return "refused"
     result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
     noise_row(record, [1.0], [1.0])

@@ -10,19 +10,17 @@ Components = dict[str, dict[str, Any]]
 def make_components(scale: int = 1) -> Components:
     """Return the components of a model with 10^9 weights by `scale`, six tenths in the denoiser."""
 
-    def component(millions: int, denoiser: bool) -> dict[str, Any]:
-        side = 1024
-        count = 10**6 * millions // side**2 * scale
-        return {
+    side = 1024
+    return {
+        name: {
             "parameters": 10**6 * millions * scale,
             "largest": side**2,
             "pinned": 10**6 * millions * scale * 3 // 2,
-            "matrices": [[side, side, count * 8 // 10]],
-            "denoiser": denoiser,
+            "matrices": [[side, side, 10**6 * millions // side**2 * scale * 8 // 10]],
+            "denoiser": name == "painter",
         }
-
-    return {"reader": component(300, False), "painter": component(600, True),
-            "decoder": component(100, False)}  # fmt: skip
+        for name, millions in {"reader": 300, "painter": 600, "decoder": 100}.items()
+    }
 
 
 def memory_rows(

@@ -18,7 +18,7 @@ from sdbench.models.sources import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed
-from tests.fuzz.refusal import assert_one_line
+from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
 from tests.unit.test_config import overlay
 
@@ -106,26 +106,15 @@ def full(config: Config) -> Config:
     return config
 
 
-@pytest.mark.parametrize("name", REFUSED_FILES)
-def test_a_file_that_is_no_config_is_refused(
+@pytest.mark.parametrize("name", [*REFUSED_FILES, *ACCEPTED_FILES])
+def test_a_file_is_refused_or_right(
     name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
 ) -> None:
-    content, said = REFUSED_FILES[name]
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert outcome(file, raw_config, schema, said) == "refused"
-    tally.tried("files of a config", "refused")
-
-
-@pytest.mark.parametrize("name", ACCEPTED_FILES)
-def test_a_file_that_is_a_config_is_right(
-    name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
-) -> None:
-    content = ACCEPTED_FILES[name]
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert outcome(file, raw_config, schema) == "accepted"
-    tally.tried("files of a config", "accepted")
+    content, *said = REFUSED_FILES.get(name) or (ACCEPTED_FILES[name],)
+    wanted = "refused" if said else "accepted"
+    file = write(tmp_path / "mine.yaml", content)
+    assert outcome(file, raw_config, schema, *map(str, said)) == wanted
+    tally.tried("files of a config", wanted)
 
 
 @pytest.mark.parametrize("name", VALUES)

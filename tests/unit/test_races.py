@@ -1,7 +1,6 @@
 """Races: which there are, what their records keep, and the numbers that are made of them."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,7 @@ from sdbench.cases.case import Pair
 from sdbench.cases.expansion import RunConfig, expand_races, thread_families
 from sdbench.config.check import Config, check_config
 from sdbench.records.record import (
-    fingerprint,
-    is_reusable,
-    read_indexed,
     read_record,
-    record_path,
     write_index,
     write_record,
 )
@@ -32,7 +27,6 @@ from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory
 from tests.unit.records_factory import (
-    MEASURING,
     OPERATIONS,
     make_failed_race,
     make_pair,
@@ -125,20 +119,6 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
     assert families == {"cpu": "cpu", "one": "cpu", "small": "small"}
 
 
-def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> None:
-    pair = make_pair()
-    path = record_path(tmp_path, pair)
-    write_record(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
-    assert is_reusable(path, "0" * 64)
-    assert not is_reusable(path, "1" * 64)
-    path.write_text(path.read_text().replace("2.0", "3.0"))
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
-    assert is_reusable(path, "0" * 64)
-
-
 @pytest.mark.parametrize("side", ["challenger", "reference"])
 @pytest.mark.parametrize(
     ("key", "value", "said"),
@@ -153,32 +133,6 @@ def test_a_race_of_what_there_is_not_is_refused(
     write_json(tmp_path / "race.json", record)
     with pytest.raises(UserError, match=f"race.json: {key}: {said}"):
         read_record(tmp_path / "race.json")
-
-
-def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
-    pair, decided = make_pair(), {"model": "a"}
-    prints = {
-        fingerprint(pair, MEASURING, decided),
-        fingerprint(make_pair(rounds=4), MEASURING, decided),
-        fingerprint(make_pair("channels-last"), MEASURING, decided),
-        fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
-        fingerprint(pair, MEASURING, {"model": "b"}),
-    }
-    assert len(prints) == 5
-    assert fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
-
-
-def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:
-    pairs = [make_pair(), make_pair("channels-last")]
-    for pair in pairs:
-        write_record(tmp_path, pair, make_race(pair, [1.0], [2.0]))
-    write_index(tmp_path, pairs)
-    found = read_indexed(tmp_path / "index.json")
-    options = [record["case"]["variant"]["options"] for _, record in found]
-    assert options == ["attention-vanilla", "channels-last"]
-    write_record(tmp_path, pairs[0], make_race(pairs[0], [1.5], [2.0]))
-    with pytest.raises(UserError, match="changed after it was measured"):
-        read_indexed(tmp_path / "index.json")
 
 
 def test_a_row_has_the_ratio_of_medians_and_the_range_of_the_rounds() -> None:

@@ -49,7 +49,7 @@ def test_a_damaged_table_is_refused(name: str, tmp_path: Path, tally: Tally) -> 
     damage, said = WHOLE[name]
     with pytest.raises(UserError) as caught:
         collect(damage(text()), tmp_path)
-    assert_one_line(str(caught.value), "dropped.csv", said)
+    assert_one_line(str(caught.value), "dropped.csv", said, "remove it from")
     assert not (tmp_path / "published_table.csv").exists()
     tally.tried("tables of published results", "refused")
 

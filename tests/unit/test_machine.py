@@ -98,6 +98,9 @@ def test_a_record_says_where_a_cluster_put_the_job(monkeypatch: pytest.MonkeyPat
     assert found["cuda_visible_devices"] == "1"
     monkeypatch.delenv("SLURM_JOB_ID")
     assert describe_machine(Device("cpu"))["slurm_job"] is None
+    # A GPU has its name when it is in use.
+    assert found["device_name"]
+    assert describe_machine(Device("cuda"))["device_name"] is None
 
 
 def test_two_gpus_are_two_devices_and_a_third_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,19 +111,19 @@ def test_two_gpus_are_two_devices_and_a_third_is_missing(monkeypatch: pytest.Mon
     assert said is not None and said.startswith("found 2, but this machine has 2 GPU(s)")
 
 
-def render_node(drm: Path, number: int, vendor: str, model: str) -> None:
-    folder = drm / f"renderD{number}" / "device"
-    folder.mkdir(parents=True)
-    (folder / "vendor").write_text(f"{vendor}\n")
-    (folder / "device").write_text(f"{model}\n")
-
-
-def test_gpus_of_other_makers_are_those_that_linux_drives(tmp_path: Path) -> None:
-    render_node(tmp_path, 128, "0x1002", "0x740f")
-    render_node(tmp_path, 129, "0x8086", "0x0bd5")
-    (tmp_path / "renderD130").mkdir()
+def test_gpus_of_other_makers_are_those_that_linux_drives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, ids in {128: ("0x1002", "0x740f"), 129: ("0x8086", "0x0bd5"), 130: ()}.items():
+        folder = tmp_path / f"renderD{number}" / "device"
+        folder.mkdir(parents=True)
+        for name, text in zip(("vendor", "device"), ids, strict=False):
+            (folder / name).write_text(f"{text}\n")
     assert kinds.drm_gpus(kinds.AMD, tmp_path) == ["PCI 0x1002:0x740f"]
     assert kinds.drm_gpus(kinds.INTEL, tmp_path) == ["PCI 0x8086:0x0bd5"]
+    # Where the system does not tell, PyTorch is asked later.
+    monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path / "none",))
+    assert missing_device(Device("xpu", index=3)) is None
 
 
 def test_a_mac_has_one_gpu_and_nothing_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,18 +132,6 @@ def test_a_mac_has_one_gpu_and_nothing_else_has_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     assert missing_device(Device("mps", index=0)) is None
     assert missing_device(Device("mps", index=1)) is not None
-
-
-def test_where_the_system_does_not_tell_pytorch_is_asked_later(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path,))
-    assert missing_device(Device("xpu", index=3)) is None
-
-
-def test_a_gpu_has_its_name_when_it_is_in_use() -> None:
-    assert describe_machine(Device("cpu"))["device_name"]
-    assert describe_machine(Device("cuda"))["device_name"] is None
 
 
 def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:

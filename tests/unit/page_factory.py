@@ -163,7 +163,9 @@ def page_inputs(
     archives, quality = [], []
     if images:
         archives = [
-            factory.write_images(generated / precision / "none.npz", noisy, *made.values())
+            factory.write_images(
+                generated / precision / "none.npz", noisy, made["runs"], made["trajectory"]
+            )
             for precision, noisy in (("fp32", 0.0), ("bf16", 6.0))
         ]
         base = factory.SHAPES | {"precision": "bf16"}

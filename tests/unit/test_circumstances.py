@@ -166,9 +166,12 @@ class FakeNvml(types.ModuleType):
             "CurrentClocksThrottleReasons": 4,
         }
         self.nvmlInit = lambda: self.asked.add("init")
-        self.nvmlDeviceGetHandleByUUID = lambda uuid: self.asked.add(uuid) or "handle"
         for name, answer in answers.items():
             setattr(self, f"nvmlDeviceGet{name}", functools.partial(self.answer, answer))
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        self.asked.add(uuid)
+        return "handle"
 
     def answer(self, answer: Any, handle: str, *key: int) -> Any:
         assert handle == "handle"

@@ -20,7 +20,7 @@ from sdbench.tables.published import FP32_TF32
 from sdbench.tables.schemas import RESULTS
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import bars, faults, lines, points, sheet_of, texts
-from tests.unit.tables_factory import RACE, SD_V1, SHAPES, Rows, failed_row, latency_row
+from tests.unit.tables_factory import RACE, SD_V1, SHAPES, Row, failed_row, latency_row
 
 Make = Callable[..., Sheet]
 
@@ -40,160 +40,112 @@ def make(tmp_path: Path) -> Make:
     return lambda name, rows, campaigns=(): sheet_of(name, rows, tmp_path, campaigns)
 
 
-SHOWN: dict[str, tuple[str, Rows, list[str]]] = {
-    "bars as long as the numbers, and failures in their place in words": (
-        "speed",
-        [
-            latency_row(SHAPES, 0.5),
-            latency_row(BF16, 0.25, passes_gate=False),
-            failed_row(SHAPES | {"precision": "fp16"}, "unsupported", reason="no Half here"),
-            latency_row(ONNX, 0.375, passes_gate=True),
-            failed_row(ONNX | {"precision": "bf16"}, "error"),
-            failed_row(ONNX | {"precision": "tf32"}, "oom"),
-        ],
-        [
-            "fp32, PyTorch: 0.5 n = 12",
-            "bf16, PyTorch: 0.25 n = 12, fails the quality gate",
-            "fp16, PyTorch: not supported: no Half here",
-            "fp32, ONNX Runtime: 0.375 n = 12",
-            "bf16, ONNX Runtime: failed: see its log",
-            "tf32, ONNX Runtime: out of memory",
-        ],
-    ),
-    "the largest batch and what did not fit": (
-        "throughput",
-        [
-            made.throughput_row(SD_V1, 30.0, batch_size=4),
-            made.throughput_row(SD_V1, 28.0, batch_size=8, largest=True),
-            failed_row(SD_V1, "oom", batch_size=16),
-        ],
-        ["fp32: 28 batch 8, 16 does not fit, n = 7"],
-    ),
-    "autocast paired with its absence": (
-        "autocast_speed",
-        [
-            latency_row(SHAPES, 0.5),
-            latency_row(AUTOCAST, 0.375),
-            latency_row(AUTOCAST | {"precision": "bf16"}, 0.3),
-            latency_row(ONNX, 0.4),
-        ],
-        [
-            "fp32: 0.5 n = 12",
-            "fp32, autocast (pale): 0.375 n = 12, 0.75 x without",
-            "bf16, autocast (pale): 0.3 n = 12, not measured without",
-        ],
-    ),
-    "a ratio within the noise": (
-        "autocast_speed",
-        [
-            latency_row(SHAPES, 1.00, noise=0.1),
-            latency_row(AUTOCAST, 1.05, noise=0.1),
-            latency_row(BF16, 1.00, noise=0.1),
-            latency_row(BF16 | {"options": "autocast"}, 1.30, noise=0.1),
-        ],
-        [
-            "fp32: 1 n = 12",
-            "fp32, autocast (pale): 1.05 n = 12, 1.05 x without (within the noise)",
-            "bf16: 1 n = 12",
-            "bf16, autocast (pale): 1.3 n = 12, 1.30 x without",
-        ],
-    ),
-    "memory, which nothing moves that makes a time unsure": (
-        "autocast_memory",
-        [
-            made.memory_row(SD_V1, 8.0, **UNSURE),
-            made.memory_row(SD_V1 | {"options": "autocast"}, 10.0, **UNSURE),
-        ],
-        ["fp32: 8 ◆ 6.40  ▲ 5.60", "fp32, autocast (pale): 10 ◆ 8.00  ▲ 7.00, 1.25 x without"],
-    ),
-    "attention by speed and memory, with ratios": (
-        "attention",
-        [
-            made.memory_row(latency_row(row, seconds), gigabytes)
-            for row, seconds, gigabytes in zip(
-                ATTENTIONS, [0.75, 0.5, 0.4, 0.3], [2.0, 1.0, 1.5, 0.5], strict=True
-            )
-        ],
-        [
-            "fp32, SDPA: 0.5 | 0.4",
-            "fp32, fused (ONNX Runtime): 0.4 0.80 x | 0.6 1.50 x",
-            "fp32, vanilla: 0.75 1.50 x | 0.8 2.00 x",
-        ],
-    ),
-    "where memory was not measured": (
-        "attention",
-        [latency_row(row, seconds) for row, seconds in zip(ATTENTIONS, (1, 2, 4, 5), strict=True)],
-        [
-            f"fp32, SDPA: 2 | {ABOVE_LOAD}: not recorded",
-            f"fp32, fused (ONNX Runtime): 4 2.00 x | {ABOVE_LOAD}: not recorded",
-            f"fp32, vanilla: 1 0.50 x | {ABOVE_LOAD}: not recorded",
-        ],
-    ),
-    "utilization, the best of each way": (
-        "utilization",
-        [
-            made.limited_row(BF16, 0.125),
-            made.limited_row(SHAPES, 0.25, batch_size=1),
-            made.limited_row(SHAPES, 1.5, batch_size=2),
-            failed_row(SHAPES, "oom", batch_size=8),
-            made.limited_row(AUTOCAST, 0.375, passes_gate=False),
-            made.throughput_row(SHAPES | {"precision": "fp16"}, 20.0, throughput_tflops=0.05),
-        ],
-        [
-            "fp32: 150 0.300 of 0.200 TFLOP/s, batch 2",
-            "fp32, autocast: 37.5 0.0750 of 0.200 TFLOP/s, fails the quality gate",
-            "bf16: 12.5 0.0250 of 0.200 TFLOP/s, batch 1",
-            "fp16: 0.0500 TFLOP/s; peak not measured",
-        ],
-    ),
-    "parts with their share": (
-        "parts",
-        [latency_row(SHAPES, 2.0)],
-        ["fp32: 1.8 90.0 %, 90.0 ms | 0.16 8.0 % | 0.04 2.0 %"],
-    ),
-    "a reason once for all columns": (
-        "cold_start",
-        [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason="no bfloat16 here")],
-        [
-            "fp32: 4 2.00 x |  | 3 1.50 x | 2 n = 12",
-            "bf16: not supported: no bfloat16 here |  |  | ",
-        ],
-    ),
-    "similarity next to speed, the fastest first": (
-        "speed_quality",
-        [
-            latency_row(SHAPES, 2.0, ssim=1.0, psnr_db=inf),
-            latency_row(BF16, 1.0, ssim=0.85, psnr_db=19.0, passes_gate=False),
-            latency_row(SHAPES | {"options": "channels-last"}, 1.5),
-        ],
-        [
-            "bf16: 1 0.50 x, fails the quality gate | 0.85 19.0 dB",
-            "fp32, channels-last: 1.5 0.75 x | not compared",
-            "fp32: 2 | 1 identical",
-        ],
-    ),
-    "the cost of the best batch": (
-        "cost",
-        [
-            made.throughput_row(
-                SHAPES, 10.0 * size, batch_size=size, energy_j_per_image=90 / size,
-                energy_source="rapl",
-            )
-            for size in (1, 2)
-        ]
-        + [failed_row(SHAPES, "oom", batch_size=8)],
-        ["fp32: 45 batch 2 | the config has no price"],
-    ),
-}  # fmt: skip
-"""A figure, rows, and what the rows of its one panel say."""
+def ran(base: Row, seconds: float, gigabytes: float, share: float, **changes: Any) -> Row:
+    row = made.limited_row(latency_row(base | changes, seconds), share)
+    return made.memory_row(row, gigabytes) | changes
 
 
-@pytest.mark.parametrize("name", SHOWN)
+ENERGY = {"energy_source": "rapl", "energy_j_per_image": 90.0}
+TF32 = {"precision": "tf32"}
+ROWS = [
+    ran(SHAPES, 0.5, 1.0, 0.25, noise=0.15, ssim=1.0, psnr_db=inf, passes_gate=True, **ENERGY),
+    ran(SHAPES, 0.9, 1.5, 1.5, batch_size=2, **ENERGY | {"energy_j_per_image": 60.0}),
+    ran(SHAPES, 1.4, 2.0, 1.4, batch_size=3, largest=True, **ENERGY),
+    failed_row(SHAPES, "oom", batch_size=4),
+    ran(AUTOCAST, 0.525, 1.2, 0.375, noise=0.15),
+    ran(SHAPES | VANILLA, 0.75, 2.0, 0.2),
+    ran(BF16, 0.25, 0.5, 0.5, ssim=0.85, psnr_db=19.0, passes_gate=False),
+    ran(AUTOCAST | {"precision": "bf16"}, 0.325, 0.5, 0.3),
+    ran(AUTOCAST | {"precision": "fp16"}, 0.3, 0.7, 0.4),
+    ran(ONNX, 0.4, 1.5, 0.6),
+    failed_row(BF16 | FUSED, "error"),
+    failed_row(ONNX | {"precision": "fp16"}, "oom"),
+    # Neither its memory nor the peak of its precision was measured.
+    made.throughput_row(latency_row(SHAPES | TF32, 0.6), 20.0, throughput_tflops=0.05),
+    failed_row(ONNX | TF32, "unsupported", reason="no TF32 here"),
+]
+SAYS = {
+    "speed": [
+        "fp32, PyTorch: 0.5 n = 12",
+        "bf16, PyTorch: 0.25 n = 12, fails the quality gate",
+        "fp16, PyTorch, autocast: 0.3 n = 12",
+        "fp32, ONNX Runtime: 0.4 n = 12",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, ONNX Runtime: out of memory",
+        "tf32, PyTorch: 0.6 n = 12",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+    ],
+    "throughput": [
+        "fp32, PyTorch: 1680 batch 3, 4 does not fit, n = 7",
+        "bf16, PyTorch: 600 batch 1, n = 7, fails the quality gate",
+        "fp16, PyTorch, autocast: 480 batch 1, n = 7",
+        "fp32, ONNX Runtime: 720 batch 1, n = 7",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, ONNX Runtime: out of memory",
+        "tf32, PyTorch: 20 batch 1, n = 7",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+    ],
+    "autocast_speed": [
+        "fp32: 0.5 n = 12",
+        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without (within the noise)",
+        "bf16: 0.25 n = 12, fails the quality gate",
+        "bf16, autocast (pale): 0.325 n = 12, 1.30 x without",
+        "fp16, autocast (pale): 0.3 n = 12, not measured without",
+    ],
+    "autocast_memory": [
+        "fp32: 1 ● 0.600",
+        "fp32, autocast (pale): 1.2 ● 0.720, 1.20 x without",
+        "bf16: 0.5 ● 0.300",
+        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without (within the noise)",
+        "fp16, autocast (pale): 0.7 ● 0.420, not measured without",
+    ],
+    "attention": [
+        "fp32, SDPA: 0.5 | 0.4",
+        "fp32, fused (ONNX Runtime): 0.4 0.80 x | 0.6 1.50 x",
+        "fp32, vanilla: 0.75 1.50 x | 0.8 2.00 x",
+        f"tf32, SDPA: 0.6 | {ABOVE_LOAD}: not recorded",
+        "tf32, fused (ONNX Runtime): not supported: no TF32 here | ",
+        "bf16, SDPA: 0.25 fails the quality gate | 0.2",
+        "bf16, fused (ONNX Runtime): failed: see its log | ",
+    ],
+    "utilization": [
+        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s, batch 2",
+        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s, batch 1",
+        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s, batch 1",
+        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s, batch 1",
+        "tf32, PyTorch: 0.0500 TFLOP/s; peak not measured",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s, fails the quality gate",
+        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s, batch 1",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s, batch 1",
+        "fp16, ONNX Runtime: out of memory",
+    ],
+    "speed_quality": [
+        "bf16, PyTorch: 0.25 0.50 x, fails the quality gate | 0.85 19.0 dB",
+        "fp16, PyTorch, autocast: 0.3 0.60 x | not compared",
+        "bf16, PyTorch, autocast: 0.325 0.65 x | not compared",
+        "fp32, ONNX Runtime: 0.4 0.80 x | not compared",
+        "fp32, PyTorch: 0.5 | 1 identical",
+        "fp32, PyTorch, autocast: 0.525 1.05 x (within the noise) | not compared",
+        "tf32, PyTorch: 0.6 1.20 x | not compared",
+        "fp32, PyTorch, vanilla attention: 0.75 1.50 x | not compared",
+        "bf16, ONNX Runtime: failed: see its log | ",
+        "fp16, ONNX Runtime: out of memory | ",
+        "tf32, ONNX Runtime: not supported: no TF32 here | ",
+    ],
+    "cost": [
+        "fp32: 60 batch 2 | the config has no price",
+    ],
+}
+"""What the rows of the one panel of a figure say, of `ROWS`."""
+
+
+@pytest.mark.parametrize("name", SAYS)
 def test_a_figure_says_what_its_table_says(name: str, make: Make) -> None:
-    figure, rows, wanted = SHOWN[name]
-    sheet = make(figure, rows)
+    sheet = make(name, ROWS)
     (panel,) = sheet.panels
-    assert lines(panel) == wanted
+    assert lines(panel) == SAYS[name]
     plotted = plot_sheet(sheet)
     assert faults(plotted) == []
     lengths = [row.cells[0].value for row in panel.rows if row.cells[0].value is not None]
@@ -354,7 +306,7 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
     times = data.loc["time / that of the reference", ["value", "low", "high"]].to_numpy()
     assert times[2].tolist() == pytest.approx([0.6, 0.98 * 0.6, 1.02 * 0.6])
     assert times[-1].tolist() == pytest.approx([0.8, 0.76, 0.84])
-    assert data.loc["peak memory (GB)", "value"].tolist() == [5.7, 5.7, 4.0, 5.7]
+    assert data["value"].loc[["peak memory (GB)"]].tolist() == [5.7, 5.7, 4.0, 5.7]
 
 
 def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(make: Make) -> None:
@@ -384,10 +336,20 @@ def test_whiskers_are_the_quartiles(make: Make) -> None:
     assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)
 
 
-def test_parts_share_one_scale(make: Make) -> None:
-    figure = plot_sheet(make("parts", [latency_row(SHAPES, 2.0)]))
+def test_parts_share_one_scale_and_a_reason_is_said_once_for_all_columns(make: Make) -> None:
+    rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason="no bfloat16 here")]
+    parts, cold = make("parts", rows), make("cold_start", rows)
+    assert lines(parts.panels[0])[0] == "fp32: 1.8 90.0 %, 90.0 ms | 0.16 8.0 % | 0.04 2.0 %"
+    assert lines(cold.panels[0]) == [
+        "fp32: 4 2.00 x |  | 3 1.50 x | 2 n = 12",
+        "bf16: not supported: no bfloat16 here |  |  | ",
+    ]
+    figure = plot_sheet(parts)
     assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    figure = plot_sheet(cold)
+    assert texts(figure).count("not supported: no bfloat16 here") == 1
+    assert faults(figure) == []
 
 
 def test_what_follows_from_a_rate_has_its_interval(make: Make) -> None:

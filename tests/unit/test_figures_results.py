@@ -25,8 +25,13 @@ PUBLISHED = replace(FP32, campaign="c", attention="vanilla", batch_size=16)
 LARGER = replace(FP32, batch_size=2)
 SDPA = replace(PUBLISHED, attention="sdpa")
 SLICED = replace(PUBLISHED, batch_size=32, options="vae-slicing")
-PLACE = ("precision", "backend", "device", "model", "campaign")
-OTHERS = [replace(FP32, **{name: "other"}) for name in PLACE]
+OTHERS = [
+    replace(FP32, precision="bf16"),
+    replace(FP32, backend="onnxruntime"),
+    replace(FP32, device="other"),
+    replace(FP32, model="other"),
+    replace(FP32, campaign="c"),
+]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ from tests.unit.clock import Clock
 
 MEASURING = replace(
     records_factory.MEASURING,
-    **{"warmup_calls": 2, "min_samples": 5, "min_duration_s": 1.0, "max_duration_s": 100.0},
+    warmup_calls=2,
+    min_samples=5,
+    min_duration_s=1.0,
+    max_duration_s=100.0,
 )
 
 

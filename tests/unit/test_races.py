@@ -192,8 +192,8 @@ def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) ->
 
     def collect(*tables: Path) -> Any:
         inputs = ("races/index.json", "cpu.json", "shapes/64x64.json")
-        paths = [[tmp_path / name] for name in inputs]
-        collect_races(*paths, tables, 0.25, tmp_path / "races.csv")
+        index, peaks, operations = ([tmp_path / name] for name in inputs)
+        collect_races(index, peaks, operations, tables, 0.25, tmp_path / "races.csv")
         return read_table(tmp_path / "races.csv", RACES)
 
     lab = write_rows(theirs, tmp_path / "lab.csv", RACES)

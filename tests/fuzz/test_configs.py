@@ -1,7 +1,9 @@
 """A config is taken and right, or refused in one line: hundreds of bad ones, by the library."""
 
+import functools
 import itertools
 import json
+import operator
 import time
 from pathlib import Path
 from typing import Any
@@ -94,11 +96,12 @@ def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def full(config: Config) -> Config:
     """A config with a value for every key, one of each kind of source."""
     generation = config["models"]["shapes"]["generation"]
-    config["models"]["built"] = {"source": {"seeded": "tiny", "seed": 1}, "generation": generation}
-    config["models"]["fetched"] = {
-        "source": {"hub": "a/b", "revision": "0" * 40},
-        "generation": generation,
+    sources = {
+        "built": {"seeded": "tiny", "seed": 1},
+        "fetched": {"hub": "a/b", "revision": "0" * 40},
     }
+    for name, source in sources.items():
+        config["models"][name] = {"source": source, "generation": generation}
     needs = ("seconds_per_image", "images_per_minute", "memory_gb", "cost_per_1000_images")
     config["need"] |= dict.fromkeys(needs, 1.0)
     config["matrix"] = config["matrix"][:1]
@@ -146,15 +149,11 @@ def test_a_missing_and_an_unknown_key_in_every_mapping(
     file = tmp_path / "mine.yaml"
     for path in paths(full):
         *parents, key = path
-        target: Any = full
-        for part in parents:
-            target = target[part]
+        target: Any = functools.reduce(operator.getitem, parents, full)
         if not isinstance(target, dict):
             continue
         without = mutated(full, path, None)
-        inner: Any = without
-        for part in parents:
-            inner = inner[part]
+        inner: Any = functools.reduce(operator.getitem, parents, without)
         del inner[key]
         file.write_text(json.dumps(without))
         tally.tried("keys of a config", outcome(file, {}, schema))

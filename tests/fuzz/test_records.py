@@ -1,7 +1,9 @@
 """Records that no measurement wrote: refused in one line, or taken and all rows made of them."""
 
+import functools
 import json
 import math
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,9 +146,7 @@ def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
     path = record_path(tmp_path, CASE)
     for place in paths(record):
         changed = mutated(record, place, None)
-        target: Any = changed
-        for part in place[:-1]:
-            target = target[part]
+        target: Any = functools.reduce(operator.getitem, place[:-1], changed)
         del target[place[-1]]
         write(path, changed)
         tally.tried("records", outcome(path))

@@ -23,16 +23,9 @@ from tests.unit.figure_reading import sheet_of
 from tests.unit.tables_factory import SHAPES, latency_row
 
 NAMES = [
-    r"$\frac{1}{$",
-    "a $50 card for $20",
-    "$x_{2}^2$",
-    "</svg><script>alert(1)</script>",
-    "--><script>alert(1)</script><!--",
-    "]]><x>",
-    "a & b &lt; c",
-    "{device} %s %(x)s",
-    "\u202egpj",
-    "日本 😀",
+    *(r"$\frac{1}{$", "a $50 card for $20", "$x_{2}^2$", "]]><x>", "a & b &lt; c"),
+    *("</svg><script>alert(1)</script>", "--><script>alert(1)</script><!--"),
+    *("{device} %s %(x)s", "\u202egpj", "日本 😀"),
 ]
 
 
@@ -50,22 +43,15 @@ def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -
 
 
 SHELL = [
-    "a100; touch canary",
-    "$(touch canary)",
-    "`touch canary`",
-    "a'; touch canary; '",
-    '" ; touch canary ; "',
-    "a\ntouch canary",
-    "| touch canary",
-    "--wrap=touch canary",
+    *("a100; touch canary", "$(touch canary)", "`touch canary`", "| touch canary"),
+    *("a'; touch canary; '", '" ; touch canary ; "', "a\ntouch canary", "--wrap=touch canary"),
 ]
 
 
 class Resources(dict[str, Any]):
     """Resources of a job as the plugin asks for them."""
 
-    def __getattr__(self, name: str) -> Any:
-        return self.get(name)
+    __getattr__ = dict.get
 
 
 @pytest.mark.parametrize("constraint", SHELL)
@@ -76,14 +62,8 @@ def test_a_constraint_is_one_argument_of_sbatch(
     job = SimpleNamespace(
         resources=Resources(constraint=constraint, runtime=1, mem_mb=1000), threads=1, name="r"
     )
-    params = {
-        "run_uuid": "r",
-        "slurm_logfile": "l",
-        "comment_str": "c",
-        "account": "",
-        "partition": "",
-        "workdir": ".",
-    }
+    params = {"run_uuid": "r", "slurm_logfile": "l", "comment_str": "c", "workdir": "."}
+    params |= {"account": "", "partition": ""}
     command = get_submit_command(job, params)
     words = shlex.split(command)
     assert words[words.index("-C") + 1] == constraint

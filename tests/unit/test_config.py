@@ -1,5 +1,6 @@
 """The config is complete or refused in one line that tells what to do."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from math import inf, nan
 from pathlib import Path
@@ -29,12 +30,21 @@ def overlay(base: Config, top: Config) -> Config:
     return merged
 
 
+Check = Callable[..., Config]
+
+
+@pytest.fixture
+def check(schema: dict[str, Any]) -> Check:
+    """Checks a config that these files made, or the default's."""
+    return lambda config, *files: check_config(config, schema, [*files] or [DEFAULT])
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_shipped_presets_are_valid_and_have_cases(
-    preset: Path, raw_config: Config, schema: dict[str, Any]
+    preset: Path, raw_config: Config, check: Check
 ) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(RunConfig.of(check_config(merged, schema, [DEFAULT, preset])))
+    cases, _ = expand_matrix(RunConfig.of(check(merged, DEFAULT, preset)))
     assert cases
 
 
@@ -108,13 +118,7 @@ BAD: list[tuple[str, Any, str, str]] = [
 
 @pytest.mark.parametrize(("key", "value", "where", "allowed"), BAD, ids=[bad[2] for bad in BAD])
 def test_a_wrong_config_is_refused_in_one_line(
-    key: str,
-    value: Any,
-    where: str,
-    allowed: str,
-    raw_config: Config,
-    schema: dict[str, Any],
-    tmp_path: Path,
+    key: str, value: Any, where: str, allowed: str, raw_config: Config, check: Check, tmp_path: Path
 ) -> None:
     target: Any = raw_config
     *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
@@ -124,40 +128,38 @@ def test_a_wrong_config_is_refused_in_one_line(
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(raw_config))
     with pytest.raises(UserError) as caught:
-        check_config(raw_config, schema, [file])
+        check(raw_config, file)
     message = str(caught.value)
     assert "\n" not in message and message.startswith(f"{file}: ")
     assert where in message and allowed in message
 
 
-def test_a_model_may_be_compared_once_only(raw_config: Config, schema: dict[str, Any]) -> None:
+def test_a_model_may_be_compared_once_only(raw_config: Config, check: Check) -> None:
     raw_config["quality"] *= 2
     with pytest.raises(UserError, match=r"quality\[1\]\.model: found 'shapes' a second time"):
-        check_config(raw_config, schema, [DEFAULT])
+        check(raw_config)
 
 
 def test_the_file_that_holds_the_wrong_key_or_the_command_line_is_named(
-    raw_config: Config, schema: dict[str, Any], tmp_path: Path
+    raw_config: Config, check: Check, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("measuring: {warmup: 3}\n")
     merged = overlay(raw_config, {"measuring": {"warmup": 3}})
     with pytest.raises(UserError, match=r"mine\.yaml: measuring\.warmup: unknown key"):
-        check_config(merged, schema, [DEFAULT, mine])
+        check(merged, DEFAULT, mine)
     with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
-        check_config(raw_config | {"colour": "blue"}, schema, [DEFAULT])
+        check(raw_config | {"colour": "blue"})
 
 
-def test_a_repeated_key_is_refused(
-    raw_config: Config, schema: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_repeated_key_is_refused(raw_config: Config, check: Check, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
     with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
-        check_config(raw_config, schema, [DEFAULT, mine])
+        check(raw_config, DEFAULT, mine)
     # A merge may be overridden, and merged in its turn before it is built itself.
     mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
-    check_config(raw_config, schema, [DEFAULT, mine])
+    check(raw_config, DEFAULT, mine)
     assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
 
 
@@ -183,7 +185,7 @@ def test_every_key_has_a_description(schema: dict[str, Any]) -> None:
     walk(schema["$defs"], "$defs")
 
 
-def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[str, Any]) -> None:
+def test_the_order_of_keys_makes_no_difference(raw_config: Config, check: Check) -> None:
     """Not even to Snakemake, which compares what it passes to a rule as text."""
 
     def reversed_keys(value: Any) -> Any:
@@ -191,9 +193,9 @@ def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[
             return {key: reversed_keys(value[key]) for key in reversed(value)}
         return [reversed_keys(item) for item in value] if isinstance(value, list) else value
 
-    there = check_config(reversed_keys(raw_config), schema, [DEFAULT])
+    there = check(reversed_keys(raw_config))
     before = repr(raw_config)
-    assert repr(there) == repr(check_config(raw_config, schema, [DEFAULT]))
+    assert repr(there) == repr(check(raw_config))
     assert repr(raw_config) == before, "the given config was changed"
 
 

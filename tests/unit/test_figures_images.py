@@ -9,16 +9,8 @@ from PIL import Image
 from plot_quality_animation import choose_mode, film, plot_quality_animation
 from plot_quality_panel import choose, plot_panel, plot_quality_panel
 from plot_quality_steps import plot_quality_steps, plot_strips
-from sdbench.report.figures.images import (
-    SEEDED,
-    Comparison,
-    amplification,
-    choose_steps,
-    difference,
-    load_comparisons,
-    nearest_step,
-    shrink,
-)
+from sdbench.report.figures import images
+from sdbench.report.figures.images import Comparison, difference, load_comparisons
 from sdbench.report.figures.style import Files
 from sdbench.report.figures.tiles import colour_differences
 from sdbench.tables.schemas import QUALITY
@@ -71,25 +63,25 @@ def test_difference_is_the_largest_of_the_channels() -> None:
 
 @pytest.mark.parametrize(("level", "factor"), [(0, 50), (5, 50), (6, 20), (25, 10), (200, 1)])
 def test_amplification_keeps_differences_unclipped(level: int, factor: int) -> None:
-    assert amplification([np.full((4, 4), level, np.uint8)]) == factor
-    assert amplification([]) == 50
+    assert images.amplification([np.full((4, 4), level, np.uint8)]) == factor
+    assert images.amplification([]) == 50
 
 
 def test_steps_are_of_both_ends_and_more_of_the_first_or_the_nearest() -> None:
-    chosen = choose_steps(list(range(1, 101)), 8)
+    chosen = images.choose_steps(list(range(1, 101)), 8)
     assert len(chosen) <= 8
     assert chosen[0] == 1 and chosen[-1] == 100
     assert chosen == sorted(set(chosen))
     assert sum(step <= 50 for step in chosen) > 4
-    assert choose_steps([3, 7], 8) == [3, 7]
-    assert nearest_step([1, 50, 100], 70) == 50
-    assert nearest_step([60, 80], 70) == 80
+    assert images.choose_steps([3, 7], 8) == [3, 7]
+    assert images.nearest_step([1, 50, 100], 70) == 50
+    assert images.nearest_step([60, 80], 70) == 80
 
 
 def test_shrink_averages_and_never_enlarges() -> None:
     image = np.array([[[0, 0, 0], [100, 100, 100]]] * 2, np.uint8)
-    assert shrink(image, 1).tolist() == [[[50, 50, 50]]]
-    assert shrink(image, 10) is image
+    assert images.shrink(image, 1).tolist() == [[[50, 50, 50]]]
+    assert images.shrink(image, 10) is image
 
 
 def test_colours_of_differences_reach_from_dark_to_bright() -> None:
@@ -125,7 +117,7 @@ def test_panel_shows_the_step_asked_for_or_names_the_nearest(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("weights", "failed", "words"),
-    [("seeded", False, SEEDED), ("trained", True, "not supported: no bf16 here")],
+    [("seeded", False, images.SEEDED), ("trained", True, "not supported: no bf16 here")],
 )
 def test_what_is_not_shown_is_said(weights: str, failed: bool, words: str, tmp_path: Path) -> None:
     comparison = compare(make(tmp_path, weights, failed))

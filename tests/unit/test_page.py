@@ -97,6 +97,9 @@ def test_the_answer_is_the_best_of_the_tables(page: Page) -> None:
     assert best in page.text
     assert "0.640 GB for one image" in page.text
     assert "2.10 % noise of the machine" in page.text
+    # One model and published ones are no question.
+    assert "Which model?" not in page.text
+    assert page.text.count("The best results measured here") == 1
 
 
 def test_it_says_what_was_measured_and_published(page: Page) -> None:
@@ -166,6 +169,10 @@ def test_nothing_is_fetched(page: Page) -> None:
     policy = page.named("meta")[1]["content"]
     assert policy and policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-eval" not in policy
+    # The libraries are scripts that end where they end.
+    for script, name in ((vega(), "window.vegaEmbed"), (data_tables()[0], "window.DataTable")):
+        assert not re.search(r"^export\b|;export\s*\{", script)
+        assert name in script
     # An image has a text.
     (image,) = page.named("img")
     assert image["alt"] == "Seconds of one call."
@@ -242,13 +249,6 @@ def test_two_thousand_cases_are_small_and_soon_made(tmp_path: Path) -> None:
     assert len(page.source) < 5_000_000
 
 
-def test_the_libraries_are_scripts_that_end_where_they_end() -> None:
-    for script in (vega(), data_tables()[0]):
-        assert not re.search(r"^export\b|;export\s*\{", script)
-    assert "window.vegaEmbed" in vega()
-    assert "window.DataTable" in data_tables()[0]
-
-
 def test_many_large_images_are_made_fewer_and_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,9 +299,3 @@ def test_models_of_the_same_networks_are_asked_about_together_and_named(tmp_path
     assert "sd-v1-4, PyTorch, bf16, batch size 4" in page.text
     assert "sdxl, PyTorch" not in page.text
     assert {row["family"] for row in page.cases} == set(asked)
-
-
-def test_one_model_and_published_ones_are_no_question(tmp_path: Path) -> None:
-    page = Page(made.make_page(tmp_path, campaigns=("lambda-2022-10",)))
-    assert "Which model?" not in page.text
-    assert page.text.count("The best results measured here") == 1

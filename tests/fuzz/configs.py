@@ -35,6 +35,10 @@ def with_devices(count: int) -> str:
     return f"devices: {{{defined}}}\n{block}quality: []\n"
 
 
+def sourced(source: str) -> str:
+    return f"models: {{shapes: {{source: {{{source}}}}}}}\n"
+
+
 REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "found nothing"),
     "only a comment": ("# nothing\n", "found nothing"),
@@ -90,25 +94,19 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "an unknown key, unprintable": ('{"mod\\u202els\\n": {}}', "unknown key"),
     "an endless key": (f"{'x' * 120}: 1\n", "unknown key"),
     "a local model with a zero byte": (
-        'models: {shapes: {source: {local: "a\\0b"}}}\n',
+        sourced('local: "a\\0b"'),
         "models.shapes.source.local: found 'a\\x00b'",
     ),
     "a local model of a long name": (
-        f"models: {{shapes: {{source: {{local: {'x' * 500}}}}}}}\n",
+        sourced(f"local: {'x' * 500}"),
         "models.shapes.source: File name too long: use another name",
     ),
-    "a local model that is a file": (
-        "models: {shapes: {source: {local: README.md}}}\n",
-        "models.shapes.source: ",
-    ),
+    "a local model that is a file": (sourced("local: README.md"), "models.shapes.source: "),
     "a seeded model elsewhere": (
-        "models: {shapes: {source: {seeded: ../../etc/passwd}}}\n",
+        sourced("seeded: ../../etc/passwd"),
         "models.shapes.source.seeded: found",
     ),
-    "a name that is another's file": (
-        "devices: {cpu.json: {kind: cpu}}\n",
-        "devices: found 'cpu.json'",
-    ),
+    "a name that is another's file": ("devices: {cpu.json: {kind: cpu}}\n", "found 'cpu.json'"),
     "a result folder that is an option": ("pathvars: {results: --help}\n", "pathvars.results"),
     "a result folder with a wildcard": ("pathvars: {results: 'a/{model}'}\n", "pathvars.results"),
     "a result folder with an empty part": ("pathvars: {results: a//b}\n", "pathvars.results"),

@@ -1,7 +1,9 @@
 """A config is taken and right, or refused in one line: hundreds of bad ones, by the library."""
 
+import functools
 import itertools
 import json
+import operator
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed
-from tests.fuzz.refusal import assert_one_line
+from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
 from tests.unit.test_config import overlay
 
@@ -92,11 +94,12 @@ def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def full(config: Config) -> Config:
     """A config with a value for every key, one of each kind of source."""
     generation = config["models"]["shapes"]["generation"]
-    config["models"]["built"] = {"source": {"seeded": "tiny", "seed": 1}, "generation": generation}
-    config["models"]["fetched"] = {
-        "source": {"hub": "a/b", "revision": "0" * 40},
-        "generation": generation,
+    sources = {
+        "built": {"seeded": "tiny", "seed": 1},
+        "fetched": {"hub": "a/b", "revision": "0" * 40},
     }
+    for name, source in sources.items():
+        config["models"][name] = {"source": source, "generation": generation}
     needs = ("seconds_per_image", "images_per_minute", "memory_gb", "cost_per_1000_images")
     config["need"] |= dict.fromkeys(needs, 1.0)
     config["matrix"] = config["matrix"][:1]
@@ -104,26 +107,15 @@ def full(config: Config) -> Config:
     return config
 
 
-@pytest.mark.parametrize("name", REFUSED_FILES)
-def test_a_file_that_is_no_config_is_refused(
+@pytest.mark.parametrize("name", [*REFUSED_FILES, *ACCEPTED_FILES])
+def test_a_file_is_refused_or_right(
     name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
 ) -> None:
-    content, said = REFUSED_FILES[name]
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert outcome(file, raw_config, schema, said) == "refused"
-    tally.tried("files of a config", "refused")
-
-
-@pytest.mark.parametrize("name", ACCEPTED_FILES)
-def test_a_file_that_is_a_config_is_right(
-    name: str, raw_config: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
-) -> None:
-    content = ACCEPTED_FILES[name]
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert outcome(file, raw_config, schema) == "accepted"
-    tally.tried("files of a config", "accepted")
+    content, *said = REFUSED_FILES.get(name) or (ACCEPTED_FILES[name],)
+    wanted = "refused" if said else "accepted"
+    file = write(tmp_path / "mine.yaml", content)
+    assert outcome(file, raw_config, schema, *map(str, said)) == wanted
+    tally.tried("files of a config", wanted)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -155,15 +147,11 @@ def test_a_missing_and_an_unknown_key_in_every_mapping(
     file = tmp_path / "mine.yaml"
     for path in paths(full):
         *parents, key = path
-        target: Any = full
-        for part in parents:
-            target = target[part]
+        target: Any = functools.reduce(operator.getitem, parents, full)
         if not isinstance(target, dict):
             continue
         without = mutated(full, path, None)
-        inner: Any = without
-        for part in parents:
-            inner = inner[part]
+        inner: Any = functools.reduce(operator.getitem, parents, without)
         del inner[key]
         file.write_text(json.dumps(without))
         tally.tried("keys of a config", outcome(file, {}, schema))

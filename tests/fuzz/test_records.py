@@ -1,25 +1,30 @@
 """Records that no measurement wrote: refused in one line, or taken and all rows made of them."""
 
+import functools
 import json
 import math
-import os
-import subprocess
-import sys
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collect_records import collect_records
-from sdbench.records.record import INDEX, REFERENCE, Record, read_indexed, read_record, record_path
+from sdbench.records.record import (
+    INDEX,
+    REFERENCE,
+    Record,
+    is_reusable,
+    read_indexed,
+    read_record,
+    record_path,
+)
 from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sealed, sha256, write_json
 from sdbench.tables.rows import noise_row, result_rows
-from tests.conftest import ROOT
+from tests.fuzz import refusal
 from tests.fuzz.configs import VALUES, mutated, paths
-from tests.fuzz.refusal import assert_one_line
 from tests.reliability import Tally
 from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record, make_rows
 
@@ -40,7 +45,8 @@ def outcome(path: Path, *parts: str) -> str:
     try:
         record = read_record(path)
     except UserError as error:
-        assert_one_line(str(error), path.name, *parts)
+        refusal.assert_one_line(str(error), f"{path}: ", "delete this file", *parts)
+        assert not is_reusable(path, "0" * 64)
         return "refused"
     result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
     noise_row(record, [1.0], [1.0])
@@ -72,14 +78,15 @@ TEXTS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 """What becomes of the file, and what the line says."""
 
 
+def damaged(name: str, folder: Path) -> Path:
+    path = record_path(folder, CASE)
+    write(path, make_record(CASE))
+    return refusal.write(path, TEXTS[name][0](path.read_text()))
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> None:
-    damage, said = TEXTS[name]
-    path = record_path(tmp_path, CASE)
-    write(path, make_record(CASE))
-    content = damage(path.read_text())
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert outcome(path, said) == "refused"
+    assert outcome(damaged(name, tmp_path), TEXTS[name][1]) == "refused"
     tally.tried("records", "refused")
 
 
@@ -139,9 +146,7 @@ def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
     path = record_path(tmp_path, CASE)
     for place in paths(record):
         changed = mutated(record, place, None)
-        target: Any = changed
-        for part in place[:-1]:
-            target = target[part]
+        target: Any = functools.reduce(operator.getitem, place[:-1], changed)
         del target[place[-1]]
         write(path, changed)
         tally.tried("records", outcome(path))
@@ -150,14 +155,8 @@ def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
 INDEXES: dict[str, tuple[Any, str]] = {
     "no records": ({}, "records: found None"),
     "records as a list": ({"records": ["a.json"]}, "records: found"),
-    "a record elsewhere": (
-        {"records": {"../../secret.json": "0" * 64}},
-        "allowed is a file in its folder",
-    ),
-    "a record at the root": (
-        {"records": {"/etc/passwd": "0" * 64}},
-        "allowed is a file in its folder",
-    ),
+    "a record elsewhere": ({"records": {"../../x.json": "0" * 64}}, "allowed is a file in its"),
+    "a record at the root": ({"records": {"/etc/passwd": "0" * 64}}, "allowed is a file in its"),
     "a record that is gone": ({"records": {"gone.json": "0" * 64}}, "the record is missing"),
     "a record of another content": (None, "changed after it was measured"),
 }
@@ -172,57 +171,26 @@ def test_an_index_that_names_others_is_refused(name: str, tmp_path: Path, tally:
     write_json(tmp_path / INDEX, {"records": {key: "0" * 64}} if index is None else index)
     with pytest.raises(UserError) as caught:
         read_indexed(tmp_path / INDEX)
-    assert_one_line(str(caught.value), said)
+    refusal.assert_one_line(str(caught.value), said)
     tally.tried("records", "refused")
-
-
-DRIVER = """
-import json, sys
-from pathlib import Path
-from collect_records import collect_records
-from sdbench.runtime.job import logged
-given = json.loads(sys.argv[2])
-files = {key: Path(value) for key, value in given.items()}
-with logged(sys.argv[1]):
-    collect_records(
-        indexes=[files.pop("index")], device_peaks=[files.pop("device_peaks")],
-        model_operations=[files.pop("operations")],
-        prices={"cpu": 0}, currency="USD", gate={"min_ssim": 0.9, "min_psnr_db": 20}, **files)
-"""
 
 
 @pytest.mark.parametrize("name", ["cut in half", "another number", "binary", "not a number"])
 def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
-    path = record_path(tmp_path, CASE)
-    write(path, make_record(CASE))
-    content = TEXTS[name][0](path.read_text())
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path = damaged(name, tmp_path)
     key = path.relative_to(tmp_path).as_posix()
     write_json(tmp_path / INDEX, {"largest": [], "records": {key: sha256(path)}})
     write_json(tmp_path / REFERENCE, {"start_s": [1.0], "end_s": [1.0]})
     write_json(tmp_path / "peaks.json", make_peaks({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
     tables = ("results", "largest", "peak_throughput", "noise")
-    given = {
-        "index": tmp_path / INDEX,
-        "device_peaks": tmp_path / "peaks.json",
-        "operations": tmp_path / "shapes.json",
-        **{table: tmp_path / f"{table}.csv" for table in tables},
-    }
-    log = tmp_path / "collect.log"
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, log, json.dumps({k: str(v) for k, v in given.items()})],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    call = (
+        f"indexes=[here / {INDEX!r}], device_peaks=[here / 'peaks.json'], "
+        "model_operations=[here / 'shapes.json'], prices={'cpu': 0}, currency='USD', "
+        "gate={'min_ssim': 0.9, 'min_psnr_db': 20}, "
+        + ", ".join(f"{table}=here / '{table}.csv'" for table in tables)
     )
-    assert done.returncode == 1
-    (line,) = log.read_text().splitlines()
-    assert line.startswith("error: ")
-    assert_one_line(line, path.name, TEXTS[name][1])
-    assert not list(tmp_path.glob("*.csv"))
+    refusal.refused_in_log("collect_records", call, tmp_path, path.name, TEXTS[name][1])
     tally.tried("records", "refused")
 
 
@@ -234,4 +202,3 @@ def test_a_whole_record_is_taken(tmp_path: Path) -> None:
     record: Record = read_record(path)
     assert record == sealed(make_record(CASE))
     assert math.isclose(make_rows(record)[0]["latency_s"], 0.2)
-    assert collect_records.__doc__

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import copy_workflow
 from tests.forked import Run, dry_run
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES
-from tests.fuzz.refusal import assert_one_line
+from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
 
 LIMIT_S = 5.0
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plan(folder: Path, content: str | bytes) -> Run:
     """Run `snakemake -n` with a file of a config."""
-    (folder / "mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    write(folder / "mine.yaml", content)
     return dry_run(folder, "--configfile", "mine.yaml")
 
 

@@ -1,9 +1,5 @@
 """Tables that users drop into resources/: taken and right, or refused in one line."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,31 +10,17 @@ from sdbench.runtime.errors import UserError
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import PUBLISHED
 from tests.conftest import ROOT
-from tests.fuzz.refusal import assert_one_line
+from tests.fuzz.refusal import assert_one_line, refused_in_log, write
 from tests.fuzz.tables import RIGHT_CELLS, WHOLE, WRONG_CELLS
 from tests.reliability import Tally
 
+PUBLISHED_TABLE = ROOT / "resources/published.csv"
 ROW = {
-    "campaign": "lab",
-    "source": "measured with sdbench 0.1.0",
-    "model": "sd-v1-4",
-    "device_name": "A GPU",
-    "device_kind": "cuda",
-    "backend": "pytorch",
-    "backend_version": "2.13.0",
-    "precision": "fp16",
-    "tf32_convolutions": "False",
-    "options": "none",
-    "attention": "sdpa",
-    "batch_size": "1",
-    "width": "512",
-    "height": "512",
-    "steps": "50",
-    "scheduler": "pndm",
-    "guidance": "7.5",
-    "status": "ok",
-    "n": "20",
-    "latency_s": "2.5",
+    **{"campaign": "lab", "source": "measured with sdbench 0.1.0", "model": "sd-v1-4"},
+    **{"device_name": "A GPU", "device_kind": "cuda", "backend": "pytorch", "options": "none"},
+    **{"backend_version": "2.13.0", "precision": "fp16", "tf32_convolutions": "False"},
+    **{"attention": "sdpa", "batch_size": "1", "width": "512", "height": "512", "steps": "50"},
+    **{"scheduler": "pndm", "guidance": "7.5", "status": "ok", "n": "20", "latency_s": "2.5"},
 }
 
 
@@ -52,10 +34,9 @@ def text(**changes: str) -> str:
 
 def collect(content: str | bytes, folder: Path) -> pd.DataFrame:
     """Collect published results with this table among what users dropped in."""
-    dropped = folder / "dropped.csv"
-    dropped.write_bytes(content if isinstance(content, bytes) else content.encode())
+    dropped = write(folder / "dropped.csv", content)
     table = folder / "published_table.csv"
-    collect_published(ROOT / "resources/published.csv", [dropped], [], table)
+    collect_published(PUBLISHED_TABLE, [dropped], [], table)
     return read_table(table, PUBLISHED)
 
 
@@ -68,7 +49,7 @@ def test_a_damaged_table_is_refused(name: str, tmp_path: Path, tally: Tally) -> 
     damage, said = WHOLE[name]
     with pytest.raises(UserError) as caught:
         collect(damage(text()), tmp_path)
-    assert_one_line(str(caught.value), "dropped.csv", said)
+    assert_one_line(str(caught.value), "dropped.csv", said, "remove it from")
     assert not (tmp_path / "published_table.csv").exists()
     tally.tried("tables of published results", "refused")
 
@@ -93,40 +74,10 @@ def test_a_right_cell_is_taken_as_it_is(column: str, tmp_path: Path, tally: Tall
         tally.tried("tables of published results", "accepted")
 
 
-DRIVER = """
-import sys
-from pathlib import Path
-from collect_published import collect_published
-from sdbench.runtime.job import logged
-with logged(sys.argv[1]):
-    collect_published(Path(sys.argv[2]), [Path(sys.argv[3])], [], Path(sys.argv[4]))
-"""
-
-
-def as_users_see_it(damage: Callable[[str], str | bytes], folder: Path) -> str:
-    """Run a rule's script with a damaged table, and return its log."""
-    content = damage(text())
-    (folder / "dropped.csv").write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
-    log = folder / "collect.log"
-    files = [log, ROOT / "resources/published.csv", folder / "dropped.csv", folder / "table.csv"]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *files],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert not (folder / "table.csv").exists()
-    return log.read_text()
-
-
 @pytest.mark.parametrize("name", ["binary", "a column missing", "a row twice", "columns reversed"])
 def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
-    (line,) = as_users_see_it(WHOLE[name][0], tmp_path).splitlines()
-    assert line.startswith("error: ")
-    assert_one_line(line, "dropped.csv", WHOLE[name][1])
+    damage, said = WHOLE[name]
+    write(tmp_path / "dropped.csv", damage(text()))
+    files = f"Path({str(PUBLISHED_TABLE)!r}), [here / 'dropped.csv'], [], here / 'table.csv'"
+    refused_in_log("collect_published", files, tmp_path, "dropped.csv", said)
     tally.tried("tables of published results", "refused")

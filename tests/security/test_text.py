@@ -19,27 +19,20 @@ from sdbench.report.figures.panels import plot_sheet
 from sdbench.report.page.document import read_svg
 from tests.conftest import ROOT
 from tests.reliability import Tally
-from tests.unit.tables_factory import SHAPES
-from tests.unit.test_figures_sheets import SHEETS, ok_row
+from tests.unit.figure_reading import sheet_of
+from tests.unit.tables_factory import SHAPES, latency_row
 
 NAMES = [
-    r"$\frac{1}{$",
-    "a $50 card for $20",
-    "$x_{2}^2$",
-    "</svg><script>alert(1)</script>",
-    "--><script>alert(1)</script><!--",
-    "]]><x>",
-    "a & b &lt; c",
-    "{device} %s %(x)s",
-    "\u202egpj",
-    "日本 😀",
+    *(r"$\frac{1}{$", "a $50 card for $20", "$x_{2}^2$", "]]><x>", "a & b &lt; c"),
+    *("</svg><script>alert(1)</script>", "--><script>alert(1)</script><!--"),
+    *("{device} %s %(x)s", "\u202egpj", "日本 😀"),
 ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
-    row = ok_row("speed", {**SHAPES, "device_name": name, "model": name, "device": name})
-    figure = plot_sheet(SHEETS["speed"]([row], tmp_path, []))
+    row = latency_row(SHAPES | {"device_name": name, "model": name, "device": name}, 4.0)
+    figure = plot_sheet(sheet_of("speed", [row], tmp_path))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
     style.save_images(figure, png, svg)
@@ -50,22 +43,15 @@ def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -
 
 
 SHELL = [
-    "a100; touch canary",
-    "$(touch canary)",
-    "`touch canary`",
-    "a'; touch canary; '",
-    '" ; touch canary ; "',
-    "a\ntouch canary",
-    "| touch canary",
-    "--wrap=touch canary",
+    *("a100; touch canary", "$(touch canary)", "`touch canary`", "| touch canary"),
+    *("a'; touch canary; '", '" ; touch canary ; "', "a\ntouch canary", "--wrap=touch canary"),
 ]
 
 
 class Resources(dict[str, Any]):
     """Resources of a job as the plugin asks for them."""
 
-    def __getattr__(self, name: str) -> Any:
-        return self.get(name)
+    __getattr__ = dict.get
 
 
 @pytest.mark.parametrize("constraint", SHELL)
@@ -76,14 +62,8 @@ def test_a_constraint_is_one_argument_of_sbatch(
     job = SimpleNamespace(
         resources=Resources(constraint=constraint, runtime=1, mem_mb=1000), threads=1, name="r"
     )
-    params = {
-        "run_uuid": "r",
-        "slurm_logfile": "l",
-        "comment_str": "c",
-        "account": "",
-        "partition": "",
-        "workdir": ".",
-    }
+    params = {"run_uuid": "r", "slurm_logfile": "l", "comment_str": "c", "workdir": "."}
+    params |= {"account": "", "partition": ""}
     command = get_submit_command(job, params)
     words = shlex.split(command)
     assert words[words.index("-C") + 1] == constraint

@@ -99,21 +99,17 @@ def test_nobody_but_the_hub_sees_the_token(
     if fault.isdigit():
         hub.faults.status = int(fault)
     arguments = ["fetch.log", repository, REVISION, fault]
-    inherited = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    environment = {
+        **{key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ},
+        **{"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path), variable: TOKEN},
+        **{"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_ETAG_TIMEOUT": "5"},
+        "PYTHONPATH": str(ROOT / "scripts"),
+    }
     with Watch() as watch:
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, *arguments],
             cwd=tmp_path,
-            env=inherited
-            | {
-                "HOME": str(tmp_path / "home"),
-                "TMPDIR": str(tmp_path),
-                "HF_ENDPOINT": hub.endpoint,
-                "HF_HUB_OFFLINE": "0",
-                "HF_HUB_ETAG_TIMEOUT": "5",
-                "PYTHONPATH": str(ROOT / "scripts"),
-                variable: TOKEN,
-            },
+            env=environment,
             capture_output=True,
             text=True,
             timeout=120,

@@ -1,6 +1,9 @@
-"""Reading a plotted figure back, so that tests compare it with its table."""
+"""Figures of made-up tables, and reading them back, so that tests compare them with their table."""
 
+from collections.abc import Sequence
+from importlib import import_module
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +12,35 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+
+from sdbench.report.figures.catalogue import FIGURES
+from sdbench.report.figures.sheets import Cell, Panel, Sheet
+from sdbench.tables import schemas
+from sdbench.tables.labels import TIMES
+from tests.unit.tables_factory import Rows, published, write_rows
+
+
+def sheet_of(name: str, rows: Rows, folder: Path, campaigns: Sequence[str] = ()) -> Sheet:
+    """Return the sheet of a figure of bars, by its name: of rows of the table that it reads first,
+    and of these campaigns of what others published if it reads them."""
+    table, *others = FIGURES[name].tables
+    first = write_rows(rows, folder / f"{table}.csv", getattr(schemas, table.upper()))
+    make = getattr(import_module(f"plot_{name}"), f"{name}_sheet")
+    sheet: Sheet = make(first, *(published(campaigns) for _ in others))
+    return sheet
+
+
+def lines(panel: Panel) -> list[str]:
+    """Return what the rows of a panel say: the label, and of each cell its number or its words; a
+    multiplication sign as `x`."""
+
+    def said(cell: Cell) -> str:
+        return cell.text if cell.value is None else f"{cell.value:.4g} {cell.extra}".rstrip()
+
+    return [
+        f"{row.label}{' (pale)' * row.pale}: {' | '.join(map(said, row.cells))}".replace(TIMES, "x")
+        for row in panel.rows
+    ]
 
 
 def bars(axes: Axes) -> list[Rectangle]:
@@ -34,17 +66,16 @@ def faults(figure: Figure) -> list[str]:
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     figure.draw_without_rendering()
     boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in _texts(figure)]
-    whole = figure.bbox
+    whole = figure.bbox.padded(1)
     cut = [
         f"{text!r} is cut off"
         for text, box in boxes
-        if box.x0 < -1 or box.y0 < -1 or box.x1 > whole.x1 + 1 or box.y1 > whole.y1 + 1
+        if not (whole.contains(box.x0, box.y0) and whole.contains(box.x1, box.y1))
     ]
     overlapping = [
-        f"{one[0]!r} overlaps {other[0]!r}"
-        for one, other in combinations(boxes, 2)
-        if min(one[1].x1, other[1].x1) - max(one[1].x0, other[1].x0) > 1
-        and min(one[1].y1, other[1].y1) - max(one[1].y0, other[1].y0) > 1
+        f"{one!r} overlaps {other!r}"
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
     ]
     return cut + overlapping
 
@@ -59,11 +90,5 @@ def _texts(figure: Figure) -> list[Text]:
         if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
         for label in (tick.label1, tick.label2)
     }
-    return [
-        text
-        for text in figure.findobj(Text)
-        if isinstance(text, Text)
-        and text.get_visible()
-        and text.get_text()
-        and id(text) not in undrawn
-    ]
+    found = figure.findobj(lambda artist: isinstance(artist, Text) and id(artist) not in undrawn)
+    return [t for t in found if isinstance(t, Text) and t.get_visible() and t.get_text()]

@@ -6,46 +6,27 @@ from typing import Any
 
 from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
+from sdbench.tables.schemas import CHOICES
 from tests.unit import tables_factory as factory
 from tests.unit.records_factory import make_case, make_record
+from tests.unit.tables_factory import Rows
 from write_page import write_page
 
 ROOT = Path(__file__).parents[2]
 
 FINDING = {
-    "claim": "half-ampere",
-    "statement": "Half precision saves 40 % on Ampere.",
-    "subject": "shapes on cpu, bf16 against fp32",
-    "value": 38.2,
-    "low": 36.9,
-    "high": 39.6,
-    "unit": "%",
-    "verdict": "holds",
-    "reason": None,
-    "figure": "speed.png",
-    "rows": "results.csv: 2, 5",
+    **{"claim": "half-ampere", "statement": "Half precision saves 40 % on Ampere."},
+    **{"subject": "shapes on cpu, bf16 against fp32", "verdict": "holds", "reason": None},
+    **{"value": 38.2, "low": 36.9, "high": 39.6, "unit": "%"},
+    **{"figure": "speed.png", "rows": "results.csv: 2, 5"},
 }
 CHOICE = {
-    "rank": 1,
-    "origin": "measured",
-    **{name: factory.SHAPES[name] for name in ("model", "device", "device_name", "backend")},
-    "precision": "bf16",
-    "options": "none",
-    "batch_size": 4,
-    **{name: factory.SHAPES[name] for name in ("width", "height", "steps", "scheduler")},
-    "guidance": 4.0,
-    "latency_s": 1.31,
-    "images_per_minute": 183.4,
-    "memory_bytes": 0.61e9,
-    "memory_counter": "peak resident memory of the process",
-    "cost_per_1000_images": 0.13,
-    "currency": "EUR",
-    "passes_gate": True,
-    "meets": True,
-    "misses": None,
+    **{name: value for name, value in factory.SHAPES.items() if name in CHOICES.columns},
+    **{"rank": 1, "origin": "measured", "precision": "bf16", "batch_size": 4},
+    **{"latency_s": 1.31, "images_per_minute": 183.4, "cost_per_1000_images": 0.13},
+    **{"memory_bytes": 0.61e9, "memory_counter": "peak resident memory of the process"},
+    **{"currency": "EUR", "passes_gate": True, "meets": True, "misses": None},
 }
-
-Rows = list[dict[str, Any]]
 
 
 def default_rows() -> Rows:
@@ -53,14 +34,11 @@ def default_rows() -> Rows:
     rows = []
     settings = [("pytorch", "fp32", 1.0), ("pytorch", "bf16", 0.6), ("onnxruntime", "fp32", 0.8)]
     for (backend, precision, share), batch in itertools.product(settings, (1, 2, 4)):
-        base = factory.SHAPES | {
-            "backend": backend,
-            "precision": precision,
-            "attention": "fused" if backend == "onnxruntime" else "sdpa",
-            "batch_size": batch,
-        }
-        beside = {"noise": 0.021, "ssim": 0.99, "psnr_db": 40.0, "passes_gate": True}
-        row = factory.latency_row(base, 0.5 * share * batch**0.9, **beside)
+        attention = "fused" if backend == "onnxruntime" else "sdpa"
+        base = {"backend": backend, "precision": precision, "attention": attention}
+        quality = {"noise": 0.021, "ssim": 0.99, "psnr_db": 40.0, "passes_gate": True}
+        row = factory.SHAPES | base | {"batch_size": batch}
+        row = factory.latency_row(row, 0.5 * share * batch**0.9, **quality)
         row = factory.throughput_row(row, 120 / share * batch**0.1)
         rows.append(factory.memory_row(row, 0.6 + 0.04 * batch))
     return rows
@@ -130,15 +108,10 @@ def many_rows(count: int) -> Rows:
     )  # fmt: skip
     for device, backend, precision, option, batch in itertools.islice(every, count):
         seconds = (1 + device) * (0.6 if precision in ("fp16", "bf16") else 1.0)
-        base = factory.SD_V1 | {
-            "device": f"gpu{device}",
-            "device_name": f"NVIDIA RTX {1000 + device}",
-            "backend": backend,
-            "precision": precision,
-            "options": option,
-            "batch_size": batch,
-        }
-        row = factory.latency_row(base, seconds * batch**0.9, ssim=0.97, passes_gate=True)
+        names = {"device": f"gpu{device}", "device_name": f"NVIDIA RTX {1000 + device}"}
+        base = {"backend": backend, "precision": precision, "options": option, "batch_size": batch}
+        row = factory.SD_V1 | names | base
+        row = factory.latency_row(row, seconds * batch**0.9, ssim=0.97, passes_gate=True)
         row = factory.throughput_row(row, 60 / seconds * batch**0.1)
         rows.append(factory.memory_row(row, 3 + batch))
     return rows
@@ -153,6 +126,16 @@ def write_records(folder: Path, **environment: Any) -> Path:
     index = folder / "index.json"
     write_json(index, {"records": {"batch-1.json": "0" * 64}, "largest": []})
     return index
+
+
+NOISE = {
+    **{"model": "shapes", "device": "cpu", "device_name": "A CPU", "backend": "pytorch", "n": 10},
+    **{"start_s": 1.0, "end_s": 1.02, "drift": 0.02, "spread": 0.021, "noise": 0.021},
+}
+CELL = {
+    **{"model": "shapes", "device": "cpu", "backend": "onnxruntime", "precision": "bf16"},
+    **{"options": "none", "batch_size": 1, "absent_because": "onnxruntime has no bf16 here"},
+}
 
 
 def page_inputs(
@@ -171,63 +154,50 @@ def page_inputs(
 
     `hostile` stands for the names in the tables of noise and of the matrix, too.
     """
-    tables = folder / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
     rows = default_rows() if rows is None else rows
-    devices = {str(row["device"]) for row in rows}
-    noise = [
-        {"model": "shapes", "device": device, "device_name": "A CPU", "backend": "pytorch",
-         "n": 10, "start_s": 1.0, "end_s": 1.02, "drift": 0.02, "spread": 0.021, "noise": 0.021}
-        for device in sorted(devices)[:1]
-    ]  # fmt: skip
-    cells = [
-        {"model": "shapes", "device": "cpu", "backend": "onnxruntime", "precision": "bf16",
-         "options": "none", "batch_size": 1, "absent_because": "onnxruntime has no bf16 here"}
-    ]  # fmt: skip
-    if hostile:
-        noise = [row | {"model": hostile, "device": hostile, "backend": hostile} for row in noise]
-        cells = [row | {"model": hostile, "absent_because": hostile} for row in cells]
+    where = {name: hostile or value for name, value in NOISE.items() if isinstance(value, str)}
+    noise = [NOISE | where | {"device": row["device"]} for row in rows[:1]]
+    cells = [CELL | {"model": hostile, "absent_because": hostile} if hostile else CELL]
     generated = folder / "quality" / "shapes" / "cpu" / "pytorch"
-    runs, trajectory = [1, 2, 5, 10], list(range(1, steps + 1))
+    made = {"runs": [1, 2, 5, 10], "trajectory": list(range(1, steps + 1))}
     archives, quality = [], []
     if images:
-        for precision, noisy in (("fp32", 0.0), ("bf16", 6.0)):
-            archives.append(
-                factory.write_images(generated / precision / "none.npz", noisy, runs, trajectory)
+        archives = [
+            factory.write_images(
+                generated / precision / "none.npz", noisy, made["runs"], made["trajectory"]
             )
-        for mode, made in (("runs", runs), ("trajectory", trajectory)):
-            base = factory.SHAPES | {"precision": "bf16"}
-            scores = [30.0 + step for step in made], [0.9] * len(made)
-            quality += factory.quality_rows(base, mode, made, *scores)
+            for precision, noisy in (("fp32", 0.0), ("bf16", 6.0))
+        ]
+        base = factory.SHAPES | {"precision": "bf16"}
+        for mode, numbers in made.items():
+            scores = [30.0 + step for step in numbers], [0.9] * len(numbers)
+            quality += factory.quality_rows(base, mode, numbers, *scores)
     svg = folder / "figures" / "speed.svg"
-    svg.parent.mkdir(exist_ok=True)
+    svg.parent.mkdir(parents=True, exist_ok=True)
     svg.write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 300">'
         '<rect width="860" height="300" fill="#eee"/></svg>'
     )
     (folder / "speed.rst").write_text(caption)
-    schema = schemas
-    written = {
-        "results": factory.write_rows(rows, tables / "results.csv", schema.RESULTS),
-        "noise": factory.write_rows(noise, tables / "noise.csv", schema.NOISE),
-        "cases": factory.write_rows(cells, tables / "cases.csv", schema.CASES),
-        "quality": factory.write_rows(quality, tables / "quality.csv", schema.QUALITY),
-        "published": factory.published(list(campaigns)),
-        "findings": factory.write_rows(findings, tables / "findings.csv", schema.FINDINGS),
-        "choices": factory.write_rows(choices, tables / "choices.csv", schema.CHOICES),
+    tables = {"results": rows, "noise": noise, "cases": cells, "quality": quality,
+              "findings": findings, "choices": choices}  # fmt: skip
+    records = folder / "records" / "shapes" / "cpu" / "pytorch"
+    return {
+        **{
+            name: factory.write_rows(
+                shown, folder / "tables" / f"{name}.csv", getattr(schemas, name.upper())
+            )
+            for name, shown in tables.items()
+        },
+        "published": factory.published(campaigns),
         "references": archives[:1],
         "others": archives[1:],
-        "indexes": [
-            write_records(folder / "records" / "shapes" / "cpu" / "pytorch", **(environment or {}))
-        ]
-        if rows
-        else [],
+        "indexes": [write_records(records, **(environment or {}))] if rows else [],
         "figures": [svg],
         "captions": [folder / "speed.rst"],
         "method": ROOT / "docs" / "method.md",
         "page": folder / "report.html",
     }
-    return written
 
 
 def make_page(folder: Path, **changes: Any) -> Path:

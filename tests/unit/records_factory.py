@@ -8,30 +8,14 @@ from sdbench.records.record import RACE_VERSION, SCHEMA_VERSION, Record
 from sdbench.tables.files import Row
 from sdbench.tables.rows import result_rows
 
-GENERATION = {
-    "prompt": "a red circle",
-    "steps": 2,
-    "scheduler": "ddim",
-    "guidance": 4.0,
-    "height": 64,
-    "width": 64,
-    "seed": 0,
-}
+GENERATION = {"prompt": "a red circle", "steps": 2, "scheduler": "ddim", "guidance": 4.0,
+              "height": 64, "width": 64, "seed": 0}  # fmt: skip
 
 MEASURING = Measuring(
-    contention="warn",
-    max_busy_cores=0.25,
-    contention_wait_s=0,
-    warmup_calls=1,
-    case_time_limit_s=600,
-    min_samples=3,
-    min_duration_s=0.0,
-    max_duration_s=10.0,
-    min_samples_capped=3,
-    phase_samples=2,
-    project_above_s=0,
-    throughput_duration_s=0.1,
-)
+    contention="warn", max_busy_cores=0.25, contention_wait_s=0, warmup_calls=1,
+    case_time_limit_s=600, min_samples=3, min_duration_s=0.0, max_duration_s=10.0,
+    min_samples_capped=3, phase_samples=2, project_above_s=0, throughput_duration_s=0.1,
+)  # fmt: skip
 """As short as can be."""
 
 
@@ -42,6 +26,9 @@ def make_case(batch_size: int = 1, precision: str = "fp32", options: str = "none
 
 def make_record(case: Case, samples: list[float] | None = None, **changes: Any) -> Record:
     """Return a record with status `ok`, or as `changes` has it."""
+    samples = samples or [0.1, 0.2, 0.3]
+    compiled = {"compile_s": None, "compile_cached": None}
+    parts = {"text_encoder_s": 0.01, "denoiser_s": 0.08, "vae_decoder_s": 0.02}
     record: Record = {
         "schema_version": SCHEMA_VERSION,
         "case_id": case.id,
@@ -51,39 +38,19 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "weights": "trained",
         "status": "ok",
         "reason": None,
-        "cold_start": {
-            "load_s": 0.5,
-            "compile_s": None,
-            "compile_cached": None,
-            "first_call_s": 0.9,
-        },
-        "latency": {"warmup_s": [0.4], "samples_s": samples or [0.1, 0.2, 0.3]},
-        "phases": [
-            {
-                "text_encoder_s": 0.01,
-                "denoiser_s": 0.08,
-                "vae_decoder_s": 0.02,
-                "denoiser_evaluations": 2,
-                "step_s": [0.04, 0.05],
-            }
-        ],
+        "cold_start": {"load_s": 0.5, "first_call_s": 0.9, **compiled},
+        "latency": {"warmup_s": [0.4], "samples_s": samples},
+        "phases": [{**parts, "denoiser_evaluations": 2, "step_s": [0.04, 0.05]}],
         "projection": None,
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
-        "throughput": {"intervals_s": samples or [0.1, 0.2, 0.3], "energy": None},
+        "throughput": {"intervals_s": samples, "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
         "device_state": {"before": {}, "during": [], "after": {}},
         "image": {"file": "batch.png", "sha256": "2" * 64},
         "environment": {
-            "host": "h",
-            "device_name": "A CPU",
-            "threads": 1,
-            "switches": {"autocast_dtype": None},
-            "cpu": {},
-            "libraries": {},
-            "python": "3.11",
-            "slurm_job": None,
-            "slurm_node": None,
-            "cuda_visible_devices": None,
+            **{"host": "h", "device_name": "A CPU", "threads": 1, "python": "3.11"},
+            **{"switches": {"autocast_dtype": None}, "cpu": {}, "libraries": {}},
+            **dict.fromkeys(("slurm_job", "slurm_node", "cuda_visible_devices")),
         },
         "started_at": "2026-01-01T00:00:00+00:00",
         "finished_at": "2026-01-01T00:00:01+00:00",
@@ -116,6 +83,7 @@ def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
         "evaluation_s": evaluation_s,
         "waited_s": [2.0] * len(evaluation_s),
         "waited_cpu_s": [0.02] * len(evaluation_s),
+        "projection": None,
         "memory": {"resident_peak_bytes": 2000},
         **changes,
     }
@@ -124,18 +92,11 @@ def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
 def make_race(pair: Pair, own: list[float], base: list[float], **changes: Any) -> Record:
     """Return the record of a race with status `ok`, or as `changes` has it."""
     record = make_record(pair.case)
-    kept = (
-        "fingerprint",
-        "input_digests",
-        "weights",
-        "status",
-        "reason",
-        "contention",
-        "started_at",
-    )
+    kept = ("fingerprint", "input_digests", "weights", "status", "reason", "contention",
+            "started_at", "environment", "finished_at")  # fmt: skip
     return {
         "schema_version": RACE_VERSION,
-        **{key: record[key] for key in (*kept, "environment", "finished_at")},
+        **{key: record[key] for key in kept},
         **pair.as_dict(),
         "challenger_run": make_run(own),
         "reference_run": make_run(base),
@@ -149,33 +110,28 @@ def make_failed_race(pair: Pair, status: str, reason: str) -> Record:
     return make_race(pair, [], [], status=status, reason=reason, **empty)
 
 
-OPERATIONS = {
-    "text_encoder_flop": 2 * 10**9,
-    "denoiser_flop": 4 * 10**12,
-    "vae_decoder_flop": 10**12,
-}
+OPERATIONS = {"text_encoder_flop": 2 * 10**9, "denoiser_flop": 4 * 10**12,
+              "vae_decoder_flop": 10**12}  # fmt: skip
 """What each network takes: 9.002 TFLOP for an image of `GENERATION`."""
 
 
 def make_peaks(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:
     """Return what `measure_peak_throughput` writes for the device of `make_record`: one that does
     without the precisions that `tflops` leaves out."""
-    here = {"device_name": "A CPU", "threads": 1}
-    rows: list[dict[str, Any]] = [
-        {"operation": "matrix product", "precision": precision, "status": "ok", "reason": None}
-        | {"tflops": rate, "side": 1024, "samples_s": {"512": [0.1] * 3, "1024": [0.2] * 2}}
-        if (rate := tflops.get(precision))
-        else {"operation": "matrix product", "precision": precision, "status": "unsupported"}
-        | {"reason": f"no {precision} here"}
+    ok = {"status": "ok", "reason": None}
+    copy = {"operation": "memory copy", "precision": None, "gb_per_s": 20.0}
+    rows = [
+        {"operation": "matrix product", "precision": precision}
+        | (
+            {**ok, "tflops": rate, "side": 1024, "samples_s": {"512": [0.1] * 3, "1024": [0.2] * 2}}
+            if (rate := tflops.get(precision))
+            else {"status": "unsupported", "reason": f"no {precision} here"}
+        )
         for precision in ("fp32", "fp16", "bf16")
     ]
-    rows.append(
-        {"operation": "memory copy", "precision": None, "status": "ok", "reason": None}
-        | {"gb_per_s": 20.0, "samples_s": {"512": [0.1] * 4}}
-    )
     return {
         "device": "cpu",
         "contention": {"contended": True},
-        "environment": here | environment,
-        "peaks": rows,
+        "environment": {"device_name": "A CPU", "threads": 1, **environment},
+        "peaks": [*rows, copy | ok | {"samples_s": {"512": [0.1] * 4}}],
     }

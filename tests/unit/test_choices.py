@@ -9,16 +9,8 @@ import pytest
 from sdbench.analysis.choices import rank_choices
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
-from tests.unit.tables_factory import (
-    SD_V1,
-    SHAPES,
-    failed_row,
-    latency_row,
-    memory_row,
-    published,
-    throughput_row,
-    write_rows,
-)
+from tests.unit import tables_factory as made
+from tests.unit.tables_factory import SD_V1, SHAPES, latency_row, throughput_row, write_rows
 
 CASES: list[tuple[dict[str, Any], float, float, float, float | None, bool | None]] = [
     # changes, seconds of a call, images per minute, GB, cost of 1,000 images, passes the gate
@@ -34,19 +26,15 @@ def results(tmp_path: Path) -> Path:
     rows = []
     for changes, seconds, rate, gigabytes, cost, passes in CASES:
         row = throughput_row(latency_row(SD_V1 | changes, seconds, passes_gate=passes), rate)
-        rows.append(memory_row(row, gigabytes, cost_per_1000_images=cost, currency="USD"))
-    rows.append(failed_row(SD_V1, "oom", batch_size=64))
+        rows.append(made.memory_row(row, gigabytes, cost_per_1000_images=cost, currency="USD"))
+    rows.append(made.failed_row(SD_V1, "oom", batch_size=64))
     return write_rows(rows, tmp_path / "results.csv", schemas.RESULTS)
 
 
 def ranked(results: Path, *campaigns: str, **need: Any) -> pd.DataFrame:
     table = results.with_name("choices.csv")
-    rank_choices(
-        results,
-        published=published(list(campaigns)),
-        need={"quality_gate": True} | need,
-        table=table,
-    )
+    need = {"quality_gate": True} | need
+    rank_choices(results, published=made.published(campaigns), need=need, table=table)
     return read_table(table, schemas.CHOICES)
 
 
@@ -60,9 +48,7 @@ def test_without_a_need_the_fastest_that_generates_right_comes_first(results: Pa
     assert list(table["rank"]) == [1, 2, 3, 4]
     assert list(table["meets"]) == [True, True, True, False]
     assert table["misses"].iloc[3] == "fails the quality gate"
-
-
-def test_the_gate_may_not_matter(results: Path) -> None:
+    # Which may not matter.
     assert named(ranked(results, quality_gate=False))[0] == "bf16 1"
 
 
@@ -108,7 +94,4 @@ def test_what_was_generated_otherwise_has_a_ranking_of_its_own(tmp_path: Path) -
     rows = [throughput_row(latency_row(row, 1.0), 60.0) for row in (SHAPES, SD_V1)]
     table = ranked(write_rows(rows, tmp_path / "results.csv", schemas.RESULTS))
     assert list(zip(table["model"], table["rank"], strict=True)) == [("shapes", 1), ("sd-v1-4", 1)]
-
-
-def test_empty_tables_give_an_empty_ranking(tmp_path: Path) -> None:
     assert ranked(write_rows([], tmp_path / "results.csv", schemas.RESULTS)).empty

@@ -1,6 +1,8 @@
 """Throughput, energy, contention and the machine's noise, against doubles of the counters."""
 
+import functools
 import os
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,36 +31,35 @@ def watch(looks: list[dict[str, Any]], policy: str) -> tuple[dict[str, Any], lis
     return contention.watch(lambda: next(seen), watching, slept.append), slept
 
 
-@pytest.mark.parametrize("policy", ["warn", "wait", "fail"])
-def test_an_idle_device_is_measured_at_once(policy: str) -> None:
-    found, slept = watch([IDLE], policy)
-    assert found == {**IDLE, "contended": False, "waited_s": 0.0}
-    assert slept == []
+@pytest.mark.parametrize(
+    ("looks", "policy", "contended", "waited_s"),
+    [
+        *(([IDLE], policy, False, 0.0) for policy in ("warn", "wait", "fail")),
+        ([BUSY], "warn", True, 0.0),
+        ([SHARED], "warn", True, 0.0),
+        ([BUSY, SHARED, IDLE], "wait", False, 10.0),
+    ],
+)
+def test_a_device_in_use_is_marked_or_waited_for(
+    looks: list[dict[str, Any]], policy: str, contended: bool, waited_s: float
+) -> None:
+    found, slept = watch(looks, policy)
+    assert found == {**looks[-1], "contended": contended, "waited_s": waited_s}
+    assert sum(slept) == waited_s
 
 
-@pytest.mark.parametrize("look", [BUSY, SHARED])
-def test_warn_measures_and_marks(look: dict[str, Any]) -> None:
-    found, slept = watch([look], "warn")
-    assert found["contended"] is True
-    assert slept == []
-
-
-def test_wait_waits_until_it_is_over() -> None:
-    found, slept = watch([BUSY, SHARED, IDLE], "wait")
-    assert found["contended"] is False
-    assert found["waited_s"] == sum(slept) == 10.0
-
-
-def test_wait_does_not_wait_for_ever() -> None:
-    with pytest.raises(
-        contention.ContentionError, match=r"1\.50 cores are busy, after waiting 20 s"
-    ):
-        watch([BUSY] * 9, "wait")
-
-
-def test_fail_names_the_process() -> None:
-    with pytest.raises(contention.ContentionError, match="process 7 computes on the GPU"):
-        watch([SHARED], "fail")
+@pytest.mark.parametrize(
+    ("looks", "policy", "said"),
+    [
+        ([BUSY] * 9, "wait", "1.50 cores are busy, after waiting 20 s"),
+        ([SHARED], "fail", "process 7 computes on the GPU"),
+    ],
+)
+def test_a_device_that_stays_in_use_is_an_error(
+    looks: list[dict[str, Any]], policy: str, said: str
+) -> None:
+    with pytest.raises(contention.ContentionError, match=re.escape(said)):
+        watch(looks, policy)
 
 
 def test_busy_cores_are_read_from_the_ticks(
@@ -105,21 +106,15 @@ def test_calls_are_made_back_to_back_until_they_took_long_enough(clock: Clock) -
     # Nothing is synchronised between two calls; what the last one leaves behind is its own.
     assert found["intervals_s"] == pytest.approx([0.4, 0.4, 0.4, 0.5])
     assert clock.collecting == [True] * 4
-
-
-def test_there_are_never_fewer_than_three_calls(clock: Clock) -> None:
+    # There are never fewer than three.
     assert len(measure([None, None], clock, duration_s=0.1)["intervals_s"]) == 3
 
 
-def test_energy_is_counted_over_all_calls(clock: Clock) -> None:
-    assert measure([100.0, 130.0], clock)["energy"] == {"source": "rapl", "energy_j": 30.0}
-
-
-@pytest.mark.parametrize("joules", [[None, None], [100.0, 3.0], [100.0, None]])
-def test_a_counter_that_is_not_there_or_began_again_says_nothing(
-    joules: list[float | None], clock: Clock
-) -> None:
-    assert measure(joules, clock)["energy"] is None
+@pytest.mark.parametrize("joules", [[100.0, 130.0], [None, None], [100.0, 3.0], [100.0, None]])
+def test_energy_is_counted_over_all_calls(joules: list[float | None], clock: Clock) -> None:
+    """A counter that is not there, or began again, says nothing."""
+    counted = {"source": "rapl", "energy_j": 30.0} if joules[1] == 130 else None
+    assert measure(joules, clock)["energy"] == counted
 
 
 def test_energy_and_cost_are_those_of_an_image() -> None:
@@ -152,43 +147,39 @@ class FakeNvml(types.ModuleType):
 
     def __init__(self, ours: int) -> None:
         super().__init__("pynvml")
-        self.ours = ours
-        self.asked: list[Any] = []
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        self.asked.append("init")
+        self.asked: set[Any] = set()
+        # The second is what began this process.
+        processes = {ours: 5000, os.getppid(): 9, ours + 1: 7}
+        answers = {
+            "ComputeRunningProcesses": [
+                types.SimpleNamespace(pid=pid, usedGpuMemory=size)
+                for pid, size in processes.items()
+            ],
+            "TotalEnergyConsumption": 12_345,
+            "PowerUsage": 250_000,
+            "ClockInfo": {1: 1410, 2: 1593},
+            "Temperature": {},
+            "ViolationStatus": {
+                policy: types.SimpleNamespace(violationTime=time)
+                for policy, time in ((0, 1_500_000_000), (1, 0))
+            },
+            "CurrentClocksThrottleReasons": 4,
+        }
+        self.nvmlInit = lambda: self.asked.add("init")
+        for name, answer in answers.items():
+            setattr(self, f"nvmlDeviceGet{name}", functools.partial(self.answer, answer))
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
-        self.asked.append(uuid)
+        self.asked.add(uuid)
         return "handle"
 
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:  # noqa: N802
+    def answer(self, answer: Any, handle: str, *key: int) -> Any:
         assert handle == "handle"
-        return [
-            types.SimpleNamespace(pid=self.ours, usedGpuMemory=5000),
-            types.SimpleNamespace(pid=os.getppid(), usedGpuMemory=9),  # which began this process
-            types.SimpleNamespace(pid=self.ours + 1, usedGpuMemory=7),
-        ]
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
-        return 12_345
-
-    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # noqa: N802
-        return 250_000
-
-    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
-        raise self.NVMLError("not supported")
-
-    def nvmlDeviceGetClockInfo(self, handle: str, clock: int) -> int:  # noqa: N802
-        return {1: 1410, 2: 1593}[clock]
-
-    def nvmlDeviceGetViolationStatus(self, handle: str, policy: int) -> Any:  # noqa: N802
-        if policy == 4:
+        if not key:
+            return answer
+        if key[0] not in answer:
             raise self.NVMLError("not supported")
-        return types.SimpleNamespace(violationTime={0: 1_500_000_000, 1: 0}[policy])
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
-        return 4
+        return answer[key[0]]
 
 
 def test_the_driver_is_asked_for_one_gpu_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,4 +198,4 @@ def test_the_driver_is_asked_for_one_gpu_by_its_uuid(monkeypatch: pytest.MonkeyP
         "throttled_thermal_s": 0.0,
         "throttled_reliability_s": None,
     }
-    assert set(fake.asked) == {"init", "GPU-abc"}
+    assert fake.asked == {"init", "GPU-abc"}

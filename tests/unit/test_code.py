@@ -13,11 +13,8 @@ LIBRARY = SCRIPTS / "sdbench"
 EVERY_SCRIPT = sorted(script.name for script in SCRIPTS.glob("*.py"))
 PLOTS = [name for name in EVERY_SCRIPT if name.startswith("plot_")]
 RUN_A_BACKEND = {
-    "generate_images.py",
-    "measure_sweep.py",
-    "profile_case.py",
-    "race_denoisers.py",
-    "search_settings.py",
+    *("generate_images.py", "measure_sweep.py", "profile_case.py"),
+    *("race_denoisers.py", "search_settings.py"),
 }
 MEASURING = [*sorted(RUN_A_BACKEND), "measure_peak_throughput.py"]
 
@@ -83,21 +80,16 @@ def test_a_backend_counts_for_those_that_run_it(tmp_path: Path, backend: str) ->
     assert changed == (RUN_A_BACKEND if backend == "openvino" else set())
 
 
-def test_both_sides_of_a_race_count() -> None:
-    files = reached(SCRIPTS / "race_denoisers.py", {"backend": ["openvino", "pytorch"]})
-    found = {path.stem for path in files if path.parent.name == "backends"} & set(BACKENDS)
-    assert found == {"openvino", "pytorch"}
+def test_the_backends_that_are_named_count_or_all() -> None:
+    def loaded(script: str, **values: list[str]) -> set[str]:
+        files = reached(SCRIPTS / script, values)
+        return {path.stem for path in files if path.parent.name == "backends"} & set(BACKENDS)
 
-
-def test_every_backend_counts_where_none_is_named() -> None:
-    assert {LIBRARY / "backends" / f"{name}.py" for name in BACKENDS} <= set(
-        reached(SCRIPTS / "measure_sweep.py", {})
-    )
-
-
-def test_a_backend_that_there_is_not() -> None:
+    both = ["openvino", "pytorch"]
+    assert loaded("race_denoisers.py", backend=both) == set(both)
+    assert loaded("measure_sweep.py") == set(BACKENDS)
     with pytest.raises(FileNotFoundError, match=re.escape("{backend}.py: no file for")):
-        reached(SCRIPTS / "measure_sweep.py", {"backend": ["tensorflow"]})
+        loaded("measure_sweep.py", backend=["tensorflow"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,21 @@ def overlay(base: Config, top: Config) -> Config:
     return merged
 
 
+Check = Callable[..., Config]
+
+
+@pytest.fixture
+def check(schema: dict[str, Any]) -> Check:
+    """Checks a config that these files made, or the default's."""
+    return lambda config, *files: check_config(config, schema, [*files] or [DEFAULT])
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_shipped_presets_are_valid_and_have_cases(
-    preset: Path, raw_config: Config, schema: dict[str, Any]
+    preset: Path, raw_config: Config, check: Check
 ) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(RunConfig.of(check_config(merged, schema, [DEFAULT, preset])))
+    cases, _ = expand_matrix(RunConfig.of(check(merged, DEFAULT, preset)))
     assert cases
 
 
@@ -62,134 +72,94 @@ def test_defaults_are_filled_in_everywhere(config: Config) -> None:
     assert config["export"]["opset"] == 23
     assert config["matrix"][2]["options"] == ["attention-vanilla", "attention-sliced"]
     assert config["matrix"][3]["options"] == ["none"]
-    assert config["quality"][0]["reference"] == {
-        "device": "cpu",
-        "backend": "pytorch",
-        "precision": "fp32",
-        "options": "none",
-    }
+    reference = config["quality"][0]["reference"]
+    assert Variant("shapes", **reference) == Variant("shapes", "cpu", "pytorch", "fp32", "none")
 
 
-def test_the_given_config_is_not_changed(raw_config: Config, schema: dict[str, Any]) -> None:
-    before = yaml.safe_dump(raw_config)
-    check_config(raw_config, schema, [DEFAULT])
-    assert yaml.safe_dump(raw_config) == before
+BAD: list[tuple[str, Any, str, str]] = [
+    ("modles", {}, "modles: unknown key", "`models`"),
+    ("matrix", [], "matrix: found []", "at least 1"),
+    ("matrix", {"a": 1}, "matrix: found {'a': 1}, a mapping", "a list"),
+    ("matrix.0.precisions", ["fp31"], "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
+    ("matrix.0.precisions", [], "matrix[0].precisions: found []", "at least 1"),
+    ("matrix.0.model", "x", "matrix[0].model: 'x' is not defined", "`shapes`"),
+    ("matrix.0.devices", ["gpu"], "matrix[0].devices: 'gpu' is not defined", "`cpu`"),
+    ("matrix.0.options", ["autocas"], "matrix[0].options[0]", "autocast"),
+    ("matrix.0.options", ["autocast+autocast"], "matrix[0].options[0]: repeated option", "once"),
+    ("matrix.0.batch_sizes", [0], "matrix[0].batch_sizes[0]: found 0", "1 or more"),
+    ("matrix.0.batch_sizes", [1, 1], "matrix[0].batch_sizes", "without repeats"),
+    ("matrix.0.batch_sizes", ["1"], "matrix[0].batch_sizes[0]: found '1'", "whole number"),
+    ("devices.cpu.kind", "gpu", "devices.cpu.kind: found 'gpu'", "`cuda`"),
+    ("devices", {"a/b": {"kind": "cpu"}}, "devices: found 'a/b'", "dots"),
+    ("devices.cpu.gpu_model", "a100", "devices.cpu.gpu_model: found 'a100' on a CPU", "`cuda`"),
+    ("devices.cpu.gpu_model", "a-100", "devices.cpu.gpu_model: found 'a-100'", "scheduler"),
+    ("models.shapes", None, "models.shapes: found None, a null", "a mapping"),
+    ("models.shapes.source", {"loc": 1}, "models.shapes.source", "{hub: ..., revision: ...}"),
+    ("models.shapes.generation.steps", 0, "generation.steps: found 0", "1 or more"),
+    ("models.shapes.generation.steps", 2.0, "generation.steps: found 2.0", "whole number"),
+    ("models.shapes.generation.width", 65, "generation.width: found 65", "multiple of 8"),
+    ("models.shapes.generation.scheduler", "x", "generation.scheduler", "`pndm`"),
+    ("models.shapes.generation.guidance", nan, "guidance: found nan", "finite"),
+    ("models.shapes.generation.seed", 2**64, "generation.seed: found", "64 bits"),
+    ("models.shapes.generation.seed", 2**63 - 1, "generation.seed: found", "or less"),
+    ("models.shapes.generation.prompt", "a\x07b", "generation.prompt: found", "UTF-8"),
+    ("measuring.min_samples", True, "measuring.min_samples: found True", "whole number"),
+    ("measuring.max_duration_s", 0, "measuring.max_duration_s: found 0", "more than 0"),
+    ("measuring.max_duration_s", inf, "max_duration_s: found inf", "finite"),
+    ("pathvars", {"results": "res\n"}, "pathvars.results: found", "letters"),
+    ("quality.0.runs", "some", "quality[0].runs: found 'some'", "`all`"),
+    ("quality.0.reference", {"device": "x"}, "quality[0].reference.device: 'x'", "`cpu`"),
+    ("quality.0.reference", {"device": "cpu", "precision": "tf32"},
+     "quality[0].reference: found a variant that cannot exist: TF32", "another reference"),
+]  # fmt: skip
+"""A key, its value, and what the line says: where, and what is allowed."""
 
 
-def put(path: str, value: Any) -> Callable[[Config], None]:
-    def change(config: Config) -> None:
-        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-        target: Any = config
-        for part in parents:
-            target = target[part]
-        target[last] = value
-
-    return change
-
-
-BAD = [
-    (put("modles", {}), "modles: unknown key", "`models`"),
-    (put("matrix", []), "matrix: found []", "at least 1"),
-    (put("matrix", {"a": 1}), "matrix: found {'a': 1}, a mapping", "a list"),
-    (put("matrix.0.precisions", ["fp31"]), "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
-    (put("matrix.0.precisions", []), "matrix[0].precisions: found []", "at least 1"),
-    (put("matrix.0.model", "x"), "matrix[0].model: 'x' is not defined", "`shapes`"),
-    (put("matrix.0.devices", ["gpu"]), "matrix[0].devices: 'gpu' is not defined", "`cpu`"),
-    (put("matrix.0.options", ["autocas"]), "matrix[0].options[0]", "autocast"),
-    (put("matrix.0.batch_sizes", [0]), "matrix[0].batch_sizes[0]: found 0", "1 or more"),
-    (put("matrix.0.batch_sizes", [1, 1]), "matrix[0].batch_sizes", "without repeats"),
-    (put("matrix.0.batch_sizes", ["1"]), "matrix[0].batch_sizes[0]: found '1'", "whole number"),
-    (put("devices.cpu.kind", "gpu"), "devices.cpu.kind: found 'gpu'", "`cuda`"),
-    (put("devices", {"a/b": {"kind": "cpu"}}), "devices: found 'a/b'", "dots"),
-    (
-        put("devices.cpu.gpu_model", "a100"),
-        "devices.cpu.gpu_model: found 'a100' on a CPU",
-        "`cuda`",
-    ),
-    (put("devices.cpu.gpu_model", "a-100"), "devices.cpu.gpu_model: found 'a-100'", "scheduler"),
-    (put("models.shapes.source", {"loc": 1}), "models.shapes.source", "{hub: ..., revision: ...}"),
-    (put("models.shapes.generation.steps", 0), "generation.steps: found 0", "1 or more"),
-    (put("models.shapes.generation.width", 65), "generation.width: found 65", "multiple of 8"),
-    (put("models.shapes.generation.scheduler", "x"), "generation.scheduler", "`pndm`"),
-    (put("measuring.min_samples", True), "measuring.min_samples: found True", "whole number"),
-    (put("measuring.max_duration_s", 0), "measuring.max_duration_s: found 0", "more than 0"),
-    (put("quality.0.runs", "some"), "quality[0].runs: found 'some'", "`all`"),
-    (put("quality.0.reference", {"device": "x"}), "quality[0].reference.device: 'x'", "`cpu`"),
-    (
-        put("matrix.0.options", ["autocast+autocast"]),
-        "matrix[0].options[0]: repeated option",
-        "once",
-    ),
-    (put("models.shapes.generation.steps", 2.0), "generation.steps: found 2.0", "whole number"),
-    (put("models.shapes.generation.guidance", float("nan")), "guidance: found nan", "finite"),
-    (put("measuring.max_duration_s", float("inf")), "max_duration_s: found inf", "finite"),
-    (put("models.shapes.generation.seed", 2**64), "generation.seed: found", "64 bits"),
-    (put("models.shapes.generation.seed", 2**63 - 1), "generation.seed: found", "or less"),
-    (put("models.shapes.generation.prompt", "a\x07b"), "generation.prompt: found", "UTF-8"),
-    (put("pathvars", {"results": "res\n"}), "pathvars.results: found", "letters"),
-    (
-        put("quality.0.reference", {"device": "cpu", "precision": "tf32"}),
-        "quality[0].reference: found a variant that cannot exist: TF32",
-        "another reference",
-    ),
-    (put("models.shapes", None), "models.shapes: found None, a null", "a mapping"),
-]
-
-
-@pytest.mark.parametrize(("change", "where", "allowed"), BAD, ids=[where for _, where, _ in BAD])
+@pytest.mark.parametrize(("key", "value", "where", "allowed"), BAD, ids=[bad[2] for bad in BAD])
 def test_a_wrong_config_is_refused_in_one_line(
-    change: Callable[[Config], None],
-    where: str,
-    allowed: str,
-    raw_config: Config,
-    schema: dict[str, Any],
-    tmp_path: Path,
+    key: str, value: Any, where: str, allowed: str, raw_config: Config, check: Check, tmp_path: Path
 ) -> None:
-    change(raw_config)
+    target: Any = raw_config
+    *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    for part in parents:
+        target = target[part]
+    target[last] = value
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(raw_config))
     with pytest.raises(UserError) as caught:
-        check_config(raw_config, schema, [file])
+        check(raw_config, file)
     message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{file}: ")
-    assert where in message
-    assert allowed in message
+    assert "\n" not in message and message.startswith(f"{file}: ")
+    assert where in message and allowed in message
 
 
-def test_a_model_may_be_compared_once_only(raw_config: Config, schema: dict[str, Any]) -> None:
+def test_a_model_may_be_compared_once_only(raw_config: Config, check: Check) -> None:
     raw_config["quality"] *= 2
     with pytest.raises(UserError, match=r"quality\[1\]\.model: found 'shapes' a second time"):
-        check_config(raw_config, schema, [DEFAULT])
+        check(raw_config)
 
 
-def test_the_file_that_holds_the_wrong_key_is_named(
-    raw_config: Config, schema: dict[str, Any], tmp_path: Path
+def test_the_file_that_holds_the_wrong_key_or_the_command_line_is_named(
+    raw_config: Config, check: Check, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("measuring: {warmup: 3}\n")
     merged = overlay(raw_config, {"measuring": {"warmup": 3}})
     with pytest.raises(UserError, match=r"mine\.yaml: measuring\.warmup: unknown key"):
-        check_config(merged, schema, [DEFAULT, mine])
+        check(merged, DEFAULT, mine)
+    with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
+        check(raw_config | {"colour": "blue"})
 
 
-def test_a_repeated_key_is_refused(
-    raw_config: Config, schema: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_repeated_key_is_refused(raw_config: Config, check: Check, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
     with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
-        check_config(raw_config, schema, [DEFAULT, mine])
+        check(raw_config, DEFAULT, mine)
     # A merge may be overridden, and merged in its turn before it is built itself.
     mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
-    check_config(raw_config, schema, [DEFAULT, mine])
+    check(raw_config, DEFAULT, mine)
     assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
-
-
-def test_a_key_of_the_command_line_is_named_so(raw_config: Config, schema: dict[str, Any]) -> None:
-    raw_config["colour"] = "blue"
-    with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
-        check_config(raw_config, schema, [DEFAULT])
 
 
 def test_an_unknown_campaign_is_refused(config: Config) -> None:
@@ -211,7 +181,7 @@ def test_every_key_has_a_description(schema: dict[str, Any]) -> None:
     walk(schema["$defs"], "$defs")
 
 
-def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[str, Any]) -> None:
+def test_the_order_of_keys_makes_no_difference(raw_config: Config, check: Check) -> None:
     """Not even to Snakemake, which compares what it passes to a rule as text."""
 
     def reversed_keys(value: Any) -> Any:
@@ -219,8 +189,10 @@ def test_the_order_of_keys_makes_no_difference(raw_config: Config, schema: dict[
             return {key: reversed_keys(value[key]) for key in reversed(value)}
         return [reversed_keys(item) for item in value] if isinstance(value, list) else value
 
-    there = check_config(reversed_keys(raw_config), schema, [DEFAULT])
-    assert repr(there) == repr(check_config(raw_config, schema, [DEFAULT]))
+    there = check(reversed_keys(raw_config))
+    before = repr(raw_config)
+    assert repr(there) == repr(check(raw_config))
+    assert repr(raw_config) == before, "the given config was changed"
 
 
 @pytest.mark.parametrize(

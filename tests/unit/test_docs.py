@@ -1,4 +1,4 @@
-"""What is written about the project is true of it."""
+"""What is written about the project is true of it: documents, rules, profiles, the layout."""
 
 import difflib
 import re
@@ -10,6 +10,7 @@ import yaml
 import sdbench
 from sdbench.config.docs import main as write_docs
 from sdbench.report.figures.catalogue import FIGURES
+from sdbench.runtime.code import read_module
 from tests.conftest import ROOT
 
 
@@ -37,15 +38,18 @@ def test_links_and_paths_in_the_documents_lead_somewhere() -> None:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def rules() -> dict[str, str]:
+    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    return dict(re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.M | re.S))
+
+
 def test_every_rule_has_its_script_log_and_environment() -> None:
-    for file in (ROOT / "rules").glob("*.smk"):
-        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
-            name = rule.partition(":")[0]
-            assert f'"../scripts/{name}.py"' in rule, name
-            assert (ROOT / "scripts" / f"{name}.py").exists()
-            assert f"<logs>/{name}" in rule, name
-            assert '"../envs/' in rule, name
-            assert re.match(r'\w+:\n    "', rule), f"{name} has no docstring"
+    for name, rule in rules().items():
+        assert f'"../scripts/{name}.py"' in rule, name
+        assert (ROOT / "scripts" / f"{name}.py").exists()
+        assert f"<logs>/{name}" in rule, name
+        assert '"../envs/' in rule, name
+        assert rule.startswith('    "'), f"{name} has no docstring"
 
 
 def test_every_figure_has_its_script_and_caption() -> None:
@@ -77,3 +81,57 @@ def test_onnx_runtime_is_imported_in_one_place_that_silences_it() -> None:
         if file.name != "ort.py":
             assert not re.search(r"^\s*(import|from) onnxruntime\b(?!\.)", text, re.M), file
             assert not re.search(r"^\s*(import|from) onnxruntime\.", silenced, re.M), file
+
+
+SLURM = ROOT / "profiles/slurm/config.yaml"
+
+
+def test_every_entry_of_the_slurm_profile_has_its_reason() -> None:
+    before = ""
+    for line in SLURM.read_text().splitlines():
+        if re.match(r"[a-z-]+:", line):
+            assert before.startswith("#") or line.startswith("executor:"), line
+        if not line.startswith("  "):
+            # Entries that stand together share a reason.
+            before = before if re.match(r"[a-z-]+:", line) else line
+    assert before
+
+
+def test_the_slurm_profile_is_no_sites_own() -> None:
+    entries = yaml.safe_load(SLURM.read_text())
+    assert not {"slurm_account", "slurm_partition"} & set(entries["default-resources"])
+    for name, rule in rules().items():
+        assert "slurm_partition" not in rule, name
+
+
+def test_a_rule_runs_where_snakemake_does_or_says_what_it_needs() -> None:
+    jobs = {name: rule for name, rule in rules().items() if "localrule: True" not in rule}
+    for name, rule in jobs.items():
+        assert re.search(r"mem_mb=|\*\*ON_DEVICE", rule) and "runtime=" in rule, name
+    untrained = set(jobs) - {"train_shapes", "score_shapes"}
+    row = re.search(r"^\| as jobs \| (.*) \|$", (ROOT / "docs/slurm.md").read_text(), re.M)
+    assert row is not None
+    assert untrained == set(re.findall(r"`(\w+)`", row[1]))
+
+
+LIBRARY = ROOT / "scripts" / "sdbench"
+ORDER = ["runtime", "cases", "records", "config", "devices", "models", "export", "backends",
+         "measure", "tables", "analysis", "report"]  # fmt: skip
+"""A module imports from its own folder and from those before it."""
+
+
+def test_every_module_is_in_a_folder_of_the_plan() -> None:
+    assert {path.name for path in LIBRARY.glob("*.py")} == {"__init__.py"}
+    folders = {path.relative_to(LIBRARY).parts[0] for path in LIBRARY.rglob("*.py")}
+    assert folders - {"__init__.py"} == set(ORDER)
+
+
+def test_imports_go_one_way() -> None:
+    backwards = {
+        (path.relative_to(LIBRARY).as_posix(), name)
+        for path in LIBRARY.rglob("*.py")
+        for name in read_module(path).imports
+        if path.parent != LIBRARY and name.startswith("sdbench.")
+        if ORDER.index(name.split(".")[1]) > ORDER.index(path.relative_to(LIBRARY).parts[0])
+    }
+    assert not backwards

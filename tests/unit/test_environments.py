@@ -15,23 +15,14 @@ def pins(path: Path) -> dict[str, str]:
     return {n.lower(): v for n, _, v in (line.partition("==") for line in lines if line)}
 
 
-def test_requirements_are_exact() -> None:
+def test_requirements_are_exact_and_those_of_the_constraints() -> None:
+    constraints = pins(ROOT / "constraints.txt")
     for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
         for package, version in pins(ROOT / name).items():
             assert re.fullmatch(r"[0-9][0-9a-z.+]*", version), f"{name}: {package}"
-
-
-def test_constraints_agree_with_requirements() -> None:
-    constraints = pins(ROOT / "constraints.txt")
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        for package, version in pins(ROOT / name).items():
-            if package != "torch":
-                assert constraints[package] == version, package
-
-
-def test_torch_is_left_out_of_the_constraints() -> None:
-    """Its builds differ in the local part of the version, and one is as good as the other."""
-    assert "torch" not in pins(ROOT / "constraints.txt")
+            assert package == "torch" or constraints[package] == version, package
+    # Its builds differ in the local part of the version, and one is as good as the other.
+    assert "torch" not in constraints
 
 
 def locked(path: Path) -> dict[str, tuple[str, int]]:
@@ -92,14 +83,11 @@ def test_a_conda_environment_agrees_with_the_requirements(file: Path) -> None:
         assert requirements[package.lower()] == version, package
 
 
-def test_every_environment_is_used_and_exists() -> None:
+def test_every_environment_is_used_and_everything_required_is_in_some() -> None:
     assert {job.env for job in jobs()} == {file.stem for file in ENVS}
-
-
-def test_everything_required_is_in_some_environment_or_runs_the_workflow() -> None:
     named = {package.lower() for file in ENVS for package in dependencies(file).on_pypi()}
-    runs_it = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
-    assert named | runs_it == set(pins(ROOT / "requirements.txt"))
+    runs_the_workflow = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
+    assert named | runs_the_workflow == set(pins(ROOT / "requirements.txt"))
 
 
 @pytest.mark.parametrize("job", jobs(), ids=lambda job: f"{job.rule}-{job.env}")

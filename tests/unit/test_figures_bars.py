@@ -1,3 +1,7 @@
+"""Figures of bars: what each shows of a table, and what holds for all of them."""
+
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -5,385 +9,313 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import colors
-from matplotlib.figure import Figure
 
-from plot_attention import attention_sheet
-from plot_autocast_memory import autocast_memory_sheet
-from plot_autocast_speed import autocast_speed_sheet
-from plot_cold_start import cold_start_sheet
-from plot_cost import cost_sheet
-from plot_devices import devices_sheet
-from plot_ladder import ladder_sheet
-from plot_memory import memory_sheet
-from plot_parts import parts_sheet
-from plot_speed import speed_sheet
-from plot_speed_quality import speed_quality_sheet
-from plot_throughput import throughput_sheet
-from plot_utilization import utilization_sheet
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.report.figures.panels import plot_sheet, save_sheet
-from sdbench.report.figures.sheets import Panel, Sheet
-from sdbench.tables.labels import TIMES
+from sdbench.report.figures.sheets import Sheet
 from sdbench.tables.published import FP32_TF32
-from sdbench.tables.schemas import RACES, RESULTS
-from tests.unit.figure_reading import bars, faults, points, texts
-from tests.unit.tables_factory import (
-    SD_V1,
-    SHAPES,
-    Rows,
-    failed_race,
-    failed_row,
-    figure_files,
-    latency_row,
-    limited_row,
-    memory_row,
-    published,
-    race_row,
-    throughput_row,
-    write_rows,
-)
+from tests.unit import tables_factory as made
+from tests.unit.figure_reading import bars, faults, lines, points, sheet_of, texts
+from tests.unit.tables_factory import RACE, SD_V1, SHAPES, Row, failed_row, latency_row
+
+Make = Callable[..., Sheet]
 
 LAMBDA = ["lambda-2022-10"]
-
-BF16 = {**SHAPES, "precision": "bf16"}
-
-
-def onnx(base: dict[str, Any]) -> dict[str, Any]:
-    return {**base, "backend": "onnxruntime", "attention": "fused"}
-
-
-def speed(rows: Rows, folder: Path, campaigns: list[str]) -> Sheet:
-    table = write_rows(rows, folder / "results.csv", RESULTS)
-    return speed_sheet(table, published(campaigns))
+BF16 = SHAPES | {"precision": "bf16"}
+AUTOCAST = SHAPES | {"options": "autocast"}
+FUSED = {"backend": "onnxruntime", "attention": "fused"}
+ONNX = SHAPES | FUSED
+VANILLA = {"options": "attention-vanilla", "attention": "vanilla"}
+ATTENTIONS = [SHAPES | VANILLA, SHAPES, ONNX, BF16]
+UNSURE = {"noise": 0.5, "contended": True}
 
 
-def test_bars_are_as_long_as_the_numbers_of_the_table(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 0.5),
-        latency_row({**SHAPES, "precision": "bf16"}, 0.25),
-        latency_row(onnx(SHAPES), 0.375),
-    ]
-    figure = plot_sheet(speed(rows, tmp_path, []))
-    assert [bar.get_width() for bar in bars(figure.axes[0])] == [0.5, 0.25, 0.375]
-    assert {"0.500 s", "0.250 s", "0.375 s", "n = 12"} <= set(texts(figure))
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Makes the sheet of a figure of bars, of rows and of what others published."""
+    return lambda name, rows, campaigns=(): sheet_of(name, rows, tmp_path, campaigns)
 
 
-def test_a_precision_has_its_colour_measured_or_published(tmp_path: Path) -> None:
-    rows = [latency_row({**SD_V1, "precision": "fp16"}, 1.0)]
-    plotted = bars(plot_sheet(speed(rows, tmp_path, LAMBDA)).axes[0])
+def ran(base: Row, seconds: float, gigabytes: float, share: float, **changes: Any) -> Row:
+    row = made.limited_row(latency_row(base | changes, seconds), share)
+    return made.memory_row(row, gigabytes) | changes
+
+
+ENERGY = {"energy_source": "rapl", "energy_j_per_image": 90.0}
+TF32 = {"precision": "tf32"}
+ROWS = [
+    ran(SHAPES, 0.5, 1.0, 0.25, noise=0.15, ssim=1.0, psnr_db=inf, passes_gate=True, **ENERGY),
+    ran(SHAPES, 0.9, 1.5, 1.5, batch_size=2, **ENERGY | {"energy_j_per_image": 60.0}),
+    ran(SHAPES, 1.4, 2.0, 1.4, batch_size=3, largest=True, **ENERGY),
+    failed_row(SHAPES, "oom", batch_size=4),
+    ran(AUTOCAST, 0.525, 1.1, 0.375, noise=0.15),
+    ran(SHAPES | VANILLA, 0.75, 2.0, 0.2),
+    ran(BF16, 0.25, 0.5, 0.5, ssim=0.85, psnr_db=19.0, passes_gate=False),
+    ran(AUTOCAST | {"precision": "bf16"}, 0.325, 0.5, 0.3),
+    ran(AUTOCAST | {"precision": "fp16"}, 0.3, 0.7, 0.4),
+    ran(ONNX, 0.4, 1.5, 0.6),
+    failed_row(BF16 | FUSED, "error"),
+    failed_row(ONNX | {"precision": "fp16"}, "oom"),
+    # Neither its memory nor the peak of its precision was measured.
+    made.throughput_row(latency_row(SHAPES | TF32, 0.6), 20.0, throughput_tflops=0.05),
+    failed_row(ONNX | TF32, "unsupported", reason="no TF32 here"),
+]
+SAYS = {
+    "speed": [
+        "fp32, PyTorch: 0.5 n = 12",
+        "bf16, PyTorch: 0.25 n = 12, fails the quality gate",
+        "fp16, PyTorch, autocast: 0.3 n = 12",
+        "fp32, ONNX Runtime: 0.4 n = 12",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, ONNX Runtime: out of memory",
+        "tf32, PyTorch: 0.6 n = 12",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+    ],
+    "throughput": [
+        "fp32, PyTorch: 1680 batch 3, 4 does not fit, n = 7",
+        "bf16, PyTorch: 600 batch 1, n = 7, fails the quality gate",
+        "fp16, PyTorch, autocast: 480 batch 1, n = 7",
+        "fp32, ONNX Runtime: 720 batch 1, n = 7",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, ONNX Runtime: out of memory",
+        "tf32, PyTorch: 20 batch 1, n = 7",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+    ],
+    "autocast_speed": [
+        "fp32: 0.5 n = 12",
+        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without (within the noise)",
+        "bf16: 0.25 n = 12, fails the quality gate",
+        "bf16, autocast (pale): 0.325 n = 12, 1.30 x without",
+        "fp16, autocast (pale): 0.3 n = 12, not measured without",
+    ],
+    "autocast_memory": [
+        "fp32: 1 ● 0.600",
+        "fp32, autocast (pale): 1.1 ● 0.660, 1.10 x without",
+        "bf16: 0.5 ● 0.300",
+        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without (within the noise)",
+        "fp16, autocast (pale): 0.7 ● 0.420, not measured without",
+    ],
+    "attention": [
+        "fp32, SDPA: 0.5 | 0.4",
+        "fp32, fused (ONNX Runtime): 0.4 0.80 x | 0.6 1.50 x",
+        "fp32, vanilla: 0.75 1.50 x | 0.8 2.00 x",
+        f"tf32, SDPA: 0.6 | {ABOVE_LOAD}: not recorded",
+        "tf32, fused (ONNX Runtime): not supported: no TF32 here | ",
+        "bf16, SDPA: 0.25 fails the quality gate | 0.2",
+        "bf16, fused (ONNX Runtime): failed: see its log | ",
+    ],
+    "utilization": [
+        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s, batch 2",
+        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s, batch 1",
+        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s, batch 1",
+        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s, batch 1",
+        "tf32, PyTorch: 0.0500 TFLOP/s; peak not measured",
+        "tf32, ONNX Runtime: not supported: no TF32 here",
+        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s, fails the quality gate",
+        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s, batch 1",
+        "bf16, ONNX Runtime: failed: see its log",
+        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s, batch 1",
+        "fp16, ONNX Runtime: out of memory",
+    ],
+    "speed_quality": [
+        "bf16, PyTorch: 0.25 0.50 x, fails the quality gate | 0.85 19.0 dB",
+        "fp16, PyTorch, autocast: 0.3 0.60 x | not compared",
+        "bf16, PyTorch, autocast: 0.325 0.65 x | not compared",
+        "fp32, ONNX Runtime: 0.4 0.80 x | not compared",
+        "fp32, PyTorch: 0.5 | 1 identical",
+        "fp32, PyTorch, autocast: 0.525 1.05 x (within the noise) | not compared",
+        "tf32, PyTorch: 0.6 1.20 x | not compared",
+        "fp32, PyTorch, vanilla attention: 0.75 1.50 x | not compared",
+        "bf16, ONNX Runtime: failed: see its log | ",
+        "fp16, ONNX Runtime: out of memory | ",
+        "tf32, ONNX Runtime: not supported: no TF32 here | ",
+    ],
+    "cost": [
+        "fp32: 60 batch 2 | the config has no price",
+    ],
+}
+"""What the rows of the one panel of a figure say, of `ROWS`."""
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_figure_says_what_its_table_says(name: str, make: Make) -> None:
+    sheet = make(name, ROWS)
+    (panel,) = sheet.panels
+    assert lines(panel) == SAYS[name]
+    plotted = plot_sheet(sheet)
+    assert faults(plotted) == []
+    lengths = [row.cells[0].value for row in panel.rows if row.cells[0].value is not None]
+    assert [bar.get_width() for bar in bars(plotted.axes[0])] == pytest.approx(lengths)
+    said = [words for row in panel.rows for cell in row.cells for words in (cell.text, cell.extra)]
+    for words in said:
+        assert any(words[:20] in text for text in texts(plotted))  # a long one is cut
+
+
+def test_a_precision_has_its_colour_measured_or_published(make: Make) -> None:
+    own, *others = bars(
+        plot_sheet(make("speed", [latency_row(SD_V1 | {"precision": "fp16"}, 1.0)], LAMBDA)).axes[0]
+    )
     fp16 = colors.to_rgba(style.PRECISIONS["fp16"])
-    assert plotted[0].get_facecolor() == fp16
-    assert plotted[0].get_hatch() is None
-    published = plotted[1:]
-    assert all(bar.get_hatch() == style.HATCH for bar in published)
-    assert [bar.get_edgecolor() == fp16 for bar in published].count(True) == 6
+    assert own.get_facecolor() == fp16
+    assert own.get_hatch() is None
+    assert all(bar.get_hatch() == style.HATCH for bar in others)
+    assert [bar.get_edgecolor() == fp16 for bar in others].count(True) == 6
 
 
-def test_published_rows_share_a_panel_only_where_conditions_agree(tmp_path: Path) -> None:
-    alike = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
-    assert [{row.published for row in p.rows} for p in alike.panels] == [{False, True}, {True}]
-    other = speed([latency_row({**SD_V1, "steps": 30}, 4.0)], tmp_path, LAMBDA)
+def test_published_rows_share_a_panel_only_where_conditions_agree(make: Make) -> None:
+    same = make("speed", [latency_row(SD_V1, 4.0)], LAMBDA)
+    assert [{row.published for row in p.rows} for p in same.panels] == [{False, True}, {True}]
+    # What others call fp32 is not the fp32 measured here.
+    precisions = {row.group: row.precision for row in same.panels[0].rows if "16" not in row.label}
+    assert precisions["H100 80GB HBM3 (gpu)"] == precisions["Quadro RTX 8000"] == "fp32"
+    assert precisions["A100 80GB PCIe"] == FP32_TF32
+    other = make("speed", [latency_row(SD_V1 | {"steps": 30}, 4.0)], LAMBDA)
     assert [{row.published for row in p.rows} for p in other.panels] == [{False}, {True}, {True}]
     assert [panel.title.endswith("(published)") for panel in other.panels] == [False, True, True]
 
 
-def test_own_and_published_fp32_are_not_called_the_same(tmp_path: Path) -> None:
-    sheet = speed([latency_row(SD_V1, 4.0)], tmp_path, LAMBDA)
-    precisions = {row.group: row.precision for row in sheet.panels[0].rows if "16" not in row.label}
-    assert precisions["H100 80GB HBM3 (gpu)"] == "fp32"
-    assert precisions["A100 80GB PCIe"] == FP32_TF32
-    assert precisions["Quadro RTX 8000"] == "fp32"
-
-
-def test_failures_stand_in_their_place_in_words(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 0.5),
-        failed_row({**SHAPES, "precision": "bf16"}, "oom"),
-        failed_row({**SHAPES, "precision": "fp16"}, "unsupported", reason="no Half here"),
-        failed_row(onnx(SHAPES), "error"),
-    ]
-    figure = plot_sheet(speed(rows, tmp_path, []))
-    assert len(bars(figure.axes[0])) == 1
-    shown = texts(figure)
-    assert "out of memory" in shown
-    assert "not supported: no Half here" in shown
-    assert "failed: see its log" in shown
-
-
-def test_the_rtx_3080_ran_out_of_memory(tmp_path: Path) -> None:
-    sheet = speed([], tmp_path, LAMBDA)
-    cells = [row.cells[0] for p in sheet.panels for row in p.rows if row.group == "RTX 3080"]
+def test_the_rtx_3080_ran_out_of_memory(make: Make) -> None:
+    rows = [row for p in make("speed", [], LAMBDA).panels for row in p.rows]
+    cells = [row.cells[0] for row in rows if row.group == "RTX 3080"]
     assert [cell.value for cell in cells] == [None, 5.59]
     assert cells[0].text == "out of memory"
 
 
-def test_seeded_weights_are_named(tmp_path: Path) -> None:
-    rows = [latency_row({**SD_V1, "weights": "seeded"}, 4.0)]
-    assert speed(rows, tmp_path, []).panels[0].title.endswith("(weights: seeded)")
-    mixed = speed(rows, tmp_path, LAMBDA).panels[0].title
+def test_seeded_weights_are_named(make: Make) -> None:
+    rows = [latency_row(SD_V1 | {"weights": "seeded"}, 4.0)]
+    assert make("speed", rows).panels[0].title.endswith("(weights: seeded)")
+    mixed = make("speed", rows, LAMBDA).panels[0].title
     assert mixed.endswith("(weights measured here: seeded)")
 
 
-def test_other_batch_sizes_are_not_shown_as_the_first(tmp_path: Path) -> None:
-    rows = [latency_row({**SHAPES, "batch_size": 2}, 0.5)]
-    sheet = speed(rows, tmp_path, [])
+def test_other_batch_sizes_are_not_shown_as_the_first(make: Make) -> None:
+    sheet = make("speed", [latency_row(SHAPES | {"batch_size": 2}, 0.5)])
     assert not sheet.panels
     assert any("batch size 1" in text for text in texts(plot_sheet(sheet)))
 
 
-def test_devices_shows_the_fastest_settings(tmp_path: Path) -> None:
+def test_what_else_used_the_device_is_a_footnote_of_times_alone(make: Make) -> None:
+    said = "Other processes used the device just before 1 row"
+    for name in ("speed", "memory", "autocast_memory"):
+        row = made.memory_row(latency_row(AUTOCAST, 1.0), 2.0, **UNSURE)
+        assert (said in make(name, [row]).footnote) == (name == "speed")
+
+
+def test_devices_shows_the_fastest_settings(make: Make) -> None:
     rows = [
         latency_row(SD_V1, 4.0),
-        latency_row({**SD_V1, "precision": "fp16", "options": "autocast"}, 1.5),
-        latency_row({**SD_V1, "precision": "bf16"}, 2.0),
-        failed_row({**SD_V1, "device": "cpu", "device_name": None}, "oom"),
+        latency_row(SD_V1 | {"precision": "fp16", "options": "autocast"}, 1.5),
+        latency_row(SD_V1 | {"precision": "bf16"}, 2.0),
+        failed_row(SD_V1 | {"device": "cpu", "device_name": None}, "oom"),
     ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = devices_sheet(table, published(LAMBDA)).panels
+    (panel,) = make("devices", rows, LAMBDA).panels
     assert panel.log
-    assert (panel.rows[0].group, panel.rows[0].cells[0].value) == ("H100 80GB HBM3 (gpu)", 1.5)
-    assert panel.rows[0].label.startswith("fp16, PyTorch, autocast")
-    assert panel.rows[-1].group == "cpu"
-    assert panel.rows[-1].cells[0].text == "out of memory"
+    first, last = panel.rows[0], panel.rows[-1]
+    assert (first.group, first.cells[0].value) == ("H100 80GB HBM3 (gpu)", 1.5)
+    assert first.label.startswith("fp16, PyTorch, autocast")
+    assert (last.group, last.cells[0].text) == ("cpu", "out of memory")
     # The published CPUs ran both backends.
     assert len(panel.rows) == 1 + 6 + 4 + 1
 
 
-def test_throughput_shows_the_largest_batch_and_what_did_not_fit(tmp_path: Path) -> None:
-    rows = [
-        throughput_row(SD_V1, 30.0, batch_size=4),
-        throughput_row(SD_V1, 28.0, batch_size=8, largest=True),
-        failed_row(SD_V1, "oom", batch_size=16),
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    gpus, _ = throughput_sheet(table, published(LAMBDA)).panels
-    assert gpus.rows[0].cells[0].value == 28.0
-    assert gpus.rows[0].cells[0].extra == "batch 8, 16 does not fit, n = 7"
-    best = next(r for r in gpus.rows if r.group == "A100 80GB PCIe" and r.precision == "fp16")
-    assert (best.cells[0].value, best.cells[0].extra) == (26.3, "batch 28")
-    lengths = [bar.get_width() for bar in bars(plot_sheet(Sheet("", "", [gpus], "", "")).axes[0])]
-    assert lengths[0] == 28.0
+def test_published_throughput_is_that_of_the_largest_batch(make: Make) -> None:
+    _, gpus = make("throughput", [], LAMBDA).panels
+    assert "fp16, autocast, vanilla attention: 26.3 batch 28" in lines(gpus)
 
 
-def test_memory_keeps_counters_apart(tmp_path: Path) -> None:
-    cpu = {**SD_V1, "device": "cpu", "device_kind": "cpu"}
-    rows = [memory_row(SD_V1, 6.0), memory_row(cpu, 5.0)]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    peak, after, resident = memory_sheet(table, published(LAMBDA)).panels
+def test_memory_keeps_counters_apart(make: Make) -> None:
+    cpu = SD_V1 | {"device": "cpu", "device_kind": "cpu"}
+    rows = [made.memory_row(SD_V1, 6.0), made.memory_row(cpu, 5.0)]
+    peak, after, resident = make("memory", rows, LAMBDA).panels
     assert "peak memory of the process on the GPU" in peak.title
-    assert [row.cells[0].value for row in peak.rows] == [6.0]
+    assert lines(peak) == ["fp32: 6 ◆ 4.80  ▲ 4.20"]
     assert dict(peak.rows[0].cells[0].marks) == pytest.approx({"D": 4.8, "^": 4.2})
     assert "as in 2022" in after.title
     assert after.rows[0].cells[0].value == pytest.approx(4.2)
     assert sum(row.published for row in after.rows) == 12
-    assert [row.cells[0].value for row in resident.rows] == [5.0]
+    assert lines(resident) == ["fp32: 5 ● 3.00"]
     assert dict(resident.rows[0].cells[0].marks) == pytest.approx({"o": 3.0})
-
-
-def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(
-    tmp_path: Path,
-) -> None:
-    mac = {**SD_V1, "device": "mac", "device_kind": "mps", "device_name": "Apple M2"}
-    arc = {**SD_V1, "device": "arc", "device_kind": "xpu"}
-    rows = [
-        memory_row(SD_V1, 6.0),
-        {**mac, "reserved_after_run_bytes": 7e9},
-        memory_row(arc, 5.0),
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    panels = memory_sheet(table, published([])).panels
-    assert [panel.title.partition(":")[0] for panel in panels] == [
-        *["GPU"] * 2,
-        "Apple GPU",
-        *["Intel GPU"] * 2,
-    ]
-    (row,) = panels[2].rows
-    assert panels[2].title.endswith(AFTER_RUN)
-    assert row.cells[0].value == pytest.approx(7.0)
-    table = write_rows([latency_row(mac, 9.0)], tmp_path / "results.csv", RESULTS)
-    sheet = devices_sheet(table, published(LAMBDA))
-    assert any("Apple M2" in row.group for panel in sheet.panels for row in panel.rows)
-
-
-def test_memory_of_another_counter_has_its_own_panel(tmp_path: Path) -> None:
-    table = write_rows([memory_row(SD_V1, 6.0)], tmp_path / "results.csv", RESULTS)
-    panels = memory_sheet(table, published(["onnxruntime-2023-02"])).panels
+    # That of another counter has a panel of its own.
+    panels = make("memory", rows[:1], ["onnxruntime-2023-02"]).panels
     assert [any(row.published for row in panel.rows) for panel in panels] == [False, False, True]
     assert "NVML" in panels[-1].title
 
 
-def test_autocast_is_paired_with_its_absence(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 0.5),
-        latency_row({**SHAPES, "options": "autocast"}, 0.375),
-        latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 0.3),
-        latency_row(onnx(SHAPES), 0.4),
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = autocast_speed_sheet(table).panels
-    assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16, autocast"]
-    assert [row.pale for row in panel.rows] == [False, True, True]
-    assert panel.rows[1].cells[0].extra.endswith("0.75 \N{MULTIPLICATION SIGN} without")
-    assert panel.rows[2].cells[0].extra.endswith("not measured without")
+def test_each_kind_of_gpu_has_panels_of_its_own_and_the_counters_that_it_has(make: Make) -> None:
+    mac = SD_V1 | {"device": "mac", "device_kind": "mps", "device_name": "Apple M2"}
+    arc = made.memory_row(SD_V1 | {"device": "arc", "device_kind": "xpu"}, 5.0)
+    rows = [made.memory_row(SD_V1, 6.0), mac | {"reserved_after_run_bytes": 7e9}, arc]
+    panels = make("memory", rows).panels
+    kinds = ["GPU", "GPU", "Apple GPU", "Intel GPU", "Intel GPU"]
+    assert [panel.title.partition(":")[0] for panel in panels] == kinds
+    assert panels[2].title.endswith(AFTER_RUN)
+    assert lines(panels[2]) == ["fp32: 7"]
+    sheet = make("devices", [latency_row(mac, 9.0)], LAMBDA)
+    assert any("Apple M2" in row.group for panel in sheet.panels for row in panel.rows)
 
 
-def test_autocast_memory_has_ratios(tmp_path: Path) -> None:
-    rows = [memory_row(SD_V1, 8.0), memory_row({**SD_V1, "options": "autocast"}, 10.0)]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = autocast_memory_sheet(table).panels
-    assert panel.rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
+def test_utilization_has_a_dot_for_each_batch_size_and_a_line_at_the_peak(make: Make) -> None:
+    sizes = {1: 0.25, 2: 0.75, 4: 0.5}
+    rows = [made.limited_row(SHAPES, share, batch_size=size) for size, share in sizes.items()]
+    sheet = make("utilization", [*rows, made.limited_row(BF16, 1.5)])
+    cells = [row.cells[0] for row in sheet.panels[0].rows]
+    assert (cells[0].text, cells[0].marks) == ("75 %", (("o", 25.0), ("o", 75.0), ("o", 50.0)))
+    axes = plot_sheet(sheet).axes[0]
+    assert len([line for line in axes.lines if set(points(line)[0]) == {100.0}]) == 2
+    # More than the peak is shown where that was measured.
+    assert axes.get_xlim()[1] > 150
+    below = plot_sheet(make("utilization", rows)).axes[0]
+    assert below.get_xlim()[1] > 100
 
 
-def test_what_makes_a_time_unsure_moves_no_memory(tmp_path: Path) -> None:
-    unsure = {"noise": 0.5, "contended": True}
-    rows = [
-        memory_row(SD_V1, 8.0, **unsure),
-        memory_row({**SD_V1, "options": "autocast"}, 10.0, **unsure),
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    sheet = autocast_memory_sheet(table)
-    assert sheet.panels[0].rows[1].cells[0].extra.endswith("1.25 \N{MULTIPLICATION SIGN} without")
-    assert "Other processes" not in sheet.footnote
-    assert "Other processes" not in memory_sheet(table, published([])).footnote
-
-
-def attention_rows() -> Rows:
-    vanilla = {**SHAPES, "options": "attention-vanilla", "attention": "vanilla"}
-    return [vanilla, SHAPES, onnx(SHAPES), {**SHAPES, "precision": "bf16"}]
-
-
-def test_attention_shows_speed_and_memory_and_ratios(tmp_path: Path) -> None:
-    times, sizes = [0.75, 0.5, 0.4, 0.3], [2.0, 1.0, 1.5, 0.5]
-    rows = [
-        memory_row(latency_row(row, time), size)
-        for row, time, size in zip(attention_rows(), times, sizes, strict=True)
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = attention_sheet(table).panels
-    assert [row.label for row in panel.rows] == [
-        "fp32, SDPA",
-        "fp32, fused (ONNX Runtime)",
-        "fp32, vanilla",
-    ]
-    assert [row.cells[0].value for row in panel.rows] == [0.5, 0.4, 0.75]
-    assert [row.cells[1].value for row in panel.rows] == pytest.approx([0.4, 0.6, 0.8])
-    times_sign = "\N{MULTIPLICATION SIGN}"
-    assert panel.rows[2].cells[0].extra == f"1.50 {times_sign}"
-    assert panel.rows[2].cells[1].extra == f"2.00 {times_sign}"
-
-
-def test_attention_says_where_memory_was_not_measured(tmp_path: Path) -> None:
-    rows = [latency_row(row, 0.5) for row in attention_rows()]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = attention_sheet(table).panels
-    assert {row.cells[1].text for row in panel.rows} == {f"{ABOVE_LOAD}: not recorded"}
-
-
-def limit_panel(rows: Rows, folder: Path) -> Panel:
-    (panel,) = utilization_sheet(write_rows(rows, folder / "t.csv", RESULTS)).panels
-    return panel
-
-
-def test_limit_has_a_bar_for_each_way_and_a_dot_for_each_batch_size(tmp_path: Path) -> None:
-    bf16 = {**SHAPES, "precision": "bf16"}
-    rows = [
-        limited_row(bf16, 0.125),
-        limited_row(SHAPES, 0.25, batch_size=1),
-        limited_row(SHAPES, 0.75, batch_size=2),
-        limited_row(SHAPES, 0.5, batch_size=4),
-        failed_row(SHAPES, "oom", batch_size=8),
-        limited_row({**SHAPES, "options": "autocast"}, 0.375, passes_gate=False),
-    ]
-    panel = limit_panel(rows, tmp_path)
-    assert [row.label for row in panel.rows] == ["fp32", "fp32, autocast", "bf16"]
-    cells = [row.cells[0] for row in panel.rows]
-    assert [cell.value for cell in cells] == [75.0, 37.5, 12.5]
-    assert cells[0].marks == (("o", 25.0), ("o", 75.0), ("o", 50.0))
-    assert (cells[0].text, cells[0].extra) == ("75 %", "0.150 of 0.200 TFLOP/s, batch 2")
-    assert cells[1].extra.endswith("fails the quality gate")
-    axes = plot_sheet(Sheet("", "", [panel], "", "")).axes[0]
-    assert [bar.get_width() for bar in bars(axes)] == [75.0, 37.5, 12.5]
-    peaks = [line for line in axes.lines if set(points(line)[0]) == {100.0}]
-    assert len(peaks) == 3
-    assert axes.get_xlim()[1] > 100
-
-
-def test_limit_shows_more_than_the_peak_where_that_was_measured(tmp_path: Path) -> None:
-    panel = limit_panel([limited_row(SHAPES, 1.5)], tmp_path)
-    axes = plot_sheet(Sheet("", "", [panel], "", "")).axes[0]
-    assert bars(axes)[0].get_width() == 150.0 < axes.get_xlim()[1]
-
-
-def test_limit_says_where_no_peak_was_measured(tmp_path: Path) -> None:
-    unknown = throughput_row({**SHAPES, "precision": "bf16"}, 20.0, throughput_tflops=0.05)
-    panel = limit_panel([limited_row(SHAPES, 0.5), unknown], tmp_path)
-    assert panel.rows[1].cells[0].text == "0.0500 TFLOP/s; peak not measured"
-    assert panel.rows[1].cells[0].value is None
-
-
-def ladder(rows: Rows, folder: Path) -> Sheet:
-    return ladder_sheet(write_rows(rows, folder / "races.csv", RACES))
-
-
-def test_the_ladder_goes_from_the_slowest_to_the_fastest(tmp_path: Path) -> None:
+def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: Path) -> None:
     few = {"ratio_ci_low": None, "ratio_ci_high": None, "rounds": 3}
-    onnx = {"backend": "onnxruntime", "attention": "fused"}
-    rows = [
-        race_row(1.0),
-        failed_race("unsupported", precision="bf16", reason="no instructions for bf16"),
-        race_row(0.6, **onnx, memory_bytes=4e9, utilization=0.67),
-        race_row(1.5, options="attention-vanilla", attention="vanilla"),
-        race_row(0.8, **onnx, **few, width=512, height=512, utilization=None, contended=True),
-    ]
-    write_rows(rows, tmp_path / "races.csv", RACES)
-    save_sheet(ladder_sheet(tmp_path / "races.csv"), figure_files(tmp_path))
-    data = pd.read_csv(tmp_path / "figure.csv")
-    small = data[data["panel"].str.contains("256")]
-    ratios = small[small["measure"] == "time / that of the reference"]
-    assert list(ratios["setting"]) == [
-        "fp32, PyTorch, attention-vanilla",
-        "fp32, PyTorch, against itself",
-        "fp32, ONNX Runtime",
-        "bf16, PyTorch",
-    ]
-    assert ratios["value"].tolist()[:3] == [1.5, 1.0, 0.6]
-    assert ratios["low"].tolist()[2] == pytest.approx(0.98 * 0.6)
-    assert ratios["words"].tolist()[2:] == [
-        "0.60 0.59 to 0.61",
-        "not supported: no instructions for bf16",
-    ]
-    memory = small[small["measure"] == "peak memory (GB)"]
-    assert memory["value"].tolist() == [5.7, 5.7, 4.0]
-    assert memory["words"].tolist()[2] == "4.00 GB 67 % of peak"
-    # Of fewer than six rounds, their range.
-    large = data[data["panel"].str.contains("512")]
-    assert large[["value", "low", "high"]].to_numpy()[0].tolist() == pytest.approx(
-        [0.8, 0.76, 0.84]
+    sheet = make(
+        "ladder",
+        [
+            made.race_row(1.0),
+            made.failed_race("unsupported", precision="bf16", reason="no instructions for bf16"),
+            made.race_row(0.6, **FUSED, memory_bytes=4e9, utilization=0.67),
+            made.race_row(1.5, **VANILLA),
+            made.race_row(0.8, **FUSED, **few, width=512, utilization=None, contended=True),
+        ],
     )
-    assert large["words"].tolist()[1] == "5.70 GB no peak"
-    assert "reference: fp32, PyTorch, 6.00 s" in small["panel"].iloc[0]
-    figure = plot_sheet(ladder(rows, tmp_path))
+    small, large = sheet.panels
+    assert lines(small) == [
+        "fp32, PyTorch, attention-vanilla: 1.5 1.47 to 1.53 | 5.7 27 % of peak",
+        "fp32, PyTorch, against itself: 1 0.98 to 1.02 | 5.7 40 % of peak",
+        "fp32, ONNX Runtime: 0.6 0.59 to 0.61 | 4 67 % of peak",
+        "bf16, PyTorch: not supported: no instructions for bf16 | ",
+    ]
+    assert "reference: fp32, PyTorch, 6.00 s" in small.title
+    # Of fewer than six rounds, their range.
+    assert lines(large) == ["fp32, ONNX Runtime: 0.8 0.76 to 0.84 | 5.7 no peak"]
+    assert "Medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
+    figure = plot_sheet(sheet)
     assert faults(figure) == []
-    text = " ".join(texts(figure))
-    assert "medians of 3 to 6 rounds" in text.lower()
-    assert "Other processes used the device in 1 race" in text
-    references = [line for line in figure.axes[0].lines if points(line)[0] == [1.0, 1.0]]
-    assert len(references) == 3
-    assert not [line for line in figure.axes[1].lines if points(line)[0] == [1.0, 1.0]]
+    references = [
+        sum(points(line)[0] == [1.0, 1.0] for line in axes.lines) for axes in figure.axes[:2]
+    ]
+    assert references == [3, 0]
+    save_sheet(sheet, made.figure_files(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv").set_index("measure")
+    times = data.loc["time / that of the reference", ["value", "low", "high"]].to_numpy()
+    assert times[2].tolist() == pytest.approx([0.6, 0.98 * 0.6, 1.02 * 0.6])
+    assert times[-1].tolist() == pytest.approx([0.8, 0.76, 0.84])
+    assert data["value"].loc[["peak memory (GB)"]].tolist() == [5.7, 5.7, 4.0, 5.7]
 
 
-def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(tmp_path: Path) -> None:
-    rows = [race_row(0.9), race_row(0.7, campaign="lab-2026-11")]
-    own, theirs = ladder(rows, tmp_path).panels
+def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(make: Make) -> None:
+    rows = [made.race_row(0.9), made.race_row(0.7, campaign="lab-2026-11")]
+    own, theirs = make("ladder", rows).panels
     assert "published" not in own.title and "published: lab-2026-11" in theirs.title
     assert not own.rows[0].published and theirs.rows[0].published
 
 
-def test_files_are_written(tmp_path: Path) -> None:
-    table = write_rows([latency_row(SHAPES, 0.5)], tmp_path / "results.csv", RESULTS)
-    files = figure_files(tmp_path)
-    save_sheet(speed_sheet(table, published(LAMBDA)), files)
+def test_files_are_written(make: Make, tmp_path: Path) -> None:
+    files = made.figure_files(tmp_path)
+    save_sheet(make("speed", [latency_row(SHAPES, 0.5)], LAMBDA), files)
     assert files.png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in files.svg.read_text()
     data = pd.read_csv(files.csv)
@@ -393,96 +325,89 @@ def test_files_are_written(tmp_path: Path) -> None:
     ]
 
 
-def test_whiskers_are_the_quartiles(tmp_path: Path) -> None:
-    figure: Figure = plot_sheet(speed([latency_row(SHAPES, 0.5)], tmp_path, []))
-    spans = [
-        np.asarray(path.vertices)[:, 0].tolist()
-        for collection in figure.axes[0].collections
-        for path in collection.get_paths()
-    ]
+def test_whiskers_are_the_quartiles(make: Make) -> None:
+    axes = plot_sheet(make("speed", [latency_row(SHAPES, 0.5)])).axes[0]
+    paths = [path for collection in axes.collections for path in collection.get_paths()]
+    spans = [np.asarray(path.vertices)[:, 0].tolist() for path in paths]
     assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)
 
 
-def test_a_ratio_within_the_noise_is_said_to_be(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 1.00, noise=0.1),
-        latency_row({**SHAPES, "options": "autocast"}, 1.05, noise=0.1),
-        latency_row({**SHAPES, "precision": "bf16"}, 1.00, noise=0.1),
-        latency_row({**SHAPES, "precision": "bf16", "options": "autocast"}, 1.30, noise=0.1),
+def test_parts_share_one_scale_and_a_reason_is_said_once_for_all_columns(make: Make) -> None:
+    rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason="no bfloat16 here")]
+    parts, cold = make("parts", rows), make("cold_start", rows)
+    assert lines(parts.panels[0])[0] == "fp32: 1.8 90.0 %, 90.0 ms | 0.16 8.0 % | 0.04 2.0 %"
+    assert lines(cold.panels[0]) == [
+        "fp32: 4 2.00 x |  | 3 1.50 x | 2 n = 12",
+        "bf16: not supported: no bfloat16 here |  |  | ",
     ]
-    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = autocast_speed_sheet(path).panels
-    extras = [row.cells[0].extra for row in panel.rows if row.pale]
-    assert f"1.05 {TIMES} without (within the noise)" in extras[0]
-    assert extras[1].endswith(f"1.30 {TIMES} without")
-
-
-def test_a_speed_that_fails_the_gate_is_marked(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 1.0, passes_gate=True),
-        latency_row({**SHAPES, "precision": "bf16"}, 0.5, passes_gate=False, contended=True),
-    ]
-    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    sheet = speed_sheet(path, published([]))
-    (panel,) = sheet.panels
-    marked = {row.precision: "fails the quality gate" in row.cells[0].extra for row in panel.rows}
-    assert marked == {"fp32": False, "bf16": True}
-    assert "Other processes used the device just before 1 row" in sheet.footnote
-
-
-def test_parts_share_one_scale_and_say_their_share(tmp_path: Path) -> None:
-    path = write_rows([latency_row(SHAPES, 2.0)], tmp_path / "results.csv", RESULTS)
-    sheet = parts_sheet(path)
-    figure = plot_sheet(sheet)
+    figure = plot_sheet(parts)
     assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
-    assert "90.0 %, 90.0 ms" in texts(figure)
-
-
-def test_a_reason_is_said_once_for_all_columns(tmp_path: Path) -> None:
-    reason = "this processor has no instructions for bfloat16"
-    rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason=reason)]
-    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    figure = plot_sheet(cold_start_sheet(path))
-    assert texts(figure).count(f"not supported: {reason}") == 1
+    figure = plot_sheet(cold)
+    assert texts(figure).count("not supported: no bfloat16 here") == 1
     assert faults(figure) == []
 
 
-def test_likeness_stands_beside_speed(tmp_path: Path) -> None:
-    rows = [
-        latency_row(SHAPES, 2.0, ssim=1.0, psnr_db=float("inf")),
-        latency_row(BF16, 1.0, ssim=0.85, psnr_db=19.0, passes_gate=False),
-        latency_row({**SHAPES, "options": "channels-last"}, 1.5),
-    ]
-    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    (panel,) = speed_quality_sheet(path).panels
-    cells = {row.label: row.cells for row in panel.rows}
-    assert list(cells) == ["bf16", "fp32, channels-last", "fp32"]  # the fastest first
-    assert cells["bf16"][0].extra == f"0.50 {TIMES}, fails the quality gate"
-    assert (cells["bf16"][1].value, cells["bf16"][1].text) == (0.85, "0.850")
-    assert cells["bf16"][1].extra == "19.0 dB"
-    assert cells["fp32"][1].extra == "identical"
-    assert cells["fp32, channels-last"][1].text == "not compared"
-
-
-def test_cost_is_that_of_the_best_batch(tmp_path: Path) -> None:
-    rows = [
-        throughput_row(SHAPES, 20.0, energy_j_per_image=90.0, energy_source="rapl"),
-        throughput_row(SHAPES, 30.0, batch_size=4, energy_j_per_image=60.0, energy_source="rapl"),
-        failed_row(SHAPES, "oom", batch_size=8),
-    ]
-    path = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    ((row,),) = [panel.rows for panel in cost_sheet(path).panels]
-    assert (row.cells[0].value, row.cells[0].extra) == (60.0, "batch 4")
-    assert row.cells[1].text == "the config has no price"
-
-
-def test_what_follows_from_a_rate_has_its_interval(tmp_path: Path) -> None:
-    path = write_rows([limited_row(SHAPES, 0.4)], tmp_path / "results.csv", RESULTS)
-    ((limit,),) = [panel.rows for panel in utilization_sheet(path).panels]
-    assert (limit.cells[0].low, limit.cells[0].high) == pytest.approx((39.2, 40.8))
-    priced = throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
-    path = write_rows([priced], tmp_path / "results.csv", RESULTS)
-    ((cost,),) = [panel.rows for panel in cost_sheet(path).panels]
+def test_what_follows_from_a_rate_has_its_interval(make: Make) -> None:
+    limit = make("utilization", [made.limited_row(SHAPES, 0.4)]).panels[0].rows[0].cells[0]
+    assert (limit.low, limit.high) == pytest.approx((39.2, 40.8))
+    priced = made.throughput_row(SHAPES, 30.0, cost_per_1000_images=5.0, currency="EUR")
+    cost = make("cost", [priced]).panels[0].rows[0].cells[1]
     # Dearer where it is slower.
-    assert (cost.cells[1].low, cost.cells[1].high) == pytest.approx((5 / 1.02, 5 / 0.98))
+    assert (cost.low, cost.high) == pytest.approx((5 / 1.02, 5 / 0.98))
+
+
+def ok_row(name: str, base: dict[str, Any]) -> dict[str, Any]:
+    if "memory" in name:
+        return made.memory_row(base, 6.0)
+    if name in ("throughput", "cost"):
+        return made.throughput_row(base, 20.0, energy_j_per_image=90.0, energy_source="nvml")
+    if name == "utilization":
+        return made.limited_row(base, 0.4)
+    if name == "ladder":
+        return made.race_row(0.7, **{key: value for key, value in base.items() if key in RACE})
+    return latency_row(base, 4.0)
+
+
+MANY = ["speed", "devices", "throughput", "memory", "utilization", "ladder", "parts", "cold_start",
+        "speed_quality", "cost"]  # fmt: skip
+"""Figures that have a row for every device and precision."""
+ALL = [*MANY, "autocast_speed", "autocast_memory", "attention"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, make: Make) -> None:
+    sheet = make(name, [])
+    assert not sheet.panels
+    figure = plot_sheet(sheet)
+    assert " ".join(sheet.missing.split()) in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "cost"])
+def test_failures_alone_make_a_figure_of_words(name: str, make: Make) -> None:
+    base = SHAPES | {"reason": "a message of a library that goes on and on and says where it was"}
+    rows = [
+        base | {"device_name": None, "precision": precision, "status": status, **option}
+        for precision, status in (("fp32", "oom"), ("bf16", "error"), ("fp16", "unsupported"))
+        for option in ({}, {"options": "autocast"}, VANILLA)
+    ]
+    if name == "ladder":
+        rows = [RACE | {k: v for k, v in row.items() if k in RACE} for row in rows]
+    figure = plot_sheet(make(name, rows))
+    assert sum(len(axes.patches) for axes in figure.axes) == 0
+    assert "out of memory" in texts(figure)
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "attention"])
+def test_one_row_makes_a_figure(name: str, make: Make) -> None:
+    sheet = make(name, [ok_row(name, AUTOCAST)])
+    assert len(sheet.panels) == 1
+    assert faults(plot_sheet(sheet)) == []
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, make: Make) -> None:
+    rows = [ok_row(name, row) for row in made.long_names(40, SD_V1, SD_V1 | {"precision": "fp16"})]
+    assert faults(plot_sheet(make(name, rows, LAMBDA))) == []

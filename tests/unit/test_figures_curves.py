@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from math import inf, nan
 from pathlib import Path
 
@@ -11,22 +12,21 @@ from plot_batch_throughput import batch_sheet
 from plot_quality_curve import quality_sheet
 from plot_threads import threads_sheet
 from sdbench.report.figures import style
-from sdbench.report.figures.curves import plot_curves, save_curves, spread_apart
+from sdbench.report.figures.curves import CurveSheet, plot_curves, save_curves, spread_apart
 from sdbench.tables.schemas import PEAK_THROUGHPUT, QUALITY, RESULTS
+from tests.unit import tables_factory as made
 from tests.unit.figure_reading import faults, points, texts
-from tests.unit.tables_factory import (
-    SD_V1,
-    SHAPES,
-    failed_row,
-    figure_files,
-    latency_row,
-    published,
-    quality_rows,
-    throughput_row,
-    write_rows,
-)
+from tests.unit.tables_factory import SD_V1, SHAPES, Rows, failed_row, latency_row, throughput_row
 
-BF16 = {**SHAPES, "precision": "bf16"}
+BF16 = SHAPES | {"precision": "bf16"}
+SWEEP = [
+    throughput_row(SD_V1, 20.0, batch_size=1),
+    throughput_row(SD_V1, 28.0, batch_size=2),
+    throughput_row(SD_V1, 30.0, batch_size=4, largest=True),
+    failed_row(SD_V1, "oom", batch_size=8),
+    failed_row(SD_V1 | {"precision": "bf16"}, "unsupported"),
+]
+LAMBDA = ["lambda-2022-10"]
 
 
 def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
@@ -34,37 +34,81 @@ def line(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     return points(found)
 
 
-def throughput_rows() -> list[dict[str, object]]:
-    return [
-        throughput_row(SD_V1, 20.0, batch_size=1),
-        throughput_row(SD_V1, 28.0, batch_size=2),
-        throughput_row(SD_V1, 30.0, batch_size=4, largest=True),
-        failed_row(SD_V1, "oom", batch_size=8),
-        failed_row({**SD_V1, "precision": "bf16"}, "unsupported"),
-    ]
+def batches(rows: Rows, folder: Path, campaigns: Sequence[str] = ()) -> CurveSheet:
+    table = made.write_rows(rows, folder / "results.csv", RESULTS)
+    return batch_sheet(table, made.published(campaigns))
 
 
-def test_curves_go_through_the_numbers_of_the_table(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    axes = plot_curves(batch_sheet(table, published([]))).axes[0]
+def test_curves_go_through_the_numbers_of_the_table_and_end_where_memory_does(
+    tmp_path: Path,
+) -> None:
+    figure = plot_curves(batches(SWEEP, tmp_path))
+    axes = figure.axes[0]
     assert line(axes, "fp32") == ([1, 2, 4], [20, 28, 30])
+    crosses = [line for line in axes.lines if line.get_marker() == "X"]
+    assert [points(cross) for cross in crosses] == [([8.0], [30.0])]
+    assert {"does not fit in memory", "bf16, batch 1: not supported"} <= set(texts(figure))
+
+
+def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
+    sheet = batches(SWEEP, tmp_path, LAMBDA)
+    titles = [plot.title for plot in sheet.sections[0].plots]
+    axes = plot_curves(sheet).axes[titles.index("A100 80GB PCIe")]
+    label = "fp16, autocast, vanilla attention"
+    x, y = line(axes, label)
+    assert (x[-1], y[-1]) == (28, 26.3)
+    (plotted,) = [line for line in axes.lines if line.get_label() == label]
+    assert plotted.is_dashed()
+    assert plotted.get_markerfacecolor() == style.PAPER
+    assert plotted.get_color() == style.PRECISIONS["fp16"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "points"),
+    [
+        ([], 0),
+        ([throughput_row(SHAPES, 20.0)], 0),
+        ([failed_row(SHAPES, "oom"), failed_row(BF16, "error")], 0),
+        (SWEEP, 3),
+    ],
+)
+def test_batch_files_are_written_whatever_the_table_holds(
+    rows: Rows, points: int, tmp_path: Path
+) -> None:
+    sheet = batches(rows, tmp_path)
+    files = made.figure_files(tmp_path)
+    save_curves(sheet, files)
+    assert files.png.stat().st_size and files.svg.stat().st_size
+    assert len(pd.read_csv(files.csv)) == points
+    assert faults(plot_curves(sheet)) == []
+    if len(rows) == 1:  # one batch size is no curve
+        assert "AMD EPYC 7B13 (cpu)" in sheet.sections[0].words
+
+
+@pytest.mark.parametrize(
+    ("rows", "campaigns"),
+    [(SWEEP, [*LAMBDA, "lambda-2023-01-xformers"]), (made.long_names(6, *SWEEP), [])],
+    ids=["published", "long names"],
+)
+def test_no_labels_of_curves_overlap(rows: Rows, campaigns: list[str], tmp_path: Path) -> None:
+    assert faults(plot_curves(batches(rows, tmp_path, campaigns))) == []
 
 
 THREADS = {"cpu": 2, "one": 1, "four": 4, "small": 1}
 
 
-def threads_figure(rows: list[dict[str, object]], folder: Path) -> pd.DataFrame:
+def threads_figure(rows: Rows, folder: Path) -> pd.DataFrame:
     """Plot the figure; `small` differs in its memory too."""
     peaks = [
         {"device": device, "threads": count, "operation": "memory copy", "status": "ok", "n": 1}
         for device, count in THREADS.items()
     ]
     sheet = threads_sheet(
-        write_rows(rows, folder / "results.csv", RESULTS),
-        write_rows(peaks, folder / "peak_throughput.csv", PEAK_THROUGHPUT),
+        made.write_rows(rows, folder / "results.csv", RESULTS),
+        made.write_rows(peaks, folder / "peak_throughput.csv", PEAK_THROUGHPUT),
         {device: "small" if device == "small" else "cpu" for device in THREADS},
     )
-    save_curves(sheet, figure_files(folder))
+    save_curves(sheet, made.figure_files(folder))
     return pd.read_csv(folder / "figure.csv")
 
 
@@ -75,7 +119,7 @@ def test_time_over_threads_is_plotted_beside_ideal_scaling(tmp_path: Path) -> No
         latency_row({**SHAPES, "device": "one"}, 1.6),
         latency_row({**SHAPES, "device": "small"}, 9.0),
         latency_row({**SHAPES, "device": "one", "batch_size": 2}, 3.0),
-        latency_row({**SHAPES, "device": "one", "options": "autocast"}, 1.2),
+        latency_row(SHAPES | {"device": "one", "options": "autocast"}, 1.2),
         latency_row(BF16, 0.5),
         failed_row({**BF16, "device": "one"}, "unsupported"),
     ]
@@ -103,81 +147,12 @@ def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
     assert faults(figure) == []
 
 
-def test_where_memory_ends_is_marked(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    figure = plot_curves(batch_sheet(table, published([])))
-    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "X"]
-    assert [points(cross) for cross in crosses] == [([8.0], [30.0])]
-    assert "does not fit in memory" in texts(figure)
-    assert "bf16, batch 1: not supported" in texts(figure)
-
-
-def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    sheet = batch_sheet(table, published(["lambda-2022-10"]))
-    titles = [plot.title for plot in sheet.sections[0].plots]
-    axes = plot_curves(sheet).axes[titles.index("A100 80GB PCIe")]
-    x, y = line(axes, "fp16, autocast, vanilla attention")
-    assert (x[-1], y[-1]) == (28, 26.3)
-    (plotted,) = [i for i in axes.lines if i.get_label() == "fp16, autocast, vanilla attention"]
-    assert plotted.is_dashed()
-    assert plotted.get_markerfacecolor() == style.PAPER
-    assert plotted.get_color() == style.PRECISIONS["fp16"]
-
-
-def test_devices_with_one_batch_size_are_named_in_words(tmp_path: Path) -> None:
-    table = write_rows([throughput_row(SHAPES, 20.0)], tmp_path / "results.csv", RESULTS)
-    sheet = batch_sheet(table, published([]))
-    assert "AMD EPYC 7B13 (cpu)" in sheet.sections[0].words
-
-
-@pytest.mark.parametrize(
-    ("rows", "points"),
-    [
-        ([], 0),
-        ([throughput_row(SHAPES, 20.0)], 0),  # one batch size is no curve
-        ([failed_row(SHAPES, "oom"), failed_row(BF16, "error")], 0),
-        (throughput_rows(), sum(row["status"] == "ok" for row in throughput_rows())),
-    ],
-)
-def test_batch_files_are_written_whatever_the_table_holds(
-    rows: list[dict[str, object]], points: int, tmp_path: Path
-) -> None:
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    files = figure_files(tmp_path)
-    save_curves(batch_sheet(table, published([])), files)
-    assert files.png.stat().st_size and files.svg.stat().st_size
-    assert len(pd.read_csv(files.csv)) == points
-    assert faults(plot_curves(batch_sheet(table, published([])))) == []
-
-
-def test_nothing_overlaps_beside_published_curves(tmp_path: Path) -> None:
-    table = write_rows(throughput_rows(), tmp_path / "results.csv", RESULTS)
-    campaigns = ["lambda-2022-10", "lambda-2023-01-xformers"]
-    assert faults(plot_curves(batch_sheet(table, published(campaigns)))) == []
-
-
-def test_nothing_overlaps_with_many_devices_and_long_names(tmp_path: Path) -> None:
-    devices = [f"node-{i:02d}-{'very-' * 9}long-name" for i in range(6)]
-    rows = [
-        {
-            **row,
-            "device": device,
-            "device_name": f"NVIDIA Imaginary Accelerator Super Extended Edition {i}",
-            "model": "sd-v1-" + "a-long-name-" * 4,
-            "reason": "a reason that goes on and on, as the messages of libraries do " * 3,
-        }
-        for i, device in enumerate(devices)
-        for row in throughput_rows()
-    ]
-    table = write_rows(rows, tmp_path / "results.csv", RESULTS)
-    assert faults(plot_curves(batch_sheet(table, published([])))) == []
-
-
 def quality_table(folder: Path, **changes: object) -> Path:
-    rows = quality_rows(BF16, "runs", [1, 10, 100], [20.0, 30.0, inf], [0.5, 0.9, 1.0], **changes)
-    rows += quality_rows(BF16, "trajectory", [1, 2], [40.0, 45.0], [0.98, 0.99], **changes)
-    return write_rows(rows, folder / "quality.csv", QUALITY)
+    rows = made.quality_rows(
+        BF16, "runs", [1, 10, 100], [20.0, 30.0, inf], [0.5, 0.9, 1.0], **changes
+    )
+    rows += made.quality_rows(BF16, "trajectory", [1, 2], [40.0, 45.0], [0.98, 0.99], **changes)
+    return made.write_rows(rows, folder / "quality.csv", QUALITY)
 
 
 def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
@@ -188,12 +163,7 @@ def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
     assert line(ssim, "bf16, PyTorch")[1] == [0.5, 0.9, 1.0]
     assert line(states, "bf16, PyTorch")[1] == [40.0, 45.0]
     assert faults(figure) == []
-
-
-def test_identical_images_stand_on_a_line_of_that_name_at_the_top(tmp_path: Path) -> None:
-    figure = plot_curves(quality_sheet(quality_table(tmp_path)))
-    psnr = figure.axes[0]
-    _, y = line(psnr, "bf16, PyTorch")
+    # Identical images stand on a line of that name at the top.
     assert 30.0 < y[2] < psnr.get_ylim()[1]
     assert texts(figure).count("identical") == 1
     assert ([0.0, 1.0], [y[2], y[2]]) in [points(other) for other in psnr.lines]
@@ -207,20 +177,18 @@ def test_quality_of_seeded_weights_is_refused_in_words(tmp_path: Path) -> None:
     assert not figure.axes
 
 
-def test_quality_says_what_failed(tmp_path: Path) -> None:
+def test_quality_says_what_failed_or_that_nothing_was_compared(tmp_path: Path) -> None:
+    failed = {"status": "unsupported", "reason": "no bf16 here"}
     empty = {"max_abs_difference": None, "identical_share": None}
-    failed = {"status": "unsupported", "reason": "no bf16 here", **empty}
-    rows = quality_rows(BF16, "runs", [1], [nan], [nan], **failed)
-    sheet = quality_sheet(write_rows(rows, tmp_path / "quality.csv", QUALITY))
-    figure = plot_curves(sheet)
-    assert "bf16, PyTorch: not supported: no bf16 here" in texts(figure)
-    assert faults(figure) == []
-
-
-def test_quality_without_rows_says_so(tmp_path: Path) -> None:
-    table = write_rows([], tmp_path / "quality.csv", QUALITY)
-    save_curves(quality_sheet(table), figure_files(tmp_path))
-    assert any("No images were compared" in t for t in texts(plot_curves(quality_sheet(table))))
+    rows = made.quality_rows(BF16, "runs", [1], [nan], [nan], **failed, **empty)
+    table = tmp_path / "quality.csv"
+    for written, said in ((rows, "bf16, PyTorch: not supported: no bf16 here"),
+                          ([], "No images were compared")):  # fmt: skip
+        made.write_rows(written, table, QUALITY)
+        figure = plot_curves(quality_sheet(table))
+        assert any(said in text for text in texts(figure))
+        assert faults(figure) == []
+        save_curves(quality_sheet(table), made.figure_files(tmp_path))
 
 
 @given(

@@ -1,3 +1,4 @@
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,8 @@ from PIL import Image
 from plot_quality_animation import choose_mode, film, plot_quality_animation
 from plot_quality_panel import choose, plot_panel, plot_quality_panel
 from plot_quality_steps import plot_quality_steps, plot_strips
-from sdbench.report.figures.images import (
-    SEEDED,
-    Comparison,
-    amplification,
-    choose_steps,
-    difference,
-    load_comparisons,
-    nearest_step,
-    shrink,
-)
+from sdbench.report.figures import images
+from sdbench.report.figures.images import Comparison, difference, load_comparisons
 from sdbench.report.figures.style import Files
 from sdbench.report.figures.tiles import colour_differences
 from sdbench.tables.schemas import QUALITY
@@ -36,14 +29,12 @@ def make(folder: Path, weights: str = "trained", failed: bool = False) -> Made:
     runs, states = ([], []) if failed else (RUNS, STATES)
     other = write_images(models / "bf16" / "none.npz", 2.0, runs, states, side=16)
     rows = []
+    nothing = {"max_abs_difference": None, "identical_share": None}
+    why = {"status": "unsupported", "reason": "no bf16 here", **nothing} if failed else {}
     for mode, steps in (("runs", RUNS), ("trajectory", STATES)):
-        if failed:
-            empty = {"max_abs_difference": None, "identical_share": None}
-            status = {"status": "unsupported", "reason": "no bf16 here", **empty}
-            rows += quality_rows(BF16, mode, [1], [np.nan], [np.nan], weights=weights, **status)
-        else:
-            count = len(steps)
-            rows += quality_rows(BF16, mode, steps, [40.0] * count, [0.99] * count, weights=weights)
+        count = 1 if failed else len(steps)
+        psnr, ssim = ([number] * count for number in ((nan, nan) if failed else (40.0, 0.99)))
+        rows += quality_rows(BF16, mode, steps[:count], psnr, ssim, weights=weights, **why)
     return write_rows(rows, folder / "quality.csv", QUALITY), [reference], [other]
 
 
@@ -72,31 +63,25 @@ def test_difference_is_the_largest_of_the_channels() -> None:
 
 @pytest.mark.parametrize(("level", "factor"), [(0, 50), (5, 50), (6, 20), (25, 10), (200, 1)])
 def test_amplification_keeps_differences_unclipped(level: int, factor: int) -> None:
-    assert amplification([np.full((4, 4), level, np.uint8)]) == factor
+    assert images.amplification([np.full((4, 4), level, np.uint8)]) == factor
+    assert images.amplification([]) == 50
 
 
-def test_amplification_of_nothing() -> None:
-    assert amplification([]) == 50
-
-
-def test_choose_steps_takes_both_ends_and_more_of_the_first() -> None:
-    chosen = choose_steps(list(range(1, 101)), 8)
+def test_steps_are_of_both_ends_and_more_of_the_first_or_the_nearest() -> None:
+    chosen = images.choose_steps(list(range(1, 101)), 8)
     assert len(chosen) <= 8
     assert chosen[0] == 1 and chosen[-1] == 100
     assert chosen == sorted(set(chosen))
     assert sum(step <= 50 for step in chosen) > 4
-    assert choose_steps([3, 7], 8) == [3, 7]
-
-
-def test_nearest_step() -> None:
-    assert nearest_step([1, 50, 100], 70) == 50
-    assert nearest_step([60, 80], 70) == 80
+    assert images.choose_steps([3, 7], 8) == [3, 7]
+    assert images.nearest_step([1, 50, 100], 70) == 50
+    assert images.nearest_step([60, 80], 70) == 80
 
 
 def test_shrink_averages_and_never_enlarges() -> None:
     image = np.array([[[0, 0, 0], [100, 100, 100]]] * 2, np.uint8)
-    assert shrink(image, 1).tolist() == [[[50, 50, 50]]]
-    assert shrink(image, 10) is image
+    assert images.shrink(image, 1).tolist() == [[[50, 50, 50]]]
+    assert images.shrink(image, 10) is image
 
 
 def test_colours_of_differences_reach_from_dark_to_bright() -> None:
@@ -105,7 +90,8 @@ def test_colours_of_differences_reach_from_dark_to_bright() -> None:
 
 
 def test_strips_hold_reference_other_and_difference_of_both_modes(tmp_path: Path) -> None:
-    figure = plot_strips([compare(make(tmp_path))])
+    comparison = compare(make(tmp_path))
+    figure = plot_strips([comparison])
     # The colour bar has axes of its own.
     assert len(figure.axes) == 3 * (len(RUNS) + len(STATES)) + 1
     shown = texts(figure)
@@ -113,11 +99,7 @@ def test_strips_hold_reference_other_and_difference_of_both_modes(tmp_path: Path
     assert shown.count("40.0 dB") == len(RUNS) + len(STATES)
     assert any("times as bright" in text for text in shown)
     assert faults(figure) == []
-
-
-def test_small_images_are_not_smoothed(tmp_path: Path) -> None:
-    comparison = compare(make(tmp_path))
-    figure = plot_strips([comparison])
+    # Small images are not smoothed.
     image = figure.axes[0].images[0]
     assert image.get_interpolation() == "nearest"
     assert (np.asarray(image.get_array()) == comparison.reference.at("runs", 1)).all()
@@ -135,7 +117,7 @@ def test_panel_shows_the_step_asked_for_or_names_the_nearest(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("weights", "failed", "words"),
-    [("seeded", False, SEEDED), ("trained", True, "not supported: no bf16 here")],
+    [("seeded", False, images.SEEDED), ("trained", True, "not supported: no bf16 here")],
 )
 def test_what_is_not_shown_is_said(weights: str, failed: bool, words: str, tmp_path: Path) -> None:
     comparison = compare(make(tmp_path, weights, failed))
@@ -165,12 +147,10 @@ def test_files_are_written(empty: bool, tmp_path: Path) -> None:
 
 def test_film_has_a_frame_for_each_step(tmp_path: Path) -> None:
     made = make(tmp_path)
-    comparison = compare(made)
     # Four runs are too few for a film: it is of the three states.
-    assert choose_mode([comparison]) == "trajectory"
-    gif = tmp_path / "a.gif"
-    plot_quality_animation(*made, gif)
-    with Image.open(gif) as image:
+    assert choose_mode([compare(made)]) == "trajectory"
+    plot_quality_animation(*made, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as image:
         assert getattr(image, "n_frames", 1) == len(STATES)
         assert image.info["loop"] == 0
 

@@ -1,7 +1,6 @@
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from matplotlib import colors
 from matplotlib.figure import Figure
 
@@ -23,11 +22,8 @@ def test_colours_differ_in_grey_print() -> None:
     assert all((light + 0.05) / (dark + 0.05) > 1.3 for dark, light in pairwise(greys))
 
 
-def test_unknown_precision_has_a_colour() -> None:
+def test_colours_of_the_unknown_and_lighter_ones() -> None:
     assert style.colour("int4") == style.OTHER
-
-
-def test_lighter_goes_from_the_colour_to_white() -> None:
     assert style.lighter("#102030", 0) == "#102030"
     assert style.lighter("#102030", 1) == "#ffffff"
 
@@ -55,52 +51,25 @@ def test_fitted_text_is_cut_at_a_word() -> None:
     assert style.text_width(short, 8) <= 1.0
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("NVIDIA GeForce RTX 3090", "RTX 3090"),
-        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
-        ("Quadro RTX 8000", "Quadro RTX 8000"),
-        ("Intel(R) Core(TM) i7-6850K CPU @ 3.60GHz", "Intel Core i7-6850K"),
-        ("AMD EPYC 7352 24-Core Processor", "AMD EPYC 7352"),
-    ],
-)
-def test_device_label(name: str, shown: str) -> None:
-    assert labels.device_label(name) == shown
+DEVICES = {
+    "NVIDIA GeForce RTX 3090": "RTX 3090",
+    "NVIDIA A100 80GB PCIe": "A100 80GB PCIe",
+    "Quadro RTX 8000": "Quadro RTX 8000",
+    "Intel(R) Core(TM) i7-6850K CPU @ 3.60GHz": "Intel Core i7-6850K",
+    "AMD EPYC 7352 24-Core Processor": "AMD EPYC 7352",
+}
+NUMBERS = {0.0: "0", 0.4567: "0.457", 0.0123: "0.0123", 3.9: "3.90", 26.3: "26.3", 458.97: "459",
+           12345.0: "12345"}  # fmt: skip
 
 
-def test_long_names_keep_both_ends() -> None:
+def test_labels_say_it_short() -> None:
+    assert {name: labels.device_label(name) for name in DEVICES} == DEVICES
+    assert {value: labels.number(value) for value in NUMBERS} == NUMBERS
     short = labels.shorten("first" + "x" * 100 + "last")
     assert len(short) == labels.LONGEST
     assert short.startswith("first") and short.endswith("last")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.0, "0"),
-        (0.4567, "0.457"),
-        (0.0123, "0.0123"),
-        (3.9, "3.90"),
-        (26.3, "26.3"),
-        (458.97, "459"),
-        (12345.0, "12345"),
-    ],
-)
-def test_number_has_three_digits(value: float, shown: str) -> None:
-    assert labels.number(value) == shown
-
-
-def test_condition_label_says_what_was_plotted() -> None:
-    times = labels.TIMES
     shown = labels.condition_label(Condition("shapes", 64, 32, 20, "ddim", False))
-    assert shown == f"shapes, 64 {times} 32 px, 20 steps DDIM, no guidance"
-
-
-def test_status_label_gives_the_reason_of_what_is_not_supported() -> None:
+    assert shown == f"shapes, 64 {labels.TIMES} 32 px, 20 steps DDIM, no guidance"
     assert labels.status_label("oom", "CUDA out of memory. Tried ...") == "out of memory"
     assert labels.status_label("unsupported", "no bf16") == "not supported: no bf16"
-
-
-def test_listing() -> None:
     assert labels.listing(["a", "b", "a", "c"]) == "a, b and c"

@@ -23,15 +23,11 @@ from sdbench.runtime.files import (
 
 
 def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Numbers for keys come back as texts, and do not break the seal."""
     data = {"name": "Größe", "numbers": [0.1, 1e-9, 3], "nothing": None}
-    write_json(tmp_path / "a.json", data)
-    assert read_json(tmp_path / "a.json") == data
+    write_json(tmp_path / "a.json", data | {"samples": {10: 1.0, 9: 2.0}})
+    assert read_json(tmp_path / "a.json") == data | {"samples": {"10": 1.0, "9": 2.0}}
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
-
-
-def test_numbers_for_keys_come_back_as_texts_and_do_not_break_the_seal(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"samples": {10: 1.0, 9: 2.0}})
-    assert read_json(tmp_path / "a.json") == {"samples": {"10": 1.0, "9": 2.0}}
 
 
 @pytest.mark.parametrize(

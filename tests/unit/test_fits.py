@@ -1,6 +1,7 @@
 """What fits: never a smaller batch in more memory, or with fewer bytes; and its figure."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,50 @@ from sdbench.tables.files import read_rows
 from sdbench.tables.schemas import FITS, LARGEST, NO, RESULTS, UNKNOWN, YES
 from tests.unit import tables_factory as factory
 from tests.unit.figure_reading import faults, texts
-from tests.unit.fits_factory import largest_row, make_components, memory_rows
+
+Components = dict[str, dict[str, Any]]
+
+
+def make_components(scale: int = 1) -> Components:
+    """Return the components of a model with 10^9 weights by `scale`, six tenths in the denoiser."""
+
+    side = 1024
+    return {
+        name: {
+            "parameters": 10**6 * millions * scale,
+            "largest": side**2,
+            "pinned": 10**6 * millions * scale * 3 // 2,
+            "matrices": [[side, side, 10**6 * millions // side**2 * scale * 8 // 10]],
+            "denoiser": name == "painter",
+        }
+        for name, millions in {"reader": 300, "painter": 600, "decoder": 100}.items()
+    }
+
+
+def memory_rows(
+    constant: float, image: float, sizes: tuple[int, ...] = (1, 2, 4, 8), **changes: Any
+) -> list[dict[str, Any]]:
+    """Return rows of a GPU whose peaks lie on a line, in bytes."""
+    return [
+        {
+            **factory.SD_V1,
+            "batch_size": size,
+            "peak_reserved_bytes": constant + image * size,
+            "reserved_after_run_bytes": constant,
+            "nvml_process_bytes": constant + 5e8,
+            **changes,
+        }
+        for size in sizes
+    ]
+
+
+def largest_row(found: int, predicted: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of LARGEST."""
+    base = {name: factory.SD_V1[name] for name in ("model", "device", "backend", "precision")}
+    return {**base, "options": "none", "largest_batch": found, "cap": 512,
+            "predicted_batch": predicted, "probes": 2, "limit_bytes": 24e9, "reason": None,
+            **changes}  # fmt: skip
+
 
 PEAKS = st.dictionaries(st.integers(1, 64), st.integers(1, 10**9), max_size=5)
 """Any peaks at all, those of a counter that wavers included."""
@@ -35,34 +79,27 @@ LIMITS = st.integers(0, 2 * 10**9)
 
 
 def size_of(verdict: Any) -> int:
-    return verdict.largest_batch or 0
+    return 0 if verdict.largest is None else verdict.largest
 
 
-@given(PEAKS, LIMITS, LIMITS)
-def test_more_memory_never_means_a_smaller_batch(
-    peaks: dict[int, int], one: int, other: int
+@given(PEAKS, LIMITS, LIMITS, st.integers(0, 10**9))
+def test_more_memory_or_fewer_bytes_never_mean_a_smaller_batch(
+    peaks: dict[int, int], one: int, other: int, saved: int
 ) -> None:
     small, large = sorted((one, other))
     assert size_of(judge(peaks, small)) <= size_of(judge(peaks, large))
     if judge(peaks, large).fits == NO:
         assert judge(peaks, small).fits == NO
-
-
-@given(PEAKS, LIMITS, st.integers(0, 10**9))
-def test_fewer_bytes_of_weights_never_mean_a_smaller_batch(
-    peaks: dict[int, int], limit: int, saved: int
-) -> None:
     less = {size: peak - saved for size, peak in peaks.items()}
-    assert size_of(judge(less, limit)) >= size_of(judge(peaks, limit))
+    assert size_of(judge(less, one)) >= size_of(judge(peaks, one))
 
 
 @given(PEAKS, LIMITS)
 def test_what_was_measured_is_believed(peaks: dict[int, int], limit: int) -> None:
     verdict = judge(peaks, limit)
-    fails = [size for size, peak in peaks.items() if peak > limit]
-    assert size_of(verdict) < min(fails, default=10**12)
-    runs = [size for size in peaks if size < min(fails, default=10**12)]
-    assert size_of(verdict) >= max(runs, default=0)
+    first_failure = min((size for size, peak in peaks.items() if peak > limit), default=10**12)
+    runs = [size for size in peaks if size < first_failure]
+    assert max(runs, default=0) <= size_of(verdict) < first_failure
     assert (verdict.fits == YES) == (size_of(verdict) > 0)
 
 
@@ -126,87 +163,61 @@ def test_weights_are_counted_where_they_are() -> None:
     assert both == 600_000_000, "what is offloaded takes what it has as it is kept"
 
 
-def ways(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[str, str], MemoryConfig]:
-    components = {row["model"]: make_components() for row in memory}
-    found = find_memory_configs(memory, largest, components)
-    return {(way.variant.precision, way.variant.options): way for way in found}
+def ways(*memory: factory.Row, largest: Any = ()) -> list[MemoryConfig]:
+    return find_memory_configs(memory, largest, {row["model"]: make_components() for row in memory})
 
 
-def rows_of(*memory: dict[str, Any], largest: Any = ()) -> dict[tuple[Any, ...], dict[str, Any]]:
-    found = ways(*memory, largest=largest)
-    return {
-        (row["precision"], row["options"], row["memory_gb"]): row
-        for row in fit_rows(list(found.values()))
-    }
+def row_of(memory: factory.Rows, gb: int, way: str = "fp32 none", largest: Any = ()) -> Any:
+    rows = pd.DataFrame(fit_rows(ways(*memory, largest=largest)))
+    named = rows["precision"] + " " + rows["options"]
+    (row,) = rows[(named == way) & (rows["memory_gb"] == gb)].astype(object).to_dict("records")
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+LINE = memory_rows(5e9, 1e9)
+"""Rows of which the peaks lie on a line, and 0.5 GB are the driver's own."""
 
 
 def test_a_straight_line_is_predicted_without_error() -> None:
-    rows = rows_of(*memory_rows(5e9, 1e9), largest=[largest_row(18, 18)])
-    row = rows["fp32", "none", 24]
-    # 0.5 GB are the driver's own.
+    row = row_of(LINE, 24, largest=[largest_row(18, 18)])
     assert (row["fits"], row["largest_batch"], row["basis"]) == (YES, 18, "measured")
     assert row["batch_sizes"] == "4 8"
     assert (row["weights_bytes"], row["image_bytes"]) == (4e9, 1e9)
     assert row["other_bytes"] == pytest.approx(1.5e9)
     assert row["peak_error"] == pytest.approx(0)
     assert (row["found_batch"], row["predicted_batch"]) == (18, 18)
+    # A search that ended at its cap checks nothing.
+    assert row_of(LINE, 8, largest=[largest_row(512, 600, cap=512)])["found_batch"] is None
 
 
 def test_the_error_is_that_of_a_prediction_that_did_not_see_what_it_predicts() -> None:
-    memory = memory_rows(5e9, 1e9)
-    memory[-1]["peak_reserved_bytes"] *= 1.1
-    error = rows_of(*memory)["fp32", "none", 8]["peak_error"]
+    *others, last = LINE
+    last = last | {"peak_reserved_bytes": last["peak_reserved_bytes"] * 1.1}
+    error = row_of([*others, last], 8)["peak_error"]
     assert error == pytest.approx(13.5 / (1.1 * 13 + 0.5) - 1)
-    assert rows_of(*memory[:2])["fp32", "none", 8]["peak_error"] is None
+    assert row_of(LINE[:2], 8)["peak_error"] is None
 
 
 def test_what_was_not_measured_is_derived_with_its_own_weights() -> None:
-    rows = rows_of(*memory_rows(5e9, 1e9))
-    derived = rows["fp32", "model-offload", 8]
+    derived = row_of(LINE, 8, "fp32 model-offload")
     assert (derived["basis"], derived["largest_batch"]) == ("derived", 4)
     assert derived["device_weights_bytes"] == 2.4e9
-    assert rows["fp32", "none", 8]["largest_batch"] == 2
-    assert rows["fp16", "none", 8]["basis"] == "weights"
-
-
-@pytest.mark.parametrize("measured", ["fp16", "bf16"])
-@pytest.mark.parametrize("tried", [False, True])
-def test_int8_weights_are_offered_in_bf16_where_they_overflow_in_fp16(
-    measured: str, tried: bool
-) -> None:
-    memory = memory_rows(5e9, 1e9, precision=measured)
-    if tried:  # and refused
-        base = factory.SD_V1 | {"precision": "fp16", "options": "int8-weights"}
-        memory.append(factory.failed_row(base, "unsupported"))
-    rows = rows_of(*memory)
-    assert ("fp16", "int8-weights", 8) not in rows
-    assert rows["fp16", "nf4-weights", 8]["basis"] == (
-        "derived" if measured == "fp16" else "weights"
-    )
-    int8 = rows["bf16", "int8-weights", 8]
-    assert int8["basis"] == ("derived" if measured == "bf16" else "weights")
-    assert int8["weights_bytes"] < 2e9
-
-
-def test_what_was_measured_tells_how_good_a_derivation_would_have_been() -> None:
-    memory = [*memory_rows(5e9, 1e9), *memory_rows(3.4e9, 1.1e9, options="model-offload")]
-    row = rows_of(*memory)["fp32", "model-offload", 8]
+    assert row_of(LINE, 8)["largest_batch"] == 2
+    assert row_of(LINE, 8, "fp16 none")["basis"] == "weights"
+    # What was measured tells how good a derivation would have been.
+    both = [*LINE, *memory_rows(3.4e9, 1.1e9, options="model-offload")]
+    row = row_of(both, 8, "fp32 model-offload")
     assert row["basis"] == "measured"
     assert row["derived_error"] == pytest.approx((5.5 - 1.6 + 8) / (3.4 + 0.5 + 8.8) - 1)
 
 
-def test_a_search_that_ended_at_its_cap_checks_nothing() -> None:
-    rows = rows_of(*memory_rows(5e9, 1e9), largest=[largest_row(512, 600, cap=512)])
-    assert rows["fp32", "none", 8]["found_batch"] is None
-
-
 def test_offload_is_no_way_to_run_on_a_cpu() -> None:
-    memory = [
-        factory.SHAPES | {"batch_size": n, "resident_peak_bytes": 6e8 + 4e7 * n} for n in (1, 2)
-    ]
-    found = ways(*memory)
-    assert {options for _, options in found} == {"none", "int8-weights", "nf4-weights"}
-    assert found["fp32", "none"].counter == "resident_peak_bytes"
+    peaks = {size: 6e8 + 4e7 * size for size in (1, 2)}
+    found = ways(
+        *(factory.SHAPES | {"batch_size": n, "resident_peak_bytes": p} for n, p in peaks.items())
+    )
+    assert {way.variant.options for way in found} == {"none", "int8-weights", "nf4-weights"}
+    assert found[0].counter == "resident_peak_bytes"
 
 
 @pytest.fixture
@@ -231,17 +242,24 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "fits.csv"
 
 
-def generated(table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, Any]:
-    kept: list[Any] = []
-    monkeypatch.setattr(figure_of_fits, "save_figure", lambda *args: kept.extend(args))
-    plot_fits(table, factory.figure_files(folder))
-    return kept[0], kept[1]
+Plot = Callable[[Path], tuple[Figure, Any]]
 
 
-def test_the_figure_says_what_the_table_says(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figure, data = generated(table, tmp_path, monkeypatch)
+@pytest.fixture
+def plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plot:
+    """Plots a table; returns the figure and the data behind it."""
+
+    def plotted(table: Path) -> tuple[Figure, Any]:
+        kept: list[Any] = []
+        monkeypatch.setattr(figure_of_fits, "save_figure", lambda *args: kept.extend(args))
+        plot_fits(table, factory.figure_files(tmp_path))
+        return kept[0], kept[1]
+
+    return plotted
+
+
+def test_the_figure_says_what_the_table_says(table: Path, plot: Plot) -> None:
+    figure, data = plot(table)
     assert faults(figure) == []
     written = texts(figure)
     rows = read_rows(table, FITS)
@@ -253,6 +271,12 @@ def test_the_figure_says_what_the_table_says(
     assert any("batch 19, found 18" in text for text in written)
     assert not any("nan" in text.lower().split() for text in written)
     assert set(data["fits"]) == {YES, NO, UNKNOWN}
+    # Ways of which nothing is known are in the table alone.
+    way = ["model", "device", "precision", "options"]
+    silent = {
+        key for key, fits in pd.DataFrame(rows).groupby(way)["fits"] if set(fits) == {UNKNOWN}
+    }
+    assert silent and not silent & set(data[way].itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize(
@@ -272,37 +296,20 @@ def test_a_cell_says_how_much_is_known(changes: dict[str, Any], text: str) -> No
 
 
 def test_a_model_on_a_device_has_one_panel_wherever_its_rows_stand(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: Path, plot: Plot, tmp_path: Path
 ) -> None:
     rows = pd.DataFrame(read_rows(table, FITS))
-    places = list(dict.fromkeys(zip(rows["model"], rows["device"], strict=True)))
+    places = rows[["model", "device"]].drop_duplicates()
     assert len(places) > 1
     other = rows[rows["model"] == rows["model"].iloc[0]].assign(backend="onnxruntime")
-    mixed = factory.write_rows(
-        pd.concat([rows, other]).to_dict("records"), tmp_path / "mixed.csv", FITS
-    )
-    figure, _ = generated(mixed, tmp_path, monkeypatch)
+    mixed = pd.concat([rows, other]).to_dict("records")
+    figure, _ = plot(factory.write_rows(mixed, tmp_path / "mixed.csv", FITS))
     headings = [text for text in texts(figure) if re.match(r"\S+ on \S+, ", text)]
     assert len(headings) == len(set(headings)) == len(places)
 
 
-def test_ways_of_which_nothing_is_known_are_in_the_table_alone(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, data = generated(table, tmp_path, monkeypatch)
-    unknown = pd.DataFrame(read_rows(table, FITS)).groupby(
-        ["model", "device", "precision", "options"]
-    )["fits"]
-    silent = {key for key, fits in unknown if set(fits) == {UNKNOWN}}
-    keys = set(zip(data["model"], data["device"], data["precision"], data["options"], strict=True))
-    assert silent and not silent & keys
-
-
-def test_an_empty_table_is_a_figure_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    empty = factory.write_rows([], tmp_path / "fits.csv", FITS)
-    figure, data = generated(empty, tmp_path, monkeypatch)
+def test_an_empty_table_is_a_figure_that_says_so(plot: Plot, tmp_path: Path) -> None:
+    figure, data = plot(factory.write_rows([], tmp_path / "fits.csv", FITS))
     assert any("No case was measured" in text for text in texts(figure))
     assert data.empty
 
@@ -313,3 +320,20 @@ def test_files_are_written(table: Path, tmp_path: Path) -> None:
     assert files.png.read_bytes().startswith(b"\x89PNG")
     assert files.svg.read_text().startswith("<?xml")
     assert (pd.read_csv(files.csv)["memory_gb"] * GB).max() == 80 * GB
+
+
+@pytest.mark.parametrize("measured", ["fp16", "bf16"])
+@pytest.mark.parametrize("tried", [False, True])
+def test_int8_weights_are_offered_in_bf16_where_they_overflow_in_fp16(
+    measured: str, tried: bool
+) -> None:
+    memory = memory_rows(5e9, 1e9, precision=measured)
+    if tried:  # and refused
+        base = factory.SD_V1 | {"precision": "fp16", "options": "int8-weights"}
+        memory.append(factory.failed_row(base, "unsupported"))
+    rows = pd.DataFrame(fit_rows(ways(*memory)))
+    assert not ((rows["precision"] == "fp16") & (rows["options"] == "int8-weights")).any()
+    nf4, int8 = (row_of(memory, 8, way) for way in ("fp16 nf4-weights", "bf16 int8-weights"))
+    assert nf4["basis"] == ("derived" if measured == "fp16" else "weights")
+    assert int8["basis"] == ("derived" if measured == "bf16" else "weights")
+    assert int8["weights_bytes"] < 2e9

@@ -50,11 +50,13 @@ def test_the_answer_runs_and_the_next_does_not(
 
 
 @pytest.mark.parametrize("truth", [9, 27, 28, 131, 700])
-def test_a_straight_line_takes_two_probes(truth: int) -> None:
+def test_a_straight_line_takes_two_probes_and_a_cap_one(truth: int) -> None:
     try_batch, _ = device(truth)
     peaks = {size: peak_bytes(size) for size in (1, 2, 4, 8)}
     limit = peak_bytes(truth) + SLOPE // 2
     assert len(find_largest(try_batch, peaks, limit, 8, 4097)[1]) == 2
+    largest, probes = find_largest(device(1000)[0], peaks, 10**9, 8, 65)
+    assert (largest, len(probes)) == (64, 1)
 
 
 def test_a_counter_that_wavers_takes_four_at_most_nine_times_of_ten() -> None:
@@ -81,22 +83,11 @@ def test_a_counter_that_wavers_takes_four_at_most_nine_times_of_ten() -> None:
     assert sum(count <= 4 for count in counts) >= 270
 
 
-def test_the_cap_takes_one_probe() -> None:
-    try_batch, _ = device(1000)
-    largest, probes = find_largest(try_batch, {4: peak_bytes(4), 8: peak_bytes(8)}, 10**9, 8, 65)
-    assert (largest, len(probes)) == (64, 1)
-
-
 def test_without_a_prediction_it_takes_far_more() -> None:
     """What doubling and bisection cost: memory that does not grow predicts nothing."""
-    tried: list[int] = []
-
-    def try_batch(size: int) -> int | None:
-        tried.append(size)
-        return BASE if size <= 131 else None
-
-    assert find_largest(try_batch, {}, 10**9, 1, 1025)[0] == 131
-    assert len(tried) > 8
+    found, probes = find_largest(lambda n: BASE if n <= 131 else None, {}, 10**9, 1, 1025)
+    assert found == 131
+    assert len(probes) > 8
 
 
 def test_the_prediction_is_a_straight_line() -> None:
@@ -104,12 +95,7 @@ def test_the_prediction_is_a_straight_line() -> None:
     assert predict_largest(peaks, 10_000) == 9
     assert predict_largest(peaks, 5_999) == 4
     assert predict_largest(peaks, 100) == 1
-
-
-def test_the_prediction_does_not_trust_two_sizes_side_by_side() -> None:
+    # It does not trust two sizes side by side, and there is none without a slope.
     assert predict_largest({4: 5_000, 8: 9_000, 9: 9_001}, 20_000) == 22
-
-
-@pytest.mark.parametrize("peaks", [{}, {4: 100}, {1: 100, 2: 100}, {1: 100, 2: 90}])
-def test_there_is_no_prediction_without_a_slope(peaks: dict[int, int]) -> None:
-    assert predict_largest(peaks, 1000) is None
+    for flat in ({}, {4: 100}, {1: 100, 2: 100}, {1: 100, 2: 90}):
+        assert predict_largest(flat, 1000) is None

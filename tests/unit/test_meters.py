@@ -49,13 +49,6 @@ def test_samples_until_count_and_duration_are_reached(
 
 def test_no_garbage_is_collected_while_a_sample_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 0.5)
-    sample_latency(clock.call, clock.synchronize, MEASURING)
-    assert clock.collecting[2:] == [False] * 5
-    assert gc.isenabled()
-
-
-def test_garbage_is_collected_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, 0.5)
 
     def fail() -> None:
         clock.call()
@@ -64,4 +57,7 @@ def test_garbage_is_collected_again_after_a_failure(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(MemoryError):
         sample_latency(fail, clock.synchronize, MEASURING)
+    assert gc.isenabled()
+    sample_latency(clock.call, clock.synchronize, MEASURING)
+    assert clock.collecting == [True, True, False, False, True, True, *[False] * 5]
     assert gc.isenabled()

@@ -39,19 +39,11 @@ def test_the_next_attempt_goes_on_where_the_last_ended(tmp_path: Path) -> None:
     assert {file.name for file in folder.iterdir()} == {"first", "second"}
 
 
-def test_without_resuming_nothing_is_kept(tmp_path: Path) -> None:
+def test_a_new_folder_replaces_the_old_one_and_what_was_left_over(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    part_folder(folder).mkdir()
-    (part_folder(folder) / "killed").write_text("left over")
-    with written_whole(folder) as part:
-        (part / "weights").write_text("whole")
-    assert {file.name for file in folder.iterdir()} == {"weights"}
-
-
-def test_a_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "old").write_text("old")
+    for place in (folder, part_folder(folder)):
+        place.mkdir()
+        (place / "old").write_text("old")
     with written_whole(folder) as part:
         (part / "new").write_text("new")
     assert {file.name for file in folder.iterdir()} == {"new"}

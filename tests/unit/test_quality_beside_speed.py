@@ -22,53 +22,35 @@ def generated(
 ) -> tuple[Path, Record]:
     image = folder / f"{name}.png"
     Image.fromarray(pixels).save(image)
-    record = make_record(
-        make_case(precision=precision),
-        image={"file": image.name, "sha256": sha256(image)},
-        **changes,
-    )
+    file = {"file": image.name, "sha256": sha256(image)}
+    record = make_record(make_case(precision=precision), image=file, **changes)
     return folder / f"{name}.json", record
 
 
-def test_rows_are_judged_against_the_reference(tmp_path: Path) -> None:
+def test_rows_are_judged_against_the_reference_by_both_bounds(tmp_path: Path) -> None:
     near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
-    rows = compare_cases(
-        [
-            generated(tmp_path, "far", 255 - RIGHT, "fp16"),
-            generated(tmp_path, "near", near, "bf16"),
-            generated(tmp_path, "right", RIGHT, "fp32"),
-        ],
-        GATE,
-    )
+    made = [
+        generated(tmp_path, "far", 255 - RIGHT, "fp16"),
+        generated(tmp_path, "near", near, "bf16"),
+        generated(tmp_path, "right", RIGHT, "fp32"),
+    ]
+    rows = compare_cases(made, GATE)
     assert [row["passes_gate"] for row in rows] == [False, True, True]
     assert rows[2]["psnr_db"] == float("inf")
     assert 40 < rows[1]["psnr_db"] < 43
+    for bound in ({"min_psnr_db": 50}, {"min_ssim": 1.0}):
+        assert not compare_cases(made, GATE | bound)[1]["passes_gate"]
 
 
-def test_both_bounds_of_the_gate_count(tmp_path: Path) -> None:
-    near = np.clip(RIGHT.astype(int) + 2, 0, 255).astype(np.uint8)
-    pair = [generated(tmp_path, "near", near, "bf16"), generated(tmp_path, "right", RIGHT, "fp32")]
-    assert not compare_cases(pair, {"min_ssim": 0.9, "min_psnr_db": 50})[0]["passes_gate"]
-    assert not compare_cases(pair, {"min_ssim": 1.0, "min_psnr_db": 20})[0]["passes_gate"]
-
-
-def test_nothing_is_said_without_a_reference_or_an_image(tmp_path: Path) -> None:
+def test_what_has_no_reference_or_no_image_is_not_judged(tmp_path: Path) -> None:
     failed = tmp_path / "failed.json", make_failure(make_case(), "oom", "too big")
     assert compare_cases([generated(tmp_path, "a", RIGHT, "bf16"), failed], GATE) == [{}, {}]
-
-
-def test_images_of_seeded_weights_are_not_judged(tmp_path: Path) -> None:
-    pair = [
-        generated(tmp_path, "a", RIGHT, "bf16", weights="seeded"),
-        generated(tmp_path, "b", RIGHT, "fp32", weights="seeded"),
-    ]
+    # Nor are images of seeded weights.
+    pair = [generated(tmp_path, p, RIGHT, p, weights="seeded") for p in ("bf16", "fp32")]
     assert compare_cases(pair, GATE) == [{}, {}]
-
-
-def test_other_settings_are_another_image(tmp_path: Path) -> None:
+    # Other settings are another image.
     path, record = generated(tmp_path, "a", RIGHT, "bf16")
-    case = record["case"]
-    record["case"] = {**case, "generation": {**case["generation"], "seed": 1}}
+    record["case"] |= {"generation": {**record["case"]["generation"], "seed": 1}}
     assert compare_cases([(path, record), generated(tmp_path, "b", RIGHT, "fp32")], GATE)[0] == {}
 
 

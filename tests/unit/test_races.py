@@ -1,6 +1,6 @@
 """Races: which there are, what their records keep, and the numbers that are made of them."""
 
-from dataclasses import replace
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,7 @@ from sdbench.cases.case import Pair
 from sdbench.cases.expansion import RunConfig, expand_races, thread_families
 from sdbench.config.check import Config, check_config
 from sdbench.records.record import (
-    Record,
-    fingerprint,
-    is_reusable,
-    read_indexed,
     read_record,
-    record_path,
     write_index,
     write_record,
 )
@@ -32,7 +27,6 @@ from sdbench.tables.schemas import RACES
 from tests.conftest import DEFAULT
 from tests.unit import tables_factory
 from tests.unit.records_factory import (
-    MEASURING,
     OPERATIONS,
     make_failed_race,
     make_pair,
@@ -58,57 +52,48 @@ def raced(config: Config, schema: dict[str, Any], *races: dict[str, Any]) -> lis
 
 def test_every_variant_is_raced_at_every_size(raw_config: Config, schema: dict[str, Any]) -> None:
     pairs = raced(raw_config, schema, RACE)
-    assert [(p.case.generation["width"], p.case.variant.key) for p in pairs] == [
-        (64, "fp32/none"),
-        (64, "fp32/attention-vanilla+channels-last"),
-        (64, "fp32/none"),
-        (128, "fp32/none"),
-        (128, "fp32/attention-vanilla+channels-last"),
-        (128, "fp32/none"),
+    keys = [(p.case.generation["width"], p.case.variant.backend, p.case.variant.key) for p in pairs]
+    assert keys == [
+        (size, *variant)
+        for size in (64, 128)
+        for variant in (
+            ("pytorch", "fp32/none"),
+            ("pytorch", "fp32/attention-vanilla+channels-last"),
+            ("onnxruntime", "fp32/none"),
+        )
     ]
-    assert [p.case.variant.backend for p in pairs[:3]] == ["pytorch", "pytorch", "onnxruntime"]
     for pair in pairs:
         assert pair.case.generation["height"] == pair.case.generation["width"]
-        assert pair.reference_case.variant.key == "fp32/none"
-        assert pair.reference_case.variant.backend == "pytorch"
-        assert pair.reference_case.generation == pair.case.generation
+        reference = pair.reference_case
+        assert (reference.variant.backend, reference.variant.key) == ("pytorch", "fp32/none")
+        assert reference.generation == pair.case.generation
         assert (pair.case.batch_size, pair.rounds) == (1, 6)
         assert Pair.from_dict(pair.as_dict()) == pair
 
 
-def test_nothing_is_raced_by_default(config: Config) -> None:
-    assert expand_races(RunConfig.of(config)) == []
+WRONG = [
+    ({"model": "x"}, "model: 'x' is not defined"),
+    ({"device": "x"}, "device: 'x' is not defined"),
+    ({"sizes": [65]}, "sizes[0]: found 65; allowed is a multiple of 8"),
+    ({"rounds": 0}, "rounds: found 0; allowed is 1 or more"),
+    ({"variants": [{}, {"options": "compile+compile"}]}, "variants[1].options: repeated option"),
+    (
+        {"variants": [{"precision": "tf32"}]},
+        "variants[0]: found a variant that cannot exist: TF32",
+    ),
+    ({"reference": {"precision": "tf32"}}, "reference: found a variant that cannot exist: TF32"),
+    (
+        {"reference": {"backend": "onnxruntime"}},
+        "reference.backend: found 'onnxruntime'; allowed are `pytorch`",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model": "x"}, r"races\[0\]\.model: 'x' is not defined"),
-        ({"device": "x"}, r"races\[0\]\.device: 'x' is not defined"),
-        ({"sizes": [65]}, r"races\[0\]\.sizes\[0\]: found 65; allowed is a multiple of 8"),
-        ({"rounds": 0}, r"races\[0\]\.rounds: found 0; allowed is 1 or more"),
-        (
-            {"variants": [{}, {"options": "compile+compile"}]},
-            r"races\[0\]\.variants\[1\]\.options: repeated option",
-        ),
-        (
-            {"variants": [{"precision": "tf32"}]},
-            r"races\[0\]\.variants\[0\]: found a variant that cannot exist: TF32",
-        ),
-        (
-            {"reference": {"precision": "tf32"}},
-            r"races\[0\]\.reference: found a variant that cannot exist: TF32",
-        ),
-        (
-            {"reference": {"backend": "onnxruntime"}},
-            r"races\[0\]\.reference\.backend: found 'onnxruntime'; allowed are `pytorch`",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("changes", "said"), WRONG)
 def test_a_wrong_race_is_refused_in_one_line(
-    changes: dict[str, Any], message: str, raw_config: Config, schema: dict[str, Any]
+    changes: dict[str, Any], said: str, raw_config: Config, schema: dict[str, Any]
 ) -> None:
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=re.escape(f"races[0].{said}")) as caught:
         raced(raw_config, schema, RACE | changes)
     assert "\n" not in str(caught.value)
 
@@ -118,6 +103,7 @@ def test_a_variant_is_raced_once_at_a_size(raw_config: Config, schema: dict[str,
     with pytest.raises(UserError, match=r"races\[1\]\.variants\[0\]: .* already raced at 128 px"):
         raced(raw_config, schema, RACE, other)
     assert len(raced(raw_config, schema, RACE, other | {"sizes": [256]})) == 7
+    assert raced(raw_config, schema) == [], "nothing is raced by default"
 
 
 def test_devices_that_differ_in_threads_alone_are_a_family(
@@ -129,25 +115,8 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
         "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2},
     }
     checked = check_config(raw_config, schema, [DEFAULT])
-    assert thread_families(RunConfig.of(checked).devices) == {
-        "cpu": "cpu",
-        "one": "cpu",
-        "small": "small",
-    }
-
-
-def test_the_record_of_a_race_is_kept_while_nothing_changed(tmp_path: Path) -> None:
-    pair = make_pair()
-    path = record_path(tmp_path, pair)
-    write_record(tmp_path, pair, make_race(pair, [1.0] * 3, [2.0] * 3))
-    assert is_reusable(path, "0" * 64)
-    assert not is_reusable(path, "1" * 64)
-    path.write_text(path.read_text().replace("2.0", "3.0"))
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, pair, make_failed_race(pair, "error", "it broke"))
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, pair, make_failed_race(pair, "oom", "out of memory"))
-    assert is_reusable(path, "0" * 64)
+    families = thread_families(RunConfig.of(checked).devices)
+    assert families == {"cpu": "cpu", "one": "cpu", "small": "small"}
 
 
 @pytest.mark.parametrize("side", ["challenger", "reference"])
@@ -166,40 +135,8 @@ def test_a_race_of_what_there_is_not_is_refused(
         read_record(tmp_path / "race.json")
 
 
-def test_whatever_decides_a_race_is_in_its_fingerprint() -> None:
-    pair, decided = make_pair(), {"model": "a"}
-    prints = {
-        fingerprint(pair, MEASURING, decided),
-        fingerprint(make_pair(rounds=4), MEASURING, decided),
-        fingerprint(make_pair("channels-last"), MEASURING, decided),
-        fingerprint(pair, replace(MEASURING, warmup_calls=2), decided),
-        fingerprint(pair, MEASURING, {"model": "b"}),
-    }
-    assert len(prints) == 5
-    assert fingerprint(make_pair(), replace(MEASURING), dict(decided)) in prints
-
-
-def test_an_index_names_records_by_their_checksums(tmp_path: Path) -> None:
-    pairs = [make_pair(), make_pair("channels-last")]
-    for pair in pairs:
-        write_record(tmp_path, pair, make_race(pair, [1.0], [2.0]))
-    write_index(tmp_path, pairs)
-    found = read_indexed(tmp_path / "index.json")
-    assert [record["case"]["variant"]["options"] for _, record in found] == [
-        "attention-vanilla",
-        "channels-last",
-    ]
-    write_record(tmp_path, pairs[0], make_race(pairs[0], [1.5], [2.0]))
-    with pytest.raises(UserError, match="changed after it was measured"):
-        read_indexed(tmp_path / "index.json")
-
-
-def row_of(record: Record) -> dict[str, Any]:
-    return race_row(record, 0.25)
-
-
 def test_a_row_has_the_ratio_of_medians_and_the_range_of_the_rounds() -> None:
-    row = row_of(make_race(make_pair(), [3.0, 4.0, 9.0], [2.0, 8.0, 6.0]))
+    row = race_row(make_race(make_pair(), [3.0, 4.0, 9.0], [2.0, 8.0, 6.0]), 0.25)
     assert (row["evaluation_s"], row["reference_evaluation_s"]) == (4.0, 6.0)
     assert row["ratio"] == pytest.approx(4 / 6)
     assert (row["ratio_min"], row["ratio_max"]) == (0.5, 1.5)
@@ -207,6 +144,11 @@ def test_a_row_has_the_ratio_of_medians_and_the_range_of_the_rounds() -> None:
     assert (row["memory_bytes"], row["attention"], row["threads"]) == (2000, "vanilla", 1)
     assert row["waiting_cores"] == pytest.approx(0.01)
     assert row["contended"] is False
+    # One that spins while it waits counts as contention.
+    record = make_race(make_pair(), [1.0] * 3, [2.0] * 3)
+    record["reference_run"] = make_run([2.0] * 3, waited_cpu_s=[1.8] * 3)
+    row = race_row(record, 0.25)
+    assert (row["waiting_cores"], row["contended"]) == (pytest.approx(0.9), True)
 
 
 def test_what_slows_both_of_a_round_leaves_the_ratio_as_it_is() -> None:
@@ -234,16 +176,8 @@ def test_the_interval_covers_the_truth() -> None:
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=1, max_size=5))
 def test_the_ratio_lies_in_the_range_of_the_rounds(rounds: list[tuple[float, float]]) -> None:
     own, base = (list(times) for times in zip(*rounds, strict=True))
-    row = row_of(make_race(make_pair(), own, base))
+    row = race_row(make_race(make_pair(), own, base), 0.25)
     assert row["ratio_min"] * 0.999999 <= row["ratio"] <= row["ratio_max"] * 1.000001
-
-
-def test_one_that_spins_while_it_waits_counts_as_contention() -> None:
-    record = make_race(make_pair(), [1.0] * 3, [2.0] * 3)
-    record["reference_run"] = make_run([2.0] * 3, waited_cpu_s=[1.8] * 3)
-    row = row_of(record)
-    assert row["waiting_cores"] == pytest.approx(0.9)
-    assert row["contended"] is True
 
 
 def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) -> None:
@@ -257,14 +191,9 @@ def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) ->
     theirs = [tables_factory.race_row(0.6, campaign="lab", backend="onnxruntime")]
 
     def collect(*tables: Path) -> Any:
-        collect_races(
-            [folder / "index.json"],
-            [tmp_path / "cpu.json"],
-            [tmp_path / "shapes/64x64.json"],
-            tables,
-            0.25,
-            tmp_path / "races.csv",
-        )
+        inputs = ("races/index.json", "cpu.json", "shapes/64x64.json")
+        index, peaks, operations = ([tmp_path / name] for name in inputs)
+        collect_races(index, peaks, operations, tables, 0.25, tmp_path / "races.csv")
         return read_table(tmp_path / "races.csv", RACES)
 
     lab = write_rows(theirs, tmp_path / "lab.csv", RACES)
@@ -284,8 +213,5 @@ def test_the_table_has_every_race_and_those_of_other_machines(tmp_path: Path) ->
     nameless = write_rows([failed_race("oom")], tmp_path / "nameless.csv", RACES)
     with pytest.raises(UserError, match=r"nameless\.csv: campaign"):
         collect(nameless)
-
-
-def test_without_races_the_table_is_empty(tmp_path: Path) -> None:
     collect_races([], [], [], [], 0.25, tmp_path / "races.csv")
     assert read_table(tmp_path / "races.csv", RACES).empty

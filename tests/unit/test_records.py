@@ -1,6 +1,6 @@
 """A record is whole, valid and of its own case, or it is refused by name."""
 
-import json
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,28 +9,26 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sdbench.cases.case import Case
-from sdbench.records.record import (
-    SCHEMA_VERSION,
-    fingerprint,
-    is_reusable,
-    read_indexed,
-    read_record,
-    record_path,
-    write_image,
-    write_index,
-    write_record,
-)
+from sdbench.records import record as kept
+from sdbench.records.record import Record, record_path, write_record
 from sdbench.runtime.errors import UserError
-from tests.unit.records_factory import MEASURING, make_case, make_failure, make_record
+from tests.unit.records_factory import (
+    MEASURING,
+    make_case,
+    make_failed_race,
+    make_failure,
+    make_pair,
+    make_race,
+    make_record,
+)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     case = make_case()
-    record = make_record(case)
-    write_record(tmp_path, case, record)
-    read = read_record(record_path(tmp_path, case))
-    assert {key: value for key, value in read.items() if key != "checksum"} == record
+    for record in (make_record(case), make_failure(case, "oom", "out of memory")):
+        write_record(tmp_path, case, record)
+        read = kept.read_record(record_path(tmp_path, case))
+        assert {key: value for key, value in read.items() if key != "checksum"} == record
     assert list(tmp_path.rglob("*.part")) == []
 
 
@@ -54,137 +52,94 @@ def test_an_impossible_record_is_not_written(changes: dict[str, Any], tmp_path: 
     assert not record_path(tmp_path, case).exists()
 
 
-def test_a_failure_is_a_record_too(tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_failure(case, "oom", "out of memory"))
-    assert read_record(record_path(tmp_path, case))["status"] == "oom"
-
-
-def damage_version(text: str) -> str:
-    return text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
-
-
-def damage_tail(text: str) -> str:
-    return text[: len(text) // 2]
-
-
-def damage_status(text: str) -> str:
-    return text.replace('"status": "ok"', '"status": "fine"')
-
-
-@pytest.mark.parametrize("damage", [damage_version, damage_tail, damage_status, lambda t: "[]"])
-def test_a_damaged_record_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_record(case))
-    path = record_path(tmp_path, case)
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(UserError) as caught:
-        read_record(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "delete this file" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not is_reusable(path, "0" * 64)
-
-
-def test_a_record_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_record(case))
-    write_index(tmp_path, [case], [])
-    assert len(read_indexed(tmp_path / "index.json")) == 1
-    path = record_path(tmp_path, case)
-    record = json.loads(path.read_text())
-    record["latency"]["samples_s"] = [0.01, 0.01, 0.01]
-    path.write_text(json.dumps(record))
+@pytest.mark.parametrize(
+    "made",
+    [
+        [(case, make_record(case)) for case in (make_case(), make_case(2))],
+        [(p, make_race(p, [1.0], [2.0])) for p in (make_pair(), make_pair("channels-last"))],
+    ],
+    ids=["cases", "races"],
+)
+def test_an_index_names_records_by_their_checksums(made: list[Any], tmp_path: Path) -> None:
+    for measured, record in made:
+        write_record(tmp_path, measured, record)
+    kept.write_index(tmp_path, [measured for measured, _ in made], [])
+    found = [record for _, record in kept.read_indexed(tmp_path / "index.json")]
+    assert [record["case"] for record in found] == [record["case"] for _, record in made]
+    measured, record = made[0]
+    write_record(tmp_path, measured, record | {"weights": "seeded"})
     with pytest.raises(UserError, match="changed after it was measured"):
-        read_indexed(tmp_path / "index.json")
-    path.unlink()
+        kept.read_indexed(tmp_path / "index.json")
+    record_path(tmp_path, measured).unlink()
     with pytest.raises(UserError, match="the record is missing"):
-        read_indexed(tmp_path / "index.json")
+        kept.read_indexed(tmp_path / "index.json")
 
 
-def generate(folder: Path, case: Case) -> dict[str, str]:
-    return write_image(folder, case, np.zeros((8, 8, 3), np.uint8))
+CONTENDED = {"contended": True, "busy_cores": 0.0, "waited_s": 0, "gpu_processes": [{"pid": 7}]}
+CASE, PAIR = make_case(), make_pair()
+OOM = make_failure(CASE, "oom", "out of memory")
 
 
-def test_only_a_record_with_the_wanted_fingerprint_is_kept(tmp_path: Path) -> None:
-    case = make_case()
-    path = record_path(tmp_path, case)
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, case, make_record(case, image=generate(tmp_path, case)))
-    assert is_reusable(path, "0" * 64)
-    assert not is_reusable(path, "1" * 64)
+@pytest.mark.parametrize(
+    ("measured", "record", "stays"),
+    [
+        (CASE, make_record(CASE), True),
+        (CASE, make_record(CASE, contention=CONTENDED), True),
+        (CASE, OOM, True),
+        # What may have been mended, or may have had no room for another process, is tried again.
+        (CASE, OOM | {"contention": CONTENDED}, False),
+        (CASE, make_failure(CASE, "error", "it broke"), False),
+        (CASE, make_failure(CASE, "unsupported", "no such provider"), False),
+        (PAIR, make_race(PAIR, [1.0] * 3, [2.0] * 3), True),
+        (PAIR, make_failed_race(PAIR, "error", "it broke"), False),
+        (PAIR, make_failed_race(PAIR, "oom", "out of memory"), True),
+    ],
+)
+def test_what_is_kept_and_what_is_tried_again(
+    measured: Any, record: Record, stays: bool, tmp_path: Path
+) -> None:
+    path = record_path(tmp_path, measured)
+    assert not kept.is_reusable(path, "0" * 64)
+    has_image = bool(record.get("image"))
+    if has_image:
+        image = kept.write_image(tmp_path, measured, np.zeros((8, 8, 3), np.uint8))
+        record = record | {"image": image}
+    write_record(tmp_path, measured, record)
+    assert kept.is_reusable(path, "0" * 64) == stays
+    assert not kept.is_reusable(path, "1" * 64)
+    # Nor is one that was changed by hand, or whose image is gone.
+    whole = path.read_text()
+    path.write_text(whole.replace('"h"', '"i"'))
+    assert not kept.is_reusable(path, "0" * 64)
+    path.write_text(whole)
+    path.with_suffix(".png").unlink(missing_ok=True)
+    assert kept.is_reusable(path, "0" * 64) == (stays and not has_image)
 
 
-def test_a_record_without_the_image_that_was_generated_is_not_kept(tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_record(case, image=generate(tmp_path, case)))
-    path = record_path(tmp_path, case)
-    assert is_reusable(path, "0" * 64)
-    path.with_suffix(".png").unlink()
-    assert not is_reusable(path, "0" * 64)
-
-
-def test_how_long_a_case_may_take_decides_no_number() -> None:
-    limited = [
-        fingerprint(make_case(), replace(MEASURING, case_time_limit_s=limit), {})
-        for limit in (60, 0)
+@pytest.mark.parametrize(
+    ("one", "others"),
+    [
+        (make_case(), [make_case(batch_size=2), make_case(options="autocast")]),
+        (make_pair(), [make_pair(rounds=4), make_pair("channels-last")]),
+    ],
+)
+def test_the_fingerprint_changes_with_all_that_decides_a_number(one: Any, others: Any) -> None:
+    decided = {"model": "a", "code": "b"}
+    wanted = kept.fingerprint(one, MEASURING, decided)
+    assert wanted == kept.fingerprint(copy.deepcopy(one), replace(MEASURING), dict(decided))
+    changed = [
+        *(kept.fingerprint(other, MEASURING, decided) for other in others),
+        kept.fingerprint(one, replace(MEASURING, warmup_calls=2), decided),
+        kept.fingerprint(one, replace(MEASURING, min_samples=6), decided),
+        kept.fingerprint(one, MEASURING, decided | {"model": "c"}),
+        kept.fingerprint(one, MEASURING, decided | {"code": "c"}),
     ]
-    assert (
-        limited[0] == limited[1] != fingerprint(make_case(), replace(MEASURING, min_samples=4), {})
-    )
-
-
-def test_a_record_changed_by_hand_is_not_kept(tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_record(case))
-    path = record_path(tmp_path, case)
-    path.write_text(path.read_text().replace("0.1", "0.01"))
-    assert not is_reusable(path, "0" * 64)
-
-
-@pytest.mark.parametrize("status", ["error", "unsupported"])
-def test_what_may_have_been_mended_is_tried_again(status: str, tmp_path: Path) -> None:
-    case = make_case()
-    write_record(tmp_path, case, make_failure(case, status, "no such provider"))
-    assert not is_reusable(record_path(tmp_path, case), "0" * 64)
-
-
-def test_an_error_is_tried_again_and_out_of_memory_is_not(tmp_path: Path) -> None:
-    case = make_case()
-    path = record_path(tmp_path, case)
-    write_record(tmp_path, case, make_failure(case, "error", "it broke"))
-    assert not is_reusable(path, "0" * 64)
-    write_record(tmp_path, case, make_failure(case, "oom", "out of memory"))
-    assert is_reusable(path, "0" * 64)
-
-
-def test_out_of_memory_beside_another_process_is_tried_again(tmp_path: Path) -> None:
-    case = make_case()
-    watched = {"contended": True, "busy_cores": 0.0, "waited_s": 0, "gpu_processes": [{"pid": 7}]}
-    record = make_failure(case, "oom", "out of memory") | {"contention": watched}
-    write_record(tmp_path, case, record)
-    assert not is_reusable(record_path(tmp_path, case), "0" * 64)
-    write_record(
-        tmp_path, case, make_record(case, contention=watched, image=generate(tmp_path, case))
-    )
-    assert is_reusable(record_path(tmp_path, case), "0" * 64)
-
-
-def test_the_fingerprint_changes_with_all_that_decides_a_number() -> None:
-    case, decided = make_case(), {"model": "a", "code": "b"}
-    prints = {
-        fingerprint(case, MEASURING, decided),
-        fingerprint(make_case(batch_size=2), MEASURING, decided),
-        fingerprint(case, replace(MEASURING, min_samples=6), decided),
-        fingerprint(case, MEASURING, {**decided, "model": "c"}),
-        fingerprint(case, MEASURING, {**decided, "code": "c"}),
-    }
-    assert len(prints) == 5
-    assert fingerprint(make_case(), replace(MEASURING), dict(decided)) in prints
+    assert len({wanted, *changed}) == 1 + len(changed)
+    # How long a case may take decides no number.
+    assert wanted == kept.fingerprint(one, replace(MEASURING, case_time_limit_s=60), decided)
 
 
 def test_records_of_different_settings_lie_beside_each_other(tmp_path: Path) -> None:
     assert record_path(tmp_path, make_case(1)) != record_path(tmp_path, make_case(2))
-    assert record_path(tmp_path, make_case()) != record_path(
-        tmp_path, make_case(options="autocast")
-    )
+    autocast = make_case(options="autocast")
+    assert record_path(tmp_path, make_case()) != record_path(tmp_path, autocast)

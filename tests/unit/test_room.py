@@ -77,13 +77,12 @@ def test_one_device_with_room_is_enough() -> None:
     assert unmade(asked[0], small=cpu(8), large=cpu(40))
 
 
+OTHER_REVISION = {"revision": "0" * 40}
+
+
 @pytest.mark.parametrize(
     "source",
-    [
-        {"local": "models/mine"},
-        {"hub": "someone/a-model", "revision": "0" * 40},
-        HUB | {"revision": "0" * 40},
-    ],
+    [{"local": "models/mine"}, {"hub": "someone/a-model"} | OTHER_REVISION, HUB | OTHER_REVISION],
 )
 def test_of_a_model_without_a_description_nothing_is_known(source: dict[str, Any]) -> None:
     assert not unmade(("cpu", "fp32", "none"), source=source, cpu=cpu(0.001))

@@ -29,13 +29,18 @@ def test_images_that_are_not_numbers_are_an_error() -> None:
         check_images(bad)
 
 
-def test_a_image_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
+def test_an_image_and_its_noise_are_the_same_in_any_batch_and_precision(
+    model: Path, threads: None, emulated: None
+) -> None:
     engine = backends.load(make_case(), model, None)
     one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
     assert torch.equal(one[0], four[0])
     assert not torch.equal(four[0], four[1])
     alone, together = engine.generate(GENERATION, one), engine.generate(GENERATION, four)
     assert np.abs(alone[0] - together[0]).max() < 1e-4
+    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 4)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(four.to(torch.bfloat16), half)
 
 
 @pytest.mark.parametrize(("precision", "options"), [("bf16", "none"), ("fp32", "autocast")])
@@ -46,16 +51,6 @@ def test_a_precision_that_would_be_emulated_is_unsupported(
     with pytest.raises(UnsupportedError, match="no instructions for bf16"):
         backends.load(make_case(precision=precision, options=options), model, None)
     backends.load(make_case(), model, None)
-
-
-def test_the_same_noise_in_every_precision(
-    model: Path, threads: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
-    full = backends.load(make_case(), model, None).latents(GENERATION, 2)
-    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
-    assert half.dtype == torch.bfloat16
-    assert torch.equal(full.to(torch.bfloat16), half)
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,13 @@ from sdbench.cases.case import Case, Device, Variant
 from sdbench.devices import platforms
 from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
-from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import Components, device_bytes, weight_bytes
-from sdbench.records.record import Record, read_indexed, record_path
+from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
-from tests.conftest import ROOT
 from tests.e2e import second_memory
-from tests.sweeps import MEASURING, make_job
+from tests.e2e.conftest import build_twin
+from tests.sweeps import GENERATION, MEASURING, indexed, make_job
 
 TWINS = {
     "tiny": "pndm",
@@ -66,32 +63,18 @@ def measure(
     library: Path, folder: Path, model: Path, options: list[str], precision: str = "fp32"
 ) -> Rows:
     """Return the record of a model with each of `options`."""
-    generation = {
-        "prompt": "a red circle",
-        "steps": 2,
-        "scheduler": TWINS[model.name],
-        "guidance": 4.0,
-        "height": 32,
-        "width": 32,
-        "seed": 0,
-    }
+    small = {"steps": 2, "scheduler": TWINS[model.name], "height": 32, "width": 32}
     device = Device(second_memory.KIND, threads=1)
     variants = [Variant(model.name, "gpu", "pytorch", precision, option) for option in options]
-    cases = [Case(variant, 1, generation, device) for variant in variants]
-    run_in_subprocess(_sweep, library, cases, make_job(folder, model, MEASURING))
-    records = [record for _, record in read_indexed(folder / "index.json")]
-    return {record["case"]["variant"]["options"]: record for record in records}
-
-
-def build(name: str, folder: Path) -> Path:
-    architecture = load_architecture(ROOT / f"resources/architectures/{name}.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder / name)
-    return folder / name
+    cases = [Case(variant, 1, GENERATION | small, device) for variant in variants]
+    job = make_job(folder, model, MEASURING)
+    run_in_subprocess(_sweep, library, cases, job)
+    return {record["case"]["variant"]["options"]: record for record in indexed(job)}
 
 
 @pytest.fixture(scope="module", params=TWINS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(request.param, tmp_path_factory.mktemp("models"))
+    return build_twin(request.param, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -172,23 +155,18 @@ def test_what_waits_elsewhere_is_not_on_the_gpu(rows: Rows, components: Componen
         assert alike["peak_allocated_bytes"] - peak >= 0.99 * (weights - needed)
 
 
-def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer(
-    library: Path, tmp_path: Path
-) -> None:
-    model = build("tiny-sdxl", tmp_path)
-    rows = measure(library, tmp_path / "records", model, ["model-offload", "group-offload"], "fp16")
-    assert rows["model-offload"]["status"] == "ok", rows["model-offload"]["reason"]
-    assert rows["group-offload"]["status"] == "unsupported"
-    assert "fp16 weights of the VAE are cast to fp32" in rows["group-offload"]["reason"]
-
-
-def test_a_vae_that_is_upcast_for_each_image_is_not_compiled_to_cuda_graphs(
+def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer_or_compiled_to_graphs(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would be recorded again in every call, inside the samples."""
+    """Graphs would be recorded again in every call, inside the samples."""
     monkeypatch.setattr(platforms.Xpu, "graph_calls", 2)
     monkeypatch.setattr(pytorch, "_find_compiler", lambda _: "a compiler")
-    model = build("tiny-sdxl", tmp_path)
-    rows = measure(library, tmp_path / "records", model, ["compile"], "fp16")
-    assert rows["compile"]["status"] == "unsupported"
-    assert "record its CUDA graph again" in rows["compile"]["reason"]
+    model = build_twin("tiny-sdxl", tmp_path)
+    rows = measure(library, tmp_path / "records", model, [*OFFLOADS, "compile"], "fp16")
+    assert rows["model-offload"]["status"] == "ok", rows["model-offload"]["reason"]
+    for options, reason in (
+        ("group-offload", "fp16 weights of the VAE are cast to fp32"),
+        ("compile", "record its CUDA graph again"),
+    ):
+        assert rows[options]["status"] == "unsupported"
+        assert reason in rows[options]["reason"]

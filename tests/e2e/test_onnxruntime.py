@@ -1,10 +1,9 @@
 """ONNX Runtime: that what is bound is where it lies, and which provider runs, without a GPU."""
 
 import os
-import subprocess
 import sys
 import types
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,30 +16,29 @@ from quantize_onnx import quantize_onnx
 from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
-from sdbench.cases.case import Case, Variant
 from sdbench.devices.platforms import Cuda
 from sdbench.export import parity
 from sdbench.export.ort import onnxruntime
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.files import read_json
-from tests.conftest import ROOT
-from tests.sweeps import GENERATION, make_case
+from tests.conftest import run_python
+from tests.e2e.conftest import run_here
+from tests.sweeps import GENERATION, difference, generate, make_case
 
-
-def on_onnxruntime(precision: str = "fp32", options: str = "none", **device: Any) -> Case:
-    case = make_case(**device)
-    variant = Variant("tiny", "a device", "onnxruntime", precision, options)
-    return Case(variant, 1, case.generation, case.device)
+on_onnxruntime = partial(make_case, backend="onnxruntime")
 
 
 def test_what_is_bound_gives_the_images_of_pytorch(model: Path, exported: Path) -> None:
     """The same binding as on a GPU, for real: only the addresses are of another memory."""
-    torch_engine = backends.load(make_case(), model, None)
-    engine = backends.load(on_onnxruntime(threads=1), model, exported)
-    for batch_size in (1, 3, 1):
-        latents = engine.latents(GENERATION, batch_size)
-        expected = torch_engine.generate(GENERATION, latents)
-        assert np.abs(engine.generate(GENERATION, latents) - expected).max() < 1e-4
+    plain, engine = (
+        backends.load(make_case(), model, None),
+        backends.load(on_onnxruntime(), model, exported),
+    )
+    for images in (1, 3, 1):
+        assert difference(engine, plain, images) < 1e-4
+    oblong = {**GENERATION, "height": 80, "width": 48}
+    engine = backends.load(on_onnxruntime(generation=oblong), model, exported)
+    assert np.abs(generate(engine, 1, oblong) - generate(plain, 1, oblong)).max() < 1e-4
 
 
 @pytest.mark.parametrize(("height", "width"), [(72, 64), (64, 200)])
@@ -48,25 +46,16 @@ def test_a_side_that_the_graphs_cannot_halve_is_unsupported(
     height: int, width: int, model: Path, exported: Path
 ) -> None:
     """PyTorch pads what the UNet halves with a remainder; a graph ends in an error of shapes."""
-    case = on_onnxruntime(threads=1)
-    odd = replace(case, generation={**case.generation, "height": height, "width": width})
+    odd = {**GENERATION, "height": height, "width": width}
     with pytest.raises(UnsupportedError, match="is a multiple of 16"):
-        backends.load(odd, model, exported)
-    even = {**case.generation, "height": 80, "width": 48}
-    expected = backends.load(make_case(), model, None)
-    engine = backends.load(replace(case, generation=even), model, exported)
-    latents = engine.latents(even, 1)
-    assert np.abs(engine.generate(even, latents) - expected.generate(even, latents)).max() < 1e-4
+        backends.load(on_onnxruntime(generation=odd), model, exported)
 
 
-def test_nothing_is_kept_of_its_use(tmp_path: Path) -> None:
+def test_nothing_is_kept_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself it opens a database of what it tells of its use, in the user's cache."""
-    home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "scripts")}
-    home.pop("XDG_CACHE_HOME", None)
-    home.pop("ORT_DISABLE_TELEMETRY", None)
-    subprocess.run(
-        [sys.executable, "-c", "import sdbench.export.ort"], env=home, check=True, timeout=120
-    )
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    assert run_python("import sdbench.export.ort", HOME=str(tmp_path)).returncode == 0
     assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
@@ -158,7 +147,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> type[Session]:
 
 
 def loaded(model: Path, precision: str, options: str) -> tuple[Engine, list[Any]]:
-    case = on_onnxruntime(precision, options, kind="cuda", index=1)
+    case = on_onnxruntime(1, options, precision, kind="cuda", index=1)
     engine = backends.load(case, model, Path("graphs"))
     (providers,) = {repr(session.settings["providers"]) for session in Session.made}
     assert len(Session.made) == 3
@@ -268,7 +257,7 @@ def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
     onnx.save(model, tmp_path / "unet" / "model.onnx")
-    runtime = backend.set_up(on_onnxruntime(threads=1), tmp_path, {})
+    runtime = backend.set_up(on_onnxruntime(), tmp_path, {})
     with pytest.raises(UnsupportedError, match=r"cannot run the unet: .*Sigmoid"):
         runtime.open_graph("unet")
 
@@ -276,11 +265,6 @@ def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
 def test_weights_in_8_bits_nearly_keep_the_image(
     model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_here(work: Any, *args: Any) -> list[Any]:
-        sent: list[Any] = []
-        work(sent.append, *args)
-        return sent
-
     monkeypatch.setattr(parity, "run_in_subprocess", run_here)
     quantized = tmp_path / "int8"
     quantize_onnx(model, exported, quantized, tmp_path / "int8.json", opset=23)
@@ -292,13 +276,8 @@ def test_weights_in_8_bits_nearly_keep_the_image(
     kinds = [node.op_type for node in nodes]
     assert kinds.count("MatMulInteger") > 5
     assert "Conv" in kinds and "ConvInteger" not in kinds
-    plain = backends.load(on_onnxruntime(threads=1), model, exported)
-    engine = backends.load(on_onnxruntime(options="int8-weights", threads=1), model, quantized)
-    assert (
-        engine.switches["quantized_weights"] == engine.switches["quantized_activations"] == "int8"
-    )
-    latents = plain.latents(GENERATION, 1)
-    difference = np.abs(
-        engine.generate(GENERATION, latents) - plain.generate(GENERATION, latents)
-    ).max()
-    assert 0 < difference < 0.1
+    plain = backends.load(on_onnxruntime(), model, exported)
+    engine = backends.load(on_onnxruntime(options="int8-weights"), model, quantized)
+    for name in ("quantized_weights", "quantized_activations"):
+        assert engine.switches[name] == "int8"
+    assert 0 < difference(engine, plain) < 0.1

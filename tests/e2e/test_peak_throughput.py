@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,23 +63,17 @@ def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
     assert flop["text_encoder_flop"] == 77 * 2 * matrices + attention
 
 
-def test_guidance_computes_for_two_prompts_and_decodes_once(tiny: Path) -> None:
-    one, two = (
-        count_flop(tiny, generated(64, 64)),
-        count_flop(tiny, generated(64, 64, guidance=4.0)),
-    )
+def test_operations_follow_guidance_and_the_size_of_the_image(tiny: Path) -> None:
+    one, two = (count_flop(tiny, generated(64, 64, guidance)) for guidance in (1.0, 4.0))
     assert two["text_encoder_flop"] == 2 * one["text_encoder_flop"]
-    # All but what is made of the timestep, which is one for both.
+    # All but what is made of the timestep, which is one for both prompts.
     assert 1.95 < two["denoiser_flop"] / one["denoiser_flop"] <= 2
     assert two["vae_decoder_flop"] == one["vae_decoder_flop"]
-
-
-def test_operations_follow_the_size_of_the_image(tiny: Path) -> None:
-    """Convolutions do with its area; attention among its pixels with the square of that."""
-    small, wide = count_flop(tiny, generated(64, 64)), count_flop(tiny, generated(64, 128))
-    assert wide["text_encoder_flop"] == small["text_encoder_flop"]
-    assert 2 < wide["vae_decoder_flop"] / small["vae_decoder_flop"] < 2.1
-    assert 2 < wide["denoiser_flop"] / small["denoiser_flop"] < 4
+    # Convolutions follow the area; attention among pixels the square of it.
+    wide = count_flop(tiny, generated(64, 128))
+    assert wide["text_encoder_flop"] == one["text_encoder_flop"]
+    assert 2 < wide["vae_decoder_flop"] / one["vae_decoder_flop"] < 2.1
+    assert 2 < wide["denoiser_flop"] / one["denoiser_flop"] < 4
 
 
 def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
@@ -144,31 +137,31 @@ def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None
     assert copy["gb_per_s"] == 2 * 2**20 / min(copy["samples_s"][str(2**20)]) / 1e9
 
 
-def test_an_emulated_precision_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
-    with pytest.raises(UnsupportedError, match="no instructions for bf16"):
-        peaks.product_peak(torch.device("cpu"), "bf16")
-
-
 class Turing:
     name, major, minor = "Quadro RTX 8000", 7, 5
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_gpu_before_ampere_has_no_such_peak(
-    precision: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "precision", "reason"),
+    [
+        ("cpu", "bf16", "no instructions for bf16"),
+        ("cuda", "tf32", r"for tf32: its compute capability is 7\.5"),
+        ("cuda", "bf16", r"for bf16: its compute capability is 7\.5"),
+    ],
+)
+def test_what_a_device_would_emulate_has_no_peak(
+    kind: str, precision: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Turing)
-    with pytest.raises(UnsupportedError, match=rf"for {precision}: its compute capability is 7\.5"):
-        peaks.product_peak(torch.device("cuda"), precision)
+    with pytest.raises(UnsupportedError, match=reason):
+        peaks.product_peak(torch.device(kind), precision)
 
 
-Measured = Callable[..., dict[str, Any]]
-
-
-def measured(tmp_path: Path, **device: Any) -> dict[str, Any]:
-    rule.measure_peak_throughput("mine", replace(CPU, **device), WATCHING, tmp_path / "mine.json")
-    found: dict[str, Any] = json.loads((tmp_path / "mine.json").read_text())
+def measured(folder: Path, limit_s: float | None = None, **device: Any) -> dict[str, Any]:
+    path = folder / "mine.json"
+    rule.measure_peak_throughput("mine", replace(CPU, **device), WATCHING, path, limit_s=limit_s)
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
@@ -205,25 +198,25 @@ def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -
     assert found["contention"]["contended"] is False
 
 
-def test_a_crash_is_a_row_and_what_was_measured_is_kept(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sign", "reason"),
+    [
+        (signal.SIGKILL, "while it was measured the process ended with SIGKILL"),
+        (signal.SIGSTOP, "timeout: while it was measured"),
+    ],
+)
+def test_a_crash_or_a_hang_is_a_row_and_what_was_measured_is_kept(
+    sign: signal.Signals,
+    reason: str,
+    quick: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-    found = measured(tmp_path)
+    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), sign))
+    found = measured(tmp_path, limit_s=10)
     assert statuses(found)[0] == ("fp32", "ok")
     assert statuses(found)[3] == (None, "error")
-    assert found["peaks"][3]["reason"] == "while it was measured the process ended with SIGKILL"
-
-
-def test_what_hangs_is_a_timeout_and_what_was_measured_is_kept(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGSTOP))
-    rule.measure_peak_throughput("mine", CPU, WATCHING, tmp_path / "mine.json", limit_s=10)
-    found = json.loads((tmp_path / "mine.json").read_text())
-    assert statuses(found)[0] == ("fp32", "ok")
-    assert statuses(found)[3] == (None, "error")
-    assert found["peaks"][3]["reason"].startswith("timeout: while it was measured")
+    assert found["peaks"][3]["reason"].startswith(reason)
 
 
 def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
@@ -234,12 +227,7 @@ def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
     assert found["environment"]["device_name"] is None
 
 
-def test_another_gpu_than_promised_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
+def test_another_gpu_than_promised_is_an_error(tmp_path: Path, rtx_3090: None) -> None:
     found = measured(tmp_path, kind="cuda", gpu_model="a100")
     assert {status for _, status in statuses(found)} == {"error"}
     assert "'a100'" in found["peaks"][0]["reason"]

@@ -53,21 +53,12 @@ def test_every_name_is_there(module: Any, names: set[str]) -> None:
 
 
 def test_functions_of_torch_take_what_they_are_given() -> None:
-    gpu = torch.device("cuda", 0)
-    for function in (
-        torch.cuda.get_device_properties,
-        torch.cuda.get_device_name,
-        torch.cuda.get_device_capability,
-        torch.cuda.synchronize,
-        torch.cuda.mem_get_info,
-        torch.cuda.reset_peak_memory_stats,
-        torch.cuda.max_memory_allocated,
-        torch.cuda.max_memory_reserved,
-        torch.cuda.memory_reserved,
-    ):
-        inspect.signature(function).bind(gpu)
+    gpu, pipeline = torch.device("cuda", 0), diffusers.DiffusionPipeline
+    asked = "get_device_properties get_device_name get_device_capability synchronize mem_get_info"
+    memory = "reset_peak_memory_stats max_memory_allocated max_memory_reserved memory_reserved"
+    for name in (*asked.split(), *memory.split()):
+        inspect.signature(getattr(torch.cuda, name)).bind(gpu)
     inspect.signature(torch.compile).bind(None, mode="max-autotune", fullgraph=True, dynamic=False)
-    pipeline = diffusers.DiffusionPipeline
     inspect.signature(pipeline.enable_model_cpu_offload).bind(None, device=gpu)
     inspect.signature(pipeline.enable_group_offload).bind(
         None, onload_device=gpu, offload_type="leaf_level", use_stream=True

@@ -53,22 +53,6 @@ def test_a_precision_that_would_be_emulated_is_unsupported(
     backends.load(make_case(), model, None)
 
 
-@pytest.mark.parametrize(
-    ("options", "processor"),
-    [
-        ("none", "AttnProcessor2_0"),
-        ("attention-vanilla", "AttnProcessor"),
-        ("attention-sliced", "SlicedAttnProcessor"),
-    ],
-)
-def test_attention_is_the_one_that_was_asked_for(
-    options: str, processor: str, model: Path, threads: None
-) -> None:
-    engine = backends.load(make_case(options=options), model, None)
-    found = {type(p).__name__ for p in engine.pipeline.unet.attn_processors.values()}
-    assert found == {processor}
-
-
 NAPS = (0.1, 1.3, 0.2, 1.5)
 LOOK_S = 1.0
 

@@ -46,6 +46,9 @@ TWINS = {
 }
 """Model at full size -> its tiny twin."""
 PUBLISHED = {
+    ("sd-v1", "text_encoder"): 123_060_480,
+    ("sd-v1", "unet"): 859_520_964,
+    ("sd-v1", "vae"): 83_653_863,
     ("sdxl", "text_encoder"): 123_060_480,
     ("sdxl", "text_encoder_2"): 694_659_840,
     ("sdxl", "unet"): 2_567_463_684,

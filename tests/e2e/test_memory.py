@@ -34,41 +34,26 @@ def test_the_resident_peak_sees_a_known_allocation() -> None:
     assert after["resident_above_load_bytes"] < 0.2 * known  # type: ignore[operator]
 
 
-class FakeAllocator:
-    """torch's CUDA allocator as far as `measure_memory` asks it, with 300 bytes of weights."""
-
-    def __init__(self) -> None:
-        self.allocated, self.reserved = 300, 512
-        self.peak_allocated, self.peak_reserved = 9000, 9000  # of what was done before
-
-    def allocate(self, size: int) -> None:
-        self.allocated += size
-        self.reserved = max(self.reserved, -(-self.allocated // 512) * 512)
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
-        self.peak_reserved = max(self.peak_reserved, self.reserved)
-
-    def reset(self, _: torch.device) -> None:
-        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
-
-
 def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeAllocator()
+    """torch's allocator as far as it is asked, with 300 bytes of weights."""
+    now = {"allocated": 300, "reserved": 512}
+    peak = {"allocated": 9000, "reserved": 9000}  # of what was done before
     for name, double in {
         "empty_cache": lambda: None,
-        "reset_peak_memory_stats": fake.reset,
+        "reset_peak_memory_stats": lambda _: peak.update(now),
         "synchronize": lambda _: None,
-        "max_memory_allocated": lambda _: fake.peak_allocated,
-        "max_memory_reserved": lambda _: fake.peak_reserved,
-        "memory_reserved": lambda _: fake.reserved,
+        "max_memory_allocated": lambda _: peak["allocated"],
+        "max_memory_reserved": lambda _: peak["reserved"],
+        "memory_reserved": lambda _: now["reserved"],
     }.items():
         monkeypatch.setattr(torch.cuda, name, double)
     monkeypatch.setattr(platforms.Cuda, "uuid", lambda self, _: "GPU-abc")
-    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + fake.reserved)
+    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + now["reserved"])
 
     def call() -> None:
-        fake.allocate(1000)
-        fake.allocated -= 1000
-        fake.reserved = 512  # a pool that was given back: the post's counter does not see the peak
+        """Take 1000 bytes in a pool and give it back: the post's counter does not see the peak."""
+        taken = {"allocated": 1300, "reserved": 1536}
+        peak.update({name: max(peak[name], size) for name, size in taken.items()})
 
     found = memory.measure_memory(call, torch.device("cuda"), loaded_bytes=1)
     assert found == {

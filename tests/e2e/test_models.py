@@ -17,7 +17,6 @@ from sdbench.models.seeded import (
     build_scheduler,
     build_seeded,
     build_tokenizer,
-    count_parameters,
     outline,
 )
 from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
@@ -83,12 +82,6 @@ def test_every_weight_is_generated(tiny: Path) -> None:
             assert weight.abs().max() <= 1
             if weight.ndim > 1:
                 assert weight.unique().numel() > 0.9 * weight.numel(), f"{name}.{key}"
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_stable_diffusion_has_its_published_size(name: str) -> None:
-    architecture = load_architecture(SD_V1)
-    assert count_parameters(outline(architecture, name)) == architecture.networks[name].parameters
 
 
 @pytest.mark.parametrize(

@@ -18,23 +18,17 @@ from sdbench.cases.case import Case, Device, Variant
 from sdbench.devices import platforms
 from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
+from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
 from tests.e2e import second_memory
-from tests.e2e.conftest import build_twin
+from tests.e2e.conftest import ARCHITECTURES, build_twin
 from tests.sweeps import GENERATION, MEASURING, indexed, make_job
 
-TWINS = {
-    "tiny": "pndm",
-    "tiny-sdxl": "euler",
-    "tiny-sd3": "flow-euler",
-    "tiny-flux-dev": "flow-euler",
-    "tiny-pixart-sigma": "dpmsolver",
-    "tiny-z-image": "flow-euler",
-}
-"""A model of each family -> its scheduler."""
+TWINS = ("tiny", "tiny-sdxl", "tiny-sd3", "tiny-flux-dev", "tiny-pixart-sigma", "tiny-z-image")
+"""A model of each family."""
 OFFLOADS = ("model-offload", "group-offload")
 BESIDE = {
     "vae-tiling": ("group-offload",),
@@ -63,7 +57,8 @@ def measure(
     library: Path, folder: Path, model: Path, options: list[str], precision: str = "fp32"
 ) -> Rows:
     """Return the record of a model with each of `options`."""
-    small = {"steps": 2, "scheduler": TWINS[model.name], "height": 32, "width": 32}
+    own = load_architecture(ARCHITECTURES / f"{model.name}.yaml").generation or {}
+    small = {**own, "guidance": 4.0, "steps": 2, "height": 32, "width": 32}
     device = Device(second_memory.KIND, threads=1)
     variants = [Variant(model.name, "gpu", "pytorch", precision, option) for option in options]
     cases = [Case(variant, 1, GENERATION | small, device) for variant in variants]
@@ -83,24 +78,17 @@ def components(model: Path) -> Components:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("records")
-
-
-@pytest.fixture(scope="module")
-def rows(model: Path, library: Path, folder: Path) -> Rows:
+def rows(model: Path, library: Path) -> Rows:
     options = ["none", *OFFLOADS]
     if model.name == "tiny":  # one family shows what others do to layers that all of them have
         options += BESIDE
         options += [f"{other}+{offload}" for other in BESIDE for offload in BESIDE[other]]
-    return measure(library, folder / model.name, model, options)
+    return measure(library, model.with_name("records"), model, options)
 
 
-def image(folder: Path, record: Record) -> Any:
-    case = Case.from_dict(record["case"])
-    path = record_path(folder / case.variant.model, case).with_name(record["image"]["file"])
-    with Image.open(path) as image:
-        return np.asarray(image).astype(int)
+def image(model: Path, record: Record) -> Any:
+    path = record_path(model.with_name("records"), Case.from_dict(record["case"]))
+    return np.asarray(Image.open(path.with_name(record["image"]["file"]))).astype(int)
 
 
 def test_it_is_a_memory_of_its_own(library: Path) -> None:
@@ -120,7 +108,7 @@ def test_it_is_a_memory_of_its_own(library: Path) -> None:
     assert run_in_subprocess(work) == [256.0, (512, True)]
 
 
-def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, folder: Path) -> None:
+def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, model: Path) -> None:
     for options, record in rows.items():
         assert record["status"] == "ok", record["reason"]
         *others, offload = ["none", *options.split("+")]
@@ -131,7 +119,7 @@ def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, folder: P
         assert len(record["latency"]["samples_s"]) == 3
         # Where weights wait moves no pixel, nor anything that is computed.
         alike = rows[others[-1]]
-        assert (image(folder, record) == image(folder, alike)).all()
+        assert (image(model, record) == image(model, alike)).all()
         parts, same = record["phases"][0], alike["phases"][0]
         assert parts["denoiser_evaluations"] == same["denoiser_evaluations"]
         assert parts["vae_decoder_s"] > 0

@@ -84,7 +84,10 @@ def test_quantized_weights_run_under_autocast(model: Path) -> None:
     assert np.abs(plain - other).max() < 0.1
 
 
-def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_the_one_that_was_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fused projections keep PyTorch's own."""
     sdpa = torch.nn.functional.scaled_dot_product_attention
     calls = []
 
@@ -93,17 +96,23 @@ def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatc
         return sdpa(*args, **kwargs)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
-    found = {}
-    for options in ("none", "fused-qkv"):
+    asked = {
+        "none": "AttnProcessor2_0",
+        "fused-qkv": "FusedAttnProcessor2_0",
+        "attention-vanilla": "AttnProcessor",
+        "attention-sliced": "SlicedAttnProcessor",
+    }
+    shapes = {}
+    for options, processor in asked.items():
         calls.clear()
         engine = load(model, options)
         generate(engine)
-        networks = (engine.pipeline.unet, engine.pipeline.vae)
+        networks = [engine.pipeline.unet]
+        networks += [engine.pipeline.vae] if options in ("none", "fused-qkv") else []
         names = {type(p).__name__ for n in networks for p in n.attn_processors.values()}
-        found[options] = names, calls.copy()
-    assert found["none"][0] == {"AttnProcessor2_0"}
-    assert found["fused-qkv"][0] == {"FusedAttnProcessor2_0"}
-    assert found["fused-qkv"][1] == found["none"][1] != []
+        assert names == {processor}
+        shapes[options] = calls.copy()
+    assert shapes["fused-qkv"] == shapes["none"] != []
 
 
 def test_quantized_weights_are_those_of_linear_layers(model: Path) -> None:

@@ -12,24 +12,12 @@ import torch
 from torch._C._autograd import DeviceType
 
 from profile_case import profile_case
-from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.case import Device
 from sdbench.measure.kernels import kernel_rows
 from sdbench.runtime.errors import UserError
+from tests.sweeps import GENERATION, make_case
 
-CASE = Case(
-    Variant("tiny", "cpu", "pytorch", "fp32", "none"),
-    2,
-    {
-        "prompt": "a red circle",
-        "steps": 2,
-        "scheduler": "ddim",
-        "guidance": 4.0,
-        "height": 64,
-        "width": 64,
-        "seed": 0,
-    },
-    Device("cpu", threads=1),
-)
+CASE = make_case(2, generation=GENERATION | {"steps": 2, "scheduler": "ddim"})
 
 
 def test_a_profile_has_a_table_and_a_trace(model: Path, tmp_path: Path) -> None:
@@ -51,21 +39,21 @@ def test_a_profile_has_a_table_and_a_trace(model: Path, tmp_path: Path) -> None:
 
 
 def test_on_a_gpu_kernels_count_and_not_the_operators_that_launch_them() -> None:
-    def event(key: str, kind: DeviceType, us: float, annotation: bool = False) -> SimpleNamespace:
-        return SimpleNamespace(
+    events = [
+        SimpleNamespace(
             key=key,
             count=2,
             device_type=kind,
-            is_user_annotation=annotation,
+            is_user_annotation=key == "a region",
             self_cpu_time_total=500.0,
             self_device_time_total=us,
         )
-
-    events = [
-        event("aten::mm", DeviceType.CPU, 4.0),
-        event("sgemm", DeviceType.CUDA, 1.0),
-        event("conv", DeviceType.CUDA, 3.0),
-        event("a region", DeviceType.CUDA, 4.0, annotation=True),
+        for key, kind, us in (
+            ("aten::mm", DeviceType.CPU, 4.0),
+            ("sgemm", DeviceType.CUDA, 1.0),
+            ("conv", DeviceType.CUDA, 3.0),
+            ("a region", DeviceType.CUDA, 4.0),
+        )
     ]
     assert kernel_rows(events, torch.device("cuda", 0)) == [
         {"kernel": "conv", "calls": 2, "self_s": 3e-6, "share": 0.75},

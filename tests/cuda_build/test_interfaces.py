@@ -20,7 +20,7 @@ from torchao import quantization
 
 from sdbench.backends.onnxruntime import _load_tensorrt
 from sdbench.devices.fork_safety import show_devices
-from sdbench.devices.platforms import Cuda, set_tf32
+from sdbench.devices.platforms import Cuda
 from sdbench.export.ort import onnxruntime
 from sdbench.measure.compiling import TUNING
 from sdbench.runtime.errors import UnsupportedError
@@ -87,23 +87,6 @@ def _ask_everything(send: Callable[[Any], None]) -> None:
 def test_compiling_for_cuda_records_graphs_and_tunes() -> None:
     assert list_mode_options()[Cuda.compile_mode]["triton.cudagraphs"]
     assert all(callable(getattr(CachingAutotuner, name)) for name in TUNING)
-
-
-@pytest.mark.parametrize("on", [True, False])
-def test_tf32_is_switched_everywhere(on: bool) -> None:
-    """With torch 2.11 the general switch leaves cuDNN's convolutions on TF32."""
-    try:
-        set_tf32(on)
-        backends: Any = torch.backends
-        said = (
-            backends.cuda.matmul.fp32_precision,
-            backends.cudnn.conv.fp32_precision,
-            backends.cudnn.rnn.fp32_precision,
-        )
-        assert set(said) == {"tf32" if on else "ieee"}
-        assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is on
-    finally:
-        set_tf32(False)
 
 
 ASK_NVML = """

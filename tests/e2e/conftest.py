@@ -80,9 +80,9 @@ def job(model: Path, tmp_path: Path) -> SweepContext:
     return make_job(tmp_path, model, MEASURING)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """For what sets the number of PyTorch's threads: as many as before, after it."""
+    """As many of PyTorch's threads as before, after what sets their number."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -30,7 +30,7 @@ def test_images_that_are_not_numbers_are_an_error() -> None:
 
 
 def test_an_image_and_its_noise_are_the_same_in_any_batch_and_precision(
-    model: Path, threads: None, emulated: None
+    model: Path, emulated: None
 ) -> None:
     engine = backends.load(make_case(), model, None)
     one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
@@ -57,7 +57,7 @@ NAPS = (0.1, 1.3, 0.2, 1.5)
 LOOK_S = 1.0
 
 
-def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
+def test_a_step_is_as_long_as_its_network_sleeps(model: Path) -> None:
     """Known times in, the same times out; what lies between calls belongs to no step."""
     engine = backends.load(make_case(), model, None)
     forward = engine.pipeline.unet.forward

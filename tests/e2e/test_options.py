@@ -226,13 +226,13 @@ def test_fp8_needs_a_gpu_that_has_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA X")
-    gpu = torch.device("cuda", 0)
+    find = partial(pytorch._find_quantizer, "fp8-weights", "bf16", torch.device("cuda", 0))
     if not runs:
         with pytest.raises(UnsupportedError, match=r"8\.9 or higher; NVIDIA X has 8\.0"):
-            pytorch._find_quantizer("fp8-weights", "bf16", gpu)
+            find()
         return
     layer = torch.nn.Linear(32, 16)
-    pytorch._find_quantizer("fp8-weights", "bf16", gpu)(torch.nn.Sequential(layer))
+    find()(torch.nn.Sequential(layer))
     weight: Any = layer.weight
     assert weight.qdata.dtype == torch.float8_e4m3fn
 
@@ -326,15 +326,15 @@ def test_autotuning_counts_as_compiling_and_once(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("on", [True, False])
 def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
-    """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer."""
+    """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer; in
+    torch 2.11 the general switch leaves convolutions of cuDNN on TF32."""
     try:
         set_tf32(on)
-        assert torch.backends.cudnn.allow_tf32 is on
-        assert torch.backends.cuda.matmul.allow_tf32 is on
+        backends: Any = torch.backends
+        assert backends.cudnn.allow_tf32 is backends.cuda.matmul.allow_tf32 is on
         assert torch.get_float32_matmul_precision() == ("high" if on else "highest")
-        assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if on else "ieee")
-        conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-        assert conv.fp32_precision == ("tf32" if on else "ieee")
+        for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+            assert part.fp32_precision == ("tf32" if on else "ieee")
     finally:
         set_tf32(False)
 

@@ -4,6 +4,7 @@ No such device is needed. A whole case is measured as on one: the tensors are on
 that is asked of the device is asked of the double.
 """
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,13 +58,20 @@ def test_a_record_has_the_uuid_of_the_gpu_or_of_its_slice(
     assert Cuda().uuid(GPU) == "MIG-1234-5678"
 
 
-def test_a_gpu_that_nvml_does_not_know_is_said(
-    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_where_nvml_is_not_there_its_counters_are_empty_and_that_is_said(
+    cuda: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Else energy and other processes would be empty without a reason."""
+    """As on this machine, and on AMD's GPUs: else they would be empty without a reason."""
+    assert nvml.process_bytes("GPU-none") is None
+    assert nvml.foreign_processes("GPU-none") == []
+    assert nvml.total_energy_j("GPU-none") is None
+    assert set(nvml.gpu_state("GPU-none").values()) == {None}
+    facts = nvml.describe_gpu("GPU-none")
+    assert facts.pop("uuid") == "GPU-none"
+    assert re.search("NVML|Not Found", facts.pop("nvml"))
+    assert set(facts.values()) == {None}
     said = Cuda().facts(GPU)["nvml"]
-    assert said
-    assert said in capsys.readouterr().out
+    assert said and said in capsys.readouterr().out
 
 
 def test_a_gpu_for_one_process_holds_no_race(
@@ -73,18 +81,6 @@ def test_a_gpu_for_one_process_holds_no_race(
         monkeypatch.setattr(nvml, "is_exclusive", lambda _, answer=exclusive: answer)
         assert wanted in str(Cuda().why_not_shared(GPU))
     assert PLATFORMS["cpu"].why_not_shared(CPU) is None
-
-
-def test_where_nvml_is_not_there_its_counters_are_empty() -> None:
-    """As on this machine, and on AMD's GPUs."""
-    assert nvml.process_bytes("GPU-none") is None
-    assert nvml.foreign_processes("GPU-none") == []
-    assert nvml.total_energy_j("GPU-none") is None
-    assert set(nvml.gpu_state("GPU-none").values()) == {None}
-    facts = nvml.describe_gpu("GPU-none")
-    assert facts.pop("uuid") == "GPU-none"
-    assert "NVML" in facts.pop("nvml") or "Not Found" in facts["nvml"]
-    assert set(facts.values()) == {None}
 
 
 def test_a_gpu_of_amd_has_rocm_in_its_record(
@@ -214,13 +210,9 @@ def test_a_case_is_measured_on_intels_gpus(
     double(
         monkeypatch,
         torch.xpu,
-        is_available=True,
-        device_count=1,
-        get_device_properties=properties,
+        **{"is_available": True, "device_count": 1, "get_device_properties": properties},
+        **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats")),
         get_device_name=properties.name,
-        synchronize=None,
-        empty_cache=None,
-        reset_peak_memory_stats=None,
         mem_get_info=(60_000_000_000, 68_000_000_000),
         max_memory_allocated=300,
         max_memory_reserved=400,
@@ -235,8 +227,7 @@ def test_a_case_is_measured_on_intels_gpus(
     }
     environment = record["environment"]
     assert environment["device_name"] == properties.name
-    assert environment["gpu"]["uuid"] == "86800000"
-    assert environment["gpu"]["driver"] == "1.6.0"
+    assert (environment["gpu"]["uuid"], environment["gpu"]["driver"]) == ("86800000", "1.6.0")
     assert record["throughput"]["energy"] is None
     assert record["contention"]["gpu_processes"] == []
     assert record["device_state"] == {"before": {}, "during": [{}, {}], "after": {}}

@@ -104,9 +104,7 @@ def test_one_computes_at_a_time_and_the_order_changes(
     assert all(float(b) > float(e) for b, e in zip(begins[1:], ends[:-1], strict=True))
 
 
-def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
-    model: Path, threads: None
-) -> None:
+def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(model: Path) -> None:
     engine = backends.load(make_pair().case, model, None)
     args, kwargs = engine.denoiser_inputs(GENERATION, 3)
     sample, timestep = args

@@ -99,7 +99,6 @@ def test_a_search_keeps_all_that_it_timed(
     exported: Path,
     int8: Path,
     tmp_path: Path,
-    threads: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     candidates = {

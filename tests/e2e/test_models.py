@@ -107,9 +107,7 @@ def test_genuine_tokenizer(tmp_path: Path) -> None:
         assert read == [49406, *expected, 49407]
         padded = tokenizer("mars", padding="max_length", truncation=True).input_ids
         assert padded == [49406, 7496, *[49407] * 75]
-
-
-def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    # One that does not fit is refused.
     with pytest.raises(UserError, match=r"vocab_size: found 49408; the tokenizer `clip` has 514"):
         build_seeded(load_architecture(SD_V1), byte_vocabulary(), 0, tmp_path)
 
@@ -122,15 +120,10 @@ def test_published_scheduler() -> None:
     assert not scheduler.config.set_alpha_to_one
     assert float(scheduler.betas[0]) == pytest.approx(0.00085)
     assert float(scheduler.betas[-1]) == pytest.approx(0.012)
-
-
-@pytest.mark.parametrize(
-    "scheduler", [{}, {"class": "NoScheduler"}, {"class": "PNDMScheduler", "beta": 1}]
-)
-def test_a_wrong_scheduler_is_refused(scheduler: dict[str, object]) -> None:
-    architecture = dataclasses.replace(load_architecture(TINY), scheduler=scheduler)
-    with pytest.raises(UserError, match=r"tiny\.yaml: scheduler: "):
-        build_scheduler(architecture)
+    for wrong in ({}, {"class": "NoScheduler"}, {"class": "PNDMScheduler", "beta": 1}):
+        architecture = dataclasses.replace(load_architecture(TINY), scheduler=wrong)
+        with pytest.raises(UserError, match=r"tiny\.yaml: scheduler: "):
+            build_scheduler(architecture)
 
 
 def test_nothing_is_left_of_a_build_that_fails(tmp_path: Path) -> None:

@@ -22,14 +22,6 @@ from tests.e2e.conftest import run_freshly
 from tests.sweeps import MEASURING, generate, make_case
 
 
-@pytest.fixture(scope="module")
-def int8(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported networks with int8 weights."""
-    folder = tmp_path_factory.mktemp("results") / "onnx-int8" / exported.name
-    run_freshly(quantize_onnx, model, exported, folder, folder.with_suffix(".json"), 23)
-    return folder
-
-
 def tuned(options: str = "tuned") -> Case:
     return make_case(options=options, backend="onnxruntime")
 
@@ -56,19 +48,6 @@ def test_better_means_beyond_the_noise(ratio: float, better: bool) -> None:
     assert not is_better({"reason": "it broke"})
 
 
-class Duels:
-    """In the place of processes: each candidate's ratios to the default, duel by duel."""
-
-    def __init__(self, ratios: dict[str, list[float]]) -> None:
-        self.ratios = {name: iter(found) for name, found in ratios.items()}
-
-    def __call__(self, _work: Any, *args: Any, limit_s: float | None) -> list[Any]:
-        ratio = next(self.ratios[args[-1]["name"]])
-        if ratio < 0:
-            raise Ended("the process ended with signal 9", [])
-        return [{"default_s": [1.0] * 15, "candidate_s": [ratio] * 15}]
-
-
 @pytest.mark.parametrize(
     ("ratios", "chosen", "confirmed"),
     [
@@ -76,16 +55,25 @@ class Duels:
         ({"a": [0.9, 0.95], "b": [0.8, 0.85]}, "b", ["b"]),
         ({"a": [0.9, 0.95], "b": [0.8, 1.0]}, "a", ["b", "a"]),
         ({"a": [0.9, 1.1], "b": [0.8, 1.0]}, DEFAULT, ["b", "a"]),
-        ({"a": [-1], "b": [0.8, 0.9]}, "b", ["b"]),
+        ({"a": [None], "b": [0.8, 0.9]}, "b", ["b"]),
     ],
 )
 def test_the_best_is_chosen_if_it_is_better_twice(
-    ratios: dict[str, list[float]],
+    ratios: dict[str, list[float | None]],
     chosen: str,
     confirmed: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(settings, "run_in_subprocess", Duels(ratios))
+    """Each candidate's ratios to the default, duel by duel; with None the process ends."""
+    left = {name: iter(found) for name, found in ratios.items()}
+
+    def duel(_work: Any, *args: Any, limit_s: float | None) -> list[Any]:
+        ratio = next(left[args[-1]["name"]])
+        if ratio is None:
+            raise Ended("the process ended with signal 9", [])
+        return [{"default_s": [1.0] * 15, "candidate_s": [ratio] * 15}]
+
+    monkeypatch.setattr(settings, "run_in_subprocess", duel)
     monkeypatch.setattr(backend, "CANDIDATES", {name: {"name": name} for name in ratios})
     found = settings.search_settings(tuned(), Path("model"), Path("graphs"))
     assert found["chosen"] == chosen
@@ -95,12 +83,10 @@ def test_the_best_is_chosen_if_it_is_better_twice(
 
 
 def test_a_search_keeps_all_that_it_timed(
-    model: Path,
-    exported: Path,
-    int8: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    int8 = tmp_path / "onnx-int8" / exported.name
+    run_freshly(quantize_onnx, model, exported, int8, int8.with_suffix(".json"), 23)
     candidates = {
         "slow": {"graph_optimization_level": "ORT_DISABLE_ALL", "session.disable_prepacking": "1"},
         "unknown": {"graph_optimization_level": "ORT_NO_SUCH_LEVEL"},

@@ -32,6 +32,13 @@ NODES = {
 """Each is a partition of its own: `cpu`, `a100` and `rtx3090`."""
 
 
+FIELDS = {
+    **{"name": "Name", "state": "State", "node": "NodeList", "comment": "Comment"},
+    # What it asked for.
+    **{"gpus": "tres-per-job", "memory": "MinMemory", "limit": "TimeLimit"},
+}
+
+
 def which(command: str) -> str | None:
     """Return where a command is, daemons included."""
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -133,26 +140,16 @@ class Cluster:
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> dict[str, dict[str, str]]:
         """Return the jobs in these states (`all`: also those that ended), by their id.
 
-        Of each its `name`, `state`, `node`, what it asked for (`gpus`, `memory`, time `limit`) and
-        its `comment`: the rule with its wildcards.
+        Of each what `FIELDS` names; its `comment` is the rule with its wildcards.
         """
-        fields = {
-            "name": "Name",
-            "state": "State",
-            "node": "NodeList",
-            "gpus": "tres-per-job",
-            "memory": "MinMemory",
-            "limit": "TimeLimit",
-            "comment": "Comment",
-        }
         # A width: without one, twenty letters of each are shown.
-        shown = ",".join(f"{field}:200" for field in ("JobID", *fields.values()))
+        shown = ",".join(f"{field}:200" for field in ("JobID", *FIELDS.values()))
         listed = self.run("squeue", "--noheader", f"--states={states}", f"--Format={shown}")
         rows = [
             [line[start : start + 200].strip() for start in range(0, len(line), 200)]
             for line in listed.splitlines()
         ]
-        return {row[0]: dict(zip(fields, row[1:], strict=False)) for row in rows}
+        return {row[0]: dict(zip(FIELDS, row[1:], strict=False)) for row in rows}
 
     def _answers(self) -> bool:
         try:

@@ -112,20 +112,17 @@ def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_p
     assert not (workflow.folder / "results/models/tiny").exists()
 
 
-def test_the_rows_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
+def test_the_rows_and_images_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
     def rows(folder: Path) -> pd.DataFrame:
         table = read_table(folder / RESULTS, schemas.RESULTS)
         own = table[table["device"] == "cpu"]
         return own.set_index(CASE)[["status", "reason"]].sort_index()
 
-    there = rows(workflow.folder)
-    assert len(there) == 7
-    pd.testing.assert_frame_equal(there, rows(finished).loc[there.index])
+    found = rows(workflow.folder)
+    assert len(found) == 7
+    pd.testing.assert_frame_equal(found, rows(finished).loc[found.index])
     # Where the processor has no bf16, that is unsupported here and there.
-    assert set(there["status"]) in ({"ok"}, {"ok", "unsupported"})
-
-
-def test_the_images_are_those_of_a_local_run(workflow: Workflow, finished: Path) -> None:
+    assert set(found["status"]) in ({"ok"}, {"ok", "unsupported"})
     for path in IMAGES:
         with np.load(finished / path) as here, np.load(workflow.folder / path) as there:
             assert here["status"] == there["status"]

@@ -20,7 +20,7 @@ from sdbench import backends
 from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
 from sdbench.cases.absence import why_absent
 from sdbench.cases.case import Case, Device, Variant
-from sdbench.cases.options import SWITCHES, TENSORRT
+from sdbench.cases.options import OPTIONS, SWITCHES, TENSORRT
 from sdbench.measure.image_series import generate_runs, generate_trajectory
 from sdbench.models.architectures import Architecture, load_architecture
 from sdbench.models.configs import plain_configs
@@ -71,10 +71,6 @@ PUBLISHED = {
     ("z-image-turbo", "vae"): 83_819_683,
 }
 """What each network's published weights are, in numbers: the entries say where that stands."""
-
-
-LOSSY = ("autocast", "int8-weights", "nf4-weights", "vae-tiling")
-"""Switches that move the image."""
 
 
 def architecture_of(name: str) -> Architecture:
@@ -243,8 +239,7 @@ def test_a_switch_is_in_force_or_refused(
             assert graphs >= 2
             assert counters["stats"]["unique_graphs"] == graphs
     difference = np.abs(images - generate(plain, case, 2)).max()
-    assert difference < (1.0 if switch in LOSSY else 1e-4)
-    assert (difference > 0) or switch not in LOSSY
+    assert 0 < difference < 1.0 if OPTIONS[switch].changes_image else difference < 1e-4
 
 
 def _cannot(switch: str, twin: Path) -> bool:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
         capture_output=True,
         text=True,
         timeout=timeout,
+        check=False,
+    )
+
+
+def run_python(program: str, *args: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in another process that can import `scripts` and the tests."""
+    path = os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, args)],
+        env=os.environ | {"PYTHONPATH": path} | variables,
+        capture_output=True,
+        text=True,
+        timeout=400,
         check=False,
     )
 

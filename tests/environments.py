@@ -63,17 +63,17 @@ def jobs() -> list[Job]:
     return found + [Job(rule, "figures", SCRIPTS / f"{rule}.py") for rule in figures]
 
 
-def needed(job: Job) -> set[str]:
-    """Return the packages, by their names on PyPI, that a job's code must find."""
-    return {_IMPORTED_AS.get(module, module) for module in imported(job)} - _OPTIONAL
-
-
 def imported(job: Job) -> set[str]:
     """Return the top modules of others that a job's code imports anywhere, transitively."""
     # What loads a backend runs in its environment.
     files = reached(job.script, {"backend": [job.env]} if job.env in BACKENDS else {})
     names = set().union(*(read_module(file).imports for file in files if file.suffix == ".py"))
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"sdbench"}
+
+
+def needed(job: Job) -> set[str]:
+    """Return the packages, by their names on PyPI, that a job's code must find."""
+    return {_IMPORTED_AS.get(module, module) for module in imported(job)} - _OPTIONAL
 
 
 class Dependencies(NamedTuple):
@@ -93,14 +93,8 @@ def dependencies(file: Path) -> Dependencies:
     """Read an environment file; a package without a version has the empty one."""
     found = Dependencies({}, {})
     for entry in yaml.safe_load(file.read_text())["dependencies"]:
-        if isinstance(entry, dict):
-            (pinned,) = entry.values()
-            found.pip.update(_split(requirement, "==") for requirement in pinned)
-        else:
-            found.conda.update([_split(entry, "=")])
+        listed = [entry] if isinstance(entry, str) else entry["pip"]
+        versions, sign = (found.conda, "=") if isinstance(entry, str) else (found.pip, "==")
+        parts = (requirement.partition(sign) for requirement in listed)
+        versions.update({name: version for name, _, version in parts})
     return found
-
-
-def _split(requirement: str, sign: str) -> tuple[str, str]:
-    name, _, version = requirement.partition(sign)
-    return name, version

@@ -8,15 +8,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
+
+from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Racing
 from sdbench.devices import resident
+from sdbench.measure import case as measurement
+from sdbench.measure.case import Loaded
 from sdbench.measure.context import Graphs, SweepContext
+from sdbench.measure.sweep import run_sweep
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.records.record import Record, read_indexed
 from tests.unit import records_factory
-
-Measure = Callable[..., dict[str, Any]]
 
 GENERATION = {
     "prompt": "a red circle",
@@ -62,18 +67,52 @@ def given(
 
 
 def make_case(
-    batch_size: int = 1, options: str = "none", precision: str = "fp32", **device: Any
+    batch_size: int = 1,
+    options: str = "none",
+    precision: str = "fp32",
+    backend: str = "pytorch",
+    generation: Mapping[str, Any] = GENERATION,
+    **device: Any,
 ) -> Case:
-    variant = Variant("tiny", "cpu", "pytorch", precision, options)
-    return Case(variant, batch_size, GENERATION, replace(Device("cpu", threads=1), **device))
+    variant = Variant("tiny", "cpu", backend, precision, options)
+    own = replace(Device("cpu", threads=1), **device)
+    return Case(variant, batch_size, {**generation}, own)
+
+
+def run(job: SweepContext, *cases: Case, largest: int | None = None) -> list[Record]:
+    """Run a sweep, with a search for the largest batch up to `largest`; return its records."""
+    run_sweep(list(cases), job, {cases[0].variant: largest} if largest else {})
+    return indexed(job)
 
 
 def indexed(job: SweepContext) -> list[Record]:
     return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
-def statuses(job: SweepContext) -> list[str]:
-    return [record["status"] for record in indexed(job)]
+def statuses(records: list[Record]) -> list[str]:
+    return [record["status"] for record in records]
+
+
+def spoil_two(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen when a batch of two is measured."""
+    measure: Callable[..., dict[str, Any]] = measurement._measure
+
+    def spoilt(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
+        if case.batch_size == 2:
+            act()
+        return measure(loaded, case, *args)
+
+    monkeypatch.setattr(measurement, "_measure", spoilt)
+
+
+def generate(engine: Engine, images: int = 1, generation: Mapping[str, Any] = GENERATION) -> Any:
+    """Generate images from the latents that their case has."""
+    return engine.generate(generation, engine.latents(generation, images))
+
+
+def difference(engine: Engine, other: Engine, images: int = 1) -> float:
+    """Return the largest difference of a number of two engines' images."""
+    return float(np.abs(generate(engine, images) - generate(other, images)).max())
 
 
 def resident_now() -> int:

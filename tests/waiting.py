@@ -1,5 +1,6 @@
 """For what other processes do, which takes a while."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,3 +20,11 @@ def is_running(pid: int) -> bool:
     """Tell whether there is such a process, and it has not ended."""
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process began; none, where it has ended."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    with contextlib.suppress(OSError):
+        return [int(child) for task in tasks for child in task.read_text().split()]
+    return []

@@ -33,6 +33,7 @@ Entry = tuple[str, dict[str, object]]
 """The name of a package's file, and what the channel's index says of it."""
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SITE = f"lib/python{PYTHON}/site-packages"
 
 
 def wanted(env_files: Iterable[Path]) -> list[str]:
@@ -49,11 +50,8 @@ def wanted(env_files: Iterable[Path]) -> list[str]:
 
 
 def make_channel(channel: Path, requirements: Sequence[str]) -> None:
-    """Make a channel of Python, of the wheels of `requirements`, and of those that they need.
-
-    Args:
-        channel: the folder to make; its name is the channel's.
-        requirements: as pip reads them.
+    """Make a channel, in a folder of its name: Python, the wheels of `requirements` as pip reads
+    them, and those that they need.
 
     Raises:
         subprocess.CalledProcessError: if a wheel cannot be had; its `stderr` says why.
@@ -89,13 +87,12 @@ def _pack_python(content: Path, packages: Path) -> Entry:
     venv.EnvBuilder(symlinks=False).create(content)
     for entry in (*content.glob("bin/*ctivate*"), content / "lib64"):
         entry.unlink()
-    version = ".".join(map(str, sys.version_info[:3]))
-    (content / "lib" / f"python{PYTHON}" / "site-packages" / "README.txt").write_text("packages\n")
-    return _write_package(content, "python", version, [], packages)
+    (content / SITE / "README.txt").write_text("packages\n")
+    return _write_package(content, "python", platform.python_version(), [], packages)
 
 
 def _pack_wheel(wheel: Path, content: Path, packages: Path) -> Entry:
-    site = content / "lib" / f"python{PYTHON}" / "site-packages"
+    site = content / SITE
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     # What a wheel has for elsewhere: manual pages. Were it code, the rules would miss it.
@@ -131,9 +128,9 @@ def _write_package(
     paths = {"paths": [_describe(path, content) for path in files], "paths_version": 1}
     info = content / "info"
     info.mkdir()
+    (info / "files").write_text("".join(f"{path.relative_to(content)}\n" for path in files))
     (info / "index.json").write_text(json.dumps(index))
     (info / "paths.json").write_text(json.dumps(paths))
-    (info / "files").write_text("".join(f"{path.relative_to(content)}\n" for path in files))
     package = packages / f"{name}-{version}-0.tar.bz2"
     with tarfile.open(package, "w:bz2", compresslevel=1) as archive:
         archive.add(info, "info")

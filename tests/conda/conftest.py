@@ -100,17 +100,11 @@ def cached_channel() -> Path:
 
 
 def install_snakemake_alone(folder: Path) -> Path:
-    """Install Snakemake, and what it cannot be without, where nothing else is, not even pip.
-
-    Returns:
-        The folder of its command.
-    """
+    """Install Snakemake, and what it cannot be without, where nothing else is, not even pip; return
+    the folder of its command."""
     venv.EnvBuilder().create(folder)
-    (version,) = [
-        line
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-        if line.startswith("snakemake==")
-    ]
+    requirements = (ROOT / "requirements.txt").read_text().splitlines()
+    (version,) = [line for line in requirements if line.startswith("snakemake==")]
     constraints = f"--constraint={ROOT / 'constraints.txt'}"
     python = str(folder / "bin" / "python")
     pip("--python", python, "install", "--no-compile", constraints, version)

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -28,11 +27,8 @@ export PATH="$1/bin:$PATH"
 
 
 def install_standin(folder: Path) -> Path:
-    """Install the stand-in, as conda would lie there.
-
-    Returns:
-        The folder of the command, for PATH.
-    """
+    """Install the stand-in, as conda would lie there; return the folder of the command, for
+    PATH."""
     commands = folder / "bin"
     commands.mkdir(parents=True)
     command = commands / "conda"
@@ -79,33 +75,23 @@ def main(root: str, arguments: list[str]) -> None:
 async def create_environment(file: Path, prefix: Path) -> None:
     """Make the environment that a file describes: conda's packages first, then pip's."""
     environment = yaml.safe_load(file.read_text())
-    specs = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    pinned = [
-        requirement
-        for entry in environment["dependencies"]
-        if isinstance(entry, dict)
-        for requirement in entry["pip"]
-    ]
     alias = ChannelConfig(os.environ["CONDA_CHANNEL_ALIAS"].rstrip("/") + "/")
     cache = Path(os.environ["CONDA_PKGS_DIRS"])
     records = await solve(
         [Channel(name, alias) for name in environment["channels"]],
-        specs,
+        [entry for entry in environment["dependencies"] if isinstance(entry, str)],
         gateway=Gateway(cache_dir=cache / "index"),
         virtual_packages=VirtualPackage.detect(),
     )
     await install(records, prefix, cache_dir=cache / "packages", show_progress=False)
-    if pinned:
-        _pip_install(pinned, prefix)
-
-
-def _pip_install(requirements: list[str], prefix: Path) -> None:
-    """Run the environment's pip as conda does."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write("\n".join(requirements))
-        file.flush()
-        pip = [str(prefix / "bin" / "python"), "-m", "pip"]
-        subprocess.run([*pip, "install", "-U", "-r", file.name, "--exists-action=b"], check=True)
+    for entry in environment["dependencies"]:
+        if isinstance(entry, dict):  # by the environment's pip, as conda does
+            listed = prefix / "requirements.txt"
+            listed.write_text("\n".join(entry["pip"]))
+            pip = [str(prefix / "bin" / "python"), "-m", "pip"]
+            command = [*pip, "install", "-U", "-r", str(listed), "--exists-action=b"]
+            subprocess.run(command, check=True)
+            listed.unlink()
 
 
 if __name__ == "__main__":

@@ -52,13 +52,8 @@ def short_config(clone: Path) -> Config:
     for device in config["devices"].values():
         device["threads"] = 1  # several wait for each other where other work runs
     for entry in config["quality"]:
-        entry |= {
-            "backends": ["onnxruntime"],
-            "precisions": ["fp32"],
-            "trajectory_steps": 2,
-            "runs": [1, 2],
-            "panel_step": 2,
-        }
+        entry |= {"backends": ["onnxruntime"], "precisions": ["fp32"]}
+        entry |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
     config["measuring"] |= {
         "warmup_calls": 1,
         "min_samples": 3,
@@ -67,9 +62,8 @@ def short_config(clone: Path) -> Config:
         "throughput_duration_s": 0.1,
     }
     # Now, and not when all environments are made.
-    check_config(
-        config, load_schema(clone / "config" / "schema.yaml"), [clone / "config" / "config.yaml"]
-    )
+    folder = clone / "config"
+    check_config(config, load_schema(folder / "schema.yaml"), [folder / "config.yaml"])
     return config
 
 
@@ -126,22 +120,17 @@ def test_snakemake_stands_alone(bench: Bench) -> None:
 def test_an_environment_has_what_its_scripts_import_without_snakemake(
     environments: dict[str, Path], file: Path
 ) -> None:
-    """All rules of it, those too that the default workflow does not have."""
+    """All rules of it, those too that the default workflow does not have; and its packages fit each
+    other."""
     ours = [job for job in jobs() if job.env == file.stem]
     names = [job.script.stem for job in ours]
     names += [f"sdbench.backends.{file.stem}"] if file.stem in BACKENDS else []
     names += sorted(set().union(*map(imported, ours)))
     command = f"import sys; sys.path.append({str(SCRIPTS)!r})\n"
     command += "\n".join(f"import {name}" for name in names)
-    run(str(environments[file.stem] / "bin" / "python"), "-c", command)
-
-
-@pytest.mark.parametrize("file", ENVS, ids=lambda file: file.stem)
-def test_the_packages_of_an_environment_fit_each_other(
-    environments: dict[str, Path], file: Path
-) -> None:
-    python = environments[file.stem] / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", str(python), "check")
+    python = str(environments[file.stem] / "bin" / "python")
+    run(python, "-c", command)
+    run(sys.executable, "-m", "pip", "--python", python, "check")
 
 
 def run(*command: str) -> str:

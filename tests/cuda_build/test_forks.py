@@ -1,15 +1,12 @@
 """A child of a job can use the GPU, though its parent has imported libraries that ask for one."""
 
 import ast
-import subprocess
-import sys
 
 import pytest
 
 from sdbench.measure.context import SweepContext
-from sdbench.measure.sweep import run_sweep
-from tests.conftest import ROOT
-from tests.sweeps import indexed, make_case
+from tests.conftest import ROOT, run_python
+from tests.sweeps import make_case, run
 
 NO_DRIVER = "Found no NVIDIA driver"
 FORKING = {
@@ -22,8 +19,7 @@ FORKING = {
 """Modules that begin processes, and are imported by scripts."""
 
 CHILD = """
-import importlib, sys
-sys.path.insert(0, {scripts!r})
+import importlib
 importlib.import_module({script!r})
 for backend in ("pytorch", "onnxruntime", "openvino"):
     importlib.import_module(f"sdbench.backends.{{backend}}")
@@ -65,12 +61,9 @@ def test_the_scripts_that_fork_are_found() -> None:
 @pytest.mark.parametrize("script", forking_scripts())
 def test_a_child_can_set_up_cuda(script: str) -> None:
     """Not "Cannot re-initialize CUDA in forked subprocess"."""
-    program = CHILD.format(scripts=str(ROOT / "scripts"), script=script)
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    missing, said = run.stdout.splitlines()[-2:]
+    done = run_python(CHILD.format(script=script))
+    assert done.returncode == 0, done.stderr
+    missing, said = done.stdout.splitlines()[-2:]
     assert missing.startswith("PyTorch ") and NO_DRIVER in missing
     assert said.startswith(NO_DRIVER)
 
@@ -90,57 +83,56 @@ REMEMBERED = {
 no harm. Another one must be looked at: it may go on believing that there is no GPU."""
 
 
+ASKED = """
+import sdbench.measure.sweep, sdbench.measure.races, sdbench.measure.settings_search
+import sdbench.export.parity
+from sdbench import backends
+import sdbench.backends.pytorch, sdbench.backends.onnxruntime
+from torchao import quantization
+from sdbench.devices.fork_safety import asked_at_import
+print(*asked_at_import(), sep="\\n")
+"""
+
+
 def test_no_other_module_remembers_that_devices_were_hidden() -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "import sdbench.measure.sweep, sdbench.measure.races, sdbench.measure.settings_search\n"
-        "import sdbench.export.parity\n"
-        "from sdbench import backends\n"
-        "import sdbench.backends.pytorch, sdbench.backends.onnxruntime\n"
-        "from torchao import quantization\n"
-        "from sdbench.devices.fork_safety import asked_at_import\n"
-        "print(*asked_at_import(), sep='\\n')"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    asked = set(run.stdout.split())
+    done = run_python(ASKED)
+    assert done.returncode == 0, done.stderr
+    asked = set(done.stdout.split())
     assert asked, "nobody asked: are devices hidden at all?"
     assert asked <= REMEMBERED.keys()
 
 
+SHOWN = """
+import torch
+real = torch.cuda.is_available, torch.cuda.device_count, torch.accelerator.is_available
+import sdbench.measure.sweep
+from torch._dynamo import device_interface
+from torch.utils._triton import has_triton
+from sdbench.devices.fork_safety import asked_at_import, show_devices
+assert torch.cuda.is_available is not real[0]
+device_interface.get_registered_device_interfaces(); has_triton()
+assert device_interface._device_initialized and has_triton.cache_info().currsize
+show_devices()
+now = torch.cuda.is_available, torch.cuda.device_count, torch.accelerator.is_available
+assert now == real and not asked_at_import()
+assert not device_interface._device_initialized
+assert not has_triton.cache_info().currsize
+"""
+
+
 def test_devices_are_shown_again() -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "import torch\n"
-        "real = torch.cuda.is_available, torch.cuda.device_count, torch.accelerator.is_available\n"
-        "import sdbench.measure.sweep\n"
-        "from torch._dynamo import device_interface\n"
-        "from torch.utils._triton import has_triton\n"
-        "from sdbench.devices.fork_safety import asked_at_import, show_devices\n"
-        "assert torch.cuda.is_available is not real[0]\n"
-        "device_interface.get_registered_device_interfaces(); has_triton()\n"
-        "assert device_interface._device_initialized and has_triton.cache_info().currsize\n"
-        "show_devices()\n"
-        "now = torch.cuda.is_available, torch.cuda.device_count, torch.accelerator.is_available\n"
-        "assert now == real and not asked_at_import()\n"
-        "assert not device_interface._device_initialized\n"
-        "assert not has_triton.cache_info().currsize\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = run_python(SHOWN)
+    assert done.returncode == 0, done.stderr
 
 
 def test_compile_runs_on_the_cpu(job: SweepContext) -> None:
     """Dynamo would ask for the state of CUDA's generator."""
-    case = make_case(options="compile")
-    run_sweep([case], job, {})
-    (record,) = indexed(job)
+    (record,) = run(job, make_case(options="compile"))
     assert record["status"] == "ok", record["reason"]
     assert "+cpu" not in record["environment"]["libraries"]["torch"]
 
 
 def test_a_case_on_a_gpu_is_unsupported_for_want_of_a_driver(job: SweepContext) -> None:
-    run_sweep([make_case(kind="cuda")], job, {})
-    (record,) = indexed(job)
+    (record,) = run(job, make_case(kind="cuda"))
     assert record["status"] == "unsupported"
     assert NO_DRIVER in record["reason"]

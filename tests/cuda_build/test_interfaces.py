@@ -20,7 +20,7 @@ from torchao import quantization
 
 from sdbench.backends.onnxruntime import _load_tensorrt
 from sdbench.devices.fork_safety import show_devices
-from sdbench.devices.platforms import Cuda, set_tf32
+from sdbench.devices.platforms import Cuda
 from sdbench.export.ort import onnxruntime
 from sdbench.measure.compiling import TUNING
 from sdbench.runtime.errors import UnsupportedError
@@ -53,21 +53,12 @@ def test_every_name_is_there(module: Any, names: set[str]) -> None:
 
 
 def test_functions_of_torch_take_what_they_are_given() -> None:
-    gpu = torch.device("cuda", 0)
-    for function in (
-        torch.cuda.get_device_properties,
-        torch.cuda.get_device_name,
-        torch.cuda.get_device_capability,
-        torch.cuda.synchronize,
-        torch.cuda.mem_get_info,
-        torch.cuda.reset_peak_memory_stats,
-        torch.cuda.max_memory_allocated,
-        torch.cuda.max_memory_reserved,
-        torch.cuda.memory_reserved,
-    ):
-        inspect.signature(function).bind(gpu)
+    gpu, pipeline = torch.device("cuda", 0), diffusers.DiffusionPipeline
+    asked = "get_device_properties get_device_name get_device_capability synchronize mem_get_info"
+    memory = "reset_peak_memory_stats max_memory_allocated max_memory_reserved memory_reserved"
+    for name in (*asked.split(), *memory.split()):
+        inspect.signature(getattr(torch.cuda, name)).bind(gpu)
     inspect.signature(torch.compile).bind(None, mode="max-autotune", fullgraph=True, dynamic=False)
-    pipeline = diffusers.DiffusionPipeline
     inspect.signature(pipeline.enable_model_cpu_offload).bind(None, device=gpu)
     inspect.signature(pipeline.enable_group_offload).bind(
         None, onload_device=gpu, offload_type="leaf_level", use_stream=True
@@ -96,23 +87,6 @@ def _ask_everything(send: Callable[[Any], None]) -> None:
 def test_compiling_for_cuda_records_graphs_and_tunes() -> None:
     assert list_mode_options()[Cuda.compile_mode]["triton.cudagraphs"]
     assert all(callable(getattr(CachingAutotuner, name)) for name in TUNING)
-
-
-@pytest.mark.parametrize("on", [True, False])
-def test_tf32_is_switched_everywhere(on: bool) -> None:
-    """With torch 2.11 the general switch leaves cuDNN's convolutions on TF32."""
-    try:
-        set_tf32(on)
-        backends: Any = torch.backends
-        said = (
-            backends.cuda.matmul.fp32_precision,
-            backends.cudnn.conv.fp32_precision,
-            backends.cudnn.rnn.fp32_precision,
-        )
-        assert set(said) == {"tf32" if on else "ieee"}
-        assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is on
-    finally:
-        set_tf32(False)
 
 
 ASK_NVML = """

@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
+from sdbench.devices import platforms
 from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
@@ -21,11 +22,13 @@ from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, made_once
 from tests.sweeps import MEASURING, make_job
 
+ARCHITECTURES = ROOT / "resources" / "architectures"
+
 
 @pytest.fixture(scope="session")
 def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
-    tiny = load_architecture(ROOT / "resources/architectures/tiny.yaml")
+    tiny = load_architecture(ARCHITECTURES / "tiny.yaml")
     unet = {
         **tiny.networks["unet"].config,
         "block_out_channels": [16],
@@ -77,9 +80,37 @@ def job(model: Path, tmp_path: Path) -> SweepContext:
     return make_job(tmp_path, model, MEASURING)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """For what sets the number of PyTorch's threads: as many as before, after it."""
+    """As many of PyTorch's threads as before, after what sets their number."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor computes in every precision: emulated, if need be."""
+    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
+
+
+@pytest.fixture
+def rtx_3090(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One GPU, as far as its name."""
+    found = {"is_available": True, "device_count": 1, "get_device_name": "NVIDIA GeForce RTX 3090"}
+    for name, value in found.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+
+
+def run_here(work: Callable[..., None], *args: Any) -> list[Any]:
+    """Replaces `run_in_subprocess`: threads that OpenVINO has started do not survive a fork."""
+    sent: list[Any] = []
+    work(sent.append, *args)
+    return sent
+
+
+def build_twin(name: str, folder: Path, **changes: Any) -> Path:
+    """Build a model of resources/architectures, with changes to it, in a folder of its name."""
+    architecture = replace(load_architecture(ARCHITECTURES / f"{name}.yaml"), **changes)
+    build_seeded(architecture, byte_vocabulary(), 0, folder / name)
+    return folder / name

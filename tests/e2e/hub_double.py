@@ -11,12 +11,13 @@ import re
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import ClassVar
+from typing import Any, NamedTuple
 
 LARGE = (".safetensors", ".bin", ".ckpt")
+EMPTY: Mapping[str, str] = {}
 
 
 @dataclass
@@ -28,8 +29,7 @@ class Repository:
     gated: bool = False
 
 
-@dataclass
-class Request:
+class Request(NamedTuple):
     """What a client asked, and whether it showed a token."""
 
     method: str
@@ -53,57 +53,48 @@ class Faults:
     """The status of every answer."""
 
 
-class HubDouble:
+class HubDouble(ThreadingHTTPServer):
     """The server. Use it as a context manager; `endpoint` is its address."""
 
     def __init__(self, repositories: dict[str, Repository]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.repositories = repositories
         self.tokens = {"hf_accepted": True, "hf_stranger": False}
         self.faults = Faults()
         self.requests: list[Request] = []
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.port = self._server.server_address[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
         # Another name is another origin: a client must not show its token there.
-        self.storage = f"http://localhost:{self.port}"
+        self.storage = f"localhost:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def __enter__(self) -> "HubDouble":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def server_close(self) -> None:
+        self.shutdown()
+        super().server_close()
 
     def downloads(self, path: str) -> list[Request]:
         """Return the requests for the content of a file."""
         return [r for r in self.requests if r.method == "GET" and r.path.endswith(f"/{path}")]
 
 
+def git_blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 class _Handler(BaseHTTPRequestHandler):
-    hub: ClassVar[HubDouble]
+    server: HubDouble
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the terminal for the tests."""
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         authorised = "Authorization" in self.headers
-        self.hub.requests.append(
+        self.server.requests.append(
             Request(self.command, self.headers["Host"], path, self.headers.get("Range"), authorised)
         )
-        if self.hub.faults.status is not None:
-            return self._answer(self.hub.faults.status)
+        if self.server.faults.status is not None:
+            return self._answer(self.server.faults.status)
         if match := re.fullmatch(r"/storage/([^/]+/[^/]+)/(.+)", path):
             return self._send_large(*match.groups())
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
@@ -112,11 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send_file(*match.groups())
         return self._answer(404)
 
-    def _answer(
-        self, status: int, headers: dict[str, str] | None = None, body: bytes = b""
-    ) -> None:
+    do_HEAD = do_GET  # noqa: N815
+
+    def _answer(self, status: int, headers: Mapping[str, str] = EMPTY, body: bytes = b"") -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -129,14 +120,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Return a repository that the client may read, or None after refusing it."""
         shown = self.headers.get("Authorization")
         token = shown.removeprefix("Bearer ") if shown else None
-        repository = self.hub.repositories.get(name)
-        if token is not None and token not in self.hub.tokens:
+        repository = self.server.repositories.get(name)
+        if token is not None and token not in self.server.tokens:
             self._answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
         elif repository is None:
             self._refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         elif revision != repository.revision:
             self._refuse(404, "RevisionNotFound", "Invalid rev id")
-        elif repository.gated and content and not (token and self.hub.tokens[token]):
+        elif repository.gated and content and not (token and self.server.tokens[token]):
             self._refuse(403 if token else 401, "GatedRepo", "Access to the model is restricted")
         else:
             return repository
@@ -147,17 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None:
             return
         folders = {path.rpartition("/")[0] for path in repository.files if "/" in path}
-        entries: list[dict[str, object]] = [
+        entries: list[dict[str, Any]] = [
             {"type": "directory", "path": folder, "oid": "0" * 40} for folder in sorted(folders)
         ]
         for path, content in repository.files.items():
-            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            entry: dict[str, object] = {
-                "type": "file",
-                "path": path,
-                "size": len(content),
-                "oid": blob,
-            }
+            entry = {"type": "file", "path": path, "size": len(content), "oid": git_blob(content)}
             if path.endswith(LARGE):
                 sha256 = hashlib.sha256(content).hexdigest()
                 entry["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 134}
@@ -172,22 +157,21 @@ class _Handler(BaseHTTPRequestHandler):
         content = repository.files[path]
         commit = {"X-Repo-Commit": revision}
         if not path.endswith(LARGE):
-            etag = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            self._answer(200, {**commit, "ETag": f'"{etag}"'}, content)
+            self._answer(200, {**commit, "ETag": f'"{git_blob(content)}"'}, content)
             return
         sha256 = hashlib.sha256(content).hexdigest()
         headers = {
             "X-Linked-Etag": f'"{sha256}"',
             "X-Linked-Size": str(len(content)),
             "X-Xet-Hash": sha256,
-            "X-Xet-Refresh-Route": f"{self.hub.endpoint}/api/models/{name}/xet-read-token/main",
-            "Location": f"{self.hub.storage}/storage/{name}/{path}",
+            "X-Xet-Refresh-Route": f"{self.server.endpoint}/api/models/{name}/xet-read-token/main",
+            "Location": f"http://{self.server.storage}/storage/{name}/{path}",
         }
         self._answer(302, {**commit, **headers})
 
     def _send_large(self, name: str, path: str) -> None:
-        content = self.hub.repositories[name].files[path]
-        if path in self.hub.faults.damaged:
+        content = self.server.repositories[name].files[path]
+        if path in self.server.faults.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
         start = 0
         if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
@@ -197,11 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
-        cuts = self.hub.faults.cut_after.get(path)
+        cuts = self.server.faults.cut_after.get(path)
         end = start + cuts.pop(0) if cuts else len(content)
         self.wfile.write(content[start:end])
         if end < len(content):
             self.close_connection = True
-            if self.hub.faults.reset:
+            if self.server.faults.reset:
                 now = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)

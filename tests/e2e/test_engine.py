@@ -29,13 +29,18 @@ def test_images_that_are_not_numbers_are_an_error() -> None:
         check_images(bad)
 
 
-def test_a_image_is_the_same_in_a_batch_of_any_size(model: Path, threads: None) -> None:
+def test_an_image_and_its_noise_are_the_same_in_any_batch_and_precision(
+    model: Path, emulated: None
+) -> None:
     engine = backends.load(make_case(), model, None)
     one, four = engine.latents(GENERATION, 1), engine.latents(GENERATION, 4)
     assert torch.equal(one[0], four[0])
     assert not torch.equal(four[0], four[1])
     alone, together = engine.generate(GENERATION, one), engine.generate(GENERATION, four)
     assert np.abs(alone[0] - together[0]).max() < 1e-4
+    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 4)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(four.to(torch.bfloat16), half)
 
 
 @pytest.mark.parametrize(("precision", "options"), [("bf16", "none"), ("fp32", "autocast")])
@@ -48,37 +53,11 @@ def test_a_precision_that_would_be_emulated_is_unsupported(
     backends.load(make_case(), model, None)
 
 
-def test_the_same_noise_in_every_precision(
-    model: Path, threads: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
-    full = backends.load(make_case(), model, None).latents(GENERATION, 2)
-    half = backends.load(make_case(precision="bf16"), model, None).latents(GENERATION, 2)
-    assert half.dtype == torch.bfloat16
-    assert torch.equal(full.to(torch.bfloat16), half)
-
-
-@pytest.mark.parametrize(
-    ("options", "processor"),
-    [
-        ("none", "AttnProcessor2_0"),
-        ("attention-vanilla", "AttnProcessor"),
-        ("attention-sliced", "SlicedAttnProcessor"),
-    ],
-)
-def test_attention_is_the_one_that_was_asked_for(
-    options: str, processor: str, model: Path, threads: None
-) -> None:
-    engine = backends.load(make_case(options=options), model, None)
-    found = {type(p).__name__ for p in engine.pipeline.unet.attn_processors.values()}
-    assert found == {processor}
-
-
 NAPS = (0.1, 1.3, 0.2, 1.5)
 LOOK_S = 1.0
 
 
-def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> None:
+def test_a_step_is_as_long_as_its_network_sleeps(model: Path) -> None:
     """Known times in, the same times out; what lies between calls belongs to no step."""
     engine = backends.load(make_case(), model, None)
     forward = engine.pipeline.unet.forward
@@ -103,19 +82,13 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path, threads: None) -> 
     assert phases["denoiser_s"] >= sum(NAPS)
 
 
-def test_a_scheduler_that_would_drop_the_models_schedule_is_refused() -> None:
+def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(model: Path) -> None:
+    for scheduler, evaluations in {"ddim": 20, "pndm": 21, "euler": 20, "dpmsolver": 20}.items():
+        sampler = load_scheduler(model, scheduler)
+        sampler.set_timesteps(20)
+        assert len(sampler.timesteps) == evaluations
+    # One that would drop the model's schedule is refused.
     shapes = ROOT / "resources" / "models" / "shapes"
     with pytest.raises(UnsupportedError, match=r"rescale_betas_zero_snr.*use ddim or euler"):
         load_scheduler(shapes, "pndm")
     assert load_scheduler(shapes, "euler").config.rescale_betas_zero_snr
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "evaluations"), [("ddim", 20), ("pndm", 21), ("euler", 20), ("dpmsolver", 20)]
-)
-def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(
-    scheduler: str, evaluations: int, model: Path
-) -> None:
-    sampler = load_scheduler(model, scheduler)
-    sampler.set_timesteps(20)
-    assert len(sampler.timesteps) == evaluations

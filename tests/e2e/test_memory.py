@@ -15,10 +15,9 @@ from sdbench.measure import memory
 from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import TooSmallError, check_weights_fit
 from sdbench.measure.status import is_out_of_memory
-from sdbench.measure.sweep import run_sweep
 from sdbench.models.weights import weight_bytes
 from sdbench.runtime.processes import run_in_subprocess
-from tests.sweeps import GENERATION, indexed, make_case, resident_now, statuses
+from tests.sweeps import GENERATION, make_case, resident_now, run, statuses
 
 
 def test_the_resident_peak_sees_a_known_allocation() -> None:
@@ -35,41 +34,26 @@ def test_the_resident_peak_sees_a_known_allocation() -> None:
     assert after["resident_above_load_bytes"] < 0.2 * known  # type: ignore[operator]
 
 
-class FakeAllocator:
-    """torch's CUDA allocator as far as `measure_memory` asks it, with 300 bytes of weights."""
-
-    def __init__(self) -> None:
-        self.allocated, self.reserved = 300, 512
-        self.peak_allocated, self.peak_reserved = 9000, 9000  # of what was done before
-
-    def allocate(self, size: int) -> None:
-        self.allocated += size
-        self.reserved = max(self.reserved, -(-self.allocated // 512) * 512)
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
-        self.peak_reserved = max(self.peak_reserved, self.reserved)
-
-    def reset(self, _: torch.device) -> None:
-        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
-
-
 def test_each_counter_of_a_gpu_sees_a_known_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeAllocator()
+    """torch's allocator as far as it is asked, with 300 bytes of weights."""
+    now = {"allocated": 300, "reserved": 512}
+    peak = {"allocated": 9000, "reserved": 9000}  # of what was done before
     for name, double in {
         "empty_cache": lambda: None,
-        "reset_peak_memory_stats": fake.reset,
+        "reset_peak_memory_stats": lambda _: peak.update(now),
         "synchronize": lambda _: None,
-        "max_memory_allocated": lambda _: fake.peak_allocated,
-        "max_memory_reserved": lambda _: fake.peak_reserved,
-        "memory_reserved": lambda _: fake.reserved,
+        "max_memory_allocated": lambda _: peak["allocated"],
+        "max_memory_reserved": lambda _: peak["reserved"],
+        "memory_reserved": lambda _: now["reserved"],
     }.items():
         monkeypatch.setattr(torch.cuda, name, double)
     monkeypatch.setattr(platforms.Cuda, "uuid", lambda self, _: "GPU-abc")
-    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + fake.reserved)
+    monkeypatch.setattr(nvml, "process_bytes", lambda uuid: 5000 + now["reserved"])
 
     def call() -> None:
-        fake.allocate(1000)
-        fake.allocated -= 1000
-        fake.reserved = 512  # a pool that was given back: the post's counter does not see the peak
+        """Take 1000 bytes in a pool and give it back: the post's counter does not see the peak."""
+        taken = {"allocated": 1300, "reserved": 1536}
+        peak.update({name: max(peak[name], size) for name, size in taken.items()})
 
     found = memory.measure_memory(call, torch.device("cuda"), loaded_bytes=1)
     assert found == {
@@ -123,18 +107,6 @@ def test_memory_that_ended_behind_another_error_is_out_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("operation failed during capture"))
 
 
-def test_a_budget_that_is_too_small_is_out_of_memory(job: SweepContext) -> None:
-    """A real limit on the process: the larger batches are rows without numbers, and not tried."""
-    budget = (resident_now() + 60e6) / 1e9
-    cases = [make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)]
-    run_sweep(cases, job, {})
-    records = indexed(job)
-    assert [r["status"] for r in records] == ["ok", "oom", "oom"]
-    assert records[1]["reason"].startswith("out of memory")
-    assert records[2]["reason"] == "not tried: a batch of 512 did not fit"
-    assert records[1]["latency"] is None
-
-
 def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,62 +122,54 @@ def test_a_peak_above_the_budget_is_out_of_memory_though_it_ran(
         return generate(*arguments, **settings)
 
     monkeypatch.setattr(Engine, "generate", generate_with_ballast)
-    run_sweep([make_case(memory_budget_gb=(resident_now() + 2e9) / 1e9)], job, {})
-    (held,) = indexed(job)
+    (held,) = run(job, make_case(memory_budget_gb=(resident_now() + 2e9) / 1e9))
     assert held["status"] == "oom"
     assert "above the budget" in held["reason"]
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
+    """Have the device be one with memory of its own."""
+    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (free, total))
+
+
+def load_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
 
 
 def test_a_budget_below_the_weights_is_found_before_loading(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "load", lambda *_: pytest.fail("it was loaded"))
-    run_sweep([make_case(n, memory_budget_gb=0.001) for n in (1, 2)], job, {})
-    assert statuses(job) == ["unsupported"] * 2
-    assert indexed(job)[0]["reason"].endswith("GB, but the memory budget is 0.001 GB")
-
-
-def has_memory(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
-    """Have the device be one with memory of its own, and let nothing be loaded."""
-
-    def load(*_: Any) -> None:
-        raise AssertionError("it was loaded")
-
-    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (free, total))
-    monkeypatch.setattr(backends, "load", load)
+    load_nothing(monkeypatch)
+    records = run(job, *(make_case(n, memory_budget_gb=0.001) for n in (1, 2)))
+    assert statuses(records) == ["unsupported"] * 2
+    assert records[0]["reason"].endswith("GB, but the memory budget is 0.001 GB")
 
 
 def test_a_device_too_small_for_the_weights_is_found_before_loading(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    load_nothing(monkeypatch)
     has_memory(monkeypatch, free=900_000, total=1_000_000)
-    run_sweep([make_case(1), make_case(2)], job, {})
     weights = sum(weight_bytes(job.components, "fp32", ()).values())
     assert weights > 1_000_000
-    for record in indexed(job):
+    for record in run(job, make_case(1), make_case(2)):
         assert record["status"] == "unsupported"
         numbers = f"the weights take {weights / 1e9:.4g} GB, but the GPU has 0.001 GB"
         assert record["reason"] == numbers
         assert record["environment"]["device_name"]
 
 
-@pytest.mark.parametrize(("options", "fits"), [("none", False), ("model-offload", True)])
 def test_with_offload_the_largest_network_must_fit(
-    options: str, fits: bool, job: SweepContext, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks = weight_bytes(job.components, "fp32", ())
-    there = sum(networks.values()) - 1
-    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (there, there))
-    case = make_case(options=options)
-    if fits:
+    networks = weight_bytes(job.components, "fp32", ()).values()
+    for options, needed in (("none", sum(networks)), ("model-offload", max(networks))):
+        case = make_case(options=options)
+        has_memory(monkeypatch, needed, needed)
         check_weights_fit(case, job.components)
-    else:
+        has_memory(monkeypatch, needed - 1, needed - 1)
         with pytest.raises(TooSmallError, match=r"the weights take .*, but the GPU has"):
             check_weights_fit(case, job.components)
-    less = max(networks.values()) - 1
-    monkeypatch.setattr(platforms.Cpu, "memory_info", lambda *_: (less, less))
-    with pytest.raises(TooSmallError, match="the GPU has"):
-        check_weights_fit(case, job.components)
 
 
 def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: SweepContext) -> None:
@@ -217,15 +181,14 @@ def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: Sw
 def test_memory_that_another_process_holds_is_an_error_and_tried_again(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    load_nothing(monkeypatch)
     has_memory(monkeypatch, free=900_000, total=10**12)
     monkeypatch.setattr(platforms.Cpu, "others", lambda *_: [{"pid": 7, "bytes": 10**12}])
-    run_sweep([make_case(1)], job, {})
-    (record,) = indexed(job)
+    (record,) = run(job, make_case(1))
     assert record["status"] == "error"
     assert record["reason"].endswith(
         "only 0.0009 GB of the GPU's 1000 GB are free: process 7 holds the rest"
     )
     assert record["contention"]["contended"]
     monkeypatch.undo()
-    run_sweep([make_case(1)], job, {})
-    assert statuses(job) == ["ok"]
+    assert statuses(run(job, make_case(1))) == ["ok"]

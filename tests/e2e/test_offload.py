@@ -20,24 +20,15 @@ from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import describe_components, model_files
-from sdbench.models.seeded import build_seeded
-from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import Components, device_bytes, weight_bytes
-from sdbench.records.record import Record, read_indexed, record_path
+from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
-from tests.conftest import ROOT
 from tests.e2e import second_memory
-from tests.sweeps import MEASURING, make_job
+from tests.e2e.conftest import ARCHITECTURES, build_twin
+from tests.sweeps import GENERATION, MEASURING, indexed, make_job
 
-TWINS = {
-    "tiny": "pndm",
-    "tiny-sdxl": "euler",
-    "tiny-sd3": "flow-euler",
-    "tiny-flux-dev": "flow-euler",
-    "tiny-pixart-sigma": "dpmsolver",
-    "tiny-z-image": "flow-euler",
-}
-"""A model of each family -> its scheduler."""
+TWINS = ("tiny", "tiny-sdxl", "tiny-sd3", "tiny-flux-dev", "tiny-pixart-sigma", "tiny-z-image")
+"""A model of each family."""
 OFFLOADS = ("model-offload", "group-offload")
 BESIDE = {
     "vae-tiling": ("group-offload",),
@@ -66,32 +57,19 @@ def measure(
     library: Path, folder: Path, model: Path, options: list[str], precision: str = "fp32"
 ) -> Rows:
     """Return the record of a model with each of `options`."""
-    generation = {
-        "prompt": "a red circle",
-        "steps": 2,
-        "scheduler": TWINS[model.name],
-        "guidance": 4.0,
-        "height": 32,
-        "width": 32,
-        "seed": 0,
-    }
+    own = load_architecture(ARCHITECTURES / f"{model.name}.yaml").generation or {}
+    small = {**own, "guidance": 4.0, "steps": 2, "height": 32, "width": 32}
     device = Device(second_memory.KIND, threads=1)
     variants = [Variant(model.name, "gpu", "pytorch", precision, option) for option in options]
-    cases = [Case(variant, 1, generation, device) for variant in variants]
-    run_in_subprocess(_sweep, library, cases, make_job(folder, model, MEASURING))
-    records = [record for _, record in read_indexed(folder / "index.json")]
-    return {record["case"]["variant"]["options"]: record for record in records}
-
-
-def build(name: str, folder: Path) -> Path:
-    architecture = load_architecture(ROOT / f"resources/architectures/{name}.yaml")
-    build_seeded(architecture, byte_vocabulary(), 0, folder / name)
-    return folder / name
+    cases = [Case(variant, 1, GENERATION | small, device) for variant in variants]
+    job = make_job(folder, model, MEASURING)
+    run_in_subprocess(_sweep, library, cases, job)
+    return {record["case"]["variant"]["options"]: record for record in indexed(job)}
 
 
 @pytest.fixture(scope="module", params=TWINS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(request.param, tmp_path_factory.mktemp("models"))
+    return build_twin(request.param, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -100,24 +78,17 @@ def components(model: Path) -> Components:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("records")
-
-
-@pytest.fixture(scope="module")
-def rows(model: Path, library: Path, folder: Path) -> Rows:
+def rows(model: Path, library: Path) -> Rows:
     options = ["none", *OFFLOADS]
     if model.name == "tiny":  # one family shows what others do to layers that all of them have
         options += BESIDE
         options += [f"{other}+{offload}" for other in BESIDE for offload in BESIDE[other]]
-    return measure(library, folder / model.name, model, options)
+    return measure(library, model.with_name("records"), model, options)
 
 
-def image(folder: Path, record: Record) -> Any:
-    case = Case.from_dict(record["case"])
-    path = record_path(folder / case.variant.model, case).with_name(record["image"]["file"])
-    with Image.open(path) as image:
-        return np.asarray(image).astype(int)
+def image(model: Path, record: Record) -> Any:
+    path = record_path(model.with_name("records"), Case.from_dict(record["case"]))
+    return np.asarray(Image.open(path.with_name(record["image"]["file"]))).astype(int)
 
 
 def test_it_is_a_memory_of_its_own(library: Path) -> None:
@@ -137,7 +108,7 @@ def test_it_is_a_memory_of_its_own(library: Path) -> None:
     assert run_in_subprocess(work) == [256.0, (512, True)]
 
 
-def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, folder: Path) -> None:
+def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, model: Path) -> None:
     for options, record in rows.items():
         assert record["status"] == "ok", record["reason"]
         *others, offload = ["none", *options.split("+")]
@@ -148,7 +119,7 @@ def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, folder: P
         assert len(record["latency"]["samples_s"]) == 3
         # Where weights wait moves no pixel, nor anything that is computed.
         alike = rows[others[-1]]
-        assert (image(folder, record) == image(folder, alike)).all()
+        assert (image(model, record) == image(model, alike)).all()
         parts, same = record["phases"][0], alike["phases"][0]
         assert parts["denoiser_evaluations"] == same["denoiser_evaluations"]
         assert parts["vae_decoder_s"] > 0
@@ -172,23 +143,18 @@ def test_what_waits_elsewhere_is_not_on_the_gpu(rows: Rows, components: Componen
         assert alike["peak_allocated_bytes"] - peak >= 0.99 * (weights - needed)
 
 
-def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer(
-    library: Path, tmp_path: Path
-) -> None:
-    model = build("tiny-sdxl", tmp_path)
-    rows = measure(library, tmp_path / "records", model, ["model-offload", "group-offload"], "fp16")
-    assert rows["model-offload"]["status"] == "ok", rows["model-offload"]["reason"]
-    assert rows["group-offload"]["status"] == "unsupported"
-    assert "fp16 weights of the VAE are cast to fp32" in rows["group-offload"]["reason"]
-
-
-def test_a_vae_that_is_upcast_for_each_image_is_not_compiled_to_cuda_graphs(
+def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer_or_compiled_to_graphs(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would be recorded again in every call, inside the samples."""
+    """Graphs would be recorded again in every call, inside the samples."""
     monkeypatch.setattr(platforms.Xpu, "graph_calls", 2)
     monkeypatch.setattr(pytorch, "_find_compiler", lambda _: "a compiler")
-    model = build("tiny-sdxl", tmp_path)
-    rows = measure(library, tmp_path / "records", model, ["compile"], "fp16")
-    assert rows["compile"]["status"] == "unsupported"
-    assert "record its CUDA graph again" in rows["compile"]["reason"]
+    model = build_twin("tiny-sdxl", tmp_path)
+    rows = measure(library, tmp_path / "records", model, [*OFFLOADS, "compile"], "fp16")
+    assert rows["model-offload"]["status"] == "ok", rows["model-offload"]["reason"]
+    for options, reason in (
+        ("group-offload", "fp16 weights of the VAE are cast to fp32"),
+        ("compile", "record its CUDA graph again"),
+    ):
+        assert rows[options]["status"] == "unsupported"
+        assert reason in rows[options]["reason"]

@@ -5,7 +5,6 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +22,8 @@ from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 from sdbench import backends
 from sdbench.backends import pytorch
 from sdbench.backends.engine import Engine
-from sdbench.cases.case import Case, Device, Variant
+from sdbench.cases.case import Case
 from sdbench.cases.options import COMPILE, OPTIONS, VAE_TILING, Option, parse_options
-from sdbench.devices import platforms
 from sdbench.devices.device import WEIGHTS
 from sdbench.devices.platforms import set_tf32
 from sdbench.devices.resident import rss_after_gc
@@ -33,23 +31,17 @@ from sdbench.measure import compiling
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.memory import measure_memory
 from sdbench.measure.phases import time_phases
-from sdbench.measure.sweep import run_sweep
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
-from sdbench.records.record import Record, read_indexed, read_record, record_path
+from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime.errors import UnsupportedError
-from tests.sweeps import MEASURING, make_job
+from tests.sweeps import GENERATION as TINY_GENERATION
+from tests.sweeps import MEASURING, make_job, run, statuses
+from tests.sweeps import generate as generate_images
+from tests.sweeps import make_case as tiny_case
 
 CPU = torch.device("cpu")
-GENERATION = {
-    "prompt": "a red circle",
-    "steps": 3,
-    "scheduler": "pndm",
-    "guidance": 4.0,
-    "height": 16,
-    "width": 16,
-    "seed": 0,
-}
+GENERATION = TINY_GENERATION | {"height": 16, "width": 16}
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +49,19 @@ def model(least: Path) -> Path:
     return least
 
 
-def make_case(options: str = "none", precision: str = "fp32", batch_size: int = 1) -> Case:
-    variant = Variant("least", "cpu", "pytorch", precision, options)
-    return Case(variant, batch_size, GENERATION, Device("cpu", threads=1))
+make_case = partial(tiny_case, generation=GENERATION)
+generate = partial(generate_images, generation=GENERATION)
 
 
-def load(model: Path, options: str = "none") -> Engine:
-    return backends.load(make_case(options), model, None)
+def load(model: Path, options: str = "none", precision: str = "fp32") -> Engine:
+    return backends.load(make_case(1, options, precision), model, None)
 
 
-def generate(engine: Engine) -> Any:
-    return engine.generate(GENERATION, engine.latents(GENERATION, 1))
+def sweep(model: Path, folder: Path, *cases: Case, largest: int | None = None) -> list[Record]:
+    return run(make_job(folder, model, MEASURING), *cases, largest=largest)
 
 
-def sweep(model: Path, folder: Path, *cases: Case) -> list[Record]:
-    run_sweep(list(cases), make_job(folder, model, MEASURING), {})
-    return [record for _, record in read_indexed(folder / "index.json")]
+pytestmark = pytest.mark.usefixtures("emulated")
 
 
 EAGER = [
@@ -84,17 +73,21 @@ EAGER = [
 
 
 @pytest.mark.parametrize("option", EAGER, ids=lambda option: option.name)
-def test_an_option_changes_the_image_only_if_it_says_so(
-    option: Option, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
-    plain, other = generate(load(model)), generate(load(model, option.name))
-    difference = np.abs(plain - other).max()
+def test_an_option_changes_the_image_only_if_it_says_so(option: Option, model: Path) -> None:
+    difference = np.abs(generate(load(model)) - generate(load(model, option.name))).max()
     assert (difference > 1e-5) == option.changes_image
     assert difference < (0.5 if option.name == VAE_TILING else 0.05)
 
 
-def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quantized_weights_run_under_autocast(model: Path) -> None:
+    plain, other = generate(load(model)), generate(load(model, "autocast+int8-weights"))
+    assert np.abs(plain - other).max() < 0.1
+
+
+def test_attention_is_the_one_that_was_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fused projections keep PyTorch's own."""
     sdpa = torch.nn.functional.scaled_dot_product_attention
     calls = []
 
@@ -103,17 +96,23 @@ def test_fused_projections_keep_sdpa(model: Path, monkeypatch: pytest.MonkeyPatc
         return sdpa(*args, **kwargs)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
-    found = {}
-    for options in ("none", "fused-qkv"):
+    asked = {
+        "none": "AttnProcessor2_0",
+        "fused-qkv": "FusedAttnProcessor2_0",
+        "attention-vanilla": "AttnProcessor",
+        "attention-sliced": "SlicedAttnProcessor",
+    }
+    shapes = {}
+    for options, processor in asked.items():
         calls.clear()
         engine = load(model, options)
         generate(engine)
-        networks = (engine.pipeline.unet, engine.pipeline.vae)
+        networks = [engine.pipeline.unet]
+        networks += [engine.pipeline.vae] if options in ("none", "fused-qkv") else []
         names = {type(p).__name__ for n in networks for p in n.attn_processors.values()}
-        found[options] = names, calls.copy()
-    assert found["none"][0] == {"AttnProcessor2_0"}
-    assert found["fused-qkv"][0] == {"FusedAttnProcessor2_0"}
-    assert found["fused-qkv"][1] == found["none"][1] != []
+        assert names == {processor}
+        shapes[options] = calls.copy()
+    assert shapes["fused-qkv"] == shapes["none"] != []
 
 
 def test_quantized_weights_are_those_of_linear_layers(model: Path) -> None:
@@ -129,17 +128,8 @@ def test_quantized_weights_are_those_of_linear_layers(model: Path) -> None:
     assert engine.switches["quantized_weights"] == "int8"
 
 
-def held_bytes(engine: Engine) -> dict[str, int]:
-    """The bytes of each network's weights, those of torchao's tensors by what they are made of."""
-    networks = {
-        name: part
-        for name, part in engine.pipeline.components.items()
-        if isinstance(part, torch.nn.Module)
-    }
-    return {name: sum(map(tensor_bytes, n.parameters())) for name, n in networks.items()}
-
-
 def tensor_bytes(tensor: Any) -> int:
+    """The bytes of a tensor, of one of torchao's by what it is made of."""
     if not hasattr(tensor, "__tensor_flatten__"):
         return int(tensor.nbytes)
     return sum(getattr(tensor, name).nbytes for name in tensor.__tensor_flatten__()[0])
@@ -148,54 +138,51 @@ def tensor_bytes(tensor: Any) -> int:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("options", ["none", "int8-weights", "nf4-weights", "vae-tiling"])
 def test_the_bytes_of_weights_are_known_from_their_shapes(
-    options: str, precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
+    options: str, precision: str, model: Path
 ) -> None:
     """To the byte, and before they are loaded: what fits is decided by them."""
-    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
-    engine = backends.load(make_case(options, precision), model, None)
     components = describe_components(model, model_files(model))
-    assert held_bytes(engine) == weight_bytes(components, precision, parse_options(options))
-
-
-def test_a_number_takes_the_bytes_that_torch_gives_it() -> None:
+    held = {
+        name: sum(map(tensor_bytes, part.parameters()))
+        for name, part in load(model, options, precision).pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+    assert held == weight_bytes(components, precision, parse_options(options))
     assert {name: dtype.itemsize for name, dtype in WEIGHTS.items()} == ITEM_BYTES
 
 
 def test_nf4_takes_four_bits_and_its_scales_an_eighth_of_one() -> None:
-    layer = torch.nn.Linear(320, 320, bias=False)
-    pytorch._find_quantizer("nf4-weights", "fp32", CPU)(layer, device=CPU)
+    """A layer that fills no blocks of it is left as it is."""
+    layer, odd = torch.nn.Linear(320, 320, bias=False), torch.nn.Linear(9, 7)
+    for one in (layer, odd):
+        pytorch._find_quantizer("nf4-weights", "fp32", CPU)(one, device=CPU)
     bits = 8 * tensor_bytes(layer.weight) / layer.weight.numel()
     assert 4 < bits < 4.15
-
-
-def test_a_layer_that_fills_no_blocks_of_nf4_is_left_as_it_is() -> None:
-    layer = torch.nn.Linear(9, 7)
-    pytorch._find_quantizer("nf4-weights", "fp32", CPU)(layer, device=CPU)
-    assert type(layer.weight) is torch.nn.Parameter
+    assert type(odd.weight) is torch.nn.Parameter
 
 
 def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
     """In an image so large that its arrays outweigh what the process had before and reuses."""
     large = GENERATION | {"height": 1024, "width": 1024}
-    peaks = {}
-    for options in ("none", "vae-tiling"):
-        engine = backends.load(replace(make_case(options), generation=large), model, None)
-        latents = engine.latents(large, 1)
-        engine.decode(large, latents)
-        held = rss_after_gc()
-        counted = measure_memory(partial(engine.decode, large, latents), CPU, held)
-        peaks[options] = counted["resident_above_load_bytes"]
-    assert peaks["none"] is not None and peaks["vae-tiling"] is not None
-    assert peaks["vae-tiling"] < peaks["none"] / 2
+    peaks = []
+    for options in ("vae-tiling", "none"):
+        engine = backends.load(make_case(1, options, generation=large), model, None)
+        decode = partial(engine.decode, large, engine.latents(large, 1))
+        decode()
+        counted = measure_memory(decode, CPU, rss_after_gc())
+        peaks.append(counted["resident_above_load_bytes"])
+    tiled, whole = peaks
+    assert tiled is not None and whole is not None
+    assert tiled < whole / 2
 
 
 @pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 36)])
-def test_a_tile_is_half_a_image_and_no_larger_than_the_vae_knows(
+def test_a_tile_is_half_an_image_and_no_larger_than_the_vae_knows(
     side: int, tile: int, model: Path
 ) -> None:
     width = max(8, side // 16 * 8)
     generation = GENERATION | {"height": side, "width": width}
-    engine = backends.load(replace(make_case("vae-tiling"), generation=generation), model, None)
+    engine = backends.load(make_case(1, "vae-tiling", generation=generation), model, None)
     assert engine.switches["vae_tile_px"] == tile
     image = engine.decode(generation, engine.latents(generation, 1))
     assert image.shape == (1, side, width, 3)
@@ -206,20 +193,13 @@ def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
         pytorch._tile(object(), GENERATION)
 
 
-@pytest.mark.parametrize(
-    ("options", "switch", "value"),
-    [
-        ("vae-tiling", "vae_tile_px", 8),
-        ("nf4-weights", "quantized_weights", "nf4"),
-    ],
-)
-def test_an_option_is_a_row_that_says_what_was_set(
-    options: str, switch: str, value: Any, model: Path, tmp_path: Path
-) -> None:
-    (record,) = sweep(model, tmp_path, make_case(options))
-    assert record["status"] == "ok", record["reason"]
-    assert record["environment"]["switches"][switch] == value
-    assert record["phases"][0]["denoiser_evaluations"] == 4
+def test_an_option_is_a_row_that_says_what_was_set(model: Path, tmp_path: Path) -> None:
+    said = {"vae-tiling": ("vae_tile_px", 8), "nf4-weights": ("quantized_weights", "nf4")}
+    records = sweep(model, tmp_path, *(make_case(1, options) for options in said))
+    for record, (switch, value) in zip(records, said.values(), strict=True):
+        assert record["status"] == "ok", record["reason"]
+        assert record["environment"]["switches"][switch] == value
+        assert record["phases"][0]["denoiser_evaluations"] == 4
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])
@@ -230,12 +210,6 @@ def test_what_quantized_weights_were_made_of_is_let_go(
     engine = load(model, options)
     assert (str(model / "unet") in Path("/proc/self/maps").read_text()) == mapped
     del engine
-
-
-def test_quantized_weights_run_under_autocast(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda dtype: True)  # emulated, if need be
-    plain, other = generate(load(model)), generate(load(model, "autocast+int8-weights"))
-    assert np.abs(plain - other).max() < 0.1
 
 
 def test_quantized_weights_without_torchao_are_unsupported(
@@ -252,28 +226,26 @@ def test_fp8_needs_a_gpu_that_has_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA X")
-    gpu = torch.device("cuda", 0)
+    find = partial(pytorch._find_quantizer, "fp8-weights", "bf16", torch.device("cuda", 0))
     if not runs:
         with pytest.raises(UnsupportedError, match=r"8\.9 or higher; NVIDIA X has 8\.0"):
-            pytorch._find_quantizer("fp8-weights", "bf16", gpu)
+            find()
         return
     layer = torch.nn.Linear(32, 16)
-    pytorch._find_quantizer("fp8-weights", "bf16", gpu)(torch.nn.Sequential(layer))
+    find()(torch.nn.Sequential(layer))
     weight: Any = layer.weight
     assert weight.qdata.dtype == torch.float8_e4m3fn
 
 
-def test_a_missing_compiler_is_unsupported(model: Path, tmp_path: Path) -> None:
+def test_a_missing_compiler_is_unsupported(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so are missing headers of Python."""
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
-        (record,) = sweep(model, tmp_path, make_case("compile"))
+        (record,) = sweep(model, tmp_path, make_case(1, "compile"))
     assert record["status"] == "unsupported"
     assert "torch.compile needs a C++ compiler" in record["reason"]
     assert "no-such-compiler" in record["reason"]
-
-
-def test_missing_headers_of_python_are_unsupported(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     with pytest.raises(UnsupportedError, match=r"needs .*Python\.h, which is missing"):
         load(model, "compile")
@@ -300,6 +272,13 @@ def test_what_a_compiled_network_returns_outlives_its_next_call(model: Path) -> 
     unet, vae = engine.pipeline.unet, engine.pipeline.vae
     assert isinstance(unet, OptimizedModule)
     assert isinstance(vae.decoder, OptimizedModule)
+    # Timing its parts leaves it compiled.
+    forward = unet.forward
+    with torch.compiler.set_stance("force_eager"):
+        phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+    assert phases["denoiser_evaluations"] == 4
+    assert unet.forward is forward
+    assert "decode" not in vars(vae)
     same, too = torch.zeros(2), torch.zeros(2)
     unet._orig_mod.forward = lambda: (same.add_(1),)
     vae.decoder._orig_mod.forward = lambda: too.add_(1)
@@ -309,16 +288,6 @@ def test_what_a_compiled_network_returns_outlives_its_next_call(model: Path) -> 
     for first, second in (evaluated, decoded):
         assert first.tolist() == [1, 1]
         assert second.tolist() == [2, 2]
-
-
-def test_timing_its_parts_leaves_a_compiled_network_compiled(model: Path) -> None:
-    engine = load(model, "compile")
-    forward = engine.pipeline.unet.forward
-    with torch.compiler.set_stance("force_eager"):
-        phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
-    assert phases["denoiser_evaluations"] == 4
-    assert engine.pipeline.unet.forward is forward
-    assert "decode" not in vars(engine.pipeline.vae)
 
 
 def test_int8_weights_are_refused_where_their_products_overflow(model: Path) -> None:
@@ -357,25 +326,22 @@ def test_autotuning_counts_as_compiling_and_once(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("on", [True, False])
 def test_every_interface_to_tf32_says_the_same(on: bool) -> None:
-    """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer."""
+    """The compiler's kernels for a GPU are chosen by the older one, which may refuse to answer; in
+    torch 2.11 the general switch leaves convolutions of cuDNN on TF32."""
     try:
         set_tf32(on)
-        assert torch.backends.cudnn.allow_tf32 is on
-        assert torch.backends.cuda.matmul.allow_tf32 is on
+        backends: Any = torch.backends
+        assert backends.cudnn.allow_tf32 is backends.cuda.matmul.allow_tf32 is on
         assert torch.get_float32_matmul_precision() == ("high" if on else "highest")
-        assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if on else "ieee")
-        conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-        assert conv.fp32_precision == ("tf32" if on else "ieee")
+        for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+            assert part.fp32_precision == ("tf32" if on else "ieee")
     finally:
         set_tf32(False)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_autocast_wraps_weights_of_either_kind(
-    precision: str, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platforms, "computes_natively", lambda _: True)  # emulated, if need be
-    engine = backends.load(make_case("autocast", precision), model, None)
+def test_autocast_wraps_weights_of_either_kind(precision: str, model: Path) -> None:
+    engine = load(model, "autocast", precision)
     assert engine.autocast == torch.bfloat16
     assert engine.dtype == WEIGHTS[precision]
     products = []
@@ -414,9 +380,9 @@ def test_compiling_is_counted_apart_and_once_for_each_shape(cold_cache: None) ->
 
 
 def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
-    plain, compiled = make_case(), make_case("compile")
+    plain, compiled = make_case(), make_case(1, "compile")
     records = sweep(model, tmp_path / "first", plain, compiled)
-    assert [r["status"] for r in records] == ["ok", "ok"], [r["reason"] for r in records]
+    assert statuses(records) == ["ok", "ok"], [r["reason"] for r in records]
     cold = [r["cold_start"] for r in records]
     assert cold[0]["compile_s"] is None and cold[0]["compile_cached"] is None
     assert cold[1]["compile_cached"] is False
@@ -449,43 +415,32 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
 def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) -> None:
     """By a backend that translates nothing, which takes seconds; shapes recur from call to call."""
     plain, engine = load(model, options.removesuffix("+compile")), load(model, options)
-    latents = engine.latents(GENERATION, 2)
     torch.compiler.reset()
     counters.clear()
     with torch.compiler.set_stance("default", force_backend="eager"):
-        engine.generate(GENERATION, latents)
+        generate(engine, 2)
         graphs = counters["stats"]["unique_graphs"]
-        image = engine.generate(GENERATION, latents)
+        image = generate(engine, 2)
     assert graphs >= 2
     assert counters["stats"]["unique_graphs"] == graphs
     assert not counters["graph_break"]
-    assert np.abs(image - plain.generate(GENERATION, latents)).max() < 1e-5
+    assert np.abs(image - generate(plain, 2)).max() < 1e-5
 
 
-@pytest.fixture
-def compiled_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.compile` by a backend that translates nothing."""
+def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for the largest batch included; by a backend that translates nothing."""
     compiled = torch.compile
 
     def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
         return compiled(network, backend="eager", **settings)
 
     monkeypatch.setattr(torch, "compile", in_seconds)
-
-
-def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
-    model: Path, tmp_path: Path, compiled_in_seconds: None
-) -> None:
-    """A search for the largest batch included."""
-    cases = [make_case("compile", batch_size=n) for n in (1, 2)]
-    job = make_job(tmp_path, model, MEASURING)
-    run_sweep(cases, job, {cases[0].variant: 3})
-    records = [record for _, record in read_indexed(tmp_path / "index.json")]
-    assert [(r["case"]["batch_size"], r["status"]) for r in records] == [
-        (1, "ok"),
-        (2, "ok"),
-        (3, "ok"),
-    ], [r["reason"] for r in records]
+    cases = [make_case(n, "compile") for n in (1, 2)]
+    records = sweep(model, tmp_path, *cases, largest=3)
+    assert statuses(records) == ["ok"] * 3, [r["reason"] for r in records]
+    assert [r["case"]["batch_size"] for r in records] == [1, 2, 3]
     assert len({r["cold_start"]["compile_s"] for r in records}) == 3
     one, two = (r["cold_start"] for r in records[:2])  # of one process
     assert one["first_call_s"] == two["first_call_s"]

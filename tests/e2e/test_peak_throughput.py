@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,23 +63,17 @@ def test_stable_diffusion_takes_what_is_known_of_it(tmp_path: Path) -> None:
     assert flop["text_encoder_flop"] == 77 * 2 * matrices + attention
 
 
-def test_guidance_computes_for_two_prompts_and_decodes_once(tiny: Path) -> None:
-    one, two = (
-        count_flop(tiny, generated(64, 64)),
-        count_flop(tiny, generated(64, 64, guidance=4.0)),
-    )
+def test_operations_follow_guidance_and_the_size_of_the_image(tiny: Path) -> None:
+    one, two = (count_flop(tiny, generated(64, 64, guidance)) for guidance in (1.0, 4.0))
     assert two["text_encoder_flop"] == 2 * one["text_encoder_flop"]
-    # All but what is made of the timestep, which is one for both.
+    # All but what is made of the timestep, which is one for both prompts.
     assert 1.95 < two["denoiser_flop"] / one["denoiser_flop"] <= 2
     assert two["vae_decoder_flop"] == one["vae_decoder_flop"]
-
-
-def test_operations_follow_the_size_of_the_image(tiny: Path) -> None:
-    """Convolutions do with its area; attention among its pixels with the square of that."""
-    small, wide = count_flop(tiny, generated(64, 64)), count_flop(tiny, generated(64, 128))
-    assert wide["text_encoder_flop"] == small["text_encoder_flop"]
-    assert 2 < wide["vae_decoder_flop"] / small["vae_decoder_flop"] < 2.1
-    assert 2 < wide["denoiser_flop"] / small["denoiser_flop"] < 4
+    # Convolutions follow the area; attention among pixels the square of it.
+    wide = count_flop(tiny, generated(64, 128))
+    assert wide["text_encoder_flop"] == one["text_encoder_flop"]
+    assert 2 < wide["vae_decoder_flop"] / one["vae_decoder_flop"] < 2.1
+    assert 2 < wide["denoiser_flop"] / one["denoiser_flop"] < 4
 
 
 def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
@@ -99,27 +92,20 @@ def test_a_multiply_add_counts_as_two() -> None:
     assert operations.count(layer, torch.zeros(7, 3)) == 2 * 7 * 3 * 5
 
 
-class Products:
-    """A device on which a product of side n takes as long as `seconds` has it."""
+def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device on which a product of side n takes as long as `seconds` has it."""
+    seconds = {512: 0.01, 1024: 0.02, 2048: 0.25}
+    clock = Clock(monkeypatch, 0.0)
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> None:
-        self.clock = Clock(monkeypatch, 0.0)
-        self.seconds = seconds
-        self.precisions: list[str] = []
-        monkeypatch.setattr(torch, "mm", self.multiply)
-        monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.empty(shape, device="meta"))
-
-    def multiply(self, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+    def multiply(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
         assert left.shape == right.shape == out.shape
         assert left is not right
-        self.precisions.append(torch.backends.fp32_precision)  # type: ignore[attr-defined]
-        self.clock.call_s = self.seconds[len(left)]
-        self.clock.call()
+        assert torch.backends.fp32_precision == "ieee"  # type: ignore[attr-defined]
+        clock.call_s = seconds[len(left)]
+        clock.call()
 
-
-def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {512: 0.01, 1024: 0.02, 2048: 0.25}
-    fake = Products(monkeypatch, seconds)
+    monkeypatch.setattr(torch, "mm", multiply)
+    monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.empty(shape, device="meta"))
     found = peaks.product_peak(torch.device("cpu"), "fp32")
     # 2048 took long: nothing larger was tried.
     assert list(found["samples_s"]) == ["512", "1024", "2048"]
@@ -129,7 +115,6 @@ def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPat
         assert len(times) >= peaks.SAMPLES
         assert sum(times) >= peaks.DURATION_S
         assert times == pytest.approx([seconds[int(side)]] * len(times))
-    assert set(fake.precisions) == {"ieee"}
 
 
 def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,30 +130,16 @@ def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_emulated_precision_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a GPU: test_platforms.py."""
     monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
     with pytest.raises(UnsupportedError, match="no instructions for bf16"):
         peaks.product_peak(torch.device("cpu"), "bf16")
 
 
-class Turing:
-    name, major, minor = "Quadro RTX 8000", 7, 5
-
-
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_gpu_before_ampere_has_no_such_peak(
-    precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Turing)
-    with pytest.raises(UnsupportedError, match=rf"for {precision}: its compute capability is 7\.5"):
-        peaks.product_peak(torch.device("cuda"), precision)
-
-
-Measured = Callable[..., dict[str, Any]]
-
-
-def measured(tmp_path: Path, **device: Any) -> dict[str, Any]:
-    rule.measure_peak_throughput("mine", replace(CPU, **device), WATCHING, tmp_path / "mine.json")
-    found: dict[str, Any] = json.loads((tmp_path / "mine.json").read_text())
+def measured(folder: Path, limit_s: float | None = None, **device: Any) -> dict[str, Any]:
+    path = folder / "mine.json"
+    rule.measure_peak_throughput("mine", replace(CPU, **device), WATCHING, path, limit_s=limit_s)
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
@@ -193,37 +164,33 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -> None:
     found = measured(tmp_path)
-    assert statuses(found) == [
-        ("fp32", "ok"),
-        ("fp16", "unsupported"),
-        ("bf16", "error"),
-        (None, "ok"),
-    ]
+    rows = [("fp32", "ok"), ("fp16", "unsupported"), ("bf16", "error"), (None, "ok")]
+    assert statuses(found) == rows
     assert found["peaks"][2]["reason"] == "RuntimeError: it broke"
     assert found["environment"]["threads"] == 1
     assert found["environment"]["device_name"] == found["environment"]["cpu"]["name"]
     assert found["contention"]["contended"] is False
 
 
-def test_a_crash_is_a_row_and_what_was_measured_is_kept(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sign", "reason"),
+    [
+        (signal.SIGKILL, "while it was measured the process ended with SIGKILL"),
+        (signal.SIGSTOP, "timeout: while it was measured"),
+    ],
+)
+def test_a_crash_or_a_hang_is_a_row_and_what_was_measured_is_kept(
+    sign: signal.Signals,
+    reason: str,
+    quick: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-    found = measured(tmp_path)
+    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), sign))
+    found = measured(tmp_path, limit_s=10)
     assert statuses(found)[0] == ("fp32", "ok")
     assert statuses(found)[3] == (None, "error")
-    assert found["peaks"][3]["reason"] == "while it was measured the process ended with SIGKILL"
-
-
-def test_what_hangs_is_a_timeout_and_what_was_measured_is_kept(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), signal.SIGSTOP))
-    rule.measure_peak_throughput("mine", CPU, WATCHING, tmp_path / "mine.json", limit_s=10)
-    found = json.loads((tmp_path / "mine.json").read_text())
-    assert statuses(found)[0] == ("fp32", "ok")
-    assert statuses(found)[3] == (None, "error")
-    assert found["peaks"][3]["reason"].startswith("timeout: while it was measured")
+    assert found["peaks"][3]["reason"].startswith(reason)
 
 
 def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
@@ -234,12 +201,7 @@ def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
     assert found["environment"]["device_name"] is None
 
 
-def test_another_gpu_than_promised_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce RTX 3090")
+def test_another_gpu_than_promised_is_an_error(tmp_path: Path, rtx_3090: None) -> None:
     found = measured(tmp_path, kind="cuda", gpu_model="a100")
     assert {status for _, status in statuses(found)} == {"error"}
     assert "'a100'" in found["peaks"][0]["reason"]

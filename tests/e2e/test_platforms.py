@@ -4,6 +4,7 @@ No such device is needed. A whole case is measured as on one: the tensors are on
 that is asked of the device is asked of the double.
 """
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,9 @@ from sdbench.devices.device import refuse_emulation, torch_device
 from sdbench.devices.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
 from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import COUNTERS
-from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import Record
 from sdbench.runtime.errors import UnsupportedError
-from tests.sweeps import indexed, make_case
+from tests.sweeps import make_case, run
 
 GPU = torch.device("cuda", 1)
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return properties
 
 
-def test_a_record_has_the_uuid_of_the_gpu(
+def test_a_record_has_the_uuid_of_the_gpu_or_of_its_slice(
     cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -54,21 +54,24 @@ def test_a_record_has_the_uuid_of_the_gpu(
     assert facts["uuid"] == "GPU-1234-5678"
     assert set(asked) == {"GPU-1234-5678"}
     assert (facts["memory_bytes"], facts["compute_capability"]) == (42, "8.0")
-
-
-def test_a_slice_of_a_gpu_is_named_as_nvml_names_it(cuda: SimpleNamespace) -> None:
-    assert Cuda().uuid(GPU) == "GPU-1234-5678"
     cuda.name = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
     assert Cuda().uuid(GPU) == "MIG-1234-5678"
 
 
-def test_a_gpu_that_nvml_does_not_know_is_said(
-    cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_where_nvml_is_not_there_its_counters_are_empty_and_that_is_said(
+    cuda: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Else energy and other processes would be empty without a reason."""
+    """As on this machine, and on AMD's GPUs: else they would be empty without a reason."""
+    assert nvml.process_bytes("GPU-none") is None
+    assert nvml.foreign_processes("GPU-none") == []
+    assert nvml.total_energy_j("GPU-none") is None
+    assert set(nvml.gpu_state("GPU-none").values()) == {None}
+    facts = nvml.describe_gpu("GPU-none")
+    assert facts.pop("uuid") == "GPU-none"
+    assert re.search("NVML|Not Found", facts.pop("nvml"))
+    assert set(facts.values()) == {None}
     said = Cuda().facts(GPU)["nvml"]
-    assert said
-    assert said in capsys.readouterr().out
+    assert said and said in capsys.readouterr().out
 
 
 def test_a_gpu_for_one_process_holds_no_race(
@@ -78,18 +81,6 @@ def test_a_gpu_for_one_process_holds_no_race(
         monkeypatch.setattr(nvml, "is_exclusive", lambda _, answer=exclusive: answer)
         assert wanted in str(Cuda().why_not_shared(GPU))
     assert PLATFORMS["cpu"].why_not_shared(CPU) is None
-
-
-def test_where_nvml_is_not_there_its_counters_are_empty() -> None:
-    """As on this machine, and on AMD's GPUs."""
-    assert nvml.process_bytes("GPU-none") is None
-    assert nvml.foreign_processes("GPU-none") == []
-    assert nvml.total_energy_j("GPU-none") is None
-    assert set(nvml.gpu_state("GPU-none").values()) == {None}
-    facts = nvml.describe_gpu("GPU-none")
-    assert facts.pop("uuid") == "GPU-none"
-    assert "NVML" in facts.pop("nvml") or "Not Found" in facts["nvml"]
-    assert set(facts.values()) == {None}
 
 
 def test_a_gpu_of_amd_has_rocm_in_its_record(
@@ -125,21 +116,20 @@ def test_metal_has_bf16_from_macos_14_on(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_intels_gpus_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = SimpleNamespace(name="Intel Arc", has_fp16=True, has_bfloat16_conversions=False)
-    double(monkeypatch, torch.xpu, get_device_properties=properties)
-    assert Xpu().why_not("fp16", torch.device("xpu")) is None
-    assert Xpu().why_not("bf16", torch.device("xpu")) == "Intel Arc has no instructions for bf16"
+    """One that does not tell its free memory counts as free."""
 
-
-def test_an_intel_gpu_that_does_not_tell_its_free_memory_counts_as_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     def refuse(_: torch.device) -> None:
         raise RuntimeError("The device doesn't support querying the available free memory.")
 
-    double(monkeypatch, torch.xpu, get_device_properties=SimpleNamespace(total_memory=8))
+    xpu = torch.device("xpu", 0)
+    properties = SimpleNamespace(
+        name="Intel Arc", has_fp16=True, has_bfloat16_conversions=False, total_memory=8
+    )
+    double(monkeypatch, torch.xpu, get_device_properties=properties)
     monkeypatch.setattr(torch.xpu, "mem_get_info", refuse)
-    assert Xpu().memory_info(torch.device("xpu", 0)) == (8, 8)
+    assert Xpu().why_not("fp16", xpu) is None
+    assert Xpu().why_not("bf16", xpu) == "Intel Arc has no instructions for bf16"
+    assert Xpu().memory_info(xpu) == (8, 8)
 
 
 TOO_OLD = """The NVIDIA driver on your system is too old (found version 11040).
@@ -169,28 +159,20 @@ def test_a_kind_that_pytorch_was_not_built_for_is_unsupported(kind: str) -> None
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "lost"),
     [
-        torch.AcceleratorError("CUDA error: unspecified launch failure"),
-        RuntimeError("Native API failed. Native API returns: 20 (UR_RESULT_ERROR_DEVICE_LOST)"),
-        RuntimeError("Non-zero status code. CUDA failure 719: unspecified launch failure"),
-        RuntimeError("GPU is lost"),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure"), True),
+        (RuntimeError("Native API returns: 20 (UR_RESULT_ERROR_DEVICE_LOST)"), True),
+        (RuntimeError("Non-zero status code. CUDA failure 719: unspecified launch failure"), True),
+        (RuntimeError("GPU is lost"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), False),
+        (RuntimeError("CUDA failure 2: out of memory"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )
-def test_a_lost_device_is_told_from_other_errors(error: Exception) -> None:
-    assert is_lost(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.AcceleratorError("CUDA error: out of memory"),
-        RuntimeError("CUDA failure 2: out of memory"),
-        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
-    ],
-)
-def test_memory_that_does_not_suffice_leaves_the_device_usable(error: Exception) -> None:
-    assert not is_lost(error)
+def test_a_lost_device_is_told_from_other_errors(error: Exception, lost: bool) -> None:
+    """Memory that does not suffice leaves the device usable."""
+    assert is_lost(error) is lost
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
@@ -202,8 +184,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
 
 def measured(job: SweepContext, kind: str) -> Record:
     cases = [make_case(n, kind=kind) for n in (1, 2)]
-    run_sweep(cases, job, {cases[0].variant: 3})
-    first, _, last = indexed(job)
+    first, _, last = run(job, *cases, largest=3)
     assert (last["case"]["batch_size"], last["status"]) == (3, "ok")
     return first
 
@@ -229,13 +210,9 @@ def test_a_case_is_measured_on_intels_gpus(
     double(
         monkeypatch,
         torch.xpu,
-        is_available=True,
-        device_count=1,
-        get_device_properties=properties,
+        **{"is_available": True, "device_count": 1, "get_device_properties": properties},
+        **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats")),
         get_device_name=properties.name,
-        synchronize=None,
-        empty_cache=None,
-        reset_peak_memory_stats=None,
         mem_get_info=(60_000_000_000, 68_000_000_000),
         max_memory_allocated=300,
         max_memory_reserved=400,
@@ -250,8 +227,7 @@ def test_a_case_is_measured_on_intels_gpus(
     }
     environment = record["environment"]
     assert environment["device_name"] == properties.name
-    assert environment["gpu"]["uuid"] == "86800000"
-    assert environment["gpu"]["driver"] == "1.6.0"
+    assert (environment["gpu"]["uuid"], environment["gpu"]["driver"]) == ("86800000", "1.6.0")
     assert record["throughput"]["energy"] is None
     assert record["contention"]["gpu_processes"] == []
     assert record["device_state"] == {"before": {}, "during": [{}, {}], "after": {}}

@@ -12,7 +12,6 @@ from tests.waiting import is_running, wait_until
 
 STOPPED = """
 import os, sys, time
-sys.path.insert(0, {scripts!r})
 from sdbench.runtime.job import logged
 from sdbench.runtime.processes import run_in_subprocess
 
@@ -20,14 +19,13 @@ def work(send):
     print("worker", os.getpid(), flush=True)
     time.sleep(60)
 
-with logged({log!r}):
+with logged(sys.argv[1]):
     run_in_subprocess(work)
 """
 
 
 SPAWNED = """
 import sys
-sys.path.insert(0, {scripts!r})
 from sdbench.runtime import processes
 from sdbench.runtime.job import logged
 
@@ -37,16 +35,21 @@ def work(send):
     send("done apart")
 
 if __name__ == "__main__":
-    with logged({log!r}):
+    with logged(sys.argv[1]):
         print(*processes.run_in_subprocess(work), flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
 
 
 def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
     """Python keeps a process next to those that it spawns, which holds what it inherits."""
     log, script = tmp_path / "log", tmp_path / "job.py"
-    script.write_text(SPAWNED.format(scripts=str(ROOT / "scripts"), log=str(log)))
-    subprocess.run([sys.executable, script], check=True, timeout=60)
+    script.write_text(SPAWNED)
+    subprocess.run([sys.executable, script, log], check=True, timeout=60)
     assert log.read_text() == "done apart\n"
 
 
@@ -54,8 +57,8 @@ def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
 def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: Path) -> None:
     """SIGTERM, as a scheduler sends it, and SIGKILL, which nobody can catch."""
     log = tmp_path / "log"
-    script = STOPPED.format(scripts=str(ROOT / "scripts"), log=str(log))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL) as job:
+    command = [sys.executable, "-c", STOPPED, str(log)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as job:
         wait_until(lambda: log.exists() and "worker" in log.read_text())
         worker = int(log.read_text().split()[1])
         job.send_signal(sign)

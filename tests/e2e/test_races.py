@@ -1,13 +1,12 @@
 """Races of the tiny model: turns, failures that stay with their pair, and what is kept."""
 
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,14 +20,14 @@ from sdbench import backends
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.devices import platforms
 from sdbench.measure.context import Graphs, SweepContext
-from sdbench.measure.races import Racer, divergence, run_races
-from sdbench.records.record import Record, read_indexed, record_path
+from sdbench.measure.races import SETTLE_S, Racer, divergence, run_races
+from sdbench.records.record import Record, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.processes import Ended, WorkerProcess
 from sdbench.tables.rows import waiting_cores
 from tests.conftest import ROOT
-from tests.sweeps import GENERATION, MEASURING, make_job
-from tests.waiting import is_running, wait_until
+from tests.sweeps import GENERATION, MEASURING, generate, indexed, make_job, statuses
+from tests.waiting import children_of, is_running, wait_until
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
 DEVICE = Device("cpu", threads=1)
@@ -46,7 +45,7 @@ def make_pair(options: str = "none", rounds: int = 2, **changes: Any) -> Pair:
 
 def race(job: SweepContext, *pairs: Pair) -> list[Record]:
     run_races(list(pairs), job)
-    return [record for _, record in read_indexed(job.folder / "index.json")]
+    return indexed(job)
 
 
 def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
@@ -85,90 +84,92 @@ def test_onnxruntime_races_from_the_same_inputs(job: SweepContext, exported: Pat
     assert waiting_cores(record["reference_run"]) < 0.1
 
 
-@pytest.fixture
-def times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
-    """Begin and end of each evaluation in a round, in the order in which they ended."""
+def test_one_computes_at_a_time_and_the_order_changes(
+    job: SweepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, turn = tmp_path / "times", Racer.turn
 
     def noted(self: Racer) -> dict[str, float]:
         found = turn(self)
-        end = self.waits_since[0] - 0.25
+        end = self.waits_since[0] - SETTLE_S
         with file.open("a") as times:
             times.write(f"{os.getpid()} {end - found['evaluation_s']} {end}\n")
         return found
 
     monkeypatch.setattr(Racer, "turn", noted)
-    return lambda: [line.split() for line in file.read_text().splitlines()]
-
-
-def test_one_computes_at_a_time_and_the_order_changes(
-    job: SweepContext, times: Callable[[], list[list[str]]]
-) -> None:
     race(job, make_pair(rounds=4))
-    pids = [pid for pid, *_ in times()]
+    pids, begins, ends = zip(*(line.split() for line in file.read_text().splitlines()), strict=True)
     first, second = dict.fromkeys(pids)
-    assert pids == [first, second, second, first, first, second, second, first]
-    ends = [(float(begin), float(end)) for _, begin, end in times()]
-    for (_, end), (begin, _) in itertools.pairwise(ends):
-        assert begin > end
+    assert [*pids] == [first, second, second, first, first, second, second, first]
+    assert all(float(b) > float(e) for b, e in zip(begins[1:], ends[:-1], strict=True))
 
 
-def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(
-    model: Path,
-) -> None:
-    before = torch.get_num_threads()
-    try:
-        engine = backends.load(make_pair().case, model, None)
-        args, kwargs = engine.denoiser_inputs(GENERATION, 3)
-        sample, timestep = args
-        states = kwargs["encoder_hidden_states"]
-        assert sample.shape == (6, 4, 8, 8)
-        assert states.shape == (6, 77, 32)
-        seen: list[Any] = []
-        forward = engine.pipeline.unet.forward
+def test_guidance_doubles_the_batch_and_the_inputs_are_those_of_the_first_step(model: Path) -> None:
+    engine = backends.load(make_pair().case, model, None)
+    args, kwargs = engine.denoiser_inputs(GENERATION, 3)
+    sample, timestep = args
+    states = kwargs["encoder_hidden_states"]
+    assert sample.shape == (6, 4, 8, 8)
+    assert states.shape == (6, 77, 32)
+    seen: list[Any] = []
+    engine.pipeline.unet.register_forward_pre_hook(
+        lambda _unet, given, named: seen.append((given, named)), with_kwargs=True
+    )
+    generate(engine, 3)
+    generated_args, generated_kwargs = seen[0]
+    assert np.array_equal(sample, generated_args[0].numpy())
+    assert timestep == generated_args[1]
+    assert np.array_equal(states, generated_kwargs["encoder_hidden_states"].numpy())
+    plain_args, plain_kwargs = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
+    assert np.array_equal(plain_args[0], sample[:3])
+    assert np.array_equal(plain_kwargs["encoder_hidden_states"], states[3:])
 
-        def watched(*given: Any, **named: Any) -> Any:
-            seen.append((given, named))
-            return forward(*given, **named)
 
-        engine.pipeline.unet.forward = watched
-        engine.generate(GENERATION, engine.latents(GENERATION, 3))
-        generated_args, generated_kwargs = seen[0]
-        assert np.array_equal(sample, generated_args[0].numpy())
-        assert timestep == generated_args[1]
-        assert np.array_equal(states, generated_kwargs["encoder_hidden_states"].numpy())
-        plain_args, plain_kwargs = engine.denoiser_inputs(GENERATION | {"guidance": 1.0}, 3)
-        assert np.array_equal(plain_args[0], sample[:3])
-        assert np.array_equal(plain_kwargs["encoder_hidden_states"], states[3:])
-    finally:
-        torch.set_num_threads(before)
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[Racer], object]], None]:
+    """Sets what happens once the racer with some options has been loaded."""
+
+    def after_load(options: str, act: Callable[[Racer], object]) -> None:
+        load = Racer.load
+
+        def spoilt(self: Racer) -> Any:
+            found = load(self)
+            if self.case.variant.options == options:
+                act(self)
+            return found
+
+        monkeypatch.setattr(Racer, "load", spoilt)
+
+    return after_load
+
+
+def crash(_: Racer) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def break_down(_: Racer) -> None:
+    raise RuntimeError("it broke")
+
+
+def fill_with_nan(racer: Racer) -> None:
+    next(racer.engine.pipeline.unet.parameters()).data.fill_(float("nan"))
 
 
 def test_a_challenger_that_cannot_or_breaks_does_not_stop_the_others(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch, spoil: Any
 ) -> None:
     monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
-    load = Racer.load
-
-    def break_down(self: Racer) -> Any:
-        if self.case.variant.options == "attention-sliced":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.case.variant.options == "channels-last":
-            raise RuntimeError("it broke")
-        return load(self)
-
-    monkeypatch.setattr(Racer, "load", break_down)
-    records = race(
-        job,
-        make_pair(precision="bf16"),
-        make_pair("attention-sliced"),
-        make_pair("channels-last"),
-        make_pair("attention-vanilla"),
-    )
-    assert [r["status"] for r in records] == ["unsupported", "error", "error", "ok"]
+    options = ["attention-sliced", "channels-last", "vae-slicing", "attention-vanilla"]
+    for name, act in zip(options, (crash, break_down, fill_with_nan), strict=False):
+        spoil(name, act)
+    records = race(job, make_pair(precision="bf16"), *map(make_pair, options))
+    assert statuses(records) == ["unsupported", "error", "error", "error", "ok"]
     assert "no instructions for bf16" in records[0]["reason"]
-    assert records[1]["reason"] == "while it raced the process ended with SIGKILL"
-    assert records[2]["reason"] == "RuntimeError: it broke"
+    assert [record["reason"] for record in records[1:4]] == [
+        "while it raced the process ended with SIGKILL",
+        "RuntimeError: it broke",
+        "ValueError: the output of the denoiser has values that are not numbers (NaN or inf)",
+    ]
     assert records[1]["challenger_run"] is None
 
 
@@ -197,17 +198,12 @@ def test_without_its_reference_nothing_is_raced(
     monkeypatch.setattr(platforms, "computes_natively", lambda _: False)
     half = replace(REFERENCE, precision="bf16")
     pairs = [replace(make_pair(options), reference=half) for options in ("none", "channels-last")]
-    records = race(job, *pairs)
-    assert [r["status"] for r in records] == ["unsupported"] * 2
-    assert all(r["reason"].startswith("the reference: this processor") for r in records)
-
-
-def test_a_budget_that_is_too_small_is_out_of_memory(job: SweepContext) -> None:
     small = replace(DEVICE, memory_budget_gb=0.1)
-    pair = make_pair()
-    (record,) = race(job, replace(pair, case=replace(pair.case, device=small)))
-    assert record["status"] == "oom"
-    assert record["reason"].startswith("the reference: out of memory")
+    pairs.append(replace(make_pair(), case=replace(make_pair().case, device=small)))
+    records = race(job, *pairs)
+    assert statuses(records) == ["unsupported", "unsupported", "oom"]
+    assert all(r["reason"].startswith("the reference: this processor") for r in records[:2])
+    assert records[2]["reason"].startswith("the reference: out of memory")
 
 
 def test_pairs_that_were_raced_are_kept(job: SweepContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +213,7 @@ def test_pairs_that_were_raced_are_kept(job: SweepContext, monkeypatch: pytest.M
     race(job, *pairs)
     assert record_path(job.folder, pairs[0]).stat().st_mtime_ns == before
     monkeypatch.setattr("sdbench.measure.races.WorkerProcess", None)  # nothing is begun
-    assert [r["status"] for r in race(job, *pairs)] == ["ok"] * 2
+    assert statuses(race(job, *pairs)) == ["ok"] * 2
 
 
 KILLED = """
@@ -252,32 +248,38 @@ def test_a_race_that_was_killed_is_resumed(job: SweepContext, model: Path) -> No
     wait_until(lambda: not any(map(is_running, children)))
     before = record_path(job.folder, first).stat().st_mtime_ns
     assert not (job.folder / "index.json").exists()
-    assert [r["status"] for r in race(job, first, second)] == ["ok"] * 2
+    assert statuses(race(job, first, second)) == ["ok"] * 2
     assert record_path(job.folder, first).stat().st_mtime_ns == before
 
 
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
 def test_a_racer_that_spins_while_it_waits_is_seen(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch, spoil: Any
 ) -> None:
-    load = Racer.load
+    """In processor time, which it has got however busy the machine is: each wait lasts until."""
+    spun_s = [0.0]
 
     def spin() -> None:
         while True:
-            pass
+            spun_s[0] = time.thread_time()
 
-    def spoilt(self: Racer) -> Any:
-        if self.case.variant.options == "channels-last":
-            threading.Thread(target=spin, daemon=True).start()
-        return load(self)
+    wait = Racer.wait
 
-    monkeypatch.setattr(Racer, "load", spoilt)
+    def wait_longer(self: Racer) -> None:
+        wait(self)
+        until_s = spun_s[0] + 0.2
+        while spun_s[0] and spun_s[0] < until_s:
+            time.sleep(0.01)
+
+    def begin(_: Racer) -> None:
+        threading.Thread(target=spin, daemon=True).start()
+        wait_until(lambda: spun_s[0])
+
+    spoil("channels-last", begin)
+    monkeypatch.setattr(Racer, "wait", wait_longer)
     (record,) = race(job, make_pair("channels-last"))
-    assert waiting_cores(record["challenger_run"]) > 0.2 > waiting_cores(record["reference_run"])
+    spinner, sleeper = record["challenger_run"], record["reference_run"]
+    assert min(spinner["waited_cpu_s"]) > 0.19
+    assert waiting_cores(spinner) > 5 * waiting_cores(sleeper)
 
 
 @pytest.mark.slow
@@ -292,26 +294,6 @@ def test_the_denoiser_is_compiled_apart_from_its_evaluations(
     assert run["compile_s"] > max(*run["warmup_s"], *run["evaluation_s"])
     assert run["compile_cached"] is False
     assert record["divergence"] < 1e-4
-
-
-def test_values_that_are_no_numbers_are_an_error(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load = Racer.load
-
-    def spoil(self: Racer) -> Any:
-        found = load(self)
-        if self.case.variant.options == "channels-last":
-            unet = self.engine.pipeline.unet
-            next(unet.parameters()).data.fill_(float("nan"))
-        return found
-
-    monkeypatch.setattr(Racer, "load", spoil)
-    (record,) = race(job, make_pair("channels-last"))
-    assert (record["status"], record["reason"]) == (
-        "error",
-        "ValueError: the output of the denoiser has values that are not numbers (NaN or inf)",
-    )
 
 
 def test_a_device_whose_clocks_fell_computes_before_it_is_timed(
@@ -352,14 +334,11 @@ class _Counter:
         return self.count
 
 
-@pytest.fixture(params=["fork", "spawn"])
-def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(processes, "START", request.param)
-    yield
-
-
-@pytest.mark.usefixtures("start")
-def test_a_partner_remembers_and_its_end_is_told() -> None:
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_partner_remembers_and_its_end_is_told(
+    start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "START", start)
     with WorkerProcess(_Counter, 10) as partner:
         assert [partner.ask(1), partner.ask(1)] == [11, 12]
         with pytest.raises(Ended, match="ended with status 3"):

@@ -1,18 +1,16 @@
 """The search for settings: what counts as better, and that a case is measured with the result."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 import pytest
-import torch
 
 from measure_sweep import measure_sweep
 from quantize_onnx import quantize_onnx
 from sdbench import backends
 from sdbench.backends import onnxruntime as backend
-from sdbench.cases.case import Case, Variant
+from sdbench.cases.case import Case
 from sdbench.measure import settings_search as settings
 from sdbench.measure.context import make_context
 from sdbench.measure.settings_search import DEFAULT, compare, is_better
@@ -21,34 +19,23 @@ from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended
 from search_settings import search_settings
 from tests.e2e.conftest import run_freshly
-from tests.sweeps import GENERATION, MEASURING, given, make_case
-
-
-@pytest.fixture(scope="module")
-def int8(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported networks with int8 weights."""
-    folder = tmp_path_factory.mktemp("results") / "onnx-int8" / exported.name
-    run_freshly(quantize_onnx, model, exported, folder, folder.with_suffix(".json"), 23)
-    return folder
+from tests.sweeps import MEASURING, generate, given, make_case
 
 
 def tuned(options: str = "tuned") -> Case:
-    case = make_case()
-    variant = Variant("tiny", "cpu", "onnxruntime", "fp32", options)
-    return Case(variant, 1, case.generation, case.device)
+    return make_case(options=options, backend="onnxruntime")
 
 
-@pytest.mark.parametrize("rounds", [6, 15])
-def test_the_interval_is_of_order_statistics(rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("rounds", "low", "high"),
+    # Of six the whole range; of fifteen from the fourth to the twelfth (tables of the sign test).
+    [(6, 0, 5), (15, 3, 11)],
+)
+def test_the_interval_is_of_order_statistics(rounds: int, low: int, high: int) -> None:
     candidate = [1 + i / 100 for i in range(rounds)]
     found = compare([1.0] * rounds, candidate)
     assert found["ratio"] == pytest.approx(1 + (rounds - 1) / 200)
-    # Of six the whole range; of fifteen from the fourth to the twelfth (tables of the sign test).
-    low, high = {6: (0, 5), 15: (3, 11)}[rounds]
     assert (found["low"], found["high"]) == (candidate[low], candidate[high])
-
-
-def test_too_few_rounds_have_no_interval() -> None:
     with pytest.raises(ValueError, match="too few rounds"):
         compare([1.0] * 5, [0.5] * 5)
 
@@ -61,19 +48,6 @@ def test_better_means_beyond_the_noise(ratio: float, better: bool) -> None:
     assert not is_better({"reason": "it broke"})
 
 
-class Duels:
-    """In the place of processes: each candidate's ratios to the default, duel by duel."""
-
-    def __init__(self, ratios: dict[str, list[float]]) -> None:
-        self.ratios = {name: iter(found) for name, found in ratios.items()}
-
-    def __call__(self, _work: Any, *args: Any, limit_s: float | None) -> list[Any]:
-        ratio = next(self.ratios[args[-1]["name"]])
-        if ratio < 0:
-            raise Ended("the process ended with signal 9", [])
-        return [{"default_s": [1.0] * 15, "candidate_s": [ratio] * 15}]
-
-
 @pytest.mark.parametrize(
     ("ratios", "chosen", "confirmed"),
     [
@@ -81,16 +55,25 @@ class Duels:
         ({"a": [0.9, 0.95], "b": [0.8, 0.85]}, "b", ["b"]),
         ({"a": [0.9, 0.95], "b": [0.8, 1.0]}, "a", ["b", "a"]),
         ({"a": [0.9, 1.1], "b": [0.8, 1.0]}, DEFAULT, ["b", "a"]),
-        ({"a": [-1], "b": [0.8, 0.9]}, "b", ["b"]),
+        ({"a": [None], "b": [0.8, 0.9]}, "b", ["b"]),
     ],
 )
 def test_the_best_is_chosen_if_it_is_better_twice(
-    ratios: dict[str, list[float]],
+    ratios: dict[str, list[float | None]],
     chosen: str,
     confirmed: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(settings, "run_in_subprocess", Duels(ratios))
+    """Each candidate's ratios to the default, duel by duel; with None the process ends."""
+    left = {name: iter(found) for name, found in ratios.items()}
+
+    def duel(_work: Any, *args: Any, limit_s: float | None) -> list[Any]:
+        ratio = next(left[args[-1]["name"]])
+        if ratio is None:
+            raise Ended("the process ended with signal 9", [])
+        return [{"default_s": [1.0] * 15, "candidate_s": [ratio] * 15}]
+
+    monkeypatch.setattr(settings, "run_in_subprocess", duel)
     monkeypatch.setattr(backend, "CANDIDATES", {name: {"name": name} for name in ratios})
     found = settings.search_settings(tuned(), Path("model"), Path("graphs"))
     assert found["chosen"] == chosen
@@ -99,28 +82,18 @@ def test_the_best_is_chosen_if_it_is_better_twice(
     assert [entry["name"] for entry in found["candidates"]] == list(ratios)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(settings, "BLOCK_S", 0.001)
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_search_keeps_all_that_it_timed(
-    model: Path,
-    exported: Path,
-    int8: Path,
-    tmp_path: Path,
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
+    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    int8 = tmp_path / "onnx-int8" / exported.name
+    run_freshly(quantize_onnx, model, exported, int8, int8.with_suffix(".json"), 23)
     candidates = {
         "slow": {"graph_optimization_level": "ORT_DISABLE_ALL", "session.disable_prepacking": "1"},
         "unknown": {"graph_optimization_level": "ORT_NO_SUCH_LEVEL"},
     }
+    monkeypatch.setattr(settings, "BLOCK_S", 0.001)
     monkeypatch.setattr(backend, "CANDIDATES", candidates)
-    cases = [tuned().as_dict(), tuned("int8-weights+tuned").as_dict()]
+    cases = [tuned(options).as_dict() for options in ("tuned", "int8-weights+tuned")]
     records = [folder.with_suffix(".json") for folder in (exported, int8)]
     search_settings(cases, model, records, tmp_path / "settings.json")
     searches = read_json(tmp_path / "settings.json")["searches"]
@@ -146,7 +119,7 @@ def test_every_candidate_of_onnxruntime_is_taken_and_computes_the_same(
             assert not name.startswith("session.") or name.encode() in known, name
         engine = backends.load(tuned(), model, exported, chosen)
         assert engine.switches["settings"] == chosen
-        image = engine.generate(GENERATION, engine.latents(GENERATION, 1))
+        image = generate(engine)
         expected = image if expected is None else expected
         assert abs(image - expected).max() < 1e-5
 

@@ -4,9 +4,8 @@ DAG.
 Dry runs on a finished run of the default workflow. Each test takes its change back.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,22 @@ Jobs = dict[str, int]
 
 ENDS = {"write_page": 1, "check_results": 1, "all": 1}
 """What follows from any table, figure or image."""
-BAR_FIGURES = {
-    f"plot_{name}": 1 for name, figure in FIGURES.items() if {"results", "fits"} & {*figure.tables}
-}
+
+
+def figures_of(*tables: str) -> Jobs:
+    return {f"plot_{name}": 1 for name, fig in FIGURES.items() if {*tables} & {*fig.tables}}
+
+
+BAR_FIGURES = figures_of("results", "fits")
 """The figures of speed and memory."""
-IMAGE_FIGURES = {
-    f"plot_{name}": 1 for name, figure in FIGURES.items() if "quality" in figure.tables
+IMAGE_FIGURES = figures_of("quality")
+PUBLISHED = figures_of("published") | {
+    "collect_published": 1,
+    "write_findings": 1,
+    "rank_choices": 1,
+    **ENDS,
 }
-BESIDE_PUBLISHED = {
-    f"plot_{name}": 1 for name, figure in FIGURES.items() if "published" in figure.tables
-} | {"write_findings": 1, "rank_choices": 1}
+"""What follows from published results."""
 LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) else {}
 """The figure of races, where those of another machine are shown."""
 ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}
@@ -56,254 +61,185 @@ def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_run(finished, tmp_path_factory.mktemp("stale") / "clone")
 
 
-@contextlib.contextmanager
-def changed(path: Path, change: Callable[[str], str]) -> Iterator[None]:
-    """Change a file, and give it its content and its dates back."""
+Config = dict[str, Any]
+
+
+def edited(folder: Path, name: str, change: Callable[[str], str]) -> Jobs:
+    """Return what a dry run plans once a file was changed, which then gets its content and its
+    dates back."""
+    path = folder / name
     before, dates = path.read_text(), path.stat()
     after = change(before)
     assert after != before
     path.write_text(after)
     try:
-        yield
+        return planned(folder)
     finally:
         path.write_text(before)
         os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
-
-
-def after_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Jobs:
-    """Return what a dry run plans once `change` was made to the config."""
-
-    def edit(text: str) -> str:
-        config = yaml.safe_load(text)
-        change(config)
-        return yaml.safe_dump(config)
-
-    with changed(folder / "config/config.yaml", edit):
-        return planned(folder)
-
-
-def after_file(folder: Path, name: str) -> Jobs:
-    """Return what a dry run plans once a comment was added to a file."""
-    mark = ".. changed\n" if name.endswith(".rst") else "# changed\n"
-    with changed(folder / name, lambda text: text + mark):
-        return planned(folder)
 
 
 def test_nothing_changed(folder: Path) -> None:
     assert planned(folder) == {}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/slurm.md", "tests/conftest.py", "Makefile"])
-def test_what_no_rule_reads(folder: Path, name: str) -> None:
-    assert after_file(folder, name) == {}
+def measured_more(**changes: Any) -> Callable[[Config], object]:
+    """Append the first block with these changes, and one image."""
+    return lambda c: c["matrix"].append(c["matrix"][0] | {"batch_sizes": [1]} | changes)
 
 
-def test_a_batch_size(folder: Path) -> None:
-    """The job that has it runs: it keeps its other records (test_default_workflow sees to that)."""
-    jobs = after_config(folder, lambda c: c["matrix"][0]["batch_sizes"].append(3))
-    assert jobs == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
-
-
-@pytest.mark.parametrize(
-    "block",
-    [{"options": ["channels-last"]}, {"precisions": ["fp16"]}],
-    ids=["option", "precision"],
-)
-def test_an_option_or_a_precision(folder: Path, block: dict[str, Any]) -> None:
-    def add(config: dict[str, Any]) -> None:
-        config["matrix"].append(config["matrix"][0] | {"batch_sizes": [1]} | block)
-
-    assert after_config(folder, add) == {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
-
-
-def test_a_device(folder: Path) -> None:
-    def add(config: dict[str, Any]) -> None:
-        config["devices"]["cpu1"] = {"kind": "cpu", "threads": 1}
-        config["matrix"].append(config["matrix"][0] | {"devices": ["cpu1"], "batch_sizes": [1]})
-
-    expected = {"measure_sweep": 1, "measure_peak_throughput": 1, "collect_cases": 1}
-    assert after_config(folder, add) == expected | AFTER_RECORDS
-
-
-def test_a_race(folder: Path) -> None:
-    race = {"model": "tiny", "device": "cpu", "sizes": [128], "variants": [{}]}
-    jobs = after_config(folder, lambda c: c["races"].append(race))
-    expected = {"race_denoisers": 1, "collect_races": 1, "count_operations": 1, "plot_ladder": 1}
-    assert jobs == expected | {"write_findings": 1, **ENDS}
-
-
-def test_races_of_another_machine(folder: Path) -> None:
-    theirs = folder / "resources" / "races" / "theirs.csv"
-    theirs.parent.mkdir(exist_ok=True)
-    theirs.write_text((folder / "results" / "tables" / "races.csv").read_text())
-    try:
-        expected = {"collect_races": 1, "plot_ladder": 1, "write_findings": 1}
-        assert planned(folder) == expected | ENDS
-    finally:
-        theirs.unlink()
-
-
-def test_the_threads_of_a_device(folder: Path) -> None:
-    """A new case, and a new peak to hold it against; the other device has its own."""
-    jobs = after_config(folder, lambda c: c["devices"]["cpu"].update(threads=2))
-    expected = {"measure_sweep": 13, "measure_peak_throughput": 1, "collect_cases": 1, **GENERATED}
-    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("prompt", "a green square on a red background"), ("seed", 7), ("steps", 9)]
-)
-def test_what_is_generated(folder: Path, key: str, value: object) -> None:
-    def change(config: dict[str, Any]) -> None:
+def generated_with(**changes: Any) -> Callable[[Config], object]:
+    def change(config: Config) -> None:
         for model in ("shapes", "tiny"):
-            config["models"][model]["generation"][key] = value
+            config["models"][model]["generation"].update(changes)
 
+    return change
+
+
+def add_device(config: Config) -> None:
+    config["devices"]["cpu1"] = {"kind": "cpu", "threads": 1}
+    measured_more(devices=["cpu1"])(config)
+
+
+ONE_SWEEP = {"measure_sweep": 1, "collect_cases": 1, **AFTER_RECORDS}
+PEAK = {"measure_peak_throughput": 1}
+RACE = {"model": "tiny", "device": "cpu", "sizes": [128], "variants": [{}]}
+IMAGED = {"collect_cases": 1, **GENERATED, **AFTER_RECORDS, **AFTER_IMAGES}
+"""What follows from measuring and generating another image."""
+OTHER_IMAGES = {"measure_sweep": 6, **IMAGED}
+RECOUNTED = {"count_operations": 2, **OTHER_IMAGES}
+ALL_MEASURED = {**SWEEPS, "measure_peak_throughput": 2, "race_denoisers": 1}
+
+IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
+    # The job that has it runs: it keeps its other records (test_default_workflow sees to that).
+    "a batch size": (lambda c: c["matrix"][0]["batch_sizes"].append(3), ONE_SWEEP),
+    "an option": (measured_more(options=["channels-last"]), ONE_SWEEP),
+    "a precision": (measured_more(precisions=["fp16"]), ONE_SWEEP),
+    "a device": (add_device, ONE_SWEEP | PEAK),
+    "a race": (
+        lambda c: c["races"].append(RACE),
+        {"race_denoisers": 1, "count_operations": 1, "write_findings": 1, **RACE_TABLE, **ENDS},
+    ),
+    # A new case, and a new peak to hold it against; the other device has its own.
+    "threads": (
+        lambda c: c["devices"]["cpu"].update(threads=2),
+        {"measure_sweep": 13, **PEAK, **IMAGED},
+    ),
     # No export: a graph does not depend on what is generated with it, nor do peaks. There are
     # families that read no more of a prompt than it has.
-    counted = {"count_operations": 2} if key == "prompt" else {}
-    expected = {"measure_sweep": 6, "collect_cases": 1, **counted, **GENERATED}
-    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_IMAGES
-
-
-@pytest.mark.parametrize("key", ["height", "width"])
-def test_how_large_it_is_generated(folder: Path, key: str) -> None:
-    def change(config: dict[str, Any]) -> None:
-        for model in ("shapes", "tiny"):
-            config["models"][model]["generation"][key] = 128
-
-    expected = {"measure_sweep": 6, "collect_cases": 1, "count_operations": 2, **GENERATED}
-    assert after_config(folder, change) == expected | AFTER_RECORDS | AFTER_IMAGES
-
-
-def test_what_is_done_where_others_use_the_device(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c["measuring"].update(contention="wait"))
-    measured = {**SWEEPS, "measure_peak_throughput": 2, "race_denoisers": 1}
-    assert jobs == measured | RACE_TABLE | AFTER_RECORDS
-
-
-def test_how_is_measured(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c["measuring"].update(min_samples=9))
-    assert jobs == SWEEPS | AFTER_RECORDS
-
-
-def test_a_price(folder: Path) -> None:
-    assert after_config(folder, lambda c: c["devices"]["cpu"].update(price_per_hour=1)) == (
-        AFTER_RECORDS
-    )
-
-
-def test_the_gate(folder: Path) -> None:
-    assert after_config(folder, lambda c: c.update(quality_gate={"min_ssim": 0.5})) == AFTER_RECORDS
-
-
-def test_the_need(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c.update(need={"memory_gb": 8}))
-    assert jobs == {"rank_choices": 1, **ENDS}
-
-
-def test_which_published_results_are_shown(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c.update(published=["fal-2023"]))
-    assert jobs == {"collect_published": 1, **BESIDE_PUBLISHED, **ENDS}
-
-
-def test_a_table_from_another_machine(folder: Path) -> None:
-    theirs = folder / "resources" / "theirs.csv"
-    theirs.write_text((folder / "resources" / "published.csv").read_text())
-    try:
-        assert planned(folder) == {"collect_published": 1, **BESIDE_PUBLISHED, **ENDS}
-    finally:
-        theirs.unlink()
-
-
-def test_the_steps_of_the_images(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c["quality"][0].update(runs=[1, 2]))
-    assert jobs == {"generate_images": 5, **AFTER_IMAGES}
-
-
-def test_how_networks_are_exported(folder: Path) -> None:
-    jobs = after_config(folder, lambda c: c.update(export={"opset": 22}))
-    made = {"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1}
+    "the prompt": (generated_with(prompt="a green square on a red background"), RECOUNTED),
+    "the seed": (generated_with(seed=7), OTHER_IMAGES),
+    "the steps": (generated_with(steps=9), OTHER_IMAGES),
+    "the height": (generated_with(height=128), RECOUNTED),
+    "the width": (generated_with(width=128), RECOUNTED),
+    "where others use the device": (
+        lambda c: c["measuring"].update(contention="wait"),
+        ALL_MEASURED | RACE_TABLE | AFTER_RECORDS,
+    ),
+    "how is measured": (
+        lambda c: c["measuring"].update(min_samples=9),
+        SWEEPS | AFTER_RECORDS,
+    ),
+    "a price": (lambda c: c["devices"]["cpu"].update(price_per_hour=1), AFTER_RECORDS),
+    "the gate": (lambda c: c.update(quality_gate={"min_ssim": 0.5}), AFTER_RECORDS),
+    "the need": (lambda c: c.update(need={"memory_gb": 8}), {"rank_choices": 1, **ENDS}),
+    "which published": (lambda c: c.update(published=["fal-2023"]), PUBLISHED),
+    "the steps of the images": (
+        lambda c: c["quality"][0].update(runs=[1, 2]),
+        {"generate_images": 5, **AFTER_IMAGES},
+    ),
     # Two engines read graphs of two models, one those that a third cannot have; three of the four
     # series that are compared are theirs.
-    read = {"search_settings": 2, "measure_sweep": 5, "generate_images": 3}
-    assert jobs == made | read | AFTER_RECORDS | AFTER_IMAGES | {"compare_quality": 3}
+    "the export": (
+        lambda c: c.update(export={"opset": 22}),
+        {
+            **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
+            **{"search_settings": 2, "measure_sweep": 5, "generate_images": 3},
+            **AFTER_RECORDS,
+            **AFTER_IMAGES,
+            "compare_quality": 3,
+        },
+    ),
+}
 
 
-def test_the_code_that_converts(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/export/conversion.py")
-    expected = {"convert_openvino": 3, "collect_exports": 1, "search_settings": 1}
-    read = {"measure_sweep": 2, "generate_images": 2, "compare_quality": 2}
-    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES | read
+@pytest.mark.parametrize(("change", "expected"), IN_CONFIG.values(), ids=IN_CONFIG)
+def test_the_config(folder: Path, change: Callable[[Config], object], expected: Jobs) -> None:
+    def edit(text: str) -> str:
+        config = yaml.safe_load(text)
+        change(config)
+        return yaml.safe_dump(config)
+
+    assert edited(folder, "config/config.yaml", edit) == expected
 
 
-def test_the_code_that_searches_settings(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/search_settings.py")
-    assert jobs == {"search_settings": 2, "measure_sweep": 2, **AFTER_RECORDS}
+LIBRARY = "scripts/sdbench"
+IN_FILES: dict[str, Jobs] = {
+    # What no rule reads, and code that no number depends on.
+    **{name: {} for name in ("README.md", "docs/slurm.md", "tests/conftest.py", "Makefile")},
+    f"{LIBRARY}/runtime/job.py": {},
+    f"{LIBRARY}/export/conversion.py": {
+        **{"convert_openvino": 3, "collect_exports": 1, "search_settings": 1, "measure_sweep": 2},
+        **AFTER_RECORDS,
+        **AFTER_IMAGES,
+        **{"generate_images": 2, "compare_quality": 2},
+    },
+    "scripts/search_settings.py": {"search_settings": 2, "measure_sweep": 2, **AFTER_RECORDS},
+    "report/speed.rst": {"plot_speed": 1, **ENDS},
+    "scripts/plot_speed.py": {"plot_speed": 1, **ENDS},
+    f"{LIBRARY}/report/figures/style.py": BAR_FIGURES | IMAGE_FIGURES | LADDER | ENDS,
+    "docs/method.md": ENDS,
+    "scripts/write_page.py": ENDS,
+    f"{LIBRARY}/report/page/answer.py": ENDS,
+    f"{LIBRARY}/report/page/page.js": ENDS,
+    f"{LIBRARY}/measure/throughput.py": SWEEPS | AFTER_RECORDS,
+    f"{LIBRARY}/measure/peak_throughput.py": {
+        "measure_peak_throughput": 2,
+        **RACE_TABLE,
+        **AFTER_RECORDS,
+    },
+    f"{LIBRARY}/models/operations.py": {"count_operations": 8, **AFTER_RECORDS},
+    f"{LIBRARY}/backends/onnxruntime.py": {
+        **{"search_settings": 1, "measure_sweep": 4},
+        **AFTER_RECORDS,
+        **AFTER_IMAGES,
+        **{"generate_images": 2, "compare_quality": 2},
+    },
+    # Of any family: only the files of a model say which is its own. The bundled one is not made.
+    f"{LIBRARY}/models/families/flux.py": {
+        **{"build_model": 7, "outline_model": 1, "describe_model": 8, "count_operations": 8},
+        **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
+        **SWEEPS,
+        **RACE_TABLE,
+        **AFTER_RECORDS,
+        **AFTER_IMAGES,
+        **{"search_settings": 2, "race_denoisers": 1, "generate_images": 7, "compare_quality": 5},
+    },
+    # Without conda too: it is part of a record's fingerprint. The others: tests/conda.
+    "envs/pytorch.yaml": ALL_MEASURED | RACE_TABLE | AFTER_RECORDS | {"measure_sweep": 9},
+}
 
 
-def test_a_caption(folder: Path) -> None:
-    assert after_file(folder, "report/speed.rst") == {"plot_speed": 1, **ENDS}
-
-
-def test_a_colour(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/report/figures/style.py")
-    assert jobs == BAR_FIGURES | IMAGE_FIGURES | LADDER | ENDS
-
-
-def test_the_code_of_a_plot(folder: Path) -> None:
-    assert after_file(folder, "scripts/plot_speed.py") == {"plot_speed": 1, **ENDS}
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_comment_in_a_file(folder: Path, name: str) -> None:
+    mark = ".. changed\n" if name.endswith(".rst") else "# changed\n"
+    assert edited(folder, name, lambda text: text + mark) == IN_FILES[name]
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("theirs", "source", "expected"),
     [
-        "docs/method.md",
-        "scripts/write_page.py",
-        "scripts/sdbench/report/page/answer.py",
-        "scripts/sdbench/report/page/page.js",
+        ("races/theirs.csv", "results/tables/races.csv", RACE_TABLE | {"write_findings": 1} | ENDS),
+        ("theirs.csv", "resources/published.csv", PUBLISHED),
     ],
 )
-def test_what_only_the_page_has(folder: Path, name: str) -> None:
-    assert after_file(folder, name) == ENDS
-
-
-def test_the_code_of_a_meter(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/measure/throughput.py")
-    assert jobs == SWEEPS | AFTER_RECORDS
-
-
-def test_the_code_that_peaks_are_measured_with(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/measure/peak_throughput.py")
-    assert jobs == {"measure_peak_throughput": 2, **RACE_TABLE, **AFTER_RECORDS}
-
-
-def test_the_code_that_counts_operations(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/models/operations.py")
-    assert jobs == {"count_operations": 8, **AFTER_RECORDS}
-
-
-def test_the_code_of_a_backend(folder: Path) -> None:
-    jobs = after_file(folder, "scripts/sdbench/backends/onnxruntime.py")
-    expected = {"search_settings": 1, "measure_sweep": 4, "generate_images": 2}
-    assert jobs == expected | AFTER_RECORDS | AFTER_IMAGES | {"compare_quality": 2}
-
-
-def test_the_code_of_a_family(folder: Path) -> None:
-    """Of any: which one a model is of, only its files say. Only the bundled model is not made."""
-    jobs = after_file(folder, "scripts/sdbench/models/families/flux.py")
-    made = {"build_model": 7, "outline_model": 1, "describe_model": 8, "count_operations": 8}
-    exported = {"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1}
-    run = {"search_settings": 2, "race_denoisers": 1, "generate_images": 7, "compare_quality": 5}
-    expected = SWEEPS | RACE_TABLE | AFTER_RECORDS | AFTER_IMAGES | made | exported | run
-    assert jobs == expected
-
-
-def test_the_code_that_no_number_depends_on(folder: Path) -> None:
-    assert after_file(folder, "scripts/sdbench/runtime/job.py") == {}
-
-
-def test_the_environment_of_a_backend(folder: Path) -> None:
-    """Without conda too: it is part of a record's fingerprint. The others: tests/conda."""
-    jobs = after_file(folder, "envs/pytorch.yaml")
-    measured = {"measure_sweep": 9, "measure_peak_throughput": 2, "race_denoisers": 1}
-    assert jobs == measured | RACE_TABLE | AFTER_RECORDS
+def test_a_table_from_another_machine(
+    folder: Path, theirs: str, source: str, expected: Jobs
+) -> None:
+    path = folder / "resources" / theirs
+    path.parent.mkdir(exist_ok=True)
+    path.write_text((folder / source).read_text())
+    try:
+        assert planned(folder) == expected
+    finally:
+        path.unlink()

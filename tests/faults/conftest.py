@@ -30,13 +30,21 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_workflow(tmp_path_factory.mktemp("clone"))
 
 
+BLOCK = {
+    "model": "tiny",
+    "devices": ["cpu"],
+    "backends": ["pytorch"],
+    "precisions": ["fp32"],
+    "batch_sizes": [1, 2],
+}
+
+
 def write_config(clone: Path, results: Path | str, **changes: Any) -> str:
     """Write a config of two cases of the tiny model, or as `changes` has it; return its name."""
-    block = {"model": "tiny", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
     config = {
         "models": {"tiny": {"source": {"seeded": "tiny"}, "generation": GENERATION}},
         "devices": {"cpu": {"kind": "cpu", "threads": 1}},
-        "matrix": [{**block, "batch_sizes": [1, 2]}],
+        "matrix": [BLOCK],
         "quality": [],
         "measuring": vars(SHORT),
         "pathvars": {"results": str(results)},
@@ -46,7 +54,7 @@ def write_config(clone: Path, results: Path | str, **changes: Any) -> str:
     return name
 
 
-SmallDisk = Callable[..., Path]
+SmallDisk = Callable[[int], Path]
 
 
 @pytest.fixture
@@ -54,10 +62,10 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Mounts disks of some kilobytes, in memory."""
     mounted: list[Path] = []
 
-    def mount(kilobytes: int, options: str = "rw") -> Path:
+    def mount(kilobytes: int) -> Path:
         folder = tmp_path / f"disk-{len(mounted)}"
         folder.mkdir()
-        what = f"size={kilobytes}k,mode=777,{options}"
+        what = f"size={kilobytes}k,mode=777"
         done = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", what, "tmpfs", folder], capture_output=True, check=False
         )

@@ -1,15 +1,16 @@
 """Files in results/ that were cut or changed by hand, and weights that were damaged."""
 
+import contextlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from collect_exports import collect_exports
 from collect_records import collect_records
@@ -18,11 +19,11 @@ from sdbench.export.exported import exported_beside
 from sdbench.measure.context import make_context
 from sdbench.models.manifest import check_model, describe
 from sdbench.records.image_archive import read_images, save_images
-from sdbench.records.record import is_reusable, read_indexed, record_path, write_image, write_index
+from sdbench.records.record import is_reusable, record_path, write_image, write_index
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.files import read_json, sha256_of_all, write_json
+from sdbench.runtime.files import sha256_of_all, write_json
 from sdbench.tables import schemas
-from sdbench.tables.files import read_table, write_table
+from sdbench.tables.files import read_table
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
 from tests.sweeps import given
@@ -31,23 +32,11 @@ from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_r
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows
 
 Damage = Callable[[bytes], bytes]
-
-CUT: dict[str, Damage] = {
-    "emptied": lambda _: b"",
-    "cut in the middle": lambda content: content[: len(content) // 2],
-    "cut at the end": lambda content: content[:-3],
-    "a bit flipped": lambda content: flip(content, len(content) // 2),
-    "zeros in the middle": lambda content: zero(content),
-}
+UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 def flip(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
-
-
-def zero(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + b"\0" * 16 + content[middle + 16 :]
 
 
 def raise_number(content: bytes) -> bytes:
@@ -57,24 +46,40 @@ def raise_number(content: bytes) -> bytes:
     return content[:at] + bytes([content[at] + 1]) + content[at + 1 :]
 
 
+CUT: dict[str, Damage] = {
+    "emptied": lambda _: b"",
+    "cut in the middle": lambda content: content[: len(content) // 2],
+    "cut at the end": lambda content: content[:-3],
+    "a bit flipped": lambda content: flip(content, len(content) // 2),
+    "zeros in the middle": lambda c: c[: len(c) // 2] + bytes(16) + c[len(c) // 2 + 16 :],
+}
 EDITED = CUT | {"a digit changed": raise_number}
+
+
+@contextlib.contextmanager
+def restored(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file that is about to be damaged, and give it back afterwards."""
+    sound = path.read_bytes()
+    try:
+        yield sound
+    finally:
+        path.write_bytes(sound)
 
 
 def refused(
     tally: Tally, what: str, path: Path, damages: Mapping[str, Damage], read: Callable[[], Any]
 ) -> None:
     """Damage a file in every way: reading it is refused in a line with its name and the remedy."""
-    sound = path.read_bytes()
-    for name, damage in damages.items():
-        with tally.fault(f"damaged: {what}"):
-            path.write_bytes(damage(sound))
-            with pytest.raises(UserError) as caught:
-                read()
-            line = str(caught.value)
-            assert "\n" not in line, name
-            assert path.name in line, name
-            assert "delete" in line and "run" in line, name
-    path.write_bytes(sound)
+    with restored(path) as sound:
+        for name, damage in damages.items():
+            with tally.fault(f"damaged: {what}"):
+                path.write_bytes(damage(sound))
+                with pytest.raises(UserError) as caught:
+                    read()
+                line = str(caught.value)
+                assert "\n" not in line, name
+                assert path.name in line, name
+                assert "delete" in line and "run" in line, name
     read()
 
 
@@ -118,37 +123,29 @@ def test_every_file_that_tables_are_made_of_is_refused_when_damaged(
         "the machine's noise": records / "reference.json",
         "the peaks": records.parents[2] / "cpu.json",
         "the operations": records.parents[2] / "shapes" / "64x64.json",
+        "an image of a record": record.with_suffix(".png"),
     }
     for what, path in files.items():
-        refused(tally, what, path, EDITED, lambda: collect(records))
-    refused(
-        tally, "an image of a record", record.with_suffix(".png"), CUT, lambda: collect(records)
-    )
+        damages = CUT if path.suffix == ".png" else EDITED
+        refused(tally, what, path, damages, lambda: collect(records))
 
 
-def test_a_damaged_record_is_measured_again(records: Path, tally: Tally) -> None:
-    path = record_path(records, make_case(1))
-    fingerprint = "0" * 64
-    assert is_reusable(path, fingerprint)
-    sound = path.read_bytes()
-    for damage in EDITED.values():
-        with tally.fault("damaged: a record that a sweep finds"):
-            path.write_bytes(damage(sound))
-            assert not is_reusable(path, fingerprint)
-
-
-def test_a_record_whose_image_is_gone_or_damaged_is_measured_again(
-    records: Path, tally: Tally
+@pytest.mark.parametrize(
+    ("suffix", "what", "damages"), [(".json", "a record", EDITED), (".png", "an image", CUT)]
+)
+def test_a_damaged_record_or_image_is_measured_again(
+    suffix: str, what: str, damages: Mapping[str, Damage], records: Path, tally: Tally
 ) -> None:
-    path = record_path(records, make_case(1))
-    image = path.with_suffix(".png")
-    sound = image.read_bytes()
-    for damage in CUT.values():
-        with tally.fault("damaged: an image that a sweep finds"):
-            image.write_bytes(damage(sound))
-            assert not is_reusable(path, "0" * 64)
-    image.unlink()
-    assert not is_reusable(path, "0" * 64)
+    record = record_path(records, make_case(1))
+    assert is_reusable(record, "0" * 64)
+    path = record.with_suffix(suffix)
+    with restored(path) as sound:
+        for damage in damages.values():
+            with tally.fault(f"damaged: {what} that a sweep finds"):
+                path.write_bytes(damage(sound))
+                assert not is_reusable(record, "0" * 64)
+    path.unlink()
+    assert not is_reusable(record, "0" * 64)
 
 
 def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) -> None:
@@ -161,8 +158,7 @@ def test_a_damaged_archive_of_images_is_refused(tmp_path: Path, tally: Tally) ->
     with tally.fault("damaged: an archive of images"):
         with np.load(path) as archive:
             entries = dict(archive)
-        entries["runs"] = 255 - entries["runs"]
-        np.savez(path, **entries)
+        np.savez(path, **entries | {"runs": 255 - entries["runs"]})
         with pytest.raises(UserError, match="changed after it was written: delete it and run"):
             read_images(path)
 
@@ -209,90 +205,61 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
     refused(tally, "an exported network", folder / "model.onnx", CUT, read)
 
 
-def sweep(model: Path, folder: Path, manifest: Path) -> None:
-    case = tiny_case(1)
-    job = make_context(given(folder, model, manifest), case.device, SHORT)
-    measure_sweep([case.as_dict()], [], job)
-
-
 def test_damaged_weights_are_noticed_before_anything_is_measured(
     model: Path, tmp_path: Path, tally: Tally
 ) -> None:
     manifest = model.with_suffix(".json")
-    weights = model / "unet/diffusion_pytorch_model.safetensors"
-    sound = weights.read_bytes()
+    weights = model / UNET
+
+    def sweep() -> None:
+        case = tiny_case(1)
+        records = given(tmp_path / "records", model, manifest)
+        job = make_context(records, case.device, SHORT)
+        measure_sweep([case.as_dict()], [], job)
 
     def reshape(_: bytes) -> bytes:
         tensors = load_file(weights)
-        name = next(iter(tensors))
-        tensors[name] = torch.zeros(3, 5)
-        save_file(tensors, tmp_path / "reshaped", metadata={"format": "pt"})
-        return (tmp_path / "reshaped").read_bytes()
+        tensors[next(iter(tensors))] = torch.zeros(3, 5)
+        return bytes(save(tensors, metadata={"format": "pt"}))
 
     damages = CUT | {
         "one bit of one weight": lambda content: flip(content, len(content) - 2),
         "a tensor of another shape": reshape,
     }
-    try:
-        for damage in damages.values():
-            with tally.fault("damaged: weights"):
-                weights.write_bytes(damage(sound))
-                with pytest.raises(UserError, match=r"damaged, or changed after") as caught:
-                    sweep(model, tmp_path / "records", manifest)
-                assert str(weights) in str(caught.value) and "delete" in str(caught.value)
-                assert not (tmp_path / "records").exists()
-                weights.write_bytes(sound)
-    finally:
-        weights.write_bytes(sound)
+    for damage in damages.values():
+        with tally.fault("damaged: weights"), restored(weights) as sound:
+            weights.write_bytes(damage(sound))
+            with pytest.raises(UserError, match=r"damaged, or changed after") as caught:
+                sweep()
+            assert str(weights) in str(caught.value) and "delete" in str(caught.value)
+            assert not (tmp_path / "records").exists()
     check_model(model, manifest)
 
 
-@pytest.mark.parametrize("file", ["model_index.json", "unet/config.json", "vae/config.json"])
-def test_broken_json_of_a_local_model_is_named_in_one_line(
-    file: str, model: Path, tally: Tally
+HEADER = json.dumps({"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 99]}}).encode()
+LYING = struct.pack("<Q", len(HEADER)) + HEADER + b"\0" * 16
+NO_JSON: list[Damage] = [CUT["emptied"], CUT["cut in the middle"], lambda _: b"\xff\xfe{"]
+NO_WEIGHTS: list[Damage] = [
+    *(lambda content, end=end: content[:end] for end in (0, 5, 5000)),
+    *(lambda _, lying=lying: lying for lying in (b"\xff" * 4000, LYING)),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "what", "said", "damages"),
+    [
+        (name, "a local model's JSON", "not .*JSON.*download the model again", NO_JSON)
+        for name in ("model_index.json", "unet/config.json", "vae/config.json")
+    ]
+    + [(UNET, "weights of a local model", "download it again", NO_WEIGHTS)],
+)
+def test_a_broken_file_of_a_local_model_is_named_in_one_line(
+    file: str, what: str, said: str, damages: list[Damage], model: Path, tally: Tally
 ) -> None:
     path = model / file
-    sound = path.read_bytes()
-    try:
-        for damage in (CUT["emptied"], CUT["cut in the middle"], lambda _: b"\xff\xfe{"):
-            with tally.fault("damaged: a local model's JSON"):
-                path.write_bytes(damage(sound))
-                with pytest.raises(UserError, match=r"not .*JSON") as caught:
-                    describe(model, {"local": str(model)}, "mine")
-                assert str(path) in str(caught.value) and "download the model again" in str(
-                    caught.value
-                )
-                path.write_bytes(sound)
-    finally:
-        path.write_bytes(sound)
-
-
-def test_a_header_of_weights_that_lies_is_named_in_one_line(model: Path, tally: Tally) -> None:
-    path = model / "unet/diffusion_pytorch_model.safetensors"
-    sound = path.read_bytes()
-    header = json.dumps({"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 99]}}).encode()
-    lying = struct.pack("<Q", len(header)) + header + b"\0" * 16
-    try:
-        for content in (b"", sound[:5], sound[:5000], b"\xff" * 4000, lying):
-            with tally.fault("damaged: weights of a local model"):
-                path.write_bytes(content)
-                with pytest.raises(UserError, match="download it again") as caught:
-                    describe(model, {"local": str(model)}, "mine")
-                assert str(path) in str(caught.value)
-    finally:
-        path.write_bytes(sound)
-
-
-def test_what_is_sound_is_read_back_as_it_was_written(records: Path) -> None:
-    collect(records)
-    read = read_indexed(records / "index.json")
-    assert [record["status"] for _, record in read] == ["ok", "ok"]
-    assert read_json(records / "reference.json") == {"start_s": [0.1] * 3, "end_s": [0.1] * 3}
-    table = read_table(records.parents[2] / "results.csv", schemas.RESULTS)
-    again = records.parents[2] / "again.csv"
-    write_table(replace_nothing(table), again, schemas.RESULTS)
-    assert again.read_bytes() == (records.parents[2] / "results.csv").read_bytes()
-
-
-def replace_nothing(table: Any) -> Any:
-    return table.copy()
+    for damage in damages:
+        with tally.fault(f"damaged: {what}"), restored(path) as sound:
+            path.write_bytes(damage(sound))
+            with pytest.raises(UserError, match=said) as caught:
+                describe(model, {"local": str(model)}, "mine")
+            assert str(path) in str(caught.value)

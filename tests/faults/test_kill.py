@@ -7,6 +7,7 @@ imports and Snakemake add is in the kills of whole runs.
 
 import contextlib
 import functools
+import itertools
 import os
 import random
 import signal
@@ -24,7 +25,7 @@ from sdbench.records.record import read_indexed, read_record, record_path
 from tests.faults.conftest import write_config
 from tests.reliability import Tally
 from tests.sweeps import GENERATION, make_case
-from tests.waiting import is_running, wait_until
+from tests.waiting import children_of, is_running, wait_until
 
 CASES = [
     replace(make_case(size), generation={**GENERATION, "height": 16, "width": 16, "steps": 1})
@@ -73,13 +74,6 @@ def are_gone(pids: list[int]) -> bool:
     return not any(map(is_running, pids))
 
 
-def children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(child) for child in tasks.split()]
-    return []
-
-
 def finish(cases: list[Case], job: SweepContext, log: Path, watched: Watched) -> None:
     """Run a sweep undisturbed, and check all that it leaves."""
     assert os.waitstatus_to_exitcode(os.waitpid(begin(cases, job, log), 0)[1]) == 0, log.read_text()
@@ -87,8 +81,9 @@ def finish(cases: list[Case], job: SweepContext, log: Path, watched: Watched) ->
     indexed = read_indexed(job.folder / "index.json")
     assert [record["case_id"] for _, record in indexed] == [case.id for case in cases]
     assert {record["status"] for _, record in indexed} == {"ok"}
-    files = {path for path in job.folder.rglob("batch-*.json")}
-    assert files == {record_path(job.folder, case) for case in cases}, "a record is doubled"
+    assert {*job.folder.rglob("batch-*.json")} == {
+        record_path(job.folder, case) for case in cases
+    }, "a record is doubled"
     assert not list(job.folder.rglob("*.part"))
 
 
@@ -102,15 +97,14 @@ def kill_sweeps(kills: int, job: SweepContext, tmp_path: Path, tally: Tally, see
     begun = time.monotonic()
     finish(CASES, job, log, Watched(job.folder))
     whole_s = time.monotonic() - begun
-    done, number = 0, 0
-    while done < kills:
-        number += 1
-        own = SweepContext(tmp_path / f"records-{number}", *list(vars(job).values())[1:])
+    done = 0
+    for number in itertools.count():
+        own = replace(job, folder=tmp_path / f"records-{number}")
         watched = Watched(own.folder)
         for _ in range(chance.randint(3, 8)):
             pid = begin(CASES, own, log)
             time.sleep(chance.uniform(0, whole_s * 0.8))
-            measuring = children(pid)
+            measuring = children_of(pid)
             within = bool(measuring) and chance.random() < 0.3
             if has_ended(pid):
                 break  # it was through already
@@ -128,20 +122,18 @@ def kill_sweeps(kills: int, job: SweepContext, tmp_path: Path, tally: Tally, see
             if done == kills:
                 break
         finish(CASES, own, log, watched)
+        if done == kills:
+            return
 
 
-def test_a_job_that_is_killed_goes_on_where_it_was(
-    job: SweepContext, tmp_path: Path, tally: Tally
-) -> None:
-    kill_sweeps(5, job, tmp_path, tally, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 7))
+@pytest.mark.parametrize(
+    ("kills", "seed"),
+    [(5, 1), *(pytest.param(17, seed, marks=pytest.mark.slow) for seed in range(2, 7))],
+)
 def test_a_job_that_is_killed_and_killed_again_goes_on_where_it_was(
-    seed: int, job: SweepContext, tmp_path: Path, tally: Tally
+    kills: int, seed: int, job: SweepContext, tmp_path: Path, tally: Tally
 ) -> None:
-    kill_sweeps(17, job, tmp_path, tally, seed)
+    kill_sweeps(kills, job, tmp_path, tally, seed)
 
 
 def run_killed(command: list[str], clone: Path, seconds: float) -> bool:

@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,44 +14,49 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from generate_images import generate_images
 from sdbench import backends
 from sdbench.backends.engine import Engine
-from sdbench.measure import case as measurement
-from sdbench.measure.case import Loaded
 from sdbench.measure.context import SweepContext
-from sdbench.measure.sweep import run_sweep
 from sdbench.records.image_archive import read_images
-from sdbench.records.record import Record, read_indexed
+from sdbench.records.record import Record
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.processes import Ended, TimedOut, run_in_subprocess
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_python
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
-from tests.sweeps import Measure, make_case, resident_now
+from tests.sweeps import indexed, make_case, resident_now, run, spoil_two, statuses
 from tests.waiting import is_running, wait_until
 
 NUMBERS = ("cold_start", "latency", "phases", "throughput", "memory", "image")
-
-
-def measured(job: SweepContext) -> list[Record]:
-    return [record for _, record in read_indexed(job.folder / "index.json")]
 
 
 def assert_no_numbers(record: Record) -> None:
     assert [record[part] for part in NUMBERS] == [None] * len(NUMBERS)
 
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
 def spoil(model: Path, target: Path, value: float) -> Path:
     """Copy a model whose VAE ends in a layer of one value."""
+    return copy_with(model, target, "vae", "decoder.conv_out", lambda t: torch.full_like(t, value))
+
+
+def copy_with(
+    model: Path, target: Path, network: str, name: str, change: Callable[[Tensor], Tensor]
+) -> Path:
+    """Copy a model of which the tensors whose names begin with `name` are others."""
     shutil.copytree(model, target)
-    weights = target / "vae/diffusion_pytorch_model.safetensors"
-    tensors = load_file(weights)
-    for name in tensors:
-        if name.startswith("decoder.conv_out"):
-            tensors[name][:] = value
+    weights = target / network / WEIGHTS
+    tensors = {
+        key: change(tensor) if key.startswith(name) else tensor
+        for key, tensor in load_file(weights).items()
+    }
     save_file(tensors, weights, metadata={"format": "pt"})
     return target
 
@@ -69,33 +73,35 @@ def test_images_that_cannot_be_right_are_an_error_without_numbers(
     value: float, reason: str, job: SweepContext, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
     job = replace(job, model_folder=spoil(model, tmp_path / "spoilt", value))
-    case = make_case()
     with tally.fault("a model that generates NaN or one colour"):
-        run_sweep([case], job, {})
-        (record,) = measured(job)
+        (record,) = run(job, make_case())
         assert (record["status"], record["reason"]) == ("error", reason)
         assert_no_numbers(record)
         assert not list(job.folder.rglob("*.png"))
     with tally.fault("a model that generates NaN or one colour"):
-        archive = tmp_path / "none.npz"
-        generate_images(case.as_dict(), [1], 2, job.components, job.model_folder, None, archive)
-        generated = read_images(archive)
-        assert (str(generated["status"]), str(generated["reason"])) == ("error", reason)
-        assert not len(generated["runs"]) and not len(generated["trajectory"])
+        assert generated(tmp_path, job.model_folder, [1]) == ("error", reason, 0, 0)
+
+
+def generated(
+    folder: Path, model: Path | None, steps: list[int], limit_s: float | None = None
+) -> tuple[str, str, int, int]:
+    """Generate images; return their status and reason, and how many there are of both modes."""
+    archive = folder / "images.npz"
+    generate_images(make_case().as_dict(), steps, 2, {}, model, None, archive, limit_s=limit_s)
+    found = read_images(archive)
+    counts = len(found["trajectory"]), len(found["runs"])
+    return str(found["status"]), str(found["reason"]), *counts
 
 
 def test_weights_of_another_shape_are_an_error_without_numbers(
     job: SweepContext, model: Path, tmp_path: Path, tally: Tally
 ) -> None:
     """A model that was wrong before it was described."""
-    shutil.copytree(model, tmp_path / "reshaped")
-    weights = tmp_path / "reshaped/unet/diffusion_pytorch_model.safetensors"
-    tensors = load_file(weights)
-    tensors["conv_in.weight"] = tensors["conv_in.weight"][:, :3].contiguous()
-    save_file(tensors, weights, metadata={"format": "pt"})
+    reshaped = copy_with(
+        model, tmp_path / "reshaped", "unet", "conv_in.weight", lambda t: t[:, :3].contiguous()
+    )
     with tally.fault("weights of another shape than their configuration's"):
-        run_sweep([make_case()], replace(job, model_folder=tmp_path / "reshaped"), {})
-        (record,) = measured(job)
+        (record,) = run(replace(job, model_folder=reshaped), make_case())
         assert record["status"] == "error"
         assert "conv_in.weight" in record["reason"] and "\n" not in record["reason"]
         assert_no_numbers(record)
@@ -105,9 +111,10 @@ def test_memory_that_ends_is_out_of_memory(job: SweepContext, tally: Tally) -> N
     """The budget's limit on the process: the larger batches are not tried."""
     budget = (resident_now() + 60e6) / 1e9
     with tally.fault("memory exhausted"):
-        run_sweep([make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)], job, {})
-        records = measured(job)
-        assert [r["status"] for r in records] == ["ok", "oom", "oom"]
+        records = run(job, *(make_case(n, memory_budget_gb=budget) for n in (1, 512, 1024)))
+        assert statuses(records) == ["ok", "oom", "oom"]
+        assert records[1]["reason"].startswith("out of memory")
+        assert records[2]["reason"] == "not tried: a batch of 512 did not fit"
         for record in records[1:]:
             assert_no_numbers(record)
 
@@ -119,11 +126,10 @@ def test_a_limit_that_others_set_is_out_of_memory(job: SweepContext, tally: Tall
     with tally.fault("memory exhausted"):
         resource.setrlimit(resource.RLIMIT_AS, (mapped + 300 * 2**20, before[1]))
         try:
-            run_sweep([make_case(1), make_case(4000)], job, {})
+            records = run(job, make_case(1), make_case(4000))
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
-        records = measured(job)
-        assert [r["status"] for r in records] == ["ok", "oom"]
+        assert statuses(records) == ["ok", "oom"]
         assert_no_numbers(records[1])
 
 
@@ -145,22 +151,18 @@ def test_a_case_that_hangs_is_a_timeout_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
     tally: Tally,
 ) -> None:
-    measure: Measure = measurement._measure
     children = tmp_path / "children"
 
-    def hang_at_two(loaded: Loaded, case: Any, *args: Any) -> dict[str, Any]:
-        if case.batch_size == 2:
-            child = subprocess.Popen(["sleep", "3600"])
-            children.write_text(f"{os.getpid()} {child.pid}")
-            hang()
-        return measure(loaded, case, *args)
+    def hang_with_a_child() -> None:
+        child = subprocess.Popen(["sleep", "3600"])
+        children.write_text(f"{os.getpid()} {child.pid}")
+        hang()
 
-    monkeypatch.setattr(measurement, "_measure", hang_at_two)
+    spoil_two(monkeypatch, hang_with_a_child)
     limited = replace(job, measuring=replace(SHORT, case_time_limit_s=15))
     with tally.fault("a backend that hangs"):
-        run_sweep([make_case(1), make_case(2), make_case(3)], limited, {})
-        records = measured(job)
-        assert [r["status"] for r in records] == ["ok", "error", "ok"]
+        records = run(limited, *map(make_case, (1, 2, 3)))
+        assert statuses(records) == ["ok", "error", "ok"]
         assert records[1]["reason"].startswith("timeout: ")
         assert "measuring.case_time_limit_s" in records[1]["reason"]
         assert_no_numbers(records[1])
@@ -174,13 +176,12 @@ def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
     monkeypatch.setattr(backends, "load", lambda *_: stop())
     limited = replace(job, measuring=replace(SHORT, case_time_limit_s=3))
     with tally.fault("a backend that hangs"):
-        run_sweep([make_case(1)], limited, {})
-        (record,) = measured(job)
+        (record,) = run(limited, make_case(1))
         assert (record["status"], record["reason"][:9]) == ("error", "timeout: ")
         assert_no_numbers(record)
 
 
-def test_drawing_that_hangs_is_a_timeout_and_what_was_generated_is_kept(
+def test_generating_that_hangs_is_a_timeout_and_what_was_generated_is_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     generate = Engine.generate
@@ -191,25 +192,18 @@ def test_drawing_that_hangs_is_a_timeout_and_what_was_generated_is_kept(
         return generate(self, *args, **kwargs)
 
     monkeypatch.setattr(Engine, "generate", hang_in_a_run)
-    archive = tmp_path / "images.npz"
     with tally.fault("a backend that hangs"):
-        generate_images(make_case().as_dict(), [2, 1], 2, {}, model, None, archive, limit_s=15)
-        generated = read_images(archive)
-        assert str(generated["status"]) == "error"
-        assert str(generated["reason"]).startswith(
-            "timeout: while it generated the process did not respond"
-        )
-        assert (len(generated["trajectory"]), len(generated["runs"])) == (2, 1)
+        status, reason, *counts = generated(tmp_path, model, [2, 1], limit_s=15)
+        assert (status, counts) == ("error", [2, 1])
+        assert reason.startswith("timeout: while it generated the process did not respond")
 
 
-def test_a_crash_while_drawing_is_an_error(
+def test_a_crash_while_generating_is_an_error(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    generate_images(make_case().as_dict(), [1], 2, {}, model, None, tmp_path / "none.npz")
-    generated = read_images(tmp_path / "none.npz")
-    assert str(generated["reason"]) == "while it generated the process ended with SIGKILL"
-    assert not len(generated["trajectory"]) and not len(generated["runs"])
+    reason = "while it generated the process ended with SIGKILL"
+    assert generated(tmp_path, model, [1]) == ("error", reason, 0, 0)
 
 
 def test_the_limit_counts_from_one_case_to_the_next() -> None:
@@ -276,16 +270,10 @@ def test_no_sample_moves_with_a_clock_that_jumps(
     clock = tmp_path / "clock.so"
     source = ROOT / "tests/faults/jumping_clock.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", clock, source, "-ldl"], check=True)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
     with tally.fault("a clock that jumps"):
-        subprocess.run(
-            [sys.executable, "-c", JUMPING, model, job.folder],
-            env=os.environ | {"LD_PRELOAD": str(clock), "PYTHONPATH": path},
-            check=True,
-            timeout=400,
-            cwd=tmp_path,
-        )
-        (record,) = measured(job)
+        done = run_python(JUMPING, model, job.folder, LD_PRELOAD=str(clock))
+        assert done.returncode == 0, done.stderr
+        (record,) = indexed(job)
         assert record["status"] == "ok", record["reason"]
         durations = [
             *record["latency"]["samples_s"],

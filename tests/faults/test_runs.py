@@ -14,7 +14,7 @@ from sdbench.runtime.failures import failures
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import run_snakemake
-from tests.faults.conftest import SHORT, write_config
+from tests.faults.conftest import BLOCK, SHORT, write_config
 from tests.faults.test_measuring import spoil
 from tests.reliability import Tally
 from tests.sweeps import GENERATION
@@ -54,43 +54,38 @@ def test_the_last_lines_are_what_each_failed_job_said(tmp_path: Path) -> None:
     ]
 
 
-def last_lines(run: Any) -> list[str]:
-    """Return the last lines of a terminal that shows both streams, as Snakemake writes to one."""
-    return [line for line in run.stdout.splitlines() if line.strip()]
-
-
-def run_on_terminal(clone: Path, *args: str, timeout: float, cores: int = 1) -> Any:
-    return subprocess.run(
-        ["snakemake", "--cores", str(cores), *args],
+def begin(clone: Path, *args: str, **settings: Any) -> subprocess.Popen[str]:
+    """Begin Snakemake where both streams are one, as on a terminal."""
+    return subprocess.Popen(
+        ["snakemake", *args],
         cwd=clone,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
-        check=False,
+        **settings,
     )
+
+
+def run_to_end(clone: Path, *args: str, timeout: float) -> tuple[int, list[str]]:
+    """Run Snakemake; return its status and the lines that it wrote."""
+    with begin(clone, *args) as run:
+        said = run.communicate(timeout=timeout)[0]
+    return run.returncode, [line for line in said.splitlines() if line.strip()]
 
 
 def test_a_second_snakemake_is_refused_by_the_lock(clone: Path, tally: Tally) -> None:
     """And what was finished before a failed job, or kept of it, is no hindrance later."""
     name = write_config(clone, "results/locked")
     target = "results/locked/tables/cases.csv"
-    command = ["snakemake", "--cores", "1", "--configfile", name, "--", target]
+    command = ["--cores", "1", "--configfile", name, "--", target]
     # A group of processes: what Snakemake has begun is stopped with it, and finishes nothing.
-    with subprocess.Popen(
-        command,
-        cwd=clone,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as first:
+    with begin(clone, *command, start_new_session=True) as first:
         locks = clone / ".snakemake/locks"
         wait_until(lambda: locks.exists() and any(locks.iterdir()), 60)
         os.killpg(first.pid, signal.SIGSTOP)
         try:
             with tally.fault("two Snakemakes in one folder"):
-                second = run_snakemake(clone, *command[1:], timeout=300)
+                second = run_snakemake(clone, *command, timeout=300)
                 assert second.returncode != 0
                 assert "LockException" in second.stdout + second.stderr
                 assert not (clone / target).exists()
@@ -107,23 +102,18 @@ def test_of_two_snakemakes_without_a_lock_one_writes(
 ) -> None:
     """The later one takes over; the earlier one writes nothing more, and fails nobody."""
     measuring = replace(SHORT, min_samples=40, min_samples_capped=40, max_duration_s=60)
-    block = {"model": "tiny", "devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
-    matrix = [{**block, "batch_sizes": [1, 2, 3, 4, 5, 6]}]
-    models = {"tiny": {"source": {"local": str(model)}, "generation": GENERATION}}
-    changes = {"models": models, "measuring": vars(measuring), "matrix": matrix}
+    changes: dict[str, Any] = {
+        "models": {"tiny": {"source": {"local": str(model)}, "generation": GENERATION}},
+        "measuring": vars(measuring),
+        "matrix": [BLOCK | {"batch_sizes": [1, 2, 3, 4, 5, 6]}],
+    }
     name = write_config(clone, "results/both", **changes)
     index = "results/both/records/tiny/cpu/pytorch/index.json"
-    command = ["snakemake", "--cores", "1", "--nolock", "--configfile", name, "--", index]
+    command = ["--cores", "1", "--nolock", "--configfile", name, "--", index]
     records = (clone / index).parent
-
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    with tally.fault("two Snakemakes in one folder, --nolock"), start() as first:
+    with tally.fault("two Snakemakes in one folder, --nolock"), begin(clone, *command) as first:
         wait_until(lambda: any(records.rglob("batch-*.json")), 900)
-        with start() as second:
+        with begin(clone, *command) as second:
             said = [run.communicate(timeout=1500)[0] for run in (first, second)]
             assert (first.returncode, second.returncode) == (0, 0), said
         assert "another job has taken over these cases" in said[0]
@@ -142,15 +132,14 @@ def test_a_case_that_always_fails_is_named_last_and_the_others_are_in_the_tables
         "tiny": {"source": {"local": str(model)}, "generation": GENERATION},
         "broken": {"source": {"local": str(broken)}, "generation": GENERATION},
     }
-    block = {"devices": ["cpu"], "backends": ["pytorch"], "precisions": ["fp32"]}
-    matrix = [{**block, "model": model, "batch_sizes": [1, 2]} for model in models]
+    matrix = [BLOCK | {"model": model} for model in models]
     name = write_config(clone, "results/failing", models=models, matrix=matrix)
     reason = "ValueError: the image has values that are not numbers (NaN or inf)"
     for _ in range(2):  # every time
         with tally.fault("a case that fails every time"):
-            run = run_on_terminal(clone, "--configfile", name, cores=2, timeout=1500)
-            assert run.returncode != 0
-            *_, one, two, last = last_lines(run)
+            status, said = run_to_end(clone, "--cores", "2", "--configfile", name, timeout=1500)
+            assert status != 0
+            *_, one, two, last = said
             assert one == f"failed: broken cpu pytorch fp32 none 1: {reason}"
             assert two == f"failed: broken cpu pytorch fp32 none 2: {reason}"
             assert last.startswith("error: 2 problems in the results, listed above: correct them")
@@ -171,14 +160,13 @@ def test_a_failed_job_is_named_last_and_what_it_leaves_is_made_again(
     target = "results/kept/tables/published.csv"
     source = clone / "resources/published.csv"
     sound = source.read_bytes()
-    args = ("--configfile", name, "--keep-incomplete", "--", target)
+    args = ("--cores", "1", "--configfile", name, "--keep-incomplete", "--", target)
     with tally.fault("a job that fails, with --keep-incomplete"):
         source.write_bytes(sound[: len(sound) // 2])
-        run = run_on_terminal(clone, *args, timeout=300)
+        status, (*_, last) = run_to_end(clone, *args, timeout=300)
         source.write_bytes(sound)
-        assert run.returncode != 0
-        last = last_lines(run)[-1]
+        assert status != 0
         assert last.startswith("error: ") and "published.csv: " in last
-        run = run_on_terminal(clone, *args, timeout=300)
-        assert run.returncode == 0, run.stdout[-3000:]
+        status, said = run_to_end(clone, *args, timeout=300)
+        assert status == 0, said
         assert len(read_table(clone / target, schemas.PUBLISHED)) > 10

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,7 @@ import pytest
 from build_model import build_model
 from export_onnx import export_onnx
 from sdbench.measure.context import SweepContext
-from sdbench.measure.sweep import run_sweep
 from sdbench.records.image_archive import read_images, save_images
-from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.job import logged
@@ -22,7 +21,7 @@ from sdbench.tables.schemas import EXPORTS
 from tests.conftest import ROOT, run_snakemake
 from tests.faults.conftest import SmallDisk, fill, write_config
 from tests.reliability import Tally
-from tests.sweeps import make_case
+from tests.sweeps import make_case, run, statuses
 
 FULL = "No space left on device: free disk space and run again; finished results are kept"
 
@@ -33,19 +32,18 @@ def test_a_full_disk_ends_a_sweep_with_one_line_and_it_goes_on_later(
     """The less is free, the earlier it is full: while a record, an image or the index is made."""
     disk = small_disk(400)
     cases = [make_case(1), make_case(2)]
-    job = SweepContext(disk / "records", *list(vars(job).values())[1:])
+    job = replace(job, folder=disk / "records")
     for free in (0, 8, 16):
         with tally.fault("disk full: a record, an image"):
             filler = fill(disk, free * 1024)
             with pytest.raises(StorageError, match=FULL) as caught:
-                run_sweep(cases, job, {})
+                run(job, *cases)
             assert "\n" not in str(caught.value)
             assert not list(job.folder.rglob("*.part"))
             kept = {p: p.stat().st_mtime_ns for p in job.folder.rglob("batch-*") if p.is_file()}
             filler.unlink()
-    run_sweep(cases, job, {})
+    assert statuses(run(job, *cases)) == ["ok", "ok"]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [r["status"] for _, r in read_indexed(job.folder / "index.json")] == ["ok", "ok"]
 
 
 def test_a_full_disk_leaves_no_half_table_and_no_half_archive(

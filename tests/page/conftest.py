@@ -19,18 +19,12 @@ COMMANDS = ("chromium", "chromedriver")
 PACKAGES = "apt-get install --no-install-recommends chromium chromium-driver"
 
 SWITCHES = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
     # No name leads anywhere, should something be asked for all the same.
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "host-resolver-rules=MAP * ~NOTFOUND",
     # A container's /dev/shm may be small.
-    "--disable-dev-shm-usage",
+    "disable-dev-shm-usage",
 )
 
 PATIENCE_S = 30
@@ -65,7 +59,6 @@ class Browser:
         self.wait("return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
 
     def script(self, text: str, *args: Any) -> Any:
-        """Run JavaScript in the page and return what it returns."""
         return self.driver.execute_script(text, *args)
 
     def wait(self, text: str) -> Any:
@@ -73,11 +66,9 @@ class Browser:
         return WebDriverWait(self.driver, PATIENCE_S).until(lambda _: self.script(text), text)
 
     def find(self, selector: str) -> WebElement:
-        """Return the first element of a selector."""
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def all(self, selector: str) -> list[WebElement]:
-        """Return every element of a selector."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def errors(self) -> list[str]:
@@ -87,11 +78,8 @@ class Browser:
     def requests(self) -> list[str]:
         """Return the address of everything that the page asked for, what stands in it apart."""
         messages = [json.loads(e["message"])["message"] for e in self._log("performance")]
-        urls = [
-            message["params"]["request"]["url"]
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
-        ]
+        sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        urls = [params["request"]["url"] for params in sent]
         # chrome: is the browser's own first tab.
         return [url for url in urls if not url.startswith(("data:", "chrome:"))]
 
@@ -111,8 +99,8 @@ def browser() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
-        for switch in (*SWITCHES, f"--user-data-dir={profile}"):
-            options.add_argument(switch)
+        for switch in (*SWITCHES, f"user-data-dir={profile}"):
+            options.add_argument(f"--{switch}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:

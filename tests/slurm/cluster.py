@@ -32,14 +32,21 @@ NODES = {
 """Each is a partition of its own: `cpu`, `a100` and `rtx3090`."""
 
 
-def missing_commands() -> list[str]:
-    """Return what a SLURM needs and this machine does not have."""
-    return [command for command in COMMANDS if which(command) is None]
+FIELDS = {
+    **{"name": "Name", "state": "State", "node": "NodeList", "comment": "Comment"},
+    # What it asked for.
+    **{"gpus": "tres-per-job", "memory": "MinMemory", "limit": "TimeLimit"},
+}
 
 
 def which(command: str) -> str | None:
     """Return where a command is, daemons included."""
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def missing_commands() -> list[str]:
+    """Return what a SLURM needs and this machine does not have."""
+    return [command for command in COMMANDS if which(command) is None]
 
 
 def free_ports(count: int) -> list[int]:
@@ -85,7 +92,6 @@ class Cluster:
         self.wait_for_nodes()
 
     def start_node(self, node: str) -> None:
-        """Start the daemon of a node."""
         self._start(node, "slurmd", "-D", "-N", node)
 
     def kill_node(self, node: str) -> None:
@@ -94,16 +100,12 @@ class Cluster:
         self.daemons.pop(node).wait(timeout=10)
 
     def log_of(self, node: str) -> str:
-        """Return what the daemon of a node wrote."""
         return (self.folder / f"slurmd.{node}.log").read_text()
 
     def wait_for_nodes(self) -> None:
         """Wait until every node is ready for jobs."""
-        wait_until(lambda: self.node_states() == {"idle"}, 60, "all nodes are idle")
-
-    def node_states(self) -> set[str]:
-        """Return the states that nodes are in."""
-        return set(self.run("sinfo", "--noheader", "--Node", "--format=%T").split())
+        command = ("sinfo", "--noheader", "--Node", "--format=%T")
+        wait_until(lambda: {*self.run(*command).split()} == {"idle"}, 60, "all nodes are idle")
 
     def stop(self) -> None:
         """End every job, then every daemon, the last started first."""
@@ -138,26 +140,16 @@ class Cluster:
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> dict[str, dict[str, str]]:
         """Return the jobs in these states (`all`: also those that ended), by their id.
 
-        Of each its `name`, `state`, `node`, what it asked for (`gpus`, `memory`, time `limit`) and
-        its `comment`: the rule with its wildcards.
+        Of each what `FIELDS` names; its `comment` is the rule with its wildcards.
         """
-        fields = {
-            "name": "Name",
-            "state": "State",
-            "node": "NodeList",
-            "gpus": "tres-per-job",
-            "memory": "MinMemory",
-            "limit": "TimeLimit",
-            "comment": "Comment",
-        }
         # A width: without one, twenty letters of each are shown.
-        shown = ",".join(f"{field}:200" for field in ("JobID", *fields.values()))
+        shown = ",".join(f"{field}:200" for field in ("JobID", *FIELDS.values()))
         listed = self.run("squeue", "--noheader", f"--states={states}", f"--Format={shown}")
         rows = [
             [line[start : start + 200].strip() for start in range(0, len(line), 200)]
             for line in listed.splitlines()
         ]
-        return {row[0]: dict(zip(fields, row[1:], strict=False)) for row in rows}
+        return {row[0]: dict(zip(FIELDS, row[1:], strict=False)) for row in rows}
 
     def _answers(self) -> bool:
         try:

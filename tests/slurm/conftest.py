@@ -12,7 +12,9 @@ import yaml
 
 from sdbench.config.check import Config
 from tests.conftest import ROOT, copy_workflow
+from tests.faults.conftest import BLOCK
 from tests.slurm.cluster import PACKAGES, Cluster, missing_commands, running_cluster
+from tests.sweeps import GENERATION
 
 
 def said_in_readme(word: str) -> Any:
@@ -32,26 +34,11 @@ TINY: Config = {
     "models": {
         "tiny": {
             "source": {"seeded": "tiny"},
-            "generation": {
-                "prompt": "a",
-                "steps": 2,
-                "scheduler": "ddim",
-                "guidance": 4.0,
-                "height": 64,
-                "width": 64,
-            },
+            "generation": GENERATION | {"prompt": "a", "steps": 2, "scheduler": "ddim"},
         }
     },
     "devices": {"cpu": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2}},
-    "matrix": [
-        {
-            "model": "tiny",
-            "devices": ["cpu"],
-            "backends": ["pytorch"],
-            "precisions": ["fp32"],
-            "batch_sizes": [1, 2, 3, 4],
-        }
-    ],
+    "matrix": [BLOCK | {"batch_sizes": [1, 2, 3, 4]}],
     "quality": [],
     # Some seconds a case: long enough for something to go wrong in the middle.
     "measuring": {

@@ -6,7 +6,6 @@ Python that runs the tests, and that writes down who called it and how many jobs
 
 import copy
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -35,29 +34,25 @@ export PATH="$1/bin:$PATH"
 """
 
 
-@pytest.fixture
-def conda(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stand-in."""
+def test_environments_are_made_once_and_before_the_first_job(
+    tiny: Workflow, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     root = tmp_path_factory.mktemp("conda")
     (root / "bin").mkdir()
     command = root / "bin" / "conda"
     command.write_text(CONDA.format(root=root, python=sys.executable))
     command.chmod(0o755)
     (root / "bin" / "activate").write_text(ACTIVATE)
-    return root
-
-
-def test_environments_are_made_once_and_before_the_first_job(tiny: Workflow, conda: Path) -> None:
     config = copy.deepcopy(TINY)
     config["matrix"][0]["batch_sizes"] = [1]
     config["measuring"]["min_duration_s"] = 0
     tiny.write(config)
-    path = f"PATH={conda}/bin:{tiny.cluster.environment['PATH']}"
+    path = f"PATH={root}/bin:{tiny.cluster.environment['PATH']}"
     snakemake = tiny.start(["env", path, *START, "--use-conda"])
     assert tiny.finish(snakemake) == 0, tiny.said()
     assert (tiny.folder / INDEX).exists()
     made = list((tiny.folder / ".snakemake/conda").glob("*/bin/python"))
     assert made
-    assert (conda / "created").read_text() == "in job '', 0 jobs\n" * len(made)
+    assert (root / "created").read_text() == "in job '', 0 jobs\n" * len(made)
     (job_log,) = (tiny.folder / "results/logs").glob("measure_sweep/**/pytorch.log")
     assert "1 cases" in job_log.read_text()

@@ -1,4 +1,5 @@
-"""The workflow used from elsewhere: another folder, another Snakefile, a second config."""
+"""The workflow used from elsewhere: another folder, another Snakefile, a second config; and its
+logs."""
 
 from pathlib import Path
 
@@ -99,3 +100,24 @@ def test_every_job_has_the_digest_of_its_code_among_its_parameters(study: Path) 
     assert run.returncode == 0, run.stderr
     count = len(list((ROOT / "scripts").glob("*.py")))
     assert f"{count} scripts, without: ['sdbench_fetch_model']" in run.stdout
+
+
+RULE = """
+rule probe:
+    output:
+        "x",
+    log:
+        "logs/probe.log",
+    script:
+        "probe.py"
+"""
+
+
+def test_a_failing_import_is_in_the_log(tmp_path: Path) -> None:
+    """Also before the log was opened."""
+    (tmp_path / "Snakefile").write_text(RULE)
+    (tmp_path / "sdbench").symlink_to(ROOT / "scripts" / "sdbench")
+    (tmp_path / "probe.py").write_text("import sdbench\nimport no_such_package\n")
+    assert run_snakemake(tmp_path, "--cores", "1").returncode != 0
+    log = (tmp_path / "logs" / "probe.log").read_text()
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in log

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from sdbench.config.check import Config
-from tests.conftest import DEFAULT, ROOT, copy_workflow, run_snakemake
+from tests.conftest import BASE, ROOT, copy_workflow, run_snakemake
 from tests.unit.page_factory import HOSTILE
 
 STEPS = 10
@@ -21,7 +21,7 @@ TOO_LARGE = "flux.1-dev"
 
 
 def finished_config() -> Config:
-    """Return the default config, with more models that are measured as shortly as can be.
+    """Return the preset of the bundled model, with more models, measured as shortly as can be.
 
     The tiny model is in the place of the bundled one, except for images and weights in 8 bits:
     neither means anything for random weights. All twins are measured, and one is asked for exported
@@ -29,7 +29,8 @@ def finished_config() -> Config:
     has no room for it. `compile` is left out, since it takes minutes: test_options.py compiles a
     smaller model. Text that a user writes is hostile here: it must stay text wherever it is shown.
     """
-    config: Config = yaml.safe_load(DEFAULT.read_text())
+    config: Config = yaml.safe_load(BASE.read_text())
+    del config["pathvars"]
     shapes = config["models"]["shapes"]
     shapes["generation"]["steps"] = STEPS
     config["models"] |= {

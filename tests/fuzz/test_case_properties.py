@@ -21,7 +21,7 @@ from sdbench.cases.expansion import (
 )
 from sdbench.cases.options import SWITCHES
 from sdbench.config.check import check_config, load_schema
-from tests.conftest import DEFAULT, ROOT
+from tests.conftest import BASE, ROOT
 
 SCHEMA = load_schema(ROOT / "config" / "schema.yaml")
 
@@ -80,7 +80,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def complete(config: dict[str, Any]) -> RunConfig:
-    return RunConfig.of(check_config(copy.deepcopy(config), SCHEMA, [DEFAULT]))
+    return RunConfig.of(check_config(copy.deepcopy(config), SCHEMA, [BASE]))
 
 
 @given(configs())

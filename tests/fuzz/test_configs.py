@@ -14,7 +14,7 @@ from sdbench.config.check import ONLY_CPU, Config, check_campaigns, check_config
 from sdbench.config.files import read_config_file
 from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
-from tests.conftest import DEFAULT, ROOT
+from tests.conftest import BASE, ROOT
 from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, at, mutated, paths, renamed
 from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
@@ -26,9 +26,9 @@ LIMIT_S = 5.0
 def plan(file: Path, base: Config, schema: dict[str, Any]) -> tuple[Config, list[Any], list[Any]]:
     """Do with a file of a config what the Snakefile does."""
     merged = overlay(base, read_config_file(file))
-    complete = check_config(merged, schema, [DEFAULT, file])
-    check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [DEFAULT, file])
-    check_campaigns(complete, ROOT / "resources/published.csv", [DEFAULT, file])
+    complete = check_config(merged, schema, [BASE, file])
+    check_sources(complete["models"], ROOT, ROOT / "resources/architectures", [BASE, file])
+    check_campaigns(complete, ROOT / "resources/published.csv", [BASE, file])
     cases, absent = expand_matrix(RunConfig.of(complete))
     expand_quality(RunConfig.of(complete))
     return merged, cases, absent

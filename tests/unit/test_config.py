@@ -15,7 +15,7 @@ from sdbench.cases.measuring import Measuring
 from sdbench.config.check import Config, check_campaigns, check_config, name_case
 from sdbench.config.files import read_config_file
 from sdbench.runtime.errors import UserError
-from tests.conftest import DEFAULT, ROOT
+from tests.conftest import BASE, ROOT
 
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
 
@@ -35,7 +35,7 @@ Check = Callable[..., Config]
 @pytest.fixture
 def check(schema: dict[str, Any]) -> Check:
     """Checks a config that these files made, or the default's."""
-    return lambda config, *files: check_config(config, schema, [*files] or [DEFAULT])
+    return lambda config, *files: check_config(config, schema, [*files] or [BASE])
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -43,7 +43,7 @@ def test_shipped_presets_are_valid_and_have_cases(
     preset: Path, raw_config: Config, check: Check
 ) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(RunConfig.of(check(merged, DEFAULT, preset)))
+    cases, _ = expand_matrix(RunConfig.of(check(merged, BASE, preset)))
     assert cases
 
 
@@ -146,7 +146,7 @@ def test_the_file_that_holds_the_wrong_key_or_the_command_line_is_named(
     mine.write_text("measuring: {warmup: 3}\n")
     merged = overlay(raw_config, {"measuring": {"warmup": 3}})
     with pytest.raises(UserError, match=r"mine\.yaml: measuring\.warmup: unknown key"):
-        check(merged, DEFAULT, mine)
+        check(merged, BASE, mine)
     with pytest.raises(UserError, match=r"^--config: colour: unknown key"):
         check(raw_config | {"colour": "blue"})
 
@@ -155,10 +155,10 @@ def test_a_repeated_key_is_refused(raw_config: Config, check: Check, tmp_path: P
     mine = tmp_path / "mine.yaml"
     mine.write_text("currency: EUR\nmeasuring: &m {min_samples: 3}\ncurrency: USD\n")
     with pytest.raises(UserError, match=r"mine\.yaml: currency: found twice"):
-        check(raw_config, DEFAULT, mine)
+        check(raw_config, BASE, mine)
     # A merge may be overridden, and merged in its turn before it is built itself.
     mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
-    check(raw_config, DEFAULT, mine)
+    check(raw_config, BASE, mine)
     assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
 
 

@@ -7,11 +7,11 @@ import pytest
 from sdbench.config.check import Config
 from sdbench.models.planning import Plan, make_plan
 from sdbench.runtime.errors import UserError
-from tests.conftest import DEFAULT, ROOT
+from tests.conftest import BASE, ROOT
 
 
 def plan_of(config: Config, models: Path = Path("nowhere")) -> Plan:
-    return make_plan(config, [DEFAULT], ROOT, models, elsewhere=False)
+    return make_plan(config, [BASE], ROOT, models, elsewhere=False)
 
 
 def test_every_case_belongs_to_one_job(config: Config) -> None:

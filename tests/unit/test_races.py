@@ -24,7 +24,7 @@ from sdbench.tables.files import read_table
 from sdbench.tables.intervals import ratio_interval
 from sdbench.tables.rows import race_row
 from sdbench.tables.schemas import RACES
-from tests.conftest import DEFAULT
+from tests.conftest import BASE
 from tests.unit import tables_factory
 from tests.unit.records_factory import (
     OPERATIONS,
@@ -46,7 +46,7 @@ RACE: dict[str, Any] = {
 
 def raced(config: Config, schema: dict[str, Any], *races: dict[str, Any]) -> list[Pair]:
     return expand_races(
-        RunConfig.of(check_config({**config, "races": list(races)}, schema, [DEFAULT]))
+        RunConfig.of(check_config({**config, "races": list(races)}, schema, [BASE]))
     )
 
 
@@ -114,7 +114,7 @@ def test_devices_that_differ_in_threads_alone_are_a_family(
         "one": {"kind": "cpu", "threads": 1, "price_per_hour": 0.1},
         "small": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2},
     }
-    checked = check_config(raw_config, schema, [DEFAULT])
+    checked = check_config(raw_config, schema, [BASE])
     families = thread_families(RunConfig.of(checked).devices)
     assert families == {"cpu": "cpu", "one": "cpu", "small": "small"}
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sdbench.config.check import Config
@@ -196,13 +196,16 @@ def paths(value: Any, path: Path = ()) -> Iterator[Path]:
             yield from paths(item, (*path, i))
 
 
+def value_at(value: Any, path: Iterable[str | int]) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
 def mutated(config: Config, path: Path, value: Any) -> Config:
     """Return a copy of a config with another value at a place."""
     changed = copy.deepcopy(config)
-    target: Any = changed
-    for part in path[:-1]:
-        target = target[part]
-    target[path[-1]] = value
+    value_at(changed, path[:-1])[path[-1]] = value
     return changed
 
 

@@ -1,9 +1,7 @@
 """A config is taken and right, or refused in one line: hundreds of bad ones, by the library."""
 
-import functools
 import itertools
 import json
-import operator
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,15 @@ from sdbench.config.files import read_config_file
 from sdbench.models.sources import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import DEFAULT, ROOT
-from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, mutated, paths, renamed
+from tests.fuzz.configs import (
+    ACCEPTED_FILES,
+    REFUSED_FILES,
+    VALUES,
+    mutated,
+    paths,
+    renamed,
+    value_at,
+)
 from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
 from tests.unit.test_config import overlay
@@ -149,11 +155,11 @@ def test_a_missing_and_an_unknown_key_in_every_mapping(
     file = tmp_path / "mine.yaml"
     for path in paths(full):
         *parents, key = path
-        target: Any = functools.reduce(operator.getitem, parents, full)
+        target = value_at(full, parents)
         if not isinstance(target, dict):
             continue
         without = mutated(full, path, None)
-        inner: Any = functools.reduce(operator.getitem, parents, without)
+        inner = value_at(without, parents)
         del inner[key]
         file.write_text(json.dumps(without))
         tally.tried("keys of a config", outcome(file, {}, schema))

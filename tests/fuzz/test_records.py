@@ -1,9 +1,7 @@
 """Records that no measurement wrote: refused in one line, or taken and all rows made of them."""
 
-import functools
 import json
 import math
-import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sealed, sha256, write_json
 from sdbench.tables.rows import noise_row, result_rows
 from tests.fuzz import refusal
-from tests.fuzz.configs import VALUES, mutated, paths
+from tests.fuzz.configs import VALUES, mutated, paths, value_at
 from tests.reliability import Tally
 from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record, make_rows
 
@@ -146,8 +144,7 @@ def test_a_missing_field_of_each(tmp_path: Path, tally: Tally) -> None:
     path = record_path(tmp_path, CASE)
     for place in paths(record):
         changed = mutated(record, place, None)
-        target: Any = functools.reduce(operator.getitem, place[:-1], changed)
-        del target[place[-1]]
+        del value_at(changed, place[:-1])[place[-1]]
         write(path, changed)
         tally.tried("records", outcome(path))
 

@@ -40,9 +40,7 @@ def check(schema: dict[str, Any]) -> Check:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_shipped_presets_are_valid_and_have_cases(
-    preset: Path, raw_config: Config, check: Check
-) -> None:
+def test_presets_are_valid_and_have_cases(preset: Path, raw_config: Config, check: Check) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
     cases, _ = expand_matrix(RunConfig.of(check(merged, DEFAULT, preset)))
     assert cases
@@ -218,9 +216,7 @@ def test_a_case_that_is_asked_for_must_exist(
     assert "\n" not in str(caught.value)
 
 
-def test_a_case_that_is_asked_for_need_not_be_in_the_matrix(
-    config: Config, schema: dict[str, Any]
-) -> None:
+def test_a_case_asked_for_need_not_be_in_the_matrix(config: Config, schema: dict[str, Any]) -> None:
     asked = Variant("shapes", "cpu", "pytorch", "fp32", "compile+channels-last")
     case = name_case(RunConfig.of(config), schema, asked, 3)
     assert case.variant.options == "channels-last+compile"

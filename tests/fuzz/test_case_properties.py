@@ -126,9 +126,7 @@ def test_identity_survives_another_order(config: dict[str, Any], chance: random.
 
 
 @given(configs(), st.sampled_from(["prompt", "steps", "guidance", "height", "width", "seed"]))
-def test_a_changed_setting_changes_every_identity_of_its_model(
-    config: dict[str, Any], key: str
-) -> None:
+def test_a_setting_changes_every_identity_of_its_model(config: dict[str, Any], key: str) -> None:
     other = copy.deepcopy(config)
     model = config["matrix"][0]["model"]
     generation = other["models"][model]["generation"]

@@ -89,8 +89,8 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> N
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "an older version": ({"schema_version": 3}, "schema_version: found 3; allowed is 4"),
-    "a later version": ({"schema_version": 5}, "schema_version: found 5; allowed is 4"),
+    "an older version": ({"schema_version": 3}, "schema_version: found 3; allowed is 5"),
+    "a later version": ({"schema_version": 6}, "schema_version: found 6; allowed is 5"),
     "a version as text": ({"schema_version": "3"}, "schema_version"),
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),

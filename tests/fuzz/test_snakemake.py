@@ -45,9 +45,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_a_wrong_config_gets_one_line_and_leaves_nothing(
-    name: str, folder: Path, tally: Tally
-) -> None:
+def test_a_wrong_config_gets_one_line_and_no_more(name: str, folder: Path, tally: Tally) -> None:
     content, said = REFUSED_FILES[name]
     before = tree(folder)
     run = plan(folder, content)

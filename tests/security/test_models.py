@@ -32,9 +32,7 @@ def test_the_trap_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_local_model_that_would_run_code_is_refused(
-    name: str, tmp_path: Path, tally: Tally
-) -> None:
+def test_a_model_that_would_run_code_is_refused(name: str, tmp_path: Path, tally: Tally) -> None:
     attack, said = ATTACKS[name]
     folder, canary = copy_shapes(tmp_path / "model"), tmp_path / "canary"
     attack(folder, canary)

@@ -55,9 +55,7 @@ class Resources(dict[str, Any]):
 
 
 @pytest.mark.parametrize("constraint", SHELL)
-def test_a_constraint_is_one_argument_of_sbatch(
-    constraint: str, tmp_path: Path, tally: Tally
-) -> None:
+def test_a_constraint_is_one_argument(constraint: str, tmp_path: Path, tally: Tally) -> None:
     """SLURM's plugin quotes it, on which this project relies."""
     job = SimpleNamespace(
         resources=Resources(constraint=constraint, runtime=1, mem_mb=1000), threads=1, name="r"

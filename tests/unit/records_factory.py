@@ -83,7 +83,6 @@ def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
         "evaluation_s": evaluation_s,
         "waited_s": [2.0] * len(evaluation_s),
         "waited_cpu_s": [0.02] * len(evaluation_s),
-        "projection": None,
         "memory": {"resident_peak_bytes": 2000},
         **changes,
     }

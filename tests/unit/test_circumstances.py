@@ -55,16 +55,14 @@ def test_a_device_in_use_is_marked_or_waited_for(
         ([SHARED], "fail", "process 7 computes on the GPU"),
     ],
 )
-def test_a_device_that_stays_in_use_is_an_error(
+def test_one_that_stays_in_use_is_an_error(
     looks: list[dict[str, Any]], policy: str, said: str
 ) -> None:
     with pytest.raises(contention.ContentionError, match=re.escape(said)):
         watch(looks, policy)
 
 
-def test_busy_cores_are_read_from_the_ticks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_busy_cores_are_read_from_ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stat = tmp_path / "stat"
     cores = "cpu0 0 0 0 0\ncpu1 0 0 0 0\nintr 1 2\n"
     stat.write_text(f"cpu 100 0 50 800 50 0 0 0 0 0\n{cores}")

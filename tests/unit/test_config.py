@@ -39,9 +39,7 @@ def check(schema: dict[str, Any]) -> Check:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_shipped_presets_are_valid_and_have_cases(
-    preset: Path, raw_config: Config, check: Check
-) -> None:
+def test_presets_are_valid_and_have_cases(preset: Path, raw_config: Config, check: Check) -> None:
     merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
     cases, _ = expand_matrix(RunConfig.of(check(merged, BASE, preset)))
     assert cases
@@ -58,7 +56,7 @@ def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
     assert {variant["options"] for variant in added["variants"]} == {"tuned"}
 
 
-def test_the_default_run_has_every_rung_of_the_ladder_at_full_size(config: Config) -> None:
+def test_the_small_ladder_has_every_rung_of_the_one_at_full_size(config: Config) -> None:
     races = yaml.safe_load((ROOT / "config/presets/cpu-ladder.yaml").read_text())["races"]
     ladder = {tuple(variant.values()) for race in races for variant in race["variants"]}
     cases, _ = expand_matrix(RunConfig.of(config))
@@ -214,9 +212,7 @@ def test_a_case_that_is_asked_for_must_exist(
     assert "\n" not in str(caught.value)
 
 
-def test_a_case_that_is_asked_for_need_not_be_in_the_matrix(
-    config: Config, schema: dict[str, Any]
-) -> None:
+def test_a_case_asked_for_need_not_be_in_the_matrix(config: Config, schema: dict[str, Any]) -> None:
     asked = Variant("shapes", "cpu", "pytorch", "fp32", "compile+channels-last")
     case = name_case(RunConfig.of(config), schema, asked, 3)
     assert case.variant.options == "channels-last+compile"

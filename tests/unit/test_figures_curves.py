@@ -39,7 +39,7 @@ def batches(rows: Rows, folder: Path, campaigns: Sequence[str] = ()) -> CurveShe
     return batch_sheet(table, made.published(campaigns))
 
 
-def test_curves_go_through_the_numbers_of_the_table_and_end_where_memory_does(
+def test_curves_go_through_the_numbers_and_end_where_memory_does(
     tmp_path: Path,
 ) -> None:
     figure = plot_curves(batches(SWEEP, tmp_path))
@@ -72,7 +72,7 @@ def test_published_curves_are_dashed_and_hollow(tmp_path: Path) -> None:
         (SWEEP, 3),
     ],
 )
-def test_batch_files_are_written_whatever_the_table_holds(
+def test_files_are_written_whatever_the_table_holds(
     rows: Rows, points: int, tmp_path: Path
 ) -> None:
     sheet = batches(rows, tmp_path)

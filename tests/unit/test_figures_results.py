@@ -47,7 +47,7 @@ OTHERS = [
         ([PUBLISHED, SLICED], True, [PUBLISHED, SLICED]),
     ],
 )
-def test_the_fewest_options_of_each_place(
+def test_fewest_options_of_a_place(
     results: list[Result], batches: bool, chosen: list[Result]
 ) -> None:
     """Even where they failed; and SDPA of published attentions."""

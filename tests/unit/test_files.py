@@ -59,7 +59,7 @@ def test_a_seal_lies_beside_what_has_no_room_for_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_what_the_disk_refuses_is_one_line(
+def test_a_full_disk_is_one_line(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:

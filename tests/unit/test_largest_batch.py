@@ -34,9 +34,7 @@ def device(truth: int) -> tuple[Callable[[int], int | None], list[int]]:
     limit=st.integers(0, 10**9),
     cap=st.integers(1, 400),
 )
-def test_the_answer_runs_and_the_next_does_not(
-    truth: int, measured: set[int], limit: int, cap: int
-) -> None:
+def test_the_answer_is_the_largest(truth: int, measured: set[int], limit: int, cap: int) -> None:
     """Whatever is known before, and however wrong the limit is that the device is said to have."""
     peaks = {size: peak_bytes(size) for size in measured if size <= min(truth, cap)}
     runs = max(peaks, default=0)

@@ -122,7 +122,7 @@ def test_gpus_of_other_makers_are_those_that_linux_drives(
     assert kinds.drm_gpus(kinds.AMD, tmp_path) == ["PCI 0x1002:0x740f"]
     assert kinds.drm_gpus(kinds.INTEL, tmp_path) == ["PCI 0x8086:0x0bd5"]
     # Where the system does not tell, PyTorch is asked later.
-    monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path / "none",))
+    monkeypatch.setattr(kinds.drm_gpus, "__defaults__", (tmp_path / "renderD130",))
     assert missing_device(Device("xpu", index=3)) is None
 
 

@@ -51,9 +51,7 @@ NETWORKS = TINY["networks"]
         ),
     ],
 )
-def test_a_wrong_description_is_refused(
-    changes: dict[str, object], said: str, tmp_path: Path
-) -> None:
+def test_a_wrong_one_is_refused(changes: dict[str, object], said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     data = {key: value for key, value in (TINY | changes).items() if value is not None}
     path.write_text(yaml.safe_dump(data))

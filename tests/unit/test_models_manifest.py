@@ -112,9 +112,7 @@ def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
     ("source", "weights"),
     [({"seeded": "tiny", "seed": 0}, "seeded"), ({"hub": "a/b", "revision": "0" * 40}, "trained")],
 )
-def test_weights_are_seeded_or_trained(
-    model: Path, source: dict[str, object], weights: str
-) -> None:
+def test_weights_seeded_or_trained(model: Path, source: dict[str, object], weights: str) -> None:
     assert describe(model, source, "mine")["weights"] == weights
 
 
@@ -160,9 +158,7 @@ def test_a_missing_file_is_named(model: Path, path: str) -> None:
         ),
     ],
 )
-def test_what_has_no_index_of_a_known_pipeline_is_refused(
-    model: Path, index: bytes | None, said: str
-) -> None:
+def test_an_unknown_pipeline_is_refused(model: Path, index: bytes | None, said: str) -> None:
     (model / "model_index.json").unlink()
     if index is not None:
         (model / "model_index.json").write_bytes(index)
@@ -200,9 +196,7 @@ WHOLE = safetensors({"weight": ("F32", [4], 16)})
         (WHOLE + b"0", f"found {len(WHOLE) + 1} bytes; allowed are {len(WHOLE)}"),
     ],
 )
-def test_weights_that_are_no_whole_file_are_refused(
-    tmp_path: Path, content: bytes, said: str
-) -> None:
+def test_weights_that_are_not_whole_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(UserError, match=said):
         read_header(tmp_path / "model.safetensors")

@@ -249,7 +249,7 @@ def test_two_thousand_cases_are_small_and_soon_made(tmp_path: Path) -> None:
     assert len(page.source) < 5_000_000
 
 
-def test_many_large_images_are_made_fewer_and_smaller(
+def test_large_images_are_made_fewer_and_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "BUDGET", 800_000)

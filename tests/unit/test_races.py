@@ -106,7 +106,7 @@ def test_a_variant_is_raced_once_at_a_size(raw_config: Config, schema: dict[str,
     assert raced(raw_config, schema) == [], "nothing is raced by default"
 
 
-def test_devices_that_differ_in_threads_alone_are_a_family(
+def test_devices_that_differ_in_threads_are_a_family(
     raw_config: Config, schema: dict[str, Any]
 ) -> None:
     raw_config["devices"] = {

@@ -95,7 +95,7 @@ OOM = make_failure(CASE, "oom", "out of memory")
         (PAIR, make_failed_race(PAIR, "oom", "out of memory"), True),
     ],
 )
-def test_what_is_kept_and_what_is_tried_again(
+def test_what_is_kept_or_tried_again(
     measured: Any, record: Record, stays: bool, tmp_path: Path
 ) -> None:
     path = record_path(tmp_path, measured)

@@ -47,9 +47,7 @@ def test_compiling_is_apart_from_every_other_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("statistic", "truth"), [(np.median, math.log(2)), (np.mean, 1.0)])
-def test_the_interval_covers_the_truth_as_often_as_it_says(
-    statistic: Callable[..., Any], truth: float
-) -> None:
+def test_the_interval_covers_the_truth(statistic: Callable[..., Any], truth: float) -> None:
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(100):
@@ -80,7 +78,7 @@ def test_throughput_counts_all_images_over_all_the_time() -> None:
         ("mps", "reserved_after_run_bytes", "torch reserved after run"),
     ],
 )
-def test_rows_are_compared_by_the_counter_of_their_kind_of_device(
+def test_rows_are_compared_by_the_counter_of_their_kind(
     kind: str, counter: str, label: str
 ) -> None:
     others = {"loaded_bytes": 1, "resident_above_load_bytes": 2}

@@ -60,7 +60,9 @@ def assert_right(config: Config, cases: list[Case], absent: list[Absent]) -> Non
     assert len({case.id for case in cases}) == len(cases)
     for case in cases:
         generation = config["models"][case.variant.model]["generation"]
-        device = measured_device(config.get("devices", ONLY_CPU)[case.variant.device])
+        devices = config.get("devices", {})
+        entry = ONLY_CPU.get(case.variant.device, {}) | devices.get(case.variant.device, {})
+        device = measured_device(entry)
         assert {**case.generation, **generation} == case.generation
         assert case.device == device
 

@@ -42,7 +42,7 @@ rule study:
 def study(tmp_path: Path) -> Path:
     """A workflow of somebody else's that uses this one as a module."""
     (tmp_path / "Snakefile").write_text(OUTER.format(root=ROOT))
-    config = {"sdbench": yaml.safe_load(BASE.read_text())}
+    config = {"sdbench": yaml.safe_load(BASE.read_text()) | {"pathvars": {}}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
     return tmp_path
 
@@ -80,7 +80,7 @@ def test_the_results_can_lie_in_another_folder(tmp_path: Path) -> None:
 
 
 def test_the_config_of_another_folder_comes_first(tmp_path: Path) -> None:
-    config = yaml.safe_load(BASE.read_text()) | {"quality": []}
+    config = yaml.safe_load(BASE.read_text()) | {"quality": [], "pathvars": {}}
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").write_text(yaml.safe_dump(config))
     jobs = planned(ROOT, "--directory", str(tmp_path))

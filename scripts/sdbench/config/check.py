@@ -63,11 +63,18 @@ def check_config(
     for file in files:
         read_config_file(file)
     _refuse(_unwritable(config), files)
+    devices = config.get("devices", AUTO)
+    if isinstance(devices, dict) and isinstance(devices.get("cpu", {}), dict):
+        # Every machine has one, and it need not be named.
+        config = {
+            **config,
+            "devices": {**devices, "cpu": {"kind": "cpu", **devices.get("cpu", {})}},
+        }
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         _refuse([_explain(error)], files)
-    complete = {"devices": AUTO} | copy.deepcopy(dict(config))
-    is_auto = complete["devices"] == AUTO
+    complete = copy.deepcopy(dict(config))
+    is_auto = devices == AUTO
     if is_auto:
         complete["devices"] = copy.deepcopy(dict(found))
     _fill_defaults(complete, schema, schema)

@@ -82,8 +82,9 @@ def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
         arguments: dict[str, Any] = {
             name: Path(given) if isinstance(given, str) else [Path(file) for file in given]
             for name, given in job.input.items()
-        }
-        arguments |= {k: v for k, v in job.params.items() if k not in _FOR_SNAKEMAKE}
+        } | dict(job.params.items())
+        for name in _FOR_SNAKEMAKE:
+            arguments.pop(name, None)
         work(**arguments, **more)
 
 

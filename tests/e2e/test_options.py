@@ -164,7 +164,7 @@ def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
     large = GENERATION | {"height": 256, "width": 256}
     largest = {}
     for options in ("none", "vae-tiling"):
-        engine = backends.load(replace(make_case(options), generation=large), model, None)
+        engine = backends.load(make_case(1, options, generation=large), model, None)
         sizes: list[int] = []
         for layer in engine.pipeline.vae.decoder.modules():
             layer.register_forward_hook(lambda *call, sizes=sizes: sizes.append(call[2].nbytes))

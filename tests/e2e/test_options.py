@@ -170,7 +170,7 @@ def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
             layer.register_forward_hook(lambda *call, sizes=sizes: sizes.append(call[2].nbytes))
         engine.decode(large, engine.latents(large, 1))
         largest[options] = max(sizes)
-    assert largest["vae-tiling"] == largest["none"] / 4
+    assert largest["vae-tiling"] < largest["none"] / 2
 
 
 @pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 36)])

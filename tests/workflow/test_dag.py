@@ -73,6 +73,24 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
     }
 
 
+def test_an_archive_of_records_needs_what_is_measured_and_no_table(folder: Path) -> None:
+    jobs = planned(folder, "pack_records", "--configfile", "config/presets/pytorch.yaml")
+    assert set(jobs) == {
+        "describe_model",
+        "measure_sweep",
+        "measure_peak_throughput",
+        "count_operations",
+        "generate_images",
+        "pack_records",
+    }
+
+
+def test_with_records_only_nothing_is_measured(folder: Path) -> None:
+    run = run_snakemake(folder, "-n", "--config", "records_only=True")
+    assert run.returncode != 0 and "MissingInputException" in run.stdout + run.stderr
+    assert "results/records/shapes/cpu/pytorch/index.json" in run.stdout + run.stderr
+
+
 def test_nothing_is_raced_unless_the_config_says_so(folder: Path) -> None:
     assert "race_denoisers" not in planned(folder)
 

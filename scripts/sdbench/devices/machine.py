@@ -21,6 +21,7 @@ LIBRARIES = {
     "accelerate": "accelerate",
     "torchao": "torchao",
     "triton": "triton",
+    "pytorch-triton": "triton",
     "pytorch-triton-rocm": "triton",
     "pytorch-triton-xpu": "triton",
     "onnxruntime": "onnxruntime",
@@ -154,6 +155,7 @@ def identify_machine(device: Device) -> dict[str, Any]:
         "cpu": machine["cpu"]["name"],
         "features": machine["cpu"]["features"],
         "cores_usable": machine["cpu"]["cores_usable"],
+        "python": machine["python"].rpartition(".")[0],
         "libraries": {
             name: version
             for name, version in machine["libraries"].items()

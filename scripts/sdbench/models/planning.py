@@ -23,7 +23,7 @@ from sdbench.cases.options import TUNED
 from sdbench.config.campaigns import known_campaigns
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import locate
-from sdbench.models.room import without_room
+from sdbench.models.room import was_made, without_room
 from sdbench.models.sources import check_sources
 from sdbench.runtime.errors import UserError
 
@@ -119,7 +119,8 @@ def make_plan(
             cell of the matrix can.
     """
     architectures = workflow / "resources/architectures"
-    check_sources(config["models"], workflow, architectures, files)
+    if not config["records_only"]:
+        check_sources(config["models"], workflow, architectures, files)
     run = RunConfig.of(config)
     cases, absent = expand_matrix(run)
     quality = expand_quality(run)
@@ -129,7 +130,11 @@ def make_plan(
         (race.case.variant for race in races),
     )
     asked = variants.union(sides(races))
-    too_large = without_room(config, asked, architectures, models, elsewhere)
+    if config["records_only"]:  # the machine that measured knew
+        named = {variant.model for variant in asked}
+        too_large = {model for model in named if not was_made(models / f"{model}.json")}
+    else:
+        too_large = without_room(config, asked, architectures, models, elsewhere)
     check_campaigns(config, known_campaigns(workflow / "resources/published.csv"), files)
     if not cases:
         raise UserError(

@@ -2,22 +2,38 @@
 # make setup: set up only. make test: set up and run every test except the slowest.
 # make test-all: those too.
 #
-# Needs Python 3.11 and nothing else. Other configs: make run ARGS="--configfile config/presets/..."
+# make records: measure, and pack the records into one archive. make page RECORDS=...: tables, figures
+# and page of such an archive. make bundle: an archive of all that measuring needs, for a machine
+# without internet (docs/setup.md).
+#
+# Needs Python 3.11 to 3.13 and nothing else. Other configs: make run ARGS="--configfile config/..."
 
-PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # Processes that run tests: three for two cores, since those of faults and of SLURM often wait.
 WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A pip.conf for other work may say `user = true`, which no virtual environment can do.
+export PIP_USER := 0
 
-.PHONY: run setup test test-fast test-all test-cuda-build lint docs lock audit clean
+.PHONY: run setup records page bundle test test-fast test-all test-cuda-build lint docs lock audit clean
 
 run: $(VENV)/.ready
 	snakemake --cores all $(ARGS)
 	@echo "Open report.html in the results folder: results/, or the config's own."
 
 setup: $(VENV)/.ready
+
+# In a bundle there is what PyTorch needs, and the default config asks for more.
+records: $(VENV)/.ready
+	snakemake --cores all pack_records $(or $(ARGS),$(PYTORCH_ONLY))
+
+PYTORCH_ONLY = $(if $(wildcard wheels/bundle),--configfile config/presets/pytorch.yaml)
+
+# RECORDS is what `make records` left, on any machine.
+page: $(VENV)/.ready
+	@config=$$(PYTHONPATH=scripts python -m sdbench.records.archive '$(RECORDS)') \
+	  && snakemake --cores all --configfile "$$config" $(ARGS)
 
 test: $(VENV)/.ready-dev lint
 	pytest --numprocesses=$(WORKERS)
@@ -44,23 +60,17 @@ lint: $(VENV)/.ready-dev
 docs: $(VENV)/.ready
 	PYTHONPATH=scripts python -m sdbench.config.docs config/schema.yaml config/README.md
 
-# On Linux the usual wheel of torch brings gigabytes of CUDA. Where there is no NVIDIA driver, take
-# a build without them: one that pip is set up to find, else the one that uv knows of. CUDA=1 takes
-# the usual wheel all the same: on the login node of a cluster whose other nodes have the GPUs.
-TORCH := $(shell grep '^torch==' requirements.txt)
 UV := uv==0.13.9
 
-# Every package but torch by the hash of its file: those of its builds differ, and so does where they
-# come from. --no-deps, since all that there is to install stands in the locks.
-$(VENV)/.ready: requirements.txt requirements.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --require-hashes --no-deps -r requirements.lock
-	if [ -n "$(CUDA)" ] || nvidia-smi -L >/dev/null 2>&1; then $(BIN)/pip install $(TORCH); \
-	else $(BIN)/pip install $(TORCH)+cpu \
-	  || { $(BIN)/pip install $(UV) \
-	       && $(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu $(TORCH); } \
-	  || $(BIN)/pip install $(TORCH); fi
-	touch $@
+# Again where another PyTorch is asked for than it was made with.
+$(VENV)/.ready: requirements.txt requirements.lock \
+  $(if $(TORCH),$(if $(shell grep -sx '$(TORCH)' $(VENV)/.ready),,FORCE))
+	@sh setup/setup.sh $(VENV) $(UV)
+
+# For a machine without internet: FOR=3.12-x86_64, else for this Python on this machine. FULL=1 packs
+# everything, PyTorch included (CUDA=1: the usual wheel).
+bundle: $(VENV)/.ready
+	python setup/bundle.py $(FOR) $(if $(FULL),--full) $(if $(CUDA),--cuda)
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	$(BIN)/pip install --require-hashes --no-deps -r requirements-dev.lock
@@ -73,6 +83,8 @@ lock: $(VENV)/.ready
 	echo "torch; sys_platform == 'never'" > $(VENV)/without-torch.txt
 	$(LOCK) requirements.txt -o requirements.lock
 	$(LOCK) requirements.txt requirements-dev.txt -o requirements-dev.lock
+	printf '%s\n' 'pulp; sys_platform == "never"' 'hf-xet; sys_platform == "never"' >> $(VENV)/without-torch.txt
+	$(LOCK) requirements-measure.txt -o requirements-measure.lock
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --constraints constraints.txt --overrides $(VENV)/without-torch.txt --no-emit-package torch --no-annotate \
@@ -81,7 +93,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 # PyTorch's CUDA build, which needs no GPU to be imported and asked: 5 GB of wheels for each version.
 # ONNX Runtime is that for GPUs. The tests are those that the CPU build has doubles for, those that
 # doubles cannot show (tests/cuda_build), and the default workflow on the CPU.
-CUDA_BUILDS := $(patsubst torch==%,%,$(TORCH)) 2.11.0
+CUDA_BUILDS := $(patsubst torch==%,%,$(shell grep '^torch==' requirements.txt)) 2.11.0
 test-cuda-build: $(CUDA_BUILDS:%=.cache/cuda-%/.tested)
 
 .cache/cuda-%/.tested: .cache/cuda-%/.ready FORCE
@@ -93,8 +105,8 @@ test-cuda-build: $(CUDA_BUILDS:%=.cache/cuda-%/.tested)
 	  offload onnxruntime options platforms processes races sweep))
 
 # `===`: the version as it stands, and no build of it for a CPU.
-.cache/cuda-%/.ready: requirements-dev.lock
-	$(PYTHON) -m venv $(@D)
+.cache/cuda-%/.ready: requirements-dev.lock | $(VENV)/.ready
+	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/pip install --require-hashes --no-deps -r requirements-dev.lock
 	$(@D)/bin/pip install "torch===$*"
 	$(@D)/bin/pip uninstall --yes onnxruntime

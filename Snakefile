@@ -48,10 +48,18 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/resources.smk"
-include: "rules/models.smk"
-include: "rules/export.smk"
-include: "rules/measure.smk"
-include: "rules/quality.smk"
+
+
+# With records of another machine, what they were made from is not here, and nothing is measured.
+if not config["records_only"]:
+
+    include: "rules/models.smk"
+    include: "rules/export.smk"
+    include: "rules/measure.smk"
+    include: "rules/quality.smk"
+    include: "rules/records.smk"
+
+
 include: "rules/tables.smk"
 include: "rules/answers.smk"
 include: "rules/figures.smk"

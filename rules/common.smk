@@ -86,7 +86,8 @@ onstart:
     for note in FOUND.notes if FOUND else ():
         print(f"sdbench: {note}", file=sys.stderr, flush=True)
     # On a cluster the devices are elsewhere, and a job finds out whether its own is there.
-    devices = PLAN.config.devices if workflow.local_exec else {}
+    here = workflow.local_exec and not config["records_only"]
+    devices = PLAN.config.devices if here else {}
     for name, device in devices.items():
         reason = missing_device(device)
         if reason and name in {variant.device for variant in PLAN.variants}:

@@ -80,6 +80,19 @@ def operations_of(model, generation):
     return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
+# The operations that utilization is computed from, of cases and of races.
+OPERATIONS = [
+    operations_of(model, config["models"][model]["generation"])
+    for model in unique(model for model, _, _ in PLAN.cases_at)
+    if model not in PLAN.too_large
+]
+RACE_OPERATIONS = unique(
+    operations_of(race.case.variant.model, race.case.generation)
+    for race in PLAN.races
+    if race.case.variant.model not in PLAN.too_large
+)
+
+
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     return (

@@ -1,4 +1,4 @@
-# Images of every variant over the number of steps, and how far they are from the reference's.
+# Images of every variant over the number of steps.
 
 
 rule generate_images:
@@ -27,20 +27,3 @@ rule generate_images:
         trajectory_steps=trajectory_steps,
     script:
         "../scripts/generate_images.py"
-
-
-rule compare_quality:
-    "Compare the images of one variant with the reference's."
-    input:
-        reference=reference_images,
-        other=f"<results>/quality/{VARIANT}.npz",
-    output:
-        table=f"<results>/quality/{VARIANT}.csv",
-        images=directory(f"<results>/quality/{VARIANT}"),
-    log:
-        f"<logs>/compare_quality/{VARIANT}.log",
-    localrule: True
-    conda:
-        "../envs/quality.yaml"
-    script:
-        "../scripts/compare_quality.py"

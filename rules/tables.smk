@@ -45,11 +45,7 @@ rule collect_records:
             "<results>/peak_throughput/{device}.json",
             device=unique(device for _, device, _ in PLAN.cases_at),
         ),
-        model_operations=[
-            operations_of(model, config["models"][model]["generation"])
-            for model in unique(model for model, _, _ in PLAN.cases_at)
-            if model not in PLAN.too_large
-        ],
+        model_operations=OPERATIONS,
     output:
         results=table("results"),
         largest=table("largest"),
@@ -79,11 +75,7 @@ rule collect_races:
             "<results>/peak_throughput/{device}.json",
             device=unique(device for _, device, _ in PLAN.races_at),
         ),
-        operations=unique(
-            operations_of(race.case.variant.model, race.case.generation)
-            for race in PLAN.races
-            if race.case.variant.model not in PLAN.too_large
-        ),
+        operations=RACE_OPERATIONS,
         dropped_in=RACES_DROPPED_IN,
     output:
         table("races"),
@@ -111,6 +103,23 @@ rule collect_exports:
         "../envs/tables.yaml"
     script:
         "../scripts/collect_exports.py"
+
+
+rule compare_quality:
+    "Compare the images of one variant with the reference's."
+    input:
+        reference=reference_images,
+        other=f"<results>/quality/{VARIANT}.npz",
+    output:
+        table=f"<results>/quality/{VARIANT}.csv",
+        images=directory(f"<results>/quality/{VARIANT}"),
+    log:
+        f"<logs>/compare_quality/{VARIANT}.log",
+    localrule: True
+    conda:
+        "../envs/quality.yaml"
+    script:
+        "../scripts/compare_quality.py"
 
 
 rule collect_quality:

@@ -44,6 +44,7 @@ def _name(package: str) -> str:
     [
         ("requirements.lock", ["requirements.txt"]),
         ("requirements-dev.lock", ["requirements.txt", "requirements-dev.txt"]),
+        ("requirements-measure.lock", []),
     ],
 )
 def test_a_lock_has_the_hashes_of_what_is_required(lock: str, requirements: list[str]) -> None:
@@ -110,3 +111,19 @@ UNSEEN = {
 def test_an_environment_has_nothing_that_none_of_its_rules_needs(file: Path) -> None:
     imported = set().union(*(needed(job) for job in jobs() if job.env == file.stem))
     assert set(dependencies(file).on_pypi()) - imported <= set(UNSEEN)
+
+
+def test_a_bundle_has_what_measuring_with_pytorch_needs_and_no_more() -> None:
+    """And what the lock has is what the same packages are everywhere else."""
+    named = {package for package in pins(ROOT / "requirements-measure.txt")}
+    here = ("pytorch", "hub")
+    imported = set().union(*(needed(job) for job in jobs() if job.env in here))
+    runs_it = {"snakemake", "pygments"}
+    left_out = {"hf-xet"}
+    assert imported - {"torch"} <= named
+    assert named - imported - runs_it <= set(UNSEEN) - left_out
+    measured, every = (locked(ROOT / f"requirements{n}.lock") for n in ("-measure", ""))
+    assert measured.items() <= every.items()
+    text = (ROOT / "requirements-measure.lock").read_text()
+    for package in ("torch", "pulp", *left_out):
+        assert not re.search(rf"^{package}==[^;]*\\$", text, re.M), package

@@ -37,6 +37,19 @@ def test_what_is_compared_need_not_be_measured(config: Config) -> None:
     assert not any(case.variant.backend == "openvino" for case in plan.cases)
 
 
+def test_records_of_another_machine_need_neither_model_nor_room(
+    config: Config, tmp_path: Path
+) -> None:
+    """What that machine had no room for is told by what it described, not by this machine."""
+    config["models"]["shapes"]["source"] = {"local": "/only/there"}
+    config["models"]["other"] = config["models"]["shapes"]
+    config["matrix"].append({**config["matrix"][0], "model": "other"})
+    config["records_only"] = True
+    (tmp_path / "shapes.json").write_text('{"files": ["unet"]}')
+    (tmp_path / "other.json").write_text('{"files": []}')
+    assert plan_of(config, tmp_path).too_large == {"other"}
+
+
 def test_a_matrix_without_a_cell_that_can_exist(config: Config) -> None:
     block = config["matrix"][0] | {"backends": ["onnxruntime"], "precisions": ["tf32"]}
     config["matrix"] = [block]

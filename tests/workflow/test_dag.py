@@ -76,6 +76,25 @@ def test_one_figure_needs_only_its_own(folder: Path) -> None:
     }
 
 
+def test_an_archive_of_records_needs_what_is_measured_and_no_table(folder: Path) -> None:
+    jobs = planned(folder, "pack_records", "--configfile", "config/presets/pytorch.yaml")
+    assert set(jobs) == {
+        "build_model",
+        "describe_model",
+        "measure_sweep",
+        "measure_peak_throughput",
+        "count_operations",
+        "generate_images",
+        "pack_records",
+    }
+
+
+def test_with_records_only_nothing_is_measured(folder: Path) -> None:
+    run = run_snakemake(folder, "-n", "--config", "records_only=True")
+    assert run.returncode != 0 and "MissingInputException" in run.stdout + run.stderr
+    assert "results/records/shapes/cpu/pytorch/index.json" in run.stdout + run.stderr
+
+
 def test_a_race_has_a_job_for_each_backend_and_what_it_is_compared_with(folder: Path) -> None:
     variants = [{}, {"backend": "onnxruntime"}]
     race = {"model": "shapes", "device": "cpu", "sizes": [64, 128], "variants": variants}

@@ -22,6 +22,7 @@ LIBRARIES = {
     "accelerate": "accelerate",
     "torchao": "torchao",
     "triton": "triton",
+    "pytorch-triton": "triton",
     "pytorch-triton-rocm": "triton",
     "pytorch-triton-xpu": "triton",
     "onnxruntime": "onnxruntime",
@@ -136,6 +137,7 @@ def identify_machine(device: Device) -> dict[str, Any]:
         "cpu": cpu["name"],
         "features": cpu["features"],
         "cores_usable": cpu["cores_usable"],
+        "python": machine["python"].rpartition(".")[0],
         # Our own code is known by its digest, and Snakemake measures nothing.
         "libraries": {k: v for k, v in libraries.items() if k not in ("snakemake", "sdbench")},
         # Each model once: a cluster may give a job another GPU of the same model the next time.

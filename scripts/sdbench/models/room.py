@@ -41,14 +41,14 @@ def without_room(
     found = set()
     for model, ways in asked.items():
         architecture = find_architecture(config["models"][model]["source"], architectures)
-        if architecture is not None and not _was_made(manifests / f"{model}.json"):
+        if architecture is not None and not was_made(manifests / f"{model}.json"):
             least = least_components(architecture)
             if not any(_may_fit(least, way, room(way.device), elsewhere) for way in ways):
                 found.add(model)
     return found
 
 
-def _was_made(manifest: Path) -> bool:
+def was_made(manifest: Path) -> bool:
     try:
         return bool(json.loads(manifest.read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,0 +1,41 @@
+# One archive of what was measured here, for a machine that makes tables, figures and page of it.
+
+
+rule pack_records:
+    "Pack all that tables, figures and page are made of. `make page RECORDS=...` reads it."
+    input:
+        files=unique(
+            [
+                *INDEXES,
+                *RACE_INDEXES,
+                *collect(
+                    "<results>/peak_throughput/{device}.json",
+                    device=unique(
+                        device for _, device, _ in [*PLAN.cases_at, *PLAN.races_at]
+                    ),
+                ),
+                *collect(
+                    "<results>/models/{model}.json",
+                    model=unique(variant.model for variant in sorted(PLAN.variants)),
+                ),
+                *OPERATIONS,
+                *RACE_OPERATIONS,
+                *graph_records(PLAN.measured_or_raced),
+                *[
+                    images_of(variant)
+                    for reference, others in PLAN.quality
+                    for variant in (reference, *others)
+                ],
+            ]
+        ),
+    output:
+        "<results>/records.tar.gz",
+    log:
+        "<logs>/pack_records.log",
+    localrule: True
+    conda:
+        "../envs/pytorch.yaml"
+    params:
+        config=config,
+    script:
+        "../scripts/pack_records.py"

@@ -1,0 +1,26 @@
+"""Pack all that tables, figures and page are made of into one archive."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdbench.records.archive import pack
+
+
+def pack_records(files: Sequence[Path], config: Mapping[str, Any], archive: Path) -> None:
+    """Write the archive of a run.
+
+    Args:
+        files: what was measured: indexes of records, peaks, operations, models, images.
+        config: complete.
+        archive: written, into the folder of results.
+    """
+    count = pack(files, config, archive)
+    size = archive.stat().st_size / 1e6
+    print(f"{count} files, {size:.1f} MB in {archive}: `make page RECORDS=...` reads it anywhere")
+
+
+if __name__ == "__main__":
+    from sdbench.runtime.job import run_script
+
+    run_script(snakemake, pack_records, archive=Path(snakemake.output[0]))

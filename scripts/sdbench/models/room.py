@@ -49,6 +49,7 @@ def without_room(
 
 
 def was_made(manifest: Path) -> bool:
+    """Tell whether a model was described with its files."""
     try:
         return bool(json.loads(manifest.read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):

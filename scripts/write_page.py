@@ -29,6 +29,7 @@ HEADERS = {
     "options": "options",
     "batch_size": "batch size",
     "status": "status",
+    "basis": "basis",
     "latency_s": "s per call",
     "latency_n": "timed calls",
     "images_per_minute": "images per minute",
@@ -88,7 +89,8 @@ def write_page(
     noises = [_noise(row) for row in read_rows(noise, NOISE)]
     machines, dates = read_machines(indexes)
     absent = _absent(read_rows(cases, CASES))
-    claims = read_claims(findings)
+    plotted = [_figure(*pair) for pair in zip(figures, captions, strict=True)]
+    filled = [figure for figure in plotted if not figure["empty"]]
     inputs = (results, quality, noise, cases, published, findings, choices)
     content = {
         "version": sdbench.__version__,
@@ -97,15 +99,17 @@ def write_page(
         "nothing": _nothing(rows),
         "choices": read_choices(choices),
         "groups": best_by_condition(rows),
-        "claims": claims,
-        "verdicts": count_verdicts(claims),
+        **read_claims(findings),
+        "verdicts": count_verdicts(findings),
+        "answer": next((f for f in filled if f["anchor"] == figure_anchor("answer")), None),
         "data": as_columns(rows),
         "headers": _headers(rows),
         "filters": _filters(rows),
         "specs": charts(distinct(rows, "precision"), distinct(rows, "backend")),
         "absent": absent,
         "absent_count": sum(len(cells) for _, cells in absent),
-        "figures": [_figure(*pair) for pair in zip(figures, captions, strict=True)],
+        "figures": filled,
+        "empty": listing(figure["title"] for figure in plotted if figure["empty"]),
         "viewer": make_viewer(quality, references, others),
         "machines": machines,
         "noise": noises,
@@ -212,8 +216,10 @@ def _filters(rows: Sequence[Case]) -> list[tuple[str, str, list[dict[str, str]]]
 
 def _figure(svg: Path, caption: Path) -> dict[str, Any]:
     rendered = render_caption(caption)
+    numbers = svg.with_suffix(".csv")  # of the same job
     return {
         "anchor": figure_anchor(svg.name),
+        "empty": numbers.exists() and len(numbers.read_text("utf-8").splitlines()) < 2,
         "title": svg.stem.replace("_", " ").capitalize(),
         "drawing": read_svg(svg),
         "alt": first_sentence(rendered),

@@ -6,11 +6,9 @@ from typing import Any
 
 from sdbench.tables.files import Row, read_table, rows_of, write_table
 from sdbench.tables.published import FP32_TF32, condition
-from sdbench.tables.schemas import CHOICES, PUBLISHED, RESULTS
+from sdbench.tables.schemas import CHOICES, MEASURED, PUBLISHED, RESULTS
 
 import pandas as pd
-
-MEASURED = "measured"
 
 
 def rank_choices(results: Path, published: Path, need: Mapping[str, Any], table: Path) -> None:

@@ -217,7 +217,7 @@ PUBLISHED = _table(
     campaign source model device_name device_kind backend backend_version precision
     tf32_convolutions options attention batch_size {_SETTINGS} status n
     latency_s latency_q1_s latency_q3_s images_per_minute memory_bytes memory_counter
-    {_CIRCUMSTANCES} {_IMAGE_QUALITY}
+    {_CIRCUMSTANCES} {_IMAGE_QUALITY} basis
     """,
     device_name=_text(),
     attention=_text(nullable=True),
@@ -236,7 +236,7 @@ noise included; `rows`: the tables and lines that it is made of."""
 
 CHOICES = _table(
     f"""
-    rank origin model device device_name backend precision options batch_size {_SETTINGS}
+    rank origin basis model device device_name backend precision options batch_size {_SETTINGS}
     latency_s images_per_minute memory_bytes memory_counter cost_per_1000_images currency
     passes_gate meets misses
     """

@@ -23,6 +23,7 @@ _WAY = "device and precision"
 _PUBLISHED = ("results", "published")
 
 FIGURES = {
+    "answer": Figure("Speed", "time and memory per image", "device, all settings", _PUBLISHED),
     "speed": Figure("Speed", "time per image", _WAY, _PUBLISHED),
     "devices": Figure("Speed", "time per image", "device, best settings", _PUBLISHED),
     "memory": Figure("Memory", "memory", _WAY, _PUBLISHED),

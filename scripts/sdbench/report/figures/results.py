@@ -11,7 +11,7 @@ from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.tables.labels import TIMES, backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
-from sdbench.tables.schemas import PUBLISHED, RESULTS
+from sdbench.tables.schemas import PROJECTED, PUBLISHED, RESULTS
 
 import pandas as pd
 
@@ -26,8 +26,9 @@ class Result:
     """One row of a table: how something was run, and the numbers that came of it.
 
     `campaign` is empty for what was measured here. `contended`: something else used the device.
-    `fails_gate`: its image misses the config's quality gate. `numbers` holds the columns of the
-    table that are numbers and not empty, under their names, in the units of their names.
+    `projected`: its times come from a few steps of a call. `fails_gate`: its image misses the
+    config's quality gate. `numbers` holds the columns of the table that are numbers and not empty,
+    under their names, in the units of their names.
     """
 
     condition: Condition
@@ -45,6 +46,7 @@ class Result:
     campaign: str = ""
     counter: str = ""
     contended: bool = False
+    projected: bool = False
     fails_gate: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         status=row["status"],
         counter=row["memory_counter"] or "",
         contended=row["contended"] is True,
+        projected=row["basis"] == PROJECTED,
         fails_gate=row["passes_gate"] is False,
         numbers={
             name: float(value)
@@ -222,6 +225,8 @@ def setting_label(result: Result, among: Sequence[Result]) -> str:
     own = {r.model for r in among if not r.published}
     if len(own) > 1 and not result.published:
         parts.append(shorten(result.model, 24))
+    if result.projected and result.ok:
+        parts.append("projected")
     campaigns = {r.campaign for r in among if r.published}
     if len(campaigns) > 1 and result.published:
         parts.append(result.campaign)

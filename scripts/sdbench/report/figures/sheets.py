@@ -255,6 +255,9 @@ def source_note(results: Sequence[Result], own: str) -> str:
     contended = sum(r.contended for r in results)
     if contended:
         note.append(f"Other processes used the device just before {plural(contended, 'row')}.")
+    projected = sum(r.projected and r.ok for r in results)
+    if projected:
+        note.append(f"Projected from a few steps of a call: {plural(projected, 'row')}.")
     for known, words in ((False, ", without spread"), (True, "")):
         campaigns = [campaign for campaign, has_spread in spread.items() if has_spread == known]
         if campaigns:

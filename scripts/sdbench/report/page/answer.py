@@ -64,7 +64,85 @@ def _headline(cases: Sequence[Case]) -> dict[str, Any]:
     condition = ran[0]["condition"] if ran else ""
     same = [case for case in ran if case["condition"] == condition]
     stats = _stats(same, len(distinct(measured, "model")) > 1, name_device=True)
-    return {"condition": condition, "cards": [stat for stat in stats.values() if stat]}
+    return {
+        "condition": condition,
+        "cards": [stat for stat in stats.values() if stat],
+        "sentence": _sentence(same, [case for case in cases if case["condition"] == condition]),
+        "changes": _changes(same),
+    }
+
+
+def _sentence(own_cases: Sequence[Case], cases: Sequence[Case]) -> str:
+    """Say what one image costs here at best, and how many times as long as on published GPUs."""
+    best = _best(own_cases, "latency_s")
+    if best is None:
+        return ""
+    text = (
+        f"One image takes {duration(best['latency_s'])} on {best['device']} ({_how(best, False)})"
+    )
+    text += f" and {number(best['memory_gb'])} GB of memory" if best["memory_gb"] else ""
+    gpus = [case for case in cases if case["origin"] != HERE and case["kind"] != "cpu"]
+    bests = [_best(group, "latency_s") for group in grouped(gpus, itemgetter("device")).values()]
+    known = sorted((case for case in bests if case), key=itemgetter("latency_s"))
+    compared = (
+        [
+            f"{number(best['latency_s'] / case['latency_s'])} times as long as on {case['device']}"
+            f" ({published_number(case['latency_s'])} s, {case['precision']})"
+            for case in (known[-1], known[0])[: len(known)]
+        ]
+        if known
+        else []
+    )
+    return f"{text}: {listing(compared)}." if compared else f"{text}."
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, or minutes and seconds of what takes two minutes or more."""
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+_CHANGED = ("precision", "backend", "options", "batch_size")
+
+
+def _changes(cases: Sequence[Case]) -> list[dict[str, str]]:
+    """Return what each change of one setting does to the images per minute, of each model and
+    device: against PyTorch in fp32 without options, one image at a time."""
+    found = []
+    for same in grouped(cases, itemgetter("model", "device")).values():
+        plain = {"precision": "fp32", "backend": "PyTorch", "options": "none", "batch_size": 1}
+        base = next((c for c in same if all(c[k] == v for k, v in plain.items())), None)
+        if base is None or not base["images_per_minute"]:
+            continue
+        for case in same:
+            (name, *others) = [k for k in _CHANGED if case[k] != plain[k]] or [""]
+            if not name or others or not case["images_per_minute"]:
+                continue
+            found.append(
+                {
+                    "device": case["device"],
+                    "change": f"batch size {case[name]}" if name == "batch_size" else case[name],
+                    "instead": f"batch size {plain[name]}" if name == "batch_size" else plain[name],
+                    **_gain(case, base),
+                }
+            )
+    return found
+
+
+def _gain(case: Case, base: Case) -> dict[str, str]:
+    """Return the gain in images per minute with its interval, from the ends of both intervals."""
+    ends = [c[f"images_per_minute_ci_{end}"] for c in (case, base) for end in ("low", "high")]
+    gain = case["images_per_minute"] / base["images_per_minute"] - 1
+    if None in ends:
+        return {"gain": f"{100 * gain:+.0f} %", "interval": "no interval: too few calls"}
+    low, high = ends[0] / ends[3] - 1, ends[1] / ends[2] - 1
+    apart = low > 0 or high < 0
+    interval = f"{100 * low:+.0f} to {100 * high:+.0f} %"
+    return {
+        "gain": f"{100 * gain:+.0f} %" if apart else "cannot be told apart",
+        "interval": interval,
+    }
 
 
 def _devices(cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -126,6 +204,7 @@ def _how(case: Case, name_model: bool) -> str:
         case["backend"],
         case["precision"],
         "" if case["options"] == "none" else case["options"].replace("+", ", "),
+        "projected" if case["basis"] == "projected" else "",
         FAILS_GATE if case["gate"] == "misses" else "",
         "device in use by others" if case["contended"] else "",
     ]

@@ -58,6 +58,7 @@ def _case(result: Result) -> Case:
         "condition": condition_label(result.condition),
         "family": result.condition.family,
         "model": shorten(result.model),
+        "kind": result.kind,
         "device": result.device,
         "backend": backend_label(result.backend),
         "precision": result.precision,
@@ -65,6 +66,11 @@ def _case(result: Result) -> Case:
         "batch_size": result.batch_size,
         "status": result.status,
         "reason": result.reason,
+        "basis": "projected"
+        if result.projected
+        else "published"
+        if result.published
+        else "measured",
         "gate": "misses" if result.fails_gate else "keeps" if "ssim" in numbers else "",
         "contended": result.contended,
         "memory_counter": "" if memory is None else result.counter,

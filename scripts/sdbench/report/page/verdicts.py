@@ -1,18 +1,17 @@
 """The tables of findings and of choices, as the page says them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sdbench.analysis.choices import MEASURED
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.results import device_text, grouped
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import backend_label, condition_label, number, plural, shorten
 from sdbench.tables.published import Condition, condition
-from sdbench.tables.schemas import CHOICES, FINDINGS
+from sdbench.tables.schemas import CHOICES, FINDINGS, MEASURED
 
 MOST_CHOICES = 5
 """Choices of one condition that the page has; the table has all."""
@@ -21,20 +20,38 @@ _KINDS = {"holds": "good", "does not hold": "bad"}
 """Verdict -> its style."""
 
 
-def read_claims(path: Path) -> list[dict[str, Any]]:
-    """Read a table of schema FINDINGS: claims of the 2022 post, with a finding for each subject."""
+def read_claims(path: Path) -> dict[str, Any]:
+    """Read a table of schema FINDINGS: claims of the 2022 post, with a finding for each subject.
+
+    Returns:
+        `claims`, with the findings that have a verdict; `open`, with those that have none; and
+        `undecided`, which says in one line how many those are and what would decide them.
+    """
+    rows = read_rows(path, FINDINGS)
+    open_rows = [row for row in rows if row["verdict"] not in _KINDS]
+    reasons = Counter((row["reason"] or "no reason is given").rstrip(".") for row in open_rows)
+    each = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    return {
+        "claims": _claims(row for row in rows if row["verdict"] in _KINDS),
+        "open": _claims(open_rows),
+        "undecided": f"Cannot be said here: {plural(len(open_rows), 'finding')}. {each}.",
+    }
+
+
+def _claims(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"statement": rows[0]["statement"], "findings": [_finding(row) for row in rows]}
-        for rows in grouped(read_rows(path, FINDINGS), itemgetter("claim")).values()
+        {"statement": same[0]["statement"], "findings": [_finding(row) for row in same]}
+        for same in grouped(rows, itemgetter("claim")).values()
     ]
 
 
-def count_verdicts(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many findings there are of each verdict."""
-    counts = Counter(finding["verdict"] for claim in claims for finding in claim["findings"])
+def count_verdicts(path: Path) -> str:
+    """Say how many findings a table of schema FINDINGS has of each verdict."""
+    rows = read_rows(path, FINDINGS)
+    counts = Counter(row["verdict"] for row in rows)
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
-    findings = plural(counts.total(), "finding")
-    return f"{plural(len(claims), 'claim')}, {findings} from the tables here; {each}."
+    claims = plural(len({row["claim"] for row in rows}), "claim")
+    return f"{claims}, {plural(len(rows), 'finding')} from the tables here; {each}."
 
 
 def read_choices(path: Path) -> list[dict[str, Any]]:

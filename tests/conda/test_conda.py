@@ -15,7 +15,7 @@ import yaml
 
 from sdbench.config.check import Config, check_config, load_schema
 from tests.conda.conftest import Bench
-from tests.conftest import copy_workflow
+from tests.conftest import BASE, copy_workflow
 from tests.environments import BACKENDS, ENVS, SCRIPTS, dependencies, imported, jobs
 
 pytestmark = pytest.mark.slow
@@ -34,9 +34,10 @@ LEFT_OUT = {
 
 
 def short_config(clone: Path) -> Config:
-    """Return the default config with all that needs another rule or package, and less of what costs
-    time."""
-    config: Config = yaml.safe_load((clone / "config" / "config.yaml").read_text())
+    """Return the preset of the bundled model with all that needs another rule or package, and less
+    of what costs time."""
+    config: Config = yaml.safe_load(BASE.read_text())
+    del config["pathvars"]
     for block in config["matrix"]:
         block["batch_sizes"] = [1]
         if "largest_batch" in block:

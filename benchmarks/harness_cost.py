@@ -30,13 +30,16 @@ LEAST = 0.6
 
 def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the seconds inside timed calls of all records together, by pass."""
-    passes = ("compiling", "first call", "warm-up", "latency", "throughput", "parts")
+    passes = ("compiling", "first call", "warm-up", "latency", "throughput", "parts", "short calls")
     spent = dict.fromkeys(passes, 0.0)
     compiled, first_calls = set(), set()
     for record in records:
         if record["status"] != "ok":
             continue
         compiled.add(record["cold_start"]["compile_s"] or 0.0)  # several may have it in common
+        if record["projection"]:  # its other seconds were not spent
+            spent["short calls"] += sum(call["call_s"] for call in record["projection"]["calls"])
+            continue
         first_calls.add(record["cold_start"]["first_call_s"])
         spent["warm-up"] += sum(record["latency"]["warmup_s"])
         spent["latency"] += sum(record["latency"]["samples_s"])

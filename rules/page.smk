@@ -31,5 +31,6 @@ rule write_page:
         "../envs/page.yaml"
     params:
         version=VERSION,
+        notes=list(FOUND.notes) if FOUND else [],
     script:
         "../scripts/write_page.py"

@@ -70,6 +70,7 @@ def write_page(
     captions: Sequence[Path],
     method: Path,
     page: Path,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -81,6 +82,7 @@ def write_page(
         captions: reStructuredText, one for each figure.
         method: Markdown.
         page: HTML to write.
+        notes: what is said of GPUs of this machine that were not measured.
 
     Raises:
         UserError: if an input is not what it should be; it names the file.
@@ -97,6 +99,7 @@ def write_page(
         "summary": _summary(rows, dates),
         "subjects": [_subject(subject, rows, noises) for subject in subjects(rows)],
         "nothing": _nothing(rows),
+        "notes": notes,
         "choices": read_choices(choices),
         "groups": best_by_condition(rows),
         **read_claims(findings),

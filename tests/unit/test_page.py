@@ -304,3 +304,9 @@ def test_models_of_the_same_networks_are_asked_about_together_and_named(tmp_path
     assert "sd-v1-4, PyTorch, bf16, batch size 4" in page.text
     assert "sdxl, PyTorch" not in page.text
     assert {row["family"] for row in page.cases} == set(asked)
+
+
+def test_a_gpu_that_was_not_measured_is_named_with_the_remedy(tmp_path: Path) -> None:
+    inputs = made.page_inputs(tmp_path)
+    write_page(**inputs, notes=["an NVIDIA GPU is there, but its driver does not answer"])
+    assert "An NVIDIA GPU is there, but its driver does not answer." in Page(inputs["page"]).text

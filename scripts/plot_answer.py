@@ -22,7 +22,7 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
     )
     return make_sheet(
         shown,
-        lambda _: ("seconds per image (logarithmic)", "GB of memory (logarithmic)"),
+        lambda _: ("seconds per image", "GB of memory"),
         lambda result: (latency_cell(result), _memory_cell(result)),
         "medians of n calls",
         {"kinds_apart": False, "ranked": True, "log": True},

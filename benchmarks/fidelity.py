@@ -92,7 +92,7 @@ def default_case(threads: int) -> Case:
     file = ROOT / "config" / "config.yaml"
     schema = load_schema(ROOT / "config" / "schema.yaml")
     config = yaml.safe_load(file.read_text())
-    config["devices"]["cpu"]["threads"] = threads
+    config["devices"] = {"cpu": {"threads": threads}}
     variant = Variant("shapes", "cpu", "pytorch", "fp32", "none")
     return name_case(RunConfig.of(check_config(config, schema, [file])), schema, variant, 1)
 

@@ -21,6 +21,7 @@ ROW = {
     **{"backend_version": "2.13.0", "precision": "fp16", "tf32_convolutions": "False"},
     **{"attention": "sdpa", "batch_size": "1", "width": "512", "height": "512", "steps": "50"},
     **{"scheduler": "pndm", "guidance": "7.5", "status": "ok", "n": "20", "latency_s": "2.5"},
+    "basis": "measured",
 }
 
 

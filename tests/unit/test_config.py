@@ -39,9 +39,10 @@ def check(schema: dict[str, Any]) -> Check:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_presets_are_valid_and_have_cases(preset: Path, raw_config: Config, check: Check) -> None:
-    merged = overlay(raw_config, yaml.safe_load(preset.read_text()))
-    cases, _ = expand_matrix(RunConfig.of(check(merged, BASE, preset)))
+def test_presets_are_valid_and_have_cases(preset: Path, check: Check) -> None:
+    default = ROOT / "config/config.yaml"
+    merged = overlay(yaml.safe_load(default.read_text()), yaml.safe_load(preset.read_text()))
+    cases, _ = expand_matrix(RunConfig.of(check(merged, default, preset)))
     assert cases
 
 

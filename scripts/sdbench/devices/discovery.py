@@ -7,14 +7,13 @@ read from its files. PyTorch is not imported, which takes seconds.
 import importlib.util
 import json
 import os
-import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases.kinds import AMD, INTEL, ask_nvidia, drm_gpus
+from sdbench.cases.kinds import AMD, INTEL, apple_gpus, ask_nvidia, drm_gpus
 from sdbench.devices.machine import cpu_name
 from sdbench.runtime.errors import UserError
 
@@ -90,8 +89,12 @@ def find_devices(build: TorchBuild | None, pci: Path = PCI) -> Found:
     """
     gpus: list[Gpu] = []
     notes: list[str] = []
-    for find in (_nvidia, _amd, _intel, _apple):
-        found, note = find(build, pci)
+    for found, note in (
+        _nvidia(build, pci),
+        _other(build, AMD, "AMD", "cuda", "ROCm"),
+        _other(build, INTEL, "Intel", "xpu", "XPU"),
+        _apple(),
+    ):
         gpus += found
         notes += [note] if note else []
     devices: dict[str, Mapping[str, Any]] = {}
@@ -196,36 +199,27 @@ def _visible_to_cuda(lines: list[str]) -> list[str]:
     return names
 
 
-def _amd(build: TorchBuild | None, pci: Path) -> tuple[list[Gpu], str | None]:
-    # Processors' own graphics are GPUs too, and most are not ROCm's.
-    found = drm_gpus(AMD)
-    if not found or (build is not None and build.cuda is not None):
+def _other(
+    build: TorchBuild | None, maker: str, name: str, kind: str, stack: str
+) -> tuple[list[Gpu], str | None]:
+    """Return the GPUs of AMD or Intel. `stack` is what PyTorch must be built for."""
+    found = drm_gpus(maker)
+    if not found or build is None:
         return [], None
-    if build is not None and build.hip is None:
-        return [], (
-            f"an AMD GPU ({found[0]}) is not measured, because PyTorch {build.version} was built "
-            "without ROCm: if ROCm supports it, install PyTorch's build for ROCm and set up with "
-            "`make setup TORCH=system`"
-        )
-    return [Gpu("AMD GPU", "cuda", i) for i in range(len(found))] if build else [], None
-
-
-def _intel(build: TorchBuild | None, pci: Path) -> tuple[list[Gpu], str | None]:
-    found = drm_gpus(INTEL)
-    if not found or (build is not None and (build.cuda or build.hip)):
+    built = {"CUDA": build.cuda, "ROCm": build.hip, "XPU": build.xpu}
+    if built[stack]:
+        return [Gpu(f"{name} GPU", kind, i) for i in range(len(found))], None
+    if any(built.values()):  # for another GPU; this one is the processor's own graphics
         return [], None
-    if build is not None and build.xpu is None:
-        return [], (
-            f"an Intel GPU ({found[0]}) is not measured, because PyTorch {build.version} was "
-            "built without XPU: install PyTorch's build for XPU and set up with "
-            "`make setup TORCH=system`"
-        )
-    return [Gpu("Intel GPU", "xpu", i) for i in range(len(found))] if build else [], None
+    return [], (
+        f"the GPU of {name} ({found[0]}) is not measured, because PyTorch {build.version} was "
+        f"built without {stack}: if {stack} supports it, install PyTorch's build for {stack} and "
+        "set up with `make setup TORCH=system`"
+    )
 
 
-def _apple(build: TorchBuild | None, pci: Path) -> tuple[list[Gpu], str | None]:
-    own = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return [Gpu(f"{cpu_name()} GPU", "mps", 0)] if own else [], None
+def _apple() -> tuple[list[Gpu], str | None]:
+    return [Gpu(f"{cpu_name()} GPU", "mps", 0) for _ in apple_gpus()], None
 
 
 def _has_pci(vendor: str, pci: Path) -> bool:

@@ -140,3 +140,11 @@ def test_good_results_pass_and_are_counted(tmp_path: Path) -> None:
     # A network that an engine cannot run is no fault.
     results.export = {"network": "unet", "status": "unsupported", "reason": "no such operator"}
     assert "4 cases: 3 ok, 1 oom" in results.check()
+
+
+def test_a_projected_case_has_no_calls_back_to_back(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    short = {"call_s": 0.3, "step_s": [0.05, 0.06]}
+    projection = {"steps": 2, "evaluations": 51, "calls": [short] * 3, "energy": None}
+    results.records[0].update(projection=projection, throughput=None, image=None)
+    assert results.check().startswith("2 ")

@@ -83,7 +83,7 @@ def schema() -> dict[str, Any]:
 
 @pytest.fixture
 def raw_config() -> Config:
-    """The default config as it stands in its file; a test may change it."""
+    """The preset of the bundled model as it stands in its file; a test may change it."""
     config: Config = yaml.safe_load(BASE.read_text())
     del config["pathvars"]
     return config
@@ -91,7 +91,7 @@ def raw_config() -> Config:
 
 @pytest.fixture
 def config(raw_config: Config, schema: dict[str, Any]) -> Config:
-    """The default config, complete."""
+    """The preset of the bundled model, complete."""
     return check_config(copy.deepcopy(raw_config), schema, [BASE])
 
 

@@ -202,11 +202,13 @@ def checked(devices: object) -> list[str]:
 
 
 def test_all_devices_or_the_gpus_can_be_meant_without_names() -> None:
-    assert checked("all") == ["cpu", "rtx-3080"] or checked("all") == ["rtx-3080", "cpu"]
+    assert checked("all") == ["rtx-3080", "cpu"]
     assert checked("gpus") == ["rtx-3080"]
     assert checked(["cpu"]) == ["cpu"]
 
 
 def test_a_name_that_was_not_found_is_refused_with_those_that_were() -> None:
-    with pytest.raises(UserError, match=r"`a100'? is no device|'a100' is no device.*`rtx-3080`"):
+    with pytest.raises(
+        UserError, match=r"'a100' is no device of this machine; found are .*`rtx-3080`"
+    ):
         checked(["a100"])

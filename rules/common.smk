@@ -3,8 +3,10 @@
 import atexit
 import functools
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
@@ -13,12 +15,14 @@ from sdbench import __version__ as VERSION
 from sdbench.config.check import AUTO, check_config, load_schema
 from sdbench.config.files import locate
 from sdbench.runtime.errors import UserError, refuse
-from sdbench.runtime.failures import show_failures
+from sdbench.runtime.endings import show_answer, show_failures
 from sdbench.runtime.files import check_writable
 from sdbench.devices.discovery import found_devices, refuse_auto_elsewhere, torch_build
 from sdbench.devices.machine import missing_device
+from sdbench.models.duration import Reckoning, job_label, summary
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
+from sdbench.runtime.progress import Progress
 
 # What the name of a file of the workflow begins with: nothing, where it is run from its own folder.
 PREFIX = "" if Path.cwd() == WORKFLOW else f"{WORKFLOW}/"
@@ -76,6 +80,21 @@ except UserError as error:
     refuse(error)
 
 
+def tell_progress(jobs):
+    "Say how long the jobs of this run will take, and follow them."
+    reckoning = Reckoning(PLAN, config, WORKFLOW)
+    expected = {}
+    labels = defaultdict(float)
+    for job in jobs:
+        name, wildcards = job.rule.name, job.wildcards_dict
+        runs = job.params.runs if name == "generate_images" else ()
+        seconds = reckoning.job_s(name, wildcards, runs)
+        expected[job.jobid] = seconds
+        labels[job_label(name, wildcards)] += sum(seconds.values())
+    print(f"sdbench: {summary(labels)}", file=sys.stderr, flush=True)
+    Progress(logger, expected)
+
+
 onstart:
     try:
         check_writable(Path(config["pathvars"]["results"]))
@@ -92,8 +111,15 @@ onstart:
         reason = missing_device(device)
         if reason and name in {variant.device for variant in PLAN.variants}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
+    tell_progress(list(workflow.dag.needrun_jobs()))
 
 
-# Snakemake writes some lines of its own after this: what failed, and why, shall be the last.
+# Snakemake writes some lines of its own after these: the answer, or what failed, shall be the last.
+onsuccess:
+    for job in workflow.dag.jobs:
+        if job.rule.name == "write_page":
+            atexit.register(show_answer, Path(job.log[0]))
+
+
 onerror:
     atexit.register(show_failures, [Path(file) for file in log])

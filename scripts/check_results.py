@@ -7,6 +7,7 @@ from typing import Any
 from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_whole
+from sdbench.runtime.progress import say
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from sdbench.tables.schemas import CASE_KEY as KEY
@@ -121,7 +122,7 @@ def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     text = f"{len(read['cases'])} cells of the matrix, {len(results)} cases: {statuses}\n"
     write_whole(report, text.encode())
-    print(text, end="")
+    say(text.strip())
 
 
 def _case(row: Mapping[Any, Any]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import sdbench
+from sdbench.runtime.progress import say
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
 
@@ -29,11 +30,11 @@ def export_results(
     # Strict: where TF32 was let in, the precision is called tf32.
     rows["tf32_convolutions"] = False
     write_table(rows, table, PUBLISHED)
-    print(f"{len(rows)} rows in {table}: copy it into another workflow's resources/")
+    say(f"{len(rows)} rows in {table}: copy it into another workflow's resources/")
     raced = read_table(races, RACES)
     raced = _own(raced[raced["campaign"].isna()], campaign)
     write_table(raced, races_table, RACES)
-    print(f"{len(raced)} rows in {races_table}: copy it into another workflow's resources/races/")
+    say(f"{len(raced)} rows in {races_table}: copy it into another workflow's resources/races/")
 
 
 def _own(table: pd.DataFrame, campaign: str) -> pd.DataFrame:

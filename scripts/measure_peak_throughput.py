@@ -14,6 +14,7 @@ from sdbench.measure.peak_throughput import copy_peak, product_peak
 from sdbench.measure.status import status_from_error
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
+from sdbench.runtime.progress import say
 
 import torch
 
@@ -53,7 +54,7 @@ def measure_peak_throughput(
     for row in rows:
         numbers = [f"{row[key]:.4g} {key}" for key in ("tflops", "gb_per_s") if key in row]
         what = f"{name}, {row['operation']} {row['precision'] or ''}".rstrip()
-        print(f"{what}: {' '.join(numbers) or row['reason']}", flush=True)
+        say(f"{what}: {' '.join(numbers) or row['reason']}")
 
 
 def _measure(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.records.archive import pack
+from sdbench.runtime.progress import say
 
 
 def pack_records(files: Sequence[Path], config: Mapping[str, Any], archive: Path) -> None:
@@ -17,7 +18,7 @@ def pack_records(files: Sequence[Path], config: Mapping[str, Any], archive: Path
     """
     count = pack(files, config, archive)
     size = archive.stat().st_size / 1e6
-    print(f"{count} files, {size:.1f} MB in {archive}: `make page RECORDS=...` reads it anywhere")
+    say(f"{count} files, {size:.1f} MB in {archive}: `make page RECORDS=...` reads it anywhere")
 
 
 if __name__ == "__main__":

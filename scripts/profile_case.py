@@ -15,6 +15,7 @@ from sdbench.measure.memory import memory_limit
 from sdbench.measure.status import is_out_of_memory
 from sdbench.runtime.errors import UnsupportedError, UserError
 from sdbench.runtime.files import write_whole
+from sdbench.runtime.progress import say
 
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -72,9 +73,9 @@ def _profile(case: Case, model_folder: Path, table: Path, trace: Path) -> None:
     writer.writerows(rows)
     write_whole(table, text.getvalue().encode())
     spent_s = sum(row["self_s"] for row in rows)
-    print(f"a call without the profiler: {call_s:.3f} s; in kernels, with it: {spent_s:.3f} s")
+    say(f"a call without the profiler: {call_s:.3f} s; in kernels, with it: {spent_s:.3f} s")
     for row in rows[:10]:
-        print(f"{row['share']:7.1%} {row['calls']:6d} x  {row['kernel']}")
+        say(f"{row['share']:7.1%} {row['calls']:6d} x  {row['kernel']}")
 
 
 def kernel_rows(events: Iterable[Any], on_gpu: bool) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from sdbench.cases.case import Case
 from sdbench.devices.machine import describe_machine
 from sdbench.measure.settings_search import search_settings as search
 from sdbench.runtime.files import write_json
+from sdbench.runtime.progress import say
 
 
 def search_settings(
@@ -26,7 +27,7 @@ def search_settings(
     searches = {}
     tuned = [Case.from_dict(case) for case in cases]
     for case in tuned:
-        print(f"{case.variant.key}: searching", flush=True)
+        say(f"searching settings of {case.variant.key}")
         graphs_folder = folders[case.variant.graphs]
         searches[case.variant.key] = search(case, model_folder, graphs_folder, limit_s)
     write_json(output, {"searches": searches, "machine": describe_machine(tuned[0].device)})

@@ -17,6 +17,7 @@ from sdbench.report.page.machine import read_machines
 from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.report.page.rows import Case, as_columns, case_rows, distinct, own
 from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
+from sdbench.runtime.endings import ANSWER
 from sdbench.runtime.files import write_whole
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import STATUSES, listing, number, plural
@@ -120,6 +121,9 @@ def write_page(
         "tables": [path.name for path in inputs],
     }
     write_whole(page, render_page(content).encode())
+    sentences = [subject["sentence"] for subject in content["subjects"][:1]]
+    for line in (*filter(None, sentences), f"open {page}"):
+        print(f"{ANSWER}{line}")
 
 
 def _summary(rows: Sequence[Case], dates: tuple[str, str] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdbench.records.record import read_indexed
-from sdbench.runtime.failures import failures
+from sdbench.runtime.endings import failures
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import run_snakemake

@@ -87,7 +87,12 @@ def test_a_conda_environment_agrees_with_the_requirements(file: Path) -> None:
 def test_every_environment_is_used_and_everything_required_is_in_some() -> None:
     assert {job.env for job in jobs()} == {file.stem for file in ENVS}
     named = {package.lower() for file in ENVS for package in dependencies(file).on_pypi()}
-    runs_the_workflow = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
+    runs_the_workflow = {
+        "snakemake",
+        "snakemake-executor-plugin-slurm",
+        "snakemake-logger-plugin-rich",
+        "pygments",
+    }
     assert named | runs_the_workflow == set(pins(ROOT / "requirements.txt"))
 
 

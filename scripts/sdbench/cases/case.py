@@ -124,6 +124,13 @@ class Case:
     device: Device
 
     @property
+    def title(self) -> str:
+        """What a log and the terminal call it."""
+        v = self.variant
+        how = f"{v.model} on {v.device}, {v.backend} {v.precision} {v.options}"
+        return f"{how}, batch {self.batch_size}"
+
+    @property
     def id(self) -> str:
         """Sixteen hexadecimal digits that any change of the case changes."""
         return digest(self.as_dict())[:16]
@@ -160,6 +167,13 @@ class Pair:
     def reference_case(self) -> Case:
         """The case of the reference."""
         return replace(self.case, variant=self.reference)
+
+    @property
+    def title(self) -> str:
+        """What a log and the terminal call it."""
+        v = self.case.variant
+        where = f"{v.model} on {v.device} at {self.case.generation['width']} px"
+        return f"{where}, {v.backend} {v.precision} {v.options}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the pair as built-in types, as Snakemake's params pass it."""

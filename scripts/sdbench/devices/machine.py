@@ -63,6 +63,21 @@ def cpu_features() -> list[str]:
     return sorted(flag for flag in " ".join(flags[:1]).split() if flag.startswith(EXTENSIONS))
 
 
+HALF_PRODUCTS = {
+    "bf16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
+    "fp16": {"avx512_fp16", "amx_fp16", "avx_ne_convert"},
+}
+"""The extensions of x86 that oneDNN has kernels for in a half precision, any of which is enough.
+
+Source: oneDNN's developer guide, "Data Types"."""
+
+
+def is_emulated(half: str) -> bool:
+    """Tell whether this processor is known to have no instructions for a half precision."""
+    features = set(cpu_features())
+    return "avx" in features and not features & HALF_PRODUCTS[half]
+
+
 def cpu_mhz() -> float | None:
     """Return the processors' mean clock now, in MHz; None where the system does not tell."""
     clocks = [float(clock) for clock in _cpuinfo("cpu MHz")]

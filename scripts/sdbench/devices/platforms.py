@@ -11,7 +11,7 @@ from typing import Any
 from sdbench.devices import nvml, resident
 from sdbench.devices.energy import Counter, rapl_energy_j
 from sdbench.devices.fork_safety import show_devices
-from sdbench.devices.machine import cpu_mhz, cpu_name
+from sdbench.devices.machine import cpu_mhz, cpu_name, is_emulated
 from sdbench.runtime.errors import one_line
 
 import torch
@@ -150,9 +150,14 @@ class Cpu(Platform):
 
 
 def computes_natively(half: str) -> bool:
-    """Tell whether this processor has kernels for a half precision, as PyTorch's oneDNN sees it."""
+    """Tell whether this processor has instructions for a half precision, and oneDNN kernels.
+
+    oneDNN says that it has bf16 on any processor with AVX-512, where it emulates it: sd-v1 then
+    took four times as long as in fp32.
+    """
     supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")
-    return torch.backends.mkldnn.is_available() and bool(supported())  # type: ignore[no-untyped-call]
+    has_kernels = torch.backends.mkldnn.is_available() and bool(supported())  # type: ignore[no-untyped-call]
+    return has_kernels and not is_emulated(half)
 
 
 class Gpu(Platform):

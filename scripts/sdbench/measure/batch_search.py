@@ -14,7 +14,7 @@ from sdbench.measure.batch_prediction import (
     predict_largest,
 )
 from sdbench.measure.case import load
-from sdbench.measure.context import SweepContext, name
+from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import measure_memory, memory_limit, refuse_above
 from sdbench.measure.status import is_out_of_memory
 from sdbench.records.record import read_record, record_path
@@ -22,6 +22,7 @@ from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
+from sdbench.runtime.progress import say
 
 BEGIN_ONLY_S = 1e-9
 """A limit above which every call is: whether a batch fits is known after its first steps."""
@@ -66,7 +67,7 @@ def search_largest(cases: list[Case], cap: int, sweep: SweepContext) -> dict[str
             larger = replace(case, batch_size=batch_size)
             peak: int | None = run_in_subprocess(_probe, larger, sweep, limit_s=sweep.limit_s)[0]
             fits = "does not fit" if peak is None else "fits"
-            print(f"{name(case)}: a batch of {batch_size} {fits}", flush=True)
+            say(f"{case.variant.key}: a batch of {batch_size} {fits}")
             return peak
 
         try:

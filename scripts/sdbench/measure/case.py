@@ -14,7 +14,7 @@ from sdbench.devices.platforms import is_lost, platform_of
 from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import SweepContext, name
+from sdbench.measure.context import SweepContext
 from sdbench.measure.latency import sample_latency
 from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
@@ -24,6 +24,7 @@ from sdbench.measure.throughput import measure_throughput
 from sdbench.records.record import now, write_image
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.processes import UnfitError
+from sdbench.runtime.progress import say
 
 import torch
 
@@ -55,7 +56,7 @@ def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: Sweep
                 assert failure is not None
                 sweep.write(*record, *failure, contention=contention)
             else:
-                print(f"{name(case)}: measuring", flush=True)
+                say(f"measuring {case.title}")
                 try:
                     sweep.write(*record, "ok", **_measure(loaded, case, sweep, measuring))
                 except StorageError:

@@ -27,6 +27,7 @@ from sdbench.runtime.digests import digest
 from sdbench.runtime.files import read_json, sha256
 from sdbench.runtime.job import granted_bytes, optional
 from sdbench.runtime.ownership import OWNER, Claim, claim
+from sdbench.runtime.progress import say
 
 
 @dataclass(frozen=True)
@@ -135,17 +136,7 @@ class SweepContext:
         }
         self.assert_owner()
         write_record(self.folder, measured, record)
-        print(f"{name(measured)}: {status}{f' ({reason})' if reason else ''}", flush=True)
-
-
-def name(measured: Measured) -> str:
-    """Return what a case or a race is called in a log."""
-    case = measured.case if isinstance(measured, Pair) else measured
-    v = case.variant
-    how = f"{v.backend} {v.precision} {v.options}"
-    if isinstance(measured, Pair):
-        return f"{v.model} on {v.device} at {case.generation['width']} px, {how}"
-    return f"{v.model} on {v.device}, {how}, batch {case.batch_size}"
+        say(f"{measured.title}: {status}{f' ({reason})' if reason else ''}")
 
 
 def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:

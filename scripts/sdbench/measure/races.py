@@ -20,7 +20,7 @@ from sdbench.devices.platforms import platform_of
 from sdbench.devices.resident import resident_bytes, rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
-from sdbench.measure.context import SweepContext, name
+from sdbench.measure.context import SweepContext
 from sdbench.measure.latency import time_call
 from sdbench.measure.memory import (
     check_weights_fit,
@@ -33,6 +33,7 @@ from sdbench.measure.status import status_from_error
 from sdbench.records.record import now, write_index
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.processes import Ended, WorkerProcess
+from sdbench.runtime.progress import say
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
             backends.import_backend(pair.case)  # once, before the forks
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not sweep.has(pair)]
-    print(f"{len(pairs)} races, {len(pairs) - len(pending)} reused", flush=True)
+    say(f"{len(pairs)} races, {len(pairs) - len(pending)} reused")
     for _, group in itertools.groupby(pending, key=lambda pair: pair.reference_case):
         _race_all(list(group), sweep)
     sweep.assert_owner()
@@ -96,7 +97,7 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
             known = (inputs, output, loaded | warmed)
             while pairs:
                 pair, begin = pairs.pop(0), now()
-                print(f"{name(pair)}: racing", flush=True)
+                say(f"racing {pair.title}")
                 try:
                     with start(pair.case) as challenger:
                         measured = _race((reference, challenger), pair.rounds, *known)

@@ -20,6 +20,7 @@ from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import family_of
 from sdbench.runtime.errors import UnsupportedError, one_line
 from sdbench.runtime.processes import Ended, run_in_subprocess
+from sdbench.runtime.progress import say
 
 import torch
 
@@ -55,7 +56,7 @@ def search_settings(
         except Ended as error:
             timed = {"reason": error.reason("it was timed")}
         timed = compare(**timed) if "default_s" in timed else timed
-        print(f"{name}: {timed.get('ratio', timed.get('reason'))}", flush=True)
+        say(f"{name}: {timed.get('ratio', timed.get('reason'))}")
         return {"name": name, "settings": dict(settings), **timed}
 
     try:

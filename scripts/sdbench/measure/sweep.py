@@ -18,12 +18,13 @@ from sdbench.devices.machine import describe_machine
 from sdbench.devices.platforms import platform_of, set_tf32
 from sdbench.measure.batch_search import search_largest
 from sdbench.measure.case import measure_variant
-from sdbench.measure.context import SweepContext, name
+from sdbench.measure.context import SweepContext
 from sdbench.measure.latency import time_call
 from sdbench.records.record import REFERENCE, now, read_record, record_path, write_index
 from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
+from sdbench.runtime.progress import say
 
 import torch
 
@@ -48,7 +49,7 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
         backends.import_backend(cases[0])  # once, before the forks
     reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not sweep.has(case)]
-    print(f"{len(cases)} cases, {len(cases) - len(pending)} reused", flush=True)
+    say(f"{len(cases)} cases, {len(cases) - len(pending)} reused")
     start = None
     if pending or not reference.exists():
         # The same work before and after: what differs between the two is the machine's own noise.
@@ -64,7 +65,7 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
         size = _measure_largest(own[0], search["largest_batch"], sweep)
         found.append(search | {"largest_batch": size})
         largest += [replace(own[0], batch_size=size)] if size else []
-        print(f"{name(own[0])}: the largest batch is {size}", flush=True)
+        say(f"{own[0].variant.key}: the largest batch is {size}")
     if start is not None:
         end = _time_reference_apart(cases[0], sweep)
         sweep.assert_owner()

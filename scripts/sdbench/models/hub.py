@@ -14,6 +14,7 @@ from sdbench.models.families import INDEX
 from sdbench.models.manifest import check_index, choose_files
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sha256
+from sdbench.runtime.progress import say
 
 import httpx2
 from huggingface_hub import HfApi, constants, errors, get_token, hf_hub_download
@@ -66,7 +67,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
         if is_right(folder / path, files[path]):
             return
         (folder / path).unlink(missing_ok=True)
-        print(f"{path}: {files[path].size / 1e6:,.1f} MB", flush=True)
+        say(f"downloading {path}, {files[path].size / 1e6:,.1f} MB")
         with explained(repository, revision, token):
             download(repository, revision, token, path, folder)
         if not is_right(folder / path, files[path]):

@@ -19,6 +19,7 @@ INFRASTRUCTURE = {
     "sdbench/runtime/errors.py": "the words in which something is refused",
     "sdbench/runtime/job.py": "the log of a job, how it ends, and which argument gets which file",
     "sdbench/runtime/ownership.py": "which of two jobs may write, not what",
+    "sdbench/runtime/progress.py": "what the terminal is told",
     "sdbench/runtime/__init__.py": "no code",
     "sdbench/runtime/digests.py": "names of contents, this digest's too: others change it anyway",
 }

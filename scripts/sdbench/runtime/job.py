@@ -3,16 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from sdbench.runtime import processes
 from sdbench.runtime.errors import UserError, one_line
 from sdbench.runtime.files import storage_named
 from sdbench.runtime.ownership import TakenOver
@@ -20,55 +17,54 @@ from sdbench.runtime.ownership import TakenOver
 
 @contextlib.contextmanager
 def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
-    """Send everything the job prints to `log` and to the terminal, its traceback included.
+    """Send everything the job prints to `log` alone, its traceback included; what `progress.say`
+    says is shown on the terminal too.
 
-    The copy is made below Python, on the file descriptors: C libraries and child processes print
+    It is sent there below Python, on the file descriptors: C libraries and child processes print
     too. A job that another has taken over waits for `outputs`. After any failure the job exits with
     status 1, and the log's last line says why after `error: `.
     """
     # Ended by its scheduler, a job must end its own processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if processes.START == "spawn":
-        # It lives as long as this process, and would keep open what tee waits for the end of.
-        resource_tracker.ensure_running()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
     # A new file: an orphaned job that still writes to the log must not write into this one's.
     Path(log).unlink(missing_ok=True)
-    # Ctrl-C goes to the whole process group: tee must outlive it to write the last lines.
-    with subprocess.Popen(["tee", log], stdin=subprocess.PIPE, start_new_session=True) as tee:
-        assert tee.stdin is not None
-        os.dup2(tee.stdin.fileno(), 1)
-        os.dup2(tee.stdin.fileno(), 2)
-        tee.stdin.close()
-        failed = False
-        try:
-            with storage_named(f"a file of the job that logs to {log}"):
-                yield
-        except UserError as error:
-            failed = True
-            print(f"error: {error}", file=sys.stderr)
-        except TakenOver as end:
-            # No failure, and no end before there is what this job should have made: its Snakemake
-            # would miss that, and remove it when its successor writes it.
-            print(end, file=sys.stderr)
-            for _ in range(24 * 3600):  # a day at most; a scheduler's time limit is shorter
-                if all(Path(file).exists() for file in outputs):
-                    break
-                time.sleep(1)
-        except Exception as error:
-            failed = True
+    with Path(log).open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    error: str | None = None
+    try:
+        with storage_named(f"a file of the job that logs to {log}"):
+            yield
+    except UserError as refused:
+        error = str(refused)
+    except TakenOver as end:
+        # No failure, and no end before there is what this job should have made: its Snakemake
+        # would miss that, and remove it when its successor writes it. The log is the successor's.
+        os.write(saved[1], f"{end}\n".encode())
+        for _ in range(24 * 3600):  # a day at most; a scheduler's time limit is shorter
+            if all(Path(file).exists() for file in outputs):
+                break
+            time.sleep(1)
+    except Exception as unexpected:
+        with contextlib.suppress(OSError):
             traceback.print_exc()
-            kind = type(error).__name__
-            print(f"error: unexpected, see above: {kind}: {one_line(error)}", file=sys.stderr)
-        finally:
+        kind = type(unexpected).__name__
+        error = f"unexpected, see above: {kind}: {one_line(unexpected)}"
+    finally:
+        try:
+            if error is not None:
+                print(f"error: {error}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
-            for fd, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, fd)
-                os.close(copy)
-    if failed:
+        except OSError:  # such as a full disk: the terminal has room
+            os.write(saved[1], f"error: {error}\n".encode())
+        for fd, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, fd)
+            os.close(copy)
+    if error is not None:
         sys.exit(1)
 
 

@@ -19,6 +19,7 @@ from sdbench.models.shapes import networks
 from sdbench.models.shapes.scenes import SIZE, draw, random_scene
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_whole
+from sdbench.runtime.progress import say
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ class Training:
                 total, count = 0.0, 0
                 self.history.append((name, self.step, loss, rate, round(self.seconds, 1)))
                 where = f"{name}: step {self.step} of {self.stage.steps}"
-                print(f"{where}, loss {loss:.5f}, {self.seconds:.0f} s", flush=True)
+                say(f"{where}, loss {loss:.5f}, {self.seconds:.0f} s")
                 # Only here: the mean over a stretch is never cut in two.
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     self._save()
@@ -178,7 +179,7 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.average, self.history = state["average"], state["history"]
         self.step, self.seconds = state["step"], state["seconds"]
-        print(f"{self.stage.name}: continuing at step {self.step}", flush=True)
+        say(f"{self.stage.name}: continuing at step {self.step}")
 
 
 def images_and_captions(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
@@ -247,7 +248,7 @@ def finished_autoencoder(training: Training, seed: int) -> AutoencoderKL:
     decoded = autoencoder.decode(encode(autoencoder, images)).sample.clamp(-1.0, 1.0)
     psnr_db = 10.0 * math.log10(4.0 / functional.mse_loss(decoded, images).item())
     # How well images pass through it, over all their pixels.
-    print(f"autoencoder: {psnr_db:.1f} dB", flush=True)
+    say(f"autoencoder: {psnr_db:.1f} dB")
     return autoencoder
 
 

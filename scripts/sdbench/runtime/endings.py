@@ -1,4 +1,4 @@
-"""What failed in a run, for the last lines that it leaves on the terminal."""
+"""The last lines that a run leaves on the terminal: what failed, or the answer."""
 
 import contextlib
 import re
@@ -11,6 +11,10 @@ _FAILED = re.compile(
 )
 """How Snakemake's own log tells of a failed job: its rule, its number, and the job's own log."""
 _FINISHED = re.compile(r"^Finished jobid: (\d+)", re.M)
+
+
+ANSWER = "answer: "
+"""How a line of a job's log begins that answers what the run was for."""
 
 
 def failures(snakemake_log: Path) -> Iterator[str]:
@@ -32,8 +36,18 @@ def show_failures(snakemake_logs: Iterable[Path]) -> None:
             print(line, file=sys.stderr)
 
 
+def show_answer(log: Path) -> None:
+    """Write to the terminal what the log of a job has of the answer."""
+    for line in _lines(log, ANSWER):
+        print(f"sdbench: {line.removeprefix(ANSWER)}", file=sys.stderr)
+
+
 def _reasons(log: Path) -> list[str]:
+    return _lines(log, "failed: ", "error: ")
+
+
+def _lines(log: Path, *begin: str) -> list[str]:
     with contextlib.suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line for line in lines if line.startswith(("failed: ", "error: "))]
+        return [line for line in lines if line.startswith(begin)]
     return []

@@ -1,0 +1,207 @@
+"""How long the jobs of a run will take, for the first lines of it and the time that is left.
+
+Reckoned before anything has run, from the sizes of networks and the datasheets of devices: within a
+factor of two or three. No result depends on it.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sdbench.cases.case import Case, Device, Pair
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.measuring import Measuring
+from sdbench.devices.datasheets import find_datasheet, read_datasheets
+from sdbench.devices.machine import HALF_PRODUCTS, cpu_features, is_emulated
+from sdbench.models.architectures import Architecture, find_architecture
+from sdbench.models.planning import Place, Plan
+from sdbench.runtime.progress import about
+
+CONVOLVED = 0.1
+"""A parameter of a U-Net meets this share of the pixels of the latents: Stable Diffusion 1.x 0.11,
+SDXL 0.07, by operations counted."""
+PATCH = 4
+"""Pixels of the latents that a transformer sees as one token."""
+DECODED = 9.5e6
+"""Operations of Stable Diffusion's decoder for a pixel of the image; others have the same."""
+CPU_FLOP = {"avx512f": 0.11e12, "": 0.05e12}
+"""Operations in a second by a thread of a processor that has the instructions, in fp32."""
+HALF_FLOP = {"avx512_bf16": 1.7, "amx_bf16": 4.0}
+"""How many times that in bf16."""
+HALF_SHARE, FP32_SHARE = 0.25, 0.5
+"""Of the peak of a datasheet, in half precision and in fp32: medians of resources/published.csv."""
+OTHER_GPU = 20e12
+"""Operations in a second by a GPU whose datasheet is not known, as those of ten years have them."""
+EVALUATION_S = 0.015
+"""Seconds of the smallest evaluation: what Python and kernels cost that compute hardly anything."""
+LOADED, DOWNLOADED = 0.8e9, 25e6
+"""Bytes of weights in a second, from a disk and from the hub."""
+START_S = 6.0
+"""Seconds until a job that measures has imported its backend."""
+RULE_S = {
+    "measure_peak_throughput": 12.0,
+    "count_operations": 5.0,
+    "describe_model": 4.0,
+    "compare_quality": 4.0,
+    "plot_quality_panel": 5.0,
+    "plot_quality_animation": 5.0,
+    "write_page": 6.0,
+}
+"""Seconds of a job of other rules, on two cores."""
+OTHER_RULE_S = 3.0
+STEPS = 2
+"""Of a short call, as `measure.projection` has them."""
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """What is reckoned with: the plan of a run, its complete config, and the workflow's folder."""
+
+    plan: Plan
+    config: Mapping[str, Any]
+    workflow: Path
+
+    def job_s(
+        self, rule: str, wildcards: Mapping[str, str], runs: Iterable[int]
+    ) -> dict[str, float]:
+        """Return the seconds that a job takes: by what it says when one of several things is done,
+        and under the empty name for the rest. `runs` are the steps of images that it generates."""
+        place: Place = (
+            wildcards.get("model", ""),
+            wildcards.get("device", ""),
+            wildcards.get("backend", ""),
+        )
+        model = place[0]
+        if rule == "measure_sweep":
+            cases = {case.title: self.case_s(case) for case in self.plan.cases_at[place]}
+            probes = 4 * self._start_s(model) * len(self.plan.searches_at[place])
+            return {**cases, "": START_S + probes}
+        if rule == "race_denoisers":
+            races = {race.title: self.race_s(race) for race in self.plan.races_at[place]}
+            return {**races, "": START_S}
+        if rule == "generate_images":
+            case = next(c for c in self._cases if c.variant.place == place)
+            return {"": START_S + self._start_s(model) + self._images_s(case, list(runs))}
+        if rule in ("build_model", "fetch_model", "export_onnx", "convert_openvino"):
+            rate = DOWNLOADED if rule == "fetch_model" else LOADED / 3
+            return {"": START_S + self._bytes(model) / rate}
+        return {"": RULE_S.get(rule, OTHER_RULE_S)}
+
+    def case_s(self, case: Case) -> float:
+        """Return the seconds that measuring a case takes, its passes together."""
+        measuring = Measuring(**self.config["measuring"])
+        precision = case.variant.precision
+        if case.device.kind == "cpu" and precision in HALF_PRODUCTS and is_emulated(precision):
+            return 0.0  # unsupported
+        call, short = self.call_s(case), self.call_s(case, STEPS)
+        start = self._start_s(case.variant.model)
+        if measuring.project_above_s and call > measuring.project_above_s:
+            return start + (2 + _samples(short, measuring)) * short
+        back_to_back = max(3, math.ceil(measuring.throughput_duration_s / call))
+        once = 2 + measuring.warmup_calls + measuring.phase_samples
+        return start + (once + _samples(call, measuring) + back_to_back) * call
+
+    def race_s(self, race: Pair) -> float:
+        """Return the seconds that a race takes."""
+        evaluation = self.call_s(race.case, 1)
+        return 2 * self._start_s(race.case.variant.model) + 2 * race.rounds * (0.25 + evaluation)
+
+    def call_s(self, case: Case, steps: int | None = None) -> float:
+        """Return the seconds of a call, of as many steps as the case has unless they are given."""
+        generation = case.generation
+        evaluations = steps or generation["steps"]
+        architecture = self._architectures.get(case.variant.model)
+        if architecture is None:  # such as the small model that is bundled
+            return float(evaluations) * EVALUATION_S * case.batch_size
+        step, rest = operations(architecture, generation)
+        rate = self._rate(case)
+        one = max(EVALUATION_S, case.batch_size * step / rate)
+        return evaluations * one + case.batch_size * rest / rate
+
+    def _images_s(self, case: Case, runs: list[int]) -> float:
+        decoded = max(runs, default=0)  # the states of the longest
+        return sum(self.call_s(case, steps) for steps in runs) + decoded * self.call_s(case, 1)
+
+    def _rate(self, case: Case) -> float:
+        """Return the operations that a device does in a second."""
+        device, precision = case.device, case.variant.precision
+        half = precision in ("fp16", "bf16") or "autocast" in case.variant.switches
+        if not KINDS[device.kind].is_gpu:
+            features = cpu_features()
+            flop = next(rate for name, rate in CPU_FLOP.items() if name in features or not name)
+            faster = max((HALF_FLOP[name] for name in HALF_FLOP if name in features), default=1.0)
+            return flop * (device.threads or os.cpu_count() or 1) * (faster if half else 1.0)
+        sheet = find_datasheet(self._gpu(device), self._datasheets)
+        peak = sheet and (sheet.half_tflops if half else sheet.fp32_tflops)
+        share = HALF_SHARE if half else FP32_SHARE
+        return share * peak * 1e12 if peak else OTHER_GPU * (1.0 if half else 0.5)
+
+    @staticmethod
+    def _gpu(device: Device) -> str:
+        gpus = [] if device.gpu_model else KINDS[device.kind].gpus() or []
+        return gpus[device.index] if device.index < len(gpus) else device.gpu_model
+
+    def _start_s(self, model: str) -> float:
+        return 2.0 + self._bytes(model) / LOADED
+
+    def _bytes(self, model: str) -> float:
+        architecture = self._architectures.get(model)
+        if architecture is None:
+            return 0.0
+        return 4.0 * sum(network.parameters for network in architecture.networks.values())
+
+    @cached_property
+    def _architectures(self) -> dict[str, Architecture | None]:
+        folder = self.workflow / "resources/architectures"
+        models = self.config["models"].items()
+        return {name: find_architecture(model["source"], folder) for name, model in models}
+
+    @cached_property
+    def _cases(self) -> list[Case]:
+        return [self.plan.config.case(variant) for variant in sorted(self.plan.variants)]
+
+    @cached_property
+    def _datasheets(self) -> list[Any]:
+        return read_datasheets(self.workflow / "resources/datasheets/gpus.csv")
+
+
+def operations(architecture: Architecture, generation: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the operations, roughly, of one step for one image, and of all else."""
+    family = architecture.family
+    configs = {name: network.config for name, network in architecture.networks.items()}
+    height, width = generation["height"], generation["width"]
+    _, *latent = family.latent_shape(configs, height, width)
+    is_unet = family.denoiser == "unet"
+    met = math.prod(latent) * CONVOLVED if is_unet else math.prod(latent) / PATCH
+    passes = family.passes(configs, generation["guidance"])
+    denoiser = 2.0 * architecture.networks[family.denoiser].parameters * met * passes
+    tokens = {name: family.text_length(name, configs) for name in family.text_encoders}
+    text = sum(2.0 * architecture.networks[name].parameters * n for name, n in tokens.items())
+    return denoiser, passes * text + DECODED * height * width
+
+
+def _samples(call_s: float, measuring: Measuring) -> int:
+    wanted = max(measuring.min_samples, math.ceil(measuring.min_duration_s / call_s))
+    if wanted * call_s <= measuring.max_duration_s:
+        return wanted
+    capped = min(measuring.min_samples, measuring.min_samples_capped)
+    return max(capped, min(wanted, math.ceil(measuring.max_duration_s / call_s)))
+
+
+def job_label(rule: str, wildcards: Mapping[str, str]) -> str:
+    """Return what the terminal calls the jobs of a kind, such as those of one model and device."""
+    if "backend" in wildcards and "device" in wildcards:
+        return "{model} on {device} with {backend}".format(**wildcards)
+    return rule.replace("_", " ")
+
+
+def summary(expected: Mapping[str, float]) -> str:
+    """Say how long a run takes, and what takes most of it, of the seconds of its parts by name."""
+    total = sum(expected.values())
+    most = sorted(expected.items(), key=lambda part: -part[1])[:2]
+    parts = ", ".join(f"{name} {about(seconds)}" for name, seconds in most if seconds > total / 10)
+    return f"{about(total)}, reckoned from datasheets" + (f": {parts}" if parts else "")

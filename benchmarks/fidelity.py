@@ -22,8 +22,8 @@ from sdbench import backends
 from sdbench.cases.case import Case, Variant
 from sdbench.cases.expansion import RunConfig
 from sdbench.config.check import check_config, load_schema, name_case
+from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
-from sdbench.tables.intervals import ratio_interval
 
 ROOT = Path(__file__).parent.parent
 TOLERANCE = 0.01
@@ -77,8 +77,8 @@ def main() -> int:
             samples[name].append(ways[name]())
     status = 0
     for name in ("bare", "torch"):
-        ratio = float(np.median(samples["ours"]) / np.median(samples[name]))
-        low, high = ratio_interval(np.array(samples["ours"]), np.array(samples[name]))
+        pairs = zip(samples["ours"], samples[name], strict=True)
+        ratio, low, high = launch_interval([ours_s / other_s for ours_s, other_s in pairs])
         good = abs(ratio - 1) <= TOLERANCE
         verdict = "ok" if good else "differs by more than 1 %"
         print(f"ours / {name}: {ratio:.4f}, 95 % interval {low:.4f} to {high:.4f}: {verdict}")

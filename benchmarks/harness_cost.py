@@ -33,19 +33,18 @@ def timed_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     passes = ("compiling", "first call", "warm-up", "latency", "throughput", "parts", "short calls")
     spent = dict.fromkeys(passes, 0.0)
     compiled, first_calls = set(), set()
-    for record in records:
-        if record["status"] != "ok":
+    for launch in (one for record in records for one in record["launches"] or ()):
+        start = launch["cold_start"]  # several cases of a process have it in common
+        compiled.add(start["compile_s"] or 0.0)
+        if launch["projection"]:  # its other seconds were not spent
+            spent["short calls"] += sum(call["call_s"] for call in launch["projection"]["calls"])
             continue
-        compiled.add(record["cold_start"]["compile_s"] or 0.0)  # several may have it in common
-        if record["projection"]:  # its other seconds were not spent
-            spent["short calls"] += sum(call["call_s"] for call in record["projection"]["calls"])
-            continue
-        first_calls.add(record["cold_start"]["first_call_s"])
-        spent["warm-up"] += sum(record["latency"]["warmup_s"])
-        spent["latency"] += sum(record["latency"]["samples_s"])
-        spent["throughput"] += sum(record["throughput"]["intervals_s"])
+        first_calls.add(start["first_call_s"])
+        spent["warm-up"] += sum(launch["latency"]["warmup_s"])
+        spent["latency"] += sum(launch["latency"]["samples_s"])
+        spent["throughput"] += sum(launch["throughput"]["intervals_s"])
         parts = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
-        spent["parts"] += sum(phase[part] for phase in record["phases"] for part in parts)
+        spent["parts"] += sum(phase[part] for phase in launch["phases"] for part in parts)
     spent["compiling"], spent["first call"] = sum(compiled), sum(first_calls)
     return spent
 

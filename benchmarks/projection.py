@@ -21,12 +21,16 @@ from sdbench import backends
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Measuring
 from sdbench.devices.platforms import platform_of
+from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 from sdbench.measure.projection import begin_call, project
-from sdbench.tables.intervals import ratio_interval
 
 TOLERANCE = 0.03
-ONE_CALL = Measuring("warn", 99, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1)
+ONE_CALL = Measuring(
+    contention="warn", max_busy_cores=99, contention_wait_s=0, warmup_calls=1, launches=1,
+    case_time_limit_s=0, min_samples=1, min_duration_s=0, max_duration_s=1, min_samples_capped=1,
+    phase_samples=1, precision=0, project_above_s=1, throughput_duration_s=1,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -73,8 +77,7 @@ def main() -> int:
     for i in range(given.rounds):
         for way, samples in ((projected_s, projected), (whole_s, whole))[:: 1 - 2 * (i % 2)]:
             samples.append(way())
-    ratio = float(np.median(projected) / np.median(whole))
-    low, high = ratio_interval(projected, whole)
+    ratio, low, high = launch_interval(list(np.divide(projected, whole)))
     interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
     print(
         f"{given.model.name}, {given.backend} {given.precision}, {given.size} px, {given.steps} "

@@ -63,6 +63,7 @@ rule collect_records:
         },
         currency=config["currency"],
         gate=config["quality_gate"],
+        precision=config["measuring"]["precision"],
     script:
         "../scripts/collect_records.py"
 

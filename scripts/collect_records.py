@@ -21,6 +21,7 @@ def collect_records(
     prices: Mapping[str, float],
     currency: str,
     gate: Mapping[str, float],
+    precision: float,
     results: Path,
     largest: Path,
     peak_throughput: Path,
@@ -31,17 +32,17 @@ def collect_records(
 
     `device_peaks` are what `measure_peak_throughput` wrote for each device, `model_operations` what
     `count_operations` wrote for each model, in a folder of its name. `prices` are what an hour of
-    each device costs, 0 for unknown.
+    each device costs, 0 for unknown. `precision` is the config's.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
     records, noises, noise_of = [], [], []
     for index in indexes:
         job, timed = read_indexed(index), read_json(index.with_name(REFERENCE))
-        noises.append(noise_row(job[0][1], timed["start_s"], timed["end_s"]))
+        noises.append(noise_row(job[0][1], timed["blocks"]))
         records += job
         noise_of += [noises[-1].get("noise")] * len(job)
-    rows = result_rows([record for _, record in records], prices, currency)
+    rows = result_rows([record for _, record in records], prices, currency, precision)
     for row, (_, record), own, quality in zip(
         rows, records, noise_of, compare_cases(records, gate), strict=True
     ):

@@ -172,8 +172,7 @@ def _subject(
 
 def _noise(row: Mapping[str, Any]) -> dict[str, Any]:
     job = f"{row['model']} on {row['device']} with {row['backend']}"
-    shares = {name: _percent(row[name]) for name in ("noise", "drift", "spread")}
-    return {"job": job, "n": row["n"], "share": row["noise"], **shares}
+    return {"job": job, "n": row["n"], "share": row["noise"], "noise": _percent(row["noise"])}
 
 
 def _percent(share: float | None) -> str:
@@ -184,7 +183,7 @@ def _noise_card(noises: Sequence[Mapping[str, Any]]) -> list[Stat]:
     known = [row["share"] for row in noises if row["share"] is not None]
     if not known:
         return []
-    how = "the largest of all jobs: smaller differences are not significant"
+    how = "by which two processes that do the same work differ, at most"
     return [Stat(number(100 * max(known)), "%", "noise of the machine", how)]
 
 

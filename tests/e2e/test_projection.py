@@ -36,6 +36,7 @@ def test_a_call_is_ended_early_where_it_would_take_too_long(
     denoiser.register_forward_hook(lambda *_: calls.append(1))
     call = begin_call(engine, LONG, engine.latents(LONG, 2), limit_s)
     assert len(calls) == made  # PNDM evaluates the denoiser once more than there are steps
+    assert call.images is not None
     assert call.images.shape == (2, 64, 64, 3)
     whole = made == 21
     assert call.evaluations == (None if whole else 21)
@@ -48,25 +49,27 @@ def test_a_projected_case_has_all_that_a_measured_one_has_but_the_image(
     run_sweep([long_case(1), long_case(2)], projecting, {})
     for record in indexed(projecting):
         assert record["status"] == "ok"
-        assert record["image"] is record["throughput"] is None
-        found = record["projection"]
-        assert found["steps"] == STEPS
-        assert found["evaluations"] == 21
-        for call, sample in zip(found["calls"], record["latency"]["samples_s"], strict=True):
-            steps = call["step_s"]
-            assert len(steps) == 3
-            besides = call["call_s"] - sum(steps)
-            assert sample == pytest.approx(besides + 21 * sum(steps) / 3)
-        assert {phase["denoiser_evaluations"] for phase in record["phases"]} == {21}
+        assert record["image"] is None
         assert record["memory"]["resident_peak_bytes"] > 0
-        assert len(record["device_state"]["during"]) == len(found["calls"])
+        for launch in record["launches"]:
+            assert launch["throughput"] is None
+            found = launch["projection"]
+            assert (found["steps"], found["evaluations"]) == (STEPS, 21)
+            for call, sample in zip(found["calls"], launch["latency"]["samples_s"], strict=True):
+                steps = call["step_s"]
+                assert len(steps) == 3
+                besides = call["call_s"] - sum(steps)
+                assert sample == pytest.approx(besides + 21 * sum(steps) / 3)
+            assert {phase["denoiser_evaluations"] for phase in launch["phases"]} == {21}
+            assert len(launch["device_state"]["during"]) == len(found["calls"])
+            assert len(launch["usage"]["switches"]) == len(found["calls"])
 
 
 def test_rows_say_what_is_projected(projecting: SweepContext, model: Path, tmp_path: Path) -> None:
     whole = make_job(tmp_path / "whole", model, MEASURING)
     for job in (projecting, whole):
         run_sweep([long_case(1)], job, {})
-    rows = result_rows([*indexed(projecting), *indexed(whole)], {"cpu": 1.0}, "USD")
+    rows = result_rows([*indexed(projecting), *indexed(whole)], {"cpu": 1.0}, "USD", 0.02)
     assert [row["basis"] for row in rows] == ["projected", "measured"]
     for row in rows:
         assert row["images_per_minute"] == pytest.approx(60 / row["call_s"])

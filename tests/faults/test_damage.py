@@ -92,7 +92,7 @@ def records(tmp_path: Path) -> Path:
     for case in cases:
         generated = write_image(folder, case, image)
         write_json(record_path(folder, case), make_record(case, image=generated))
-    write_json(folder / "reference.json", {"start_s": [0.1] * 3, "end_s": [0.1] * 3})
+    write_json(folder / "reference.json", {"blocks": [[0.1] * 3]})
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_peaks({"fp32": 100.0}))
     write_json(tmp_path / "shapes" / "64x64.json", OPERATIONS)
@@ -109,6 +109,7 @@ def collect(folder: Path) -> None:
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},
+        precision=0.02,
         **{name: above / f"{name}.csv" for name in outputs},
     )
 

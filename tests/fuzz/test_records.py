@@ -24,7 +24,14 @@ from sdbench.tables.rows import noise_row, result_rows
 from tests.fuzz import refusal
 from tests.fuzz.configs import VALUES, at, mutated, paths
 from tests.reliability import Tally
-from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record, make_rows
+from tests.unit.records_factory import (
+    OPERATIONS,
+    make_case,
+    make_launch,
+    make_peaks,
+    make_record,
+    make_rows,
+)
 
 CASE = make_case()
 
@@ -46,8 +53,8 @@ def outcome(path: Path, *parts: str) -> str:
         refusal.assert_one_line(str(error), f"{path}: ", "delete this file", *parts)
         assert not is_reusable(path, "0" * 64)
         return "refused"
-    result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD")
-    noise_row(record, [1.0], [1.0])
+    result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD", 0.02)
+    noise_row(record, [[1.0], [1.0]])
     return "accepted"
 
 
@@ -89,8 +96,8 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> N
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "an older version": ({"schema_version": 3}, "schema_version: found 3; allowed is 5"),
-    "a later version": ({"schema_version": 6}, "schema_version: found 6; allowed is 5"),
+    "an older version": ({"schema_version": 5}, "schema_version: found 5; allowed is 6"),
+    "a later version": ({"schema_version": 7}, "schema_version: found 7; allowed is 6"),
     "a version as text": ({"schema_version": "3"}, "schema_version"),
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),
@@ -101,14 +108,23 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another case": ({"case": make_case(2).as_dict()}, "case_id: found"),
     "ok with a reason": ({"reason": "why not"}, "reason"),
-    "ok without samples": ({"latency": {"warmup_s": [], "samples_s": []}}, "latency.samples_s"),
-    "ok without latency": ({"latency": None}, "latency"),
-    "ok without calls": ({"throughput": {"intervals_s": [], "energy": None}}, "intervals_s"),
-    "ok without parts": ({"phases": []}, "phases"),
-    "ok without image": ({"image": None}, "image"),
+    "ok without launches": ({"launches": []}, "launches"),
+    "ok without any launch": ({"launches": None}, "launches"),
+    **{
+        f"ok without {what}": ({"launches": [make_launch([0.1]) | {part: empty}]}, where)
+        for what, part, empty, where in (
+            ("samples", "latency", {"warmup_s": [], "samples_s": []}, "latency.samples_s"),
+            ("latency", "latency", None, "latency"),
+            ("calls", "throughput", {"intervals_s": [], "energy": None}, "intervals_s"),
+            ("parts", "phases", [], "phases"),
+        )
+    },
     "ok without memory": ({"memory": None}, "memory"),
     "an error without a reason": ({"status": "error"}, ""),
-    "a negative time": ({"latency": {"warmup_s": [0.1], "samples_s": [-1]}}, "samples_s"),
+    "a negative time": (
+        {"launches": [make_launch([0.1], latency={"warmup_s": [0.1], "samples_s": [-1]})]},
+        "samples_s",
+    ),
     "memory below nothing": ({"memory": {"resident_peak_bytes": -1}}, "resident_peak_bytes"),
     "an image elsewhere": ({"image": {"file": "../x.png", "sha256": "0" * 64}}, "image.file"),
     "an image that is a folder": ({"image": {"file": "..", "sha256": "0" * 64}}, "image.file"),
@@ -178,14 +194,14 @@ def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
     path = damaged(name, tmp_path)
     key = path.relative_to(tmp_path).as_posix()
     write_json(tmp_path / INDEX, {"largest": [], "records": {key: sha256(path)}})
-    write_json(tmp_path / REFERENCE, {"start_s": [1.0], "end_s": [1.0]})
+    write_json(tmp_path / REFERENCE, {"blocks": [[1.0]]})
     write_json(tmp_path / "peaks.json", make_peaks({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
     tables = ("results", "largest", "peak_throughput", "noise")
     call = (
         f"indexes=[here / {INDEX!r}], device_peaks=[here / 'peaks.json'], "
         "model_operations=[here / 'shapes.json'], prices={'cpu': 0}, currency='USD', "
-        "gate={'min_ssim': 0.9, 'min_psnr_db': 20}, "
+        "gate={'min_ssim': 0.9, 'min_psnr_db': 20}, precision=0.02, "
         + ", ".join(f"{table}=here / '{table}.csv'" for table in tables)
     )
     refusal.refused_in_log("collect_records", call, tmp_path, path.name, TEXTS[name][1])

@@ -130,7 +130,7 @@ def write_records(folder: Path, **environment: Any) -> Path:
 
 NOISE = {
     **{"model": "shapes", "device": "cpu", "device_name": "A CPU", "backend": "pytorch", "n": 10},
-    **{"start_s": 1.0, "end_s": 1.02, "drift": 0.02, "spread": 0.021, "noise": 0.021},
+    **{"reference_s": 1.0, "noise": 0.021},
 }
 CELL = {
     **{"model": "shapes", "device": "cpu", "backend": "onnxruntime", "precision": "bf16"},

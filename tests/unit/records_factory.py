@@ -15,6 +15,7 @@ MEASURING = Measuring(
     contention="warn", max_busy_cores=0.25, contention_wait_s=0, warmup_calls=1,
     case_time_limit_s=600, min_samples=3, min_duration_s=0.0, max_duration_s=10.0,
     min_samples_capped=3, phase_samples=2, project_above_s=0, throughput_duration_s=0.1,
+    launches=1, precision=0.0,
 )  # fmt: skip
 """As short as can be."""
 
@@ -24,11 +25,33 @@ def make_case(batch_size: int = 1, precision: str = "fp32", options: str = "none
     return Case(variant, batch_size, GENERATION, Device("cpu", threads=1))
 
 
-def make_record(case: Case, samples: list[float] | None = None, **changes: Any) -> Record:
-    """Return a record with status `ok`, or as `changes` has it."""
-    samples = samples or [0.1, 0.2, 0.3]
+def make_launch(samples: list[float], **changes: Any) -> dict[str, Any]:
+    """Return what a record has of one launch in which nothing went wrong."""
     compiled = {"compile_s": None, "compile_cached": None}
     parts = {"text_encoder_s": 0.01, "denoiser_s": 0.08, "vae_decoder_s": 0.02}
+    still = {key: [0.0] for key in ("others_s", "stolen_s", "throttled_s")}
+    return {
+        "cold_start": {"load_s": 0.5, "first_call_s": 0.9, **compiled},
+        "latency": {"warmup_s": [0.4], "samples_s": samples},
+        "phases": [{**parts, "denoiser_evaluations": 2, "step_s": [0.04, 0.05]}],
+        "projection": None,
+        "throughput": {"intervals_s": samples, "energy": None},
+        "device_state": {"before": {}, "during": [], "after": {}},
+        "usage": {"seconds": 1.0, "switches": [0], **still},
+        "gpu_processes": [],
+        "disturbed": [],
+        "repeats": 0,
+        "seconds": 1.0,
+        "measured_at": "2026-01-01T00:00:01+00:00",
+        **changes,
+    }
+
+
+def make_record(case: Case, samples: list[float] | None = None, **changes: Any) -> Record:
+    """Return a record with status `ok` and one launch, or as `changes` has it, also of parts of
+    the launch."""
+    launch = make_launch(samples or [0.1, 0.2, 0.3])
+    launch |= {key: changes.pop(key) for key in list(changes) if key in launch}
     record: Record = {
         "schema_version": SCHEMA_VERSION,
         "case_id": case.id,
@@ -38,14 +61,10 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "weights": "trained",
         "status": "ok",
         "reason": None,
-        "cold_start": {"load_s": 0.5, "first_call_s": 0.9, **compiled},
-        "latency": {"warmup_s": [0.4], "samples_s": samples},
-        "phases": [{**parts, "denoiser_evaluations": 2, "step_s": [0.04, 0.05]}],
-        "projection": None,
+        "complete": True,
+        "launches": [launch],
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
-        "throughput": {"intervals_s": samples, "energy": None},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
-        "device_state": {"before": {}, "during": [], "after": {}},
         "image": {"file": "batch.png", "sha256": "2" * 64},
         "environment": {
             **{"host": "h", "device_name": "A CPU", "threads": 1, "python": "3.11"},
@@ -59,14 +78,13 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
 
 
 def make_failure(case: Case, status: str, reason: str) -> Record:
-    parts = ("cold_start", "latency", "phases", "memory", "contention", "device_state")
-    empty = dict.fromkeys((*parts, "throughput", "image"))
+    empty = dict.fromkeys(("launches", "memory", "contention", "image"))
     return make_record(case, status=status, reason=reason, **empty)
 
 
 def make_rows(*records: Record) -> list[Row]:
     """Return the rows of RESULTS of records, of a device without a price."""
-    return result_rows(records, {"cpu": 0}, "USD")
+    return result_rows(records, {"cpu": 0}, "USD", precision=0.02)
 
 
 def make_pair(options: str = "attention-vanilla", rounds: int = 3) -> Pair:
@@ -89,23 +107,25 @@ def make_run(evaluation_s: list[float], **changes: Any) -> dict[str, Any]:
 
 
 def make_race(pair: Pair, own: list[float], base: list[float], **changes: Any) -> Record:
-    """Return the record of a race with status `ok`, or as `changes` has it."""
+    """Return the record of a race with status `ok`, or as `changes` has it: as many launches as
+    there are seconds, of one round each."""
     record = make_record(pair.case)
     kept = ("fingerprint", "input_digests", "weights", "status", "reason", "contention",
-            "started_at", "environment", "finished_at")  # fmt: skip
+            "complete", "started_at", "environment", "finished_at")  # fmt: skip
     return {
         "schema_version": RACE_VERSION,
         **{key: record[key] for key in kept},
         **pair.as_dict(),
-        "challenger_run": make_run(own),
-        "reference_run": make_run(base),
-        "divergence": 1e-6,
+        "launches": [
+            {"challenger_run": make_run([o]), "reference_run": make_run([b]), "divergence": 1e-6}
+            for o, b in zip(own, base, strict=True)
+        ],
         **changes,
     }
 
 
 def make_failed_race(pair: Pair, status: str, reason: str) -> Record:
-    empty = dict.fromkeys(("challenger_run", "reference_run", "divergence", "contention"))
+    empty = dict.fromkeys(("launches", "contention"))
     return make_race(pair, [], [], status=status, reason=reason, **empty)
 
 

@@ -29,7 +29,7 @@ def measured(results: Path) -> list[Path]:
         write_record(folder, case, make_record(case, image=image))
     write_record(folder, make_case(4), make_record(make_case(4)))  # no longer in the config
     write_index(folder, cases)
-    write_json(folder / "reference.json", {"start_s": [], "end_s": []})
+    write_json(folder / "reference.json", {"blocks": []})
     write_json(results / "peak_throughput/cpu.json", {"device": "cpu"})
     return [folder / "index.json", results / "peak_throughput/cpu.json"]
 

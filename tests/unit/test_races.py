@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from sdbench.records.record import (
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_table
-from sdbench.tables.intervals import ratio_interval
 from sdbench.tables.rows import race_row
 from sdbench.tables.schemas import RACES
 from tests.conftest import BASE
@@ -135,42 +133,31 @@ def test_a_race_of_what_there_is_not_is_refused(
         read_record(tmp_path / "race.json")
 
 
-def test_a_row_has_the_ratio_of_medians_and_the_range_of_the_rounds() -> None:
+def test_a_row_has_the_ratio_over_launches_and_their_range() -> None:
     row = race_row(make_race(make_pair(), [3.0, 4.0, 9.0], [2.0, 8.0, 6.0]), 0.25)
-    assert (row["evaluation_s"], row["reference_evaluation_s"]) == (4.0, 6.0)
-    assert row["ratio"] == pytest.approx(4 / 6)
-    assert (row["ratio_min"], row["ratio_max"]) == (0.5, 1.5)
-    assert row["ratio_ci_low"] is row["ratio_ci_high"] is None
+    assert row["ratio"] == pytest.approx((1.5 * 0.5 * 1.5) ** (1 / 3))
+    assert (row["ratio_min"], row["ratio_max"], row["launches"]) == (0.5, 1.5, 3)
+    assert row["ratio_ci_low"] < row["ratio_min"] < row["ratio_max"] < row["ratio_ci_high"]
     assert (row["memory_bytes"], row["attention"], row["threads"]) == (2000, "vanilla", 1)
     assert row["waiting_cores"] == pytest.approx(0.01)
     assert row["contended"] is False
+    # Two launches have a range and no interval.
+    row = race_row(make_race(make_pair(), [3.0, 4.0], [2.0, 8.0]), 0.25)
+    assert row["ratio_ci_low"] is row["ratio_ci_high"] is None
     # One that spins while it waits counts as contention.
     record = make_race(make_pair(), [1.0] * 3, [2.0] * 3)
-    record["reference_run"] = make_run([2.0] * 3, waited_cpu_s=[1.8] * 3)
+    record["launches"][1]["reference_run"] = make_run([2.0], waited_cpu_s=[1.8])
     row = race_row(record, 0.25)
     assert (row["waiting_cores"], row["contended"]) == (pytest.approx(0.9), True)
 
 
-def test_what_slows_both_of_a_round_leaves_the_ratio_as_it_is() -> None:
+def test_what_slows_both_of_a_launch_leaves_the_ratio_as_it_is() -> None:
     """The reason for taking turns: a machine that becomes slower does not widen the interval."""
     base = [1.0, 1.1, 1.3, 1.6, 2.0, 2.5]
-    low, high = ratio_interval([0.5 * b for b in base], base)
-    assert [low, high] == pytest.approx([0.5, 0.5])
-    low, high = ratio_interval([0.5 * b for b in reversed(base)], base)
-    assert low is not None and high is not None
-    assert high / low > 1.2
-
-
-def test_the_interval_covers_the_truth() -> None:
-    """By simulation: noise that both of a round share, and less that is each's own."""
-    random, hits = np.random.default_rng(0), 0
-    for _ in range(200):
-        shared = np.exp(random.normal(0, 0.2, 8))
-        own, base = (shared * np.exp(random.normal(0, 0.03, 8)) for _ in range(2))
-        low, high = ratio_interval(0.7 * own, base)
-        assert low is not None and high is not None
-        hits += low <= 0.7 <= high
-    assert 0.9 <= hits / 200 <= 1.0
+    row = race_row(make_race(make_pair(), [0.5 * b for b in base], base), 0.25)
+    assert [row["ratio_ci_low"], row["ratio_ci_high"]] == pytest.approx([0.5, 0.5])
+    row = race_row(make_race(make_pair(), [0.5 * b for b in reversed(base)], base), 0.25)
+    assert row["ratio_ci_high"] / row["ratio_ci_low"] > 1.2
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=1, max_size=5))

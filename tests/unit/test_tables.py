@@ -1,11 +1,7 @@
 """Rows say what the records hold, and nothing else."""
 
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pandera.errors
 import pytest
@@ -13,20 +9,39 @@ import pytest
 from sdbench.runtime.errors import UserError
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table, write_table
-from sdbench.tables.intervals import bootstrap_interval
 from sdbench.tables.rows import compared_memory
-from tests.unit.records_factory import make_case, make_failure, make_record, make_rows
+from tests.unit.records_factory import (
+    make_case,
+    make_failure,
+    make_launch,
+    make_record,
+    make_rows,
+)
 
 
-def test_latency_is_the_median_with_its_quartiles() -> None:
-    (row,) = make_rows(make_record(make_case(), [0.3, 0.1, 0.2, 0.5, 0.4, 0.3, 0.3]))
-    assert row["latency_s"] == 0.3
-    assert row["latency_q1_s"] == pytest.approx(0.25)
-    assert row["latency_q3_s"] == pytest.approx(0.35)
-    assert row["latency_n"] == 7
-    assert row["latency_ci_low_s"] <= 0.3 <= row["latency_ci_high_s"]
+def test_latency_is_the_mean_of_the_launches_medians() -> None:
+    launches = [make_launch([0.1, 0.2, 9.0]), make_launch([0.8]), make_launch([0.4, 0.4, 0.4])]
+    (row,) = make_rows(make_record(make_case(), launches=launches))
+    assert row["latency_s"] == pytest.approx((0.2 * 0.8 * 0.4) ** (1 / 3))
+    assert (row["launches"], row["latency_n"]) == (3, 7)
+    assert row["latency_q1_s"] == pytest.approx(0.3)
+    assert row["latency_ci_low_s"] < 0.2 < 0.8 < row["latency_ci_high_s"]
+    assert not row["precise"]
     assert row["load_s"] == 0.5
     assert row["step_s"] == pytest.approx(0.045)
+    # Two launches have no interval; three that agree are as precise as was asked for.
+    (row,) = make_rows(make_record(make_case(), launches=launches[:2]))
+    assert row["latency_ci_low_s"] is row["latency_ci_high_s"] is row["half_width"] is None
+    (row,) = make_rows(make_record(make_case(), launches=[make_launch([0.4])] * 3))
+    assert (row["half_width"], row["precise"]) == (0, True)
+
+
+def test_a_row_is_contended_if_a_launch_was_disturbed() -> None:
+    disturbed = make_launch([0.1], disturbed=["others used 1.00 cores"])
+    rows = make_rows(
+        make_record(make_case(), launches=[make_launch([0.1]), disturbed]), make_record(make_case())
+    )
+    assert [row["contended"] for row in rows] == [True, False]
 
 
 def test_compiling_is_apart_from_every_other_time(tmp_path: Path) -> None:
@@ -46,29 +61,19 @@ def test_compiling_is_apart_from_every_other_time(tmp_path: Path) -> None:
     assert table["latency_s"][0] == table["latency_s"][1]
 
 
-@pytest.mark.parametrize(("statistic", "truth"), [(np.median, math.log(2)), (np.mean, 1.0)])
-def test_the_interval_covers_the_truth(statistic: Callable[..., Any], truth: float) -> None:
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(100):
-        low, high = bootstrap_interval(list(rng.exponential(1.0, 40)), statistic)
-        assert low is not None and high is not None
-        hits += low <= truth <= high
-    # There is none of fewer than six samples.
-    assert bootstrap_interval([0.5, 0.6, 0.7, 0.8, 0.9], statistic) == (None, None)
-    assert 86 <= hits <= 100  # 95 of 100 expected, somewhat fewer for the mean of a skewed one
-
-
 def test_throughput_counts_all_images_over_all_the_time() -> None:
     """Also the call that took long, which a median would not show."""
-    intervals = [1.0, 1.0, 1.0, 1.0, 1.0, 7.0]
-    throughput = {"intervals_s": intervals, "energy": None}
-    record = make_record(make_case(4), [1.0] * 3, throughput=throughput)
-    (row,) = make_rows(record)
-    assert row["images_per_minute"] == 60 * 4 * 6 / sum(intervals)
-    assert row["images_per_minute_ci_low"] < row["images_per_minute"]
-    assert row["images_per_minute_ci_high"] == 240.0  # no call of the slow one's
+    passes = [[1.0, 1.0, 7.0], [3.0], [2.0, 4.0]]
+    energy = {"source": "rapl", "energy_j": 60.0}
+    launches = [
+        make_launch([1.0], throughput={"intervals_s": intervals, "energy": energy})
+        for intervals in passes
+    ]
+    (row,) = make_rows(make_record(make_case(4), launches=launches))
+    assert row["images_per_minute"] == pytest.approx(60 * 4 / 3)
+    assert row["images_per_minute_ci_low"] == pytest.approx(80)
     assert row["throughput_n"] == 6
+    assert row["energy_j_per_image"] == pytest.approx(3 * 60 / 6 / 4)
 
 
 @pytest.mark.parametrize(

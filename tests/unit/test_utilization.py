@@ -31,7 +31,7 @@ def switched(record: Record, **switches: str) -> Record:
 
 def test_a_image_is_its_text_every_evaluation_and_one_decode() -> None:
     record = make_record(make_case())
-    assert record["phases"][0]["denoiser_evaluations"] == 2
+    assert record["launches"][0]["phases"][0]["denoiser_evaluations"] == 2
     assert flop_per_image(record, OPERATIONS) == 2 * 10**9 + 2 * 4 * 10**12 + 10**12
 
 
@@ -109,7 +109,7 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
     ran = make_record(cases[0], [1.0, 2.0, 9.0], throughput=throughput, weights="seeded")
     write_record(folder, cases[0], ran)
     write_record(folder, cases[1], make_failure(cases[1], "oom", "too large"))
-    write_json(folder / REFERENCE, {"start_s": [], "end_s": []})
+    write_json(folder / REFERENCE, {"blocks": []})
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_peaks({"fp32": 36.008}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
@@ -121,6 +121,7 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},
+        precision=0.02,
         **{name: tmp_path / f"{name}.csv" for name in outputs},
     )
     table = read_table(tmp_path / "results.csv", schemas.RESULTS)

@@ -16,7 +16,7 @@ HALVES = {"float16": "fp16", "bfloat16": "bf16"}
 def flop_per_image(record: Record, operations: Mapping[str, int]) -> int:
     """Return the floating-point operations that one image of a measured case takes, by those of
     its networks, of the denoiser for one evaluation."""
-    evaluations: int = record["phases"][0]["denoiser_evaluations"]
+    evaluations: int = record["launches"][0]["phases"][0]["denoiser_evaluations"]
     return (
         operations["text_encoder_flop"]
         + evaluations * operations["denoiser_flop"]

@@ -1,7 +1,8 @@
 """The config's section `measuring`, typed: each kind of job has what its numbers depend on."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 PRODUCT, COPY = "matrix product", "memory copy"
@@ -27,6 +28,7 @@ class Racing(Watching):
     """How denoisers are raced."""
 
     warmup_calls: int
+    launches: int
     case_time_limit_s: float
 
     def decisive(self) -> dict[str, Any]:
@@ -43,5 +45,22 @@ class Measuring(Racing):
     max_duration_s: float
     min_samples_capped: int
     phase_samples: int
+    precision: float
     project_above_s: float
     throughput_duration_s: float
+
+    def share(self) -> Self:
+        """Return what each launch has of it: all launches together take as long as one would."""
+
+        def part(count: int) -> int:
+            return math.ceil(count / self.launches)
+
+        return replace(
+            self,
+            min_samples=part(self.min_samples),
+            min_samples_capped=part(self.min_samples_capped),
+            phase_samples=part(self.phase_samples),
+            min_duration_s=self.min_duration_s / self.launches,
+            max_duration_s=self.max_duration_s / self.launches,
+            throughput_duration_s=self.throughput_duration_s / self.launches,
+        )

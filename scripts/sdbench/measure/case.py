@@ -1,7 +1,8 @@
-"""Measure the cases of one variant, in a process that does nothing else."""
+"""One launch of a variant: its cases measured in a process that does nothing else."""
 
 import gc
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from sdbench.devices.resident import rss_after_gc
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
 from sdbench.measure.context import SweepContext
+from sdbench.measure.disturbance import Usage, disturbances
 from sdbench.measure.latency import sample_latency
 from sdbench.measure.memory import check_weights_fit, measure_memory, memory_limit, refuse_above
 from sdbench.measure.phases import time_phases
@@ -24,75 +26,90 @@ from sdbench.measure.throughput import measure_throughput
 from sdbench.records.record import now, write_image
 from sdbench.runtime.files import StorageError
 from sdbench.runtime.processes import UnfitError
-from sdbench.runtime.progress import say
 
 import torch
 
+Outcome = dict[str, Any]
+"""What a launch found of a case, as parts of its record: `environment`, `status`, `reason`,
+`contention`, and if it ran `launch`, one of the record's `launches`, and of a first launch `memory`
+and `image`."""
 
-def measure_variant(send: Callable[[Any], None], cases: list[Case], sweep: SweepContext) -> None:
-    """Load a variant, then measure its cases in order; send each that has its record.
 
-    Once a batch does not fit, larger ones are records with status `oom` and are not tried. If the
-    device was lost (`UnfitError`), what was not sent is for another process to measure.
+def measure_launch(
+    send: Callable[[Outcome], None], cases: list[Case], sweep: SweepContext, is_first: bool
+) -> None:
+    """Load a variant, then measure its cases in order; send the outcome of each.
+
+    Once a batch does not fit, larger ones have status `oom` too and are not tried. If the device
+    was lost (`UnfitError`), what was not sent is for another process to measure.
+
+    Args:
+        send: takes each outcome.
+        cases: of one variant.
+        sweep: what is the same for all cases of the job.
+        is_first: whether nothing is known of the cases yet: images and memory are looked at.
     """
     measuring = sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
-    environment = describe_machine(cases[0].device)
+    known: Outcome = {"environment": describe_machine(cases[0].device), "contention": None}
     failure: tuple[str, str] | None = None
-    loaded, contention, lost = None, None, False
+    loaded, lost = None, False
     with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
         try:
-            environment |= describe_device(torch_device(cases[0]))
-            # Before anything is loaded: a neighbour's memory must not look like a small device.
-            contention = _watch(cases[0], sweep)
+            device = torch_device(cases[0])
+            known["environment"] |= describe_device(device)
+            if is_first or measuring.contention != "warn":
+                # Before loading: a neighbour's memory must not look like a small device.
+                known["contention"] = watch(lambda: probe_contention(device), measuring)
             check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
-            loaded = load(cases[0], sweep, measuring.project_above_s)
-            environment |= describe_engine(loaded.engine, cases[0])
+            loaded = load(cases[0], sweep, measuring.project_above_s, decode=is_first)
+            known["environment"] |= describe_engine(loaded.engine, cases[0])
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
         for case in cases:
-            record = (case, now(), environment)
             if loaded is None or failure is not None:
                 assert failure is not None
-                sweep.write(*record, *failure, contention=contention)
+                outcome = _failed(failure)
             else:
-                say(f"measuring {case.title}")
                 try:
-                    sweep.write(*record, "ok", **_measure(loaded, case, sweep, measuring))
+                    outcome = _measure(loaded, case, sweep, measuring.share(), is_first)
                 except StorageError:
                     raise
                 except Exception as error:
-                    failure, lost = status_from_error(error), is_lost(error)
-                    sweep.write(*record, *failure, contention=contention)
-                    if failure[0] == "oom":
+                    outcome, lost = _failed(status_from_error(error)), is_lost(error)
+                    if outcome["status"] == "oom":
                         failure = "oom", f"not tried: a batch of {case.batch_size} did not fit"
-                    else:
-                        failure = None
                     if not lost:
                         empty_allocator(loaded.engine)
-            send(case.id)
+            send(known | outcome)
             if lost:
                 raise UnfitError
 
 
+def _failed(failure: tuple[str, str]) -> Outcome:
+    return dict(zip(("status", "reason"), failure, strict=True))
+
+
 @dataclass
 class Loaded:
-    """A loaded variant: its engine, its cold start as a record has it, and the bytes then resident.
+    """A loaded variant: its engine, its cold start as a launch has it, and the bytes then resident.
 
-    `limit_s` are the seconds above which a call is only begun; 0 for any number. `compiled_for` is
-    the batch size that its networks are compiled for; 0 for none.
+    `limit_s` are the seconds above which a call is only begun; 0 for any number. `first` is the
+    first call, of one image, if no network was compiled in it. `compiled_for` is the batch size
+    that its networks are compiled for; 0 for none.
     """
 
     engine: Engine
     cold_start: dict[str, Any]
     loaded_bytes: int | None
     limit_s: float
+    first: Call | None = None
     compiled_for: int = 0
 
-    def begin(self, case: Case) -> Call:
+    def begin(self, case: Case, decode: bool = True) -> Call:
         """Make a call of `case`, or begin it if it would take too long."""
         latents = self.engine.latents(case.generation, case.batch_size)
-        return begin_call(self.engine, case.generation, latents, self.limit_s)
+        return begin_call(self.engine, case.generation, latents, self.limit_s, decode)
 
     def compile_for(self, case: Case) -> float | None:
         """Have the networks compiled for the batch size of `case`, where that is an option.
@@ -116,53 +133,56 @@ class Loaded:
         return call_s + calls[0].left_s
 
 
-def load(case: Case, sweep: SweepContext, limit_s: float) -> Loaded:
+def load(case: Case, sweep: SweepContext, limit_s: float, decode: bool = True) -> Loaded:
     """Load the variant of `case` and make its first call, of one image.
 
     Args:
         case: of the variant.
         sweep: what is the same for all cases of the job.
         limit_s: a call that would take longer is only begun; 0 for no limit.
+        decode: whether such a call is decoded; if not, what it would have taken is not known.
     """
     engine, load_s = sweep.load(case)
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
     loaded = Loaded(engine, cold_start, rss_after_gc(), limit_s)
-    first = replace(case, batch_size=1)
-    first_call_s = loaded.compile_for(first)
+    one = replace(case, batch_size=1)
+    first_call_s = loaded.compile_for(one)
     if first_call_s is None:
-        call = loaded.begin(first)
-        first_call_s = call.made_s + call.left_s
+        loaded.first = call = loaded.begin(one, decode)
+        is_known = call.images is not None
+        first_call_s = call.made_s + call.left_s if is_known else None
     loaded.cold_start["first_call_s"] = first_call_s
     return loaded
 
 
 def _measure(
-    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring
-) -> dict[str, Any]:
+    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring, is_first: bool
+) -> Outcome:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
     loaded.compile_for(case)
     # Should a network have to be compiled again after all, that is an error, and in no sample.
     with torch.compiler.set_stance("fail_on_recompile"):
-        return _measure_passes(loaded, case, sweep, measuring)
+        return _measure_passes(loaded, case, sweep, measuring, is_first)
 
 
 def _measure_passes(
-    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring
-) -> dict[str, Any]:
-    engine, loaded_bytes = loaded.engine, loaded.loaded_bytes
+    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring, is_first: bool
+) -> Outcome:
+    began, engine = time.perf_counter(), loaded.engine
     device = engine.device
     platform = platform_of(device)
     generation, latents = case.generation, engine.latents(case.generation, case.batch_size)
-
-    # The first warm-up call is looked at: what is wrong or too large is said before more is spent.
-    first: list[Call] = []
     budget = budget_bytes(case.device, sweep.granted_bytes)
-    memory = measure_memory(lambda: first.append(loaded.begin(case)), device, loaded_bytes)
-    refuse_above(budget, memory)
-    check_images(first[0].images)
-    contention = _watch(case, sweep)
-    during: list[dict[str, Any]] = []
+    found: Outcome = {}
+
+    def measured(call: Callable[[], object]) -> None:
+        found["memory"] = measure_memory(call, device, loaded.loaded_bytes)
+        refuse_above(budget, found["memory"])
+
+    own = _warm_up(loaded, case, measured, is_first)
+    during: list[Mapping[str, Any]] = []
     before = platform.state(device)
+    usage = Usage()
 
     def look() -> None:
         during.append(platform.state(device))
@@ -170,36 +190,69 @@ def _measure_passes(
     def call() -> Images:
         return engine.generate(generation, latents)
 
-    if first[0].evaluations is not None:
-        counter = platform.energy(device)
-        parts = project(engine, generation, latents, first[0].evaluations, measuring, counter, look)
-        after = platform.state(device)
+    parts: dict[str, Any] = {"projection": None, "throughput": None}
+    if own.evaluations is not None:
+        evaluations = own.evaluations
+
+        def short_calls() -> None:
+            counter = platform.energy(device)
+            how = engine, generation, latents, evaluations, measuring, counter
+            parts.update(project(*how, look, usage.read))
+
+        if is_first:
+            measured(short_calls)
+        else:
+            short_calls()
     else:
-        latency = sample_latency(call, engine.synchronize, measuring, [first[0].made_s])
-        throughput = measure_throughput(
+        warmed = [own.made_s]
+        parts["latency"] = sample_latency(
+            call, engine.synchronize, measuring, warmed, platform.ramp_s, usage.read
+        )
+        parts["throughput"] = measure_throughput(
             call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
         )
-        after = platform.state(device)
-        phases = [
+        usage.read()
+        parts["phases"] = [
             time_phases(engine, generation, latents, look) for _ in range(measuring.phase_samples)
         ]
-        memory = measure_memory(call, device, loaded_bytes)
-        refuse_above(budget, memory)
-        image = write_image(sweep.folder, case, to_8_bits(first[0].images)[0])
-        parts = {"latency": latency, "throughput": throughput, "phases": phases, "image": image}
-    sweep.assert_owner()
-    return {
+        usage.read()
+        if is_first:
+            measured(call)
+            assert own.images is not None
+            found["image"] = write_image(sweep.folder, case, to_8_bits(own.images)[0])
+    launch = {
         "cold_start": loaded.cold_start,
-        "contention": contention,
-        "device_state": {"before": before, "during": during, "after": after},
-        "memory": memory,
+        "device_state": {"before": before, "during": during, "after": platform.state(device)},
+        "usage": usage.as_dict(),
+        "gpu_processes": platform.others(device),
         **parts,
+        "seconds": time.perf_counter() - began,
+        "measured_at": now(),
     }
+    sweep.assert_owner()
+    launch["disturbed"] = disturbances(launch, sweep.measuring.max_busy_cores)
+    return {"status": "ok", "reason": None, **found, "launch": launch}
 
 
-def _watch(case: Case, sweep: SweepContext) -> dict[str, Any]:
-    device = torch_device(case)
-    return watch(lambda: probe_contention(device), sweep.measuring)
+def _warm_up(
+    loaded: Loaded, case: Case, measured: Callable[[Callable[[], object]], None], is_first: bool
+) -> Call:
+    """Return the first call of the warm-up: with one image that of the process, else another.
+
+    A first launch makes another in any case, unless it would take too long: the first sets up what
+    stays in memory. It is looked at: what is wrong or too large is said before more is spent.
+    """
+    own = loaded.first if case.batch_size == 1 else None
+    if own is None or (is_first and own.evaluations is None):
+        begun: list[Call] = []
+        if is_first:
+            measured(lambda: begun.append(loaded.begin(case)))
+        else:
+            begun.append(loaded.begin(case, decode=False))
+        own = begun[0]
+    if own.images is not None:
+        check_images(own.images)
+    return own
 
 
 def empty_allocator(engine: Engine) -> None:

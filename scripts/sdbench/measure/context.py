@@ -116,9 +116,11 @@ class SweepContext:
         environment: Mapping[str, Any],
         status: str,
         reason: str | None = None,
+        complete: bool = True,
         **parts: Any,
     ) -> None:
-        """Write the record of a case or a race; `parts` are those that were measured."""
+        """Write the record of a case or a race; `parts` are those that were measured. It is
+        `complete` if no launch is to follow."""
         if isinstance(measured, Pair):
             case, what = measured.case, measured.as_dict()
         else:
@@ -129,6 +131,7 @@ class SweepContext:
             "weights": self.weights,
             "status": status,
             "reason": reason,
+            "complete": complete,
             **parts,
             "environment": dict(environment),
             "started_at": started_at,
@@ -136,7 +139,8 @@ class SweepContext:
         }
         self.assert_owner()
         write_record(self.folder, measured, record)
-        say(f"{measured.title}: {status}{f' ({reason})' if reason else ''}")
+        if complete:
+            say(f"{measured.title}: {status}{f' ({reason})' if reason else ''}")
 
 
 def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:

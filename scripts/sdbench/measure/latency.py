@@ -22,18 +22,34 @@ def sample_latency(
     synchronize: Callable[[], None],
     measuring: Measuring,
     warmed_s: Sequence[float] = (),
+    ramp_s: float = 0.0,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Time calls until there are enough of them and they have taken long enough; return `warmup_s`,
-    of which `warmed_s` was made before, and `samples_s`, the seconds of each call in order."""
-    missing = measuring.warmup_calls - len(warmed_s)
-    warmup = [*warmed_s, *(time_call(call, synchronize) for _ in range(missing))]
+    """Time calls until there are enough of them and they have taken long enough.
+
+    Args:
+        call: what is timed.
+        synchronize: waits until the device is done.
+        measuring: how many samples, and how long.
+        warmed_s: calls of the warm-up that were made before.
+        ramp_s: how long the warm-up takes at the least, for the device to raise its clocks.
+        between: called after the warm-up and after each sample.
+
+    Returns:
+        `warmup_s` and `samples_s`, the seconds of each call in order.
+    """
+    warmup = list(warmed_s)
+    while len(warmup) < measuring.warmup_calls or sum(warmup) < ramp_s:
+        warmup.append(time_call(call, synchronize))
     samples: list[float] = []
     # A collection in the middle of a call would be counted as the network's time.
     gc.collect()
     gc.disable()
+    between()
     try:
         while not _enough(samples, measuring):
             samples.append(time_call(call, synchronize))
+            between()
     finally:
         gc.enable()
     return {"warmup_s": warmup, "samples_s": samples}

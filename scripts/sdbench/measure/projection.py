@@ -1,7 +1,7 @@
 """Calls that would take minutes, from a few of their steps: a step takes as long as any other."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +26,11 @@ class Call:
 
     `made_s`: what was made of it took; `left_s`: what the rest of its steps would have taken, 0 of
     a whole call. `evaluations`: how many the denoiser has in the whole call, None if it was made.
-    The images of a call that was only begun are decoded from the latents that it had come to.
+    The images of a call that was only begun are decoded from the latents that it had come to, if at
+    all.
     """
 
-    images: Images
+    images: Images | None
     made_s: float
     left_s: float = 0.0
     evaluations: int | None = None
@@ -40,7 +41,11 @@ class _LongError(Exception):
 
 
 def begin_call(
-    engine: Engine, generation: Mapping[str, Any], latents: torch.Tensor, limit_s: float
+    engine: Engine,
+    generation: Mapping[str, Any],
+    latents: torch.Tensor,
+    limit_s: float,
+    decode: bool = True,
 ) -> Call:
     """Make a call; if it would take longer than `limit_s`, only its first steps and the decoder.
 
@@ -49,6 +54,7 @@ def begin_call(
         generation: prompt, steps and guidance, as in the config.
         latents: of the batch.
         limit_s: seconds; 0 for no limit.
+        decode: whether what was only begun is decoded too.
     """
     settled = SETTLED if engine.compile_mode is None else SETTLED_COMPILED
     ends: list[float] = []
@@ -69,10 +75,12 @@ def begin_call(
 
     engine.synchronize()
     begin = time.perf_counter()
+    images: Images | None = None
     try:
         images = engine.generate(generation, latents, on_step_end=on_step_end if limit_s else None)
     except _LongError:
-        images = engine.decode(generation, reached[0])
+        if decode:
+            images = engine.decode(generation, reached[0])
     engine.synchronize()
     made_s = time.perf_counter() - begin
     if not reached:
@@ -87,7 +95,8 @@ def project(
     evaluations: int,
     measuring: Measuring,
     energy: Counter,
-    look: Any = lambda: None,
+    look: Callable[[], None] = lambda: None,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Measure short calls, and project the whole call from each.
 
@@ -103,9 +112,10 @@ def project(
         measuring: how many samples, and how long.
         energy: counter of energy, read before and after the short calls.
         look: called once in the middle of each short call.
+        between: called before, between and after the short calls.
 
     Returns:
-        `latency`, `phases`, as a record holds them, of the whole call; `projection`: what it was
+        `latency`, `phases`, as a launch holds them, of the whole call; `projection`: what it was
         projected from.
     """
     short = {**generation, "steps": STEPS}
@@ -115,6 +125,7 @@ def project(
         lambda: phases.append(time_phases(engine, short, latents, look)),
         engine.synchronize,
         replace(measuring, warmup_calls=0),
+        between=between,
     )
     after = energy.read()
     calls = [

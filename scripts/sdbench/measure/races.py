@@ -7,6 +7,8 @@ neighbour that comes and goes, slows both, and the ratio of their times keeps th
 import contextlib
 import gc
 import itertools
+import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from sdbench import backends
 from sdbench.backends.engine import DenoiserInputs, Engine, describe_engine
 from sdbench.cases.case import Case, Pair
+from sdbench.cases.options import COMPILE
 from sdbench.devices.device import describe_device, probe_contention, torch_device
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import platform_of
@@ -30,8 +33,8 @@ from sdbench.measure.memory import (
     refuse_above,
 )
 from sdbench.measure.status import status_from_error
-from sdbench.records.record import now, write_index
-from sdbench.runtime.errors import UnsupportedError
+from sdbench.records.record import now, read_record, record_path, write_index
+from sdbench.runtime.errors import UnsupportedError, UserError
 from sdbench.runtime.processes import Ended, WorkerProcess
 from sdbench.runtime.progress import say
 
@@ -46,7 +49,10 @@ look out for more work before they fall asleep: OpenMP's of Intel for 0.2 s, oth
 
 def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
     """Leave a record for every pair, of one model and device and challengers of one backend, and an
-    index of them all in the sweep's folder. Records whose fingerprint still holds are kept."""
+    index of them all in the sweep's folder. Records whose fingerprint still holds are kept.
+
+    Each pair is raced in several launches, both processes new in each, in blocks as in a sweep.
+    """
     sweep = sweep.claimed()
     for pair in pairs:
         with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
@@ -54,10 +60,38 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not sweep.has(pair)]
     say(f"{len(pairs)} races, {len(pairs) - len(pending)} reused")
-    for _, group in itertools.groupby(pending, key=lambda pair: pair.reference_case):
-        _race_all(list(group), sweep)
+    records: dict[Pair, dict[str, Any]] = {pair: _begun(pair, sweep) for pair in pending}
+    lot = random.Random(0)
+    while True:
+        left = [pair for pair, record in records.items() if not _is_done(pair, record, sweep)]
+        if not left:
+            break
+        lot.shuffle(left)
+        left.sort(key=lambda pair: pair.reference_case.id)
+        for _, group in itertools.groupby(left, key=lambda pair: pair.reference_case):
+            _race_all(list(group), records, sweep)
     sweep.assert_owner()
     write_index(sweep.folder, pairs)
+
+
+def _launches(pair: Pair, sweep: SweepContext) -> int:
+    switches = {*pair.case.variant.switches, *pair.reference.switches}
+    return 1 if COMPILE in switches else sweep.measuring.launches
+
+
+def _is_done(pair: Pair, record: Mapping[str, Any], sweep: SweepContext) -> bool:
+    launches = record.get("launches") or []
+    return record.get("status", "ok") != "ok" or len(launches) >= _launches(pair, sweep)
+
+
+def _begun(pair: Pair, sweep: SweepContext) -> dict[str, Any]:
+    """Return what a job that was stopped has left of the record of a pair."""
+    with contextlib.suppress(UserError):  # not there, or damaged
+        record = read_record(record_path(sweep.folder, pair))
+        if record["fingerprint"] == sweep.fingerprint(pair) and record["launches"]:
+            kept = ("started_at", "environment", "status", "contention", "launches")
+            return {key: record[key] for key in kept}
+    return {}
 
 
 class _Failed(Exception):  # noqa: N818 - it is a result before it is an error
@@ -74,14 +108,27 @@ def _ask(racer: WorkerProcess, task: str, *args: Any) -> Any:
     return answer
 
 
-def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
-    """Race pairs of one reference, in order. It is loaded once, and again where it failed."""
+def _added(record: dict[str, Any], pair: Pair, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a pair with what one more launch found."""
+    launches = record.get("launches") or []
+    if found["status"] == "ok":
+        launch = found.pop("launch")
+        return found | record | {"launches": [*launches, launch]}
+    if launches:
+        found["reason"] = f"in launch {len(launches) + 1}: {found['reason']}"
+    return record | found | {"environment": describe_machine(pair.case.device), "launches": None}
+
+
+def _race_all(pairs: list[Pair], records: dict[Pair, dict[str, Any]], sweep: SweepContext) -> None:
+    """Race pairs of one reference, in order, in one launch each. The reference is loaded once, and
+    again where it failed."""
 
     def start(case: Case) -> WorkerProcess:
         return WorkerProcess(Racer, case, sweep, limit_s=sweep.limit_s)
 
-    def fail(pair: Pair, begin: str, status: str, reason: str) -> None:
-        sweep.write(pair, begin, describe_machine(pair.case.device), status, reason)
+    def write(pair: Pair, begin: str, **found: Any) -> None:
+        records[pair] = {"started_at": begin} | _added(records[pair], pair, found)
+        sweep.write(pair, **records[pair], complete=_is_done(pair, records[pair], sweep))
 
     while pairs:
         with start(pairs[0].reference_case) as reference:
@@ -92,23 +139,24 @@ def _race_all(pairs: list[Pair], sweep: SweepContext) -> None:
             except _Failed as failure:
                 _, status, reason = failure.args
                 for pair in pairs:
-                    fail(pair, now(), status, f"the reference: {reason}")
+                    write(pair, now(), status=status, reason=f"the reference: {reason}")
                 return
             known = (inputs, output, loaded | warmed)
             while pairs:
                 pair, begin = pairs.pop(0), now()
                 say(f"racing {pair.title}")
+                rounds = math.ceil(pair.rounds / _launches(pair, sweep))
                 try:
                     with start(pair.case) as challenger:
-                        measured = _race((reference, challenger), pair.rounds, *known)
+                        measured = _race((reference, challenger), rounds, *known)
                 except _Failed as failure:
                     failed, status, reason = failure.args
                     whose = "the reference: " if failed is reference else ""
-                    fail(pair, begin, status, whose + reason)
+                    write(pair, begin, status=status, reason=whose + reason)
                     if failed is reference:
                         break
                 else:
-                    sweep.write(pair, begin, status="ok", **measured)
+                    write(pair, begin, status="ok", **measured)
 
 
 def _race(
@@ -141,10 +189,12 @@ def _race(
     )
     return {
         "contention": contention,
-        "reference_run": reference_run,
-        "challenger_run": challenger_run,
-        "divergence": divergence(expected, output),
         "environment": environment,
+        "launch": {
+            "reference_run": reference_run,
+            "challenger_run": challenger_run,
+            "divergence": divergence(expected, output),
+        },
     }
 
 

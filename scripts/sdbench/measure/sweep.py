@@ -1,27 +1,33 @@
 """Measure the cases of one model on one device with one backend.
 
-Python and PyTorch start once. Each variant is then measured in a process of its own, forked from
-there: its memory is its own, and its crash does not take the others along.
+Python and PyTorch start once. Each launch of a variant is then a process of its own, forked from
+there: its memory is its own, and its crash does not take the others along. Launches of all variants
+take turns.
 """
 
 import contextlib
 import itertools
 import math
+import random
+import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sdbench import backends
 from sdbench.cases.case import Case, Variant
+from sdbench.cases.measuring import Measuring
+from sdbench.cases.options import COMPILE
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
 from sdbench.devices.platforms import platform_of, set_tf32
 from sdbench.measure.batch_search import search_largest
-from sdbench.measure.case import measure_variant
+from sdbench.measure.case import Outcome, measure_launch
 from sdbench.measure.context import SweepContext
+from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 from sdbench.records.record import REFERENCE, now, read_record, record_path, write_index
-from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
+from sdbench.runtime.errors import UnsupportedError, UserError, WrongDeviceError
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
 from sdbench.runtime.progress import say
@@ -36,6 +42,61 @@ fp32, independent of any model, config or backend. A fast GPU does it in 0.1 ms.
 to show how steady a machine is."""
 
 
+@dataclass
+class Course:
+    """How far the measuring of a case has come: its record so far, and what is left to do.
+
+    `repeats`: how often its last launch was repeated because it was disturbed; `is_disturbed`: that
+    did not help, so that no other is repeated.
+    """
+
+    case: Case
+    wanted: int
+    record: dict[str, Any] = field(default_factory=dict)
+    repeats: int = 0
+    is_disturbed: bool = False
+
+    @property
+    def launches(self) -> list[dict[str, Any]]:
+        """Return the launches that count."""
+        return self.record.get("launches") or []
+
+    def is_done(self, precision: float) -> bool:
+        """Tell whether it failed, or has all launches or as many as the precision needs."""
+        if self.record.get("status", "ok") != "ok" or len(self.launches) >= self.wanted:
+            return True
+        medians = [statistics.median(one["latency"]["samples_s"]) for one in self.launches]
+        reached = launch_interval(medians).half_width if medians else None
+        return reached is not None and reached <= precision
+
+    def add(self, outcome: Outcome) -> None:
+        """Take what a launch found. A disturbed one is left out if it can still be repeated."""
+        launch = outcome.pop("launch", None)
+        launches = self.launches
+        if launch is not None:
+            if launch["disturbed"] and self.repeats < MOST_REPEATS and not self.is_disturbed:
+                self.repeats += 1
+                return
+            self.is_disturbed |= bool(launch["disturbed"])
+            launches = [*launches, launch | {"repeats": self.repeats}]
+            self.repeats = 0
+            if launch["seconds"] > LONG_S:
+                self.wanted = min(self.wanted, LONG_LAUNCHES)
+        elif launches:
+            outcome["reason"] = f"in launch {len(launches) + 1}: {outcome['reason']}"
+        earlier = {key: self.record[key] for key in _FIRST if self.record.get(key)}
+        self.record = self.record | outcome | earlier
+        self.record["launches"] = launches if outcome["status"] == "ok" else None
+        if outcome["status"] != "ok":
+            self.record |= {"memory": None, "image": None}
+
+
+MOST_REPEATS = 2
+"""Of a launch that was disturbed."""
+LONG_S, LONG_LAUNCHES = 30.0, 3
+"""A case whose launch takes so long has as few as an interval needs."""
+
+
 def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant, int]) -> None:
     """Leave a record for every case and an index of them all in the sweep's folder.
 
@@ -47,66 +108,127 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
         part.unlink(missing_ok=True)  # of a job that was killed while it wrote
     with contextlib.suppress(UnsupportedError):  # which loading a variant will say again
         backends.import_backend(cases[0])  # once, before the forks
-    reference = sweep.folder / REFERENCE
     pending = [case for case in cases if not sweep.has(case)]
     say(f"{len(cases)} cases, {len(cases) - len(pending)} reused")
-    start = None
-    if pending or not reference.exists():
-        # The same work before and after: what differs between the two is the machine's own noise.
-        start = _time_reference_apart(cases[0], sweep)
-        sweep.assert_owner()
-        write_json(reference, {"start_s": start, "end_s": []})
-    for _, group in itertools.groupby(pending, key=lambda case: case.variant):
-        _measure_apart(list(group), sweep)
+    timed = _Reference(cases[0], sweep)
+    _measure_in_turns(pending, sweep, timed)
     found, largest = [], []
     for variant, cap in searches.items():
         own = [case for case in cases if case.variant == variant]
         search = search_largest(own, cap, sweep)
-        size = _measure_largest(own[0], search["largest_batch"], sweep)
+        size = _measure_largest(own[0], search["largest_batch"], sweep, timed)
         found.append(search | {"largest_batch": size})
         largest += [replace(own[0], batch_size=size)] if size else []
         say(f"{own[0].variant.key}: the largest batch is {size}")
-    if start is not None:
-        end = _time_reference_apart(cases[0], sweep)
-        sweep.assert_owner()
-        write_json(reference, {"start_s": start, "end_s": end})
     sweep.assert_owner()
     write_index(sweep.folder, [*cases, *largest], found)
 
 
-def _measure_largest(case: Case, size: int, sweep: SweepContext) -> int:
+class _Reference:
+    """The fixed work, timed at the beginning of each block: how unlike two launches are here."""
+
+    def __init__(self, case: Case, sweep: SweepContext) -> None:
+        self.case, self.sweep, self.path = case, sweep, sweep.folder / REFERENCE
+        self.blocks: list[list[float]] = []
+
+    def time(self) -> None:
+        """Time it in a process of its own, and write what is known so far."""
+        with contextlib.suppress(Ended):
+            limit_s = self.sweep.limit_s
+            self.blocks += run_in_subprocess(_time_reference, self.case, limit_s=limit_s)
+        self.sweep.assert_owner()
+        write_json(self.path, {"blocks": self.blocks})
+
+
+def _measure_in_turns(cases: list[Case], sweep: SweepContext, timed: _Reference) -> None:
+    """Measure cases in blocks: in each, every variant that is not done has a launch, in an order
+    drawn by lot, so that what drifts meets all alike."""
+    measuring = sweep.measuring
+    assert isinstance(measuring, Measuring), "a race has less of it"
+    courses = [_begun(case, sweep) for case in cases]
+    lot = random.Random(0)
+    while True:
+        left = [course for course in courses if not course.is_done(measuring.precision)]
+        if not left and timed.path.exists():
+            return
+        timed.time()
+        groups = [list(group) for _, group in itertools.groupby(left, key=lambda c: c.case.variant)]
+        lot.shuffle(groups)
+        for group in groups:
+            _launch(group, sweep, measuring.precision)
+
+
+def _begun(case: Case, sweep: SweepContext) -> Course:
+    """Return the course of a case, with what a job that was stopped has left of it."""
+    assert isinstance(sweep.measuring, Measuring)
+    course = Course(case, 1 if COMPILE in case.variant.switches else sweep.measuring.launches)
+    with contextlib.suppress(UserError):  # not there, or damaged
+        record = read_record(record_path(sweep.folder, case))
+        if record["fingerprint"] == sweep.fingerprint(case) and record["launches"]:
+            course.record = {key: value for key, value in record.items() if key in _KEPT}
+            if max(launch["seconds"] for launch in record["launches"]) > LONG_S:
+                course.wanted = min(course.wanted, LONG_LAUNCHES)
+    return course
+
+
+_FIRST = ("environment", "contention", "memory", "image")
+"""Of a record, what its first launch found."""
+_KEPT = ("started_at", "status", "reason", "launches", *_FIRST)
+
+
+def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> None:
+    """Have one launch of a variant, for the cases that are not done; repeat it for those that were
+    disturbed. Where the process crashes, the case is an error, and the rest has another."""
+    for course in courses:
+        say(f"measuring {course.case.title}" + _which(course))
+    while courses:
+        cases = [course.case for course in courses]
+        is_first = any(not course.launches for course in courses)
+        begun = now()
+        try:
+            outcomes = run_in_subprocess(
+                measure_launch, cases, sweep, is_first, limit_s=sweep.limit_s
+            )
+        except Ended as error:
+            outcomes = error.args[1][: len(cases)]
+            if len(outcomes) < len(cases):
+                case = cases[len(outcomes)]
+                outcomes.append(
+                    {
+                        "environment": describe_machine(case.device),
+                        "contention": None,
+                        "status": "error",
+                        "reason": error.reason("it was measured"),
+                    }
+                )
+        again: list[Course] = []
+        for course, outcome in zip(courses, outcomes, strict=False):
+            before = len(course.launches)
+            course.record.setdefault("started_at", begun)
+            course.add(outcome)
+            if course.repeats:
+                again.append(course)
+            elif len(course.launches) != before or course.record["status"] != "ok":
+                sweep.write(course.case, **course.record, complete=course.is_done(precision))
+        courses = [*again, *courses[len(outcomes) :]]
+
+
+def _which(course: Course) -> str:
+    number = len(course.launches) + 1
+    return "" if course.wanted == 1 else f", launch {number} of {course.wanted}"
+
+
+def _measure_largest(case: Case, size: int, sweep: SweepContext, timed: _Reference) -> int:
     """Measure a variant at the largest batch that was found; return the largest that ran, since
     measuring takes a little more memory than trying."""
     while size:
         case = replace(case, batch_size=size)
         if not sweep.has(case):
-            _measure_apart([case], sweep)
+            _measure_in_turns([case], sweep, timed)
         if read_record(record_path(sweep.folder, case))["status"] != "oom":
             break
         size -= 1
     return size
-
-
-def _measure_apart(cases: list[Case], sweep: SweepContext) -> None:
-    """Measure the cases of one variant in a process of its own, and the rest in another where it
-    crashes or can be used no further."""
-    while cases:
-        try:
-            done = len(run_in_subprocess(measure_variant, cases, sweep, limit_s=sweep.limit_s))
-        except Ended as error:
-            done = len(error.args[1])
-            for case in cases[done : done + 1]:
-                reason = error.reason("it was measured")
-                sweep.write(case, now(), describe_machine(case.device), "error", reason)
-            done += 1
-        cases = cases[done:]
-
-
-def _time_reference_apart(case: Case, sweep: SweepContext) -> list[float]:
-    """Time the fixed work on the device of `case`, in a process of its own; empty if it fails."""
-    with contextlib.suppress(Ended):
-        return list(run_in_subprocess(_time_reference, case, limit_s=sweep.limit_s)[0])
-    return []
 
 
 def _time_reference(send: Callable[[Any], None], case: Case) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 
 from sdbench.devices.energy import Counter
 
-FEWEST = 3  # calls at the least, however long one takes
-
 
 def measure_throughput(
     call: Callable[[], object],
@@ -20,7 +18,7 @@ def measure_throughput(
     duration_s: float,
 ) -> dict[str, Any]:
     """Make calls, which must have run before, one after the other until they took `duration_s`:
-    far longer than the steps in which the counter moves, which counts others' energy too.
+    longer than the steps in which the counter moves, which counts others' energy too.
 
     Returns:
         `intervals_s`: seconds from the start, or the end of the call before, to the end of each
@@ -30,7 +28,7 @@ def measure_throughput(
     before = counter.read()
     begin = time.perf_counter()
     ends: list[float] = []
-    while len(ends) < FEWEST or ends[-1] - begin < duration_s:
+    while not ends or ends[-1] - begin < duration_s:
         call()
         ends.append(time.perf_counter())
     synchronize()

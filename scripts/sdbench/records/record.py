@@ -23,11 +23,11 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 5
-RACE_VERSION = 1
+SCHEMA_VERSION = 6
+RACE_VERSION = 2
 INDEX = "index.json"
 REFERENCE = "reference.json"
-"""The fixed work that was timed before and after the records of a folder were measured."""
+"""The fixed work that was timed in each block in which the records of a folder were measured."""
 
 LOADED_BY_NAME = "{name}.schema.yaml"
 _REMEDY = f"delete this file and the {INDEX} above it, and run the workflow again"
@@ -154,7 +154,7 @@ def is_reusable(path: Path, wanted: str) -> bool:
         return False
     crowded = bool(record["contention"] and record["contention"]["gpu_processes"])
     kept = ("ok",) if crowded else ("ok", "oom")
-    holds = record["fingerprint"] == wanted and record["status"] in kept
+    holds = record["complete"] and record["fingerprint"] == wanted and record["status"] in kept
     return holds and has_its_image(path, record)
 
 

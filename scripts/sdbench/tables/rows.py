@@ -8,14 +8,16 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.measure.batch_prediction import device_peak_bytes
+from sdbench.measure.intervals import launch_interval
 from sdbench.records.record import Record
 from sdbench.tables.files import Row, rows_of
-from sdbench.tables.intervals import bootstrap_interval, projected_interval, ratio_interval
 from sdbench.tables.schemas import CASE_KEY, MEASURED, PROJECTED
 
 import numpy as np
 import pandas as pd
 
+Launches = Sequence[Mapping[str, Any]]
+"""Of a record."""
 PARTS = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
 
 
@@ -34,12 +36,18 @@ def case_columns(record: Record) -> Row:
         "batch_size": case["batch_size"],
         "status": record["status"],
         "reason": record["reason"],
-        "basis": PROJECTED if record.get("projection") else MEASURED,
+        "basis": PROJECTED if _is_projected(record) else MEASURED,
         "contended": record["contention"] and record["contention"]["contended"],
     }
 
 
-def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency: str) -> list[Row]:
+def _is_projected(record: Record) -> bool:
+    return any(launch.get("projection") for launch in record["launches"] or ())
+
+
+def result_rows(
+    records: Sequence[Record], prices: Mapping[str, float], currency: str, precision: float
+) -> list[Row]:
     """Return the rows of the table `results`, but for what no single record knows: quality, noise
     and limits. Each variant's largest and best batch is marked.
 
@@ -47,14 +55,17 @@ def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency
         records: the records of the matrix.
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
+        precision: the config's: how narrow the interval of the latency should be, as a share.
     """
     rows = []
     by_variant: dict[Any, list[Row]] = {}
     for record in records:
         row = case_columns(record) | _memory_columns(record) | {"largest": False, "best": False}
         if record["status"] == "ok":
-            row |= _latency_columns(record)
-            row |= _projected_columns(record, row) or _throughput_columns(record)
+            launches = record["launches"]
+            row |= _latency_columns(launches, precision)
+            row |= _throughput_columns(launches, row["batch_size"])
+            row["contended"] = any(launch["disturbed"] for launch in launches)
             price = prices[row["device"]]
             if price:
                 seconds_per_image = row["call_s"] / row["batch_size"]
@@ -68,28 +79,47 @@ def result_rows(records: Sequence[Record], prices: Mapping[str, float], currency
     return rows
 
 
-def _latency_columns(record: Record) -> Row:
-    samples, phases = record["latency"]["samples_s"], record["phases"]
-    low, high = bootstrap_interval(samples, np.median)
-    q1, median, q3 = np.percentile(samples, [25, 50, 75])
-    parts = {part: [phase[part] for phase in phases] for part in PARTS}
-    denoiser_q1, denoiser_q3 = np.percentile(parts["denoiser_s"], [25, 75])
+def _latency_columns(launches: Launches, precision: float) -> Row:
+    samples = [seconds for launch in launches for seconds in launch["latency"]["samples_s"]]
+    phases = [phase for launch in launches for phase in launch["phases"]]
+    latency = launch_interval([np.median(one["latency"]["samples_s"]) for one in launches])
+    q1, q3 = np.percentile(samples, [25, 75])
+    denoiser_q1, denoiser_q3 = np.percentile([one["denoiser_s"] for one in phases], [25, 75])
     return {
+        "launches": len(launches),
         "latency_n": len(samples),
-        "latency_s": median,
+        "latency_s": latency.value,
         "latency_q1_s": q1,
         "latency_q3_s": q3,
-        "latency_ci_low_s": low,
-        "latency_ci_high_s": high,
-        "warmup_calls": len(record["latency"]["warmup_s"]),
-        **record["cold_start"],
-        **{part: float(np.median(seconds)) for part, seconds in parts.items()},
+        "latency_ci_low_s": latency.low,
+        "latency_ci_high_s": latency.high,
+        "half_width": latency.half_width,
+        "precise": latency.half_width is not None and latency.half_width <= precision,
+        "warmup_calls": len(launches[0]["latency"]["warmup_s"]),
+        **_cold_start(launches),
+        **{part: _part_s(launches, part) for part in PARTS},
         "denoiser_q1_s": denoiser_q1,
         "denoiser_q3_s": denoiser_q3,
         "parts_n": len(phases),
-        "step_s": float(np.median([step for phase in phases for step in phase["step_s"]])),
+        "step_s": _part_s(launches, "step_s"),
         "denoiser_evaluations": phases[0]["denoiser_evaluations"],
     }
+
+
+def _cold_start(launches: Launches) -> Row:
+    """Return the medians of loading and first calls; compiling was in one launch."""
+    starts = [launch["cold_start"] for launch in launches]
+    first_calls = [start["first_call_s"] for start in starts if start["first_call_s"] is not None]
+    return dict(starts[0]) | {
+        "load_s": float(np.median([start["load_s"] for start in starts])),
+        "first_call_s": float(np.median(first_calls)) if first_calls else None,
+    }
+
+
+def _part_s(launches: Launches, name: str) -> float:
+    """Return the seconds of a part, or of a step."""
+    medians = [np.median(np.hstack([one[name] for one in launch["phases"]])) for launch in launches]
+    return launch_interval(medians).value
 
 
 def _memory_columns(record: Record) -> Row:
@@ -115,47 +145,35 @@ def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str)
     return {} if value is None else {"memory_bytes": value, "memory_counter": counter}
 
 
-def _projected_columns(record: Record, row: Row) -> Row:
-    """Return the rate of single calls of a projected case; nothing of any other."""
-    projection, images = record["projection"], record["case"]["batch_size"]
-    if projection is None:
-        return {}
-    calls = projection["calls"]
-    steps = [step for call in calls for step in call["step_s"]]
-    besides = [call["call_s"] - sum(call["step_s"]) for call in calls]
-    low, high = projected_interval(besides, steps, projection["evaluations"])
-    short_calls = sum(call["call_s"] for call in calls) / row["latency_s"]
-    return {
-        "latency_ci_low_s": low,
-        "latency_ci_high_s": high,
-        "call_s": row["latency_s"],
-        "images_per_minute": 60 * images / row["latency_s"],
-        "images_per_minute_ci_low": high and 60 * images / high,
-        "images_per_minute_ci_high": low and 60 * images / low,
+def _throughput_columns(launches: Launches, images: int) -> Row:
+    """Return the rate of calls back to back; of a projected case, which has none, that of single
+    calls.
+
+    Args:
+        launches: of a record.
+        images: in a call.
+    """
+    passes = [launch["projection"] or launch["throughput"] for launch in launches]
+    if launches[0]["projection"]:
+        call = launch_interval([np.median(one["latency"]["samples_s"]) for one in launches])
         # At the mean power of the short calls, which are less of denoising than the whole.
-        **_energy(projection["energy"], images * short_calls),
-    }
-
-
-def _throughput_columns(record: Record) -> Row:
-    intervals, images_per_call = record["throughput"]["intervals_s"], record["case"]["batch_size"]
-    call_s = float(np.mean(intervals))
-    low, high = bootstrap_interval(intervals, np.mean)
-    row = {
-        "throughput_n": len(intervals),
-        "call_s": call_s,
-        "images_per_minute": 60 * images_per_call / call_s,
+        spent_s = sum(short["call_s"] for one in passes for short in one["calls"])
+        row, calls = {}, spent_s / call.value
+    else:
+        call = launch_interval([np.mean(one["intervals_s"]) for one in passes])
+        calls = sum(len(one["intervals_s"]) for one in passes)
+        row = {"throughput_n": calls}
+    energies = [one["energy"] for one in passes if one["energy"]]
+    if len(energies) == len(passes):
+        row["energy_j_per_image"] = sum(one["energy_j"] for one in energies) / (images * calls)
+        row["energy_source"] = energies[0]["source"]
+    return row | {
+        "call_s": call.value,
+        "images_per_minute": 60 * images / call.value,
         # The slow end of the call is the low end of the rate.
-        "images_per_minute_ci_low": high and 60 * images_per_call / high,
-        "images_per_minute_ci_high": low and 60 * images_per_call / low,
+        "images_per_minute_ci_low": call.high and 60 * images / call.high,
+        "images_per_minute_ci_high": call.low and 60 * images / call.low,
     }
-    return row | _energy(record["throughput"]["energy"], len(intervals) * images_per_call)
-
-
-def _energy(energy: Mapping[str, Any] | None, images: float) -> Row:
-    if energy is None:
-        return {}
-    return {"energy_j_per_image": energy["energy_j"] / images, "energy_source": energy["source"]}
 
 
 def race_row(record: Record, max_busy_cores: float) -> Row:
@@ -173,26 +191,38 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
     }
     if record["status"] != "ok":
         return row
-    runs = record["reference_run"], record["challenger_run"]
-    base, own = (np.array(run["evaluation_s"]) for run in runs)
-    low, high = ratio_interval(own, base)
+    launches = record["launches"]
+    seconds = {
+        who: [np.median(launch[who]["evaluation_s"]) for launch in launches]
+        for who in ("reference_run", "challenger_run")
+    }
+    # Within a launch both took turns: what slowed both is in neither ratio.
+    ratios = [
+        np.median(launch["challenger_run"]["evaluation_s"])
+        / np.median(launch["reference_run"]["evaluation_s"])
+        for launch in launches
+    ]
+    ratio = launch_interval(ratios)
+    runs = [launch[who] for launch in launches for who in seconds]
+    first = launches[0]
     base_memory, own_memory = (
-        compared_memory(run["memory"], row["device_kind"], raced["backend"])
-        for run, raced in zip(runs, (reference, case["variant"]), strict=True)
+        compared_memory(first[who]["memory"], row["device_kind"], raced["backend"])
+        for who, raced in (("reference_run", reference), ("challenger_run", case["variant"]))
     )
     waiting = max(map(waiting_cores, runs))
     return row | {
-        "evaluation_s": float(np.median(own)),
-        "reference_evaluation_s": float(np.median(base)),
-        "ratio": float(np.median(own) / np.median(base)),
-        "ratio_ci_low": low,
-        "ratio_ci_high": high,
-        "ratio_min": float((own / base).min()),
-        "ratio_max": float((own / base).max()),
-        **{key: runs[1][key] for key in ("load_s", "compile_s", "compile_cached")},
+        "launches": len(launches),
+        "evaluation_s": launch_interval(seconds["challenger_run"]).value,
+        "reference_evaluation_s": launch_interval(seconds["reference_run"]).value,
+        "ratio": ratio.value,
+        "ratio_ci_low": ratio.low,
+        "ratio_ci_high": ratio.high,
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        **{key: first["challenger_run"][key] for key in ("load_s", "compile_s", "compile_cached")},
         **own_memory,
         "reference_memory_bytes": base_memory.get("memory_bytes"),
-        "divergence": record["divergence"],
+        "divergence": max(launch["divergence"] for launch in launches),
         "waiting_cores": waiting,
         "contended": row["contended"] or waiting > max_busy_cores,
     }
@@ -224,27 +254,19 @@ def peak_rows(measured: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def noise_row(record: Record, start: Sequence[float], end: Sequence[float]) -> Row:
+def noise_row(record: Record, blocks: Sequence[Sequence[float]]) -> Row:
     """Return the row of the table `noise` for one job.
 
     Args:
         record: any record of the job, which names model, device and backend.
-        start: seconds of the fixed work before the job's cases.
-        end: the same after them. Both are empty where the device is not there.
+        blocks: seconds of the fixed work in each process that it was timed in, one for each block.
     """
-    row = case_columns(record) | {"n": len(start) + len(end)}
-    if not start or not end:
+    medians = [float(np.median(block)) for block in blocks if block]
+    row = case_columns(record) | {"n": len(medians)}
+    if not medians:
         return row
-    first, last = float(np.median(start)), float(np.median(end))
-    q1, median, q3 = np.percentile([*start, *end], [25, 50, 75])
-    drift, spread = abs(last - first) / first, float((q3 - q1) / median)
-    return row | {
-        "start_s": first,
-        "end_s": last,
-        "drift": drift,
-        "spread": spread,
-        "noise": max(drift, spread),
-    }
+    noise = float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else None
+    return row | {"reference_s": launch_interval(medians).value, "noise": noise}
 
 
 def export_row(model: str, graphs: str, record: Mapping[str, Any]) -> Row:

@@ -49,8 +49,9 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "mode": lambda: _text(("runs", "trajectory")),
     "verdict": lambda: _text(("holds", "does not hold", "cannot be said")),
     "contended passes_gate compile_cached": lambda: pa.Column("boolean", nullable=True),
+    "precise": lambda: pa.Column("boolean", nullable=True),
     "largest best at_least tf32_convolutions meets": lambda: pa.Column(bool),
-    "n latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
+    "n launches latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
     "probes opset parameters": _count,
     "batch_size steps step rank rounds threads side cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch": lambda: _count(1),
@@ -96,7 +97,8 @@ RESULTS = _table(
     model device device_name backend precision options batch_size status reason
     latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY}
     basis device_kind weights attention backend_version {_SETTINGS} {_CIRCUMSTANCES}
-    latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s warmup_calls
+    launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
+    half_width precise warmup_calls
     load_s compile_s compile_cached first_call_s
     text_encoder_s denoiser_s denoiser_q1_s denoiser_q3_s vae_decoder_s step_s parts_n
     denoiser_evaluations
@@ -111,11 +113,14 @@ RESULTS = _table(
 )
 """What a person looks for; how it was run; one call; calls back to back; memory; the limit.
 
-One call: compiling for this batch size apart from the cold start (`compile_cached`: torch took all
-of it from its cache), and parts from `parts_n` calls of a pass of their own.
+One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
+Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
+whether that is within `measuring.precision`; compiling for this batch size apart from the cold
+start (`compile_cached`: torch took all of it from its cache), and parts from `parts_n` calls of a
+pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
-images per minute that this makes, with the 95 % bootstrap interval of that mean; energy where the
+images per minute that this makes, with the interval of that, over launches too; energy where the
 device counts it, money where the config has a price.
 
 Memory: `loaded_bytes`, `resident_*`: the process on a CPU; `peak_allocated_bytes`,
@@ -163,17 +168,15 @@ PEAK_THROUGHPUT = _table(
 )
 """`side`: that of the square matrices whose product was the fastest."""
 
-NOISE = _table(
-    "model device device_name backend n start_s end_s drift spread noise", "model device backend"
-)
-"""`start_s`, `end_s`: medians of the fixed work before and after; `drift`: the difference of the
-two as a share of the first; `spread`: the interquartile range of all as a share of their median;
-`noise`: the larger of both."""
+NOISE = _table("model device device_name backend n reference_s noise", "model device backend")
+"""The fixed work, timed in a process of its own at the beginning of each of `n` blocks: `noise` is
+the standard deviation of the logarithms of their medians, about the share by which two launches of
+one program differ here; `reference_s` is the geometric mean."""
 
 RACES = _table(
     f"""
     campaign {_VARIANT} device_kind threads backend_version {_REFERENCE}
-    batch_size width height guidance status reason rounds
+    batch_size width height guidance status reason rounds launches
     evaluation_s reference_evaluation_s ratio ratio_ci_low ratio_ci_high ratio_min ratio_max
     load_s compile_s compile_cached memory_bytes reference_memory_bytes memory_counter divergence
     tflop tflops peak_tflops utilization waiting_cores contended

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sdbench.tables.files import Row
-from sdbench.tables.intervals import FEWEST
 
 import scipy.stats
 
@@ -35,17 +34,16 @@ def exact(value: float) -> Estimate:
 def ratio(above: Row, below: Row, column: str) -> Estimate:
     """Return the ratio of a column of two rows, with its interval.
 
-    The logarithms of two independent numbers have intervals whose halves add in squares, and so
-    does the machine's noise, which moves all rows of a job together and is in neither interval.
+    The logarithms of two independent numbers have intervals whose halves add in squares. What
+    differs between launches of this machine is in both.
 
     Args:
         above: numerator; a row of RESULTS or PUBLISHED.
         below: denominator.
         column: `latency_s` or `images_per_minute`.
     """
-    noise = max(row.get("noise") or 0.0 for row in (above, below))
     halves = [_half(row, column) for row in (above, below)]
-    return _quotient(above[column] / below[column], halves, noise)
+    return _quotient(above[column] / below[column], halves)
 
 
 def quotient(above: Estimate, below: Estimate) -> Estimate:
@@ -54,11 +52,11 @@ def quotient(above: Estimate, below: Estimate) -> Estimate:
     return _quotient(above.value / below.value, halves)
 
 
-def _quotient(value: float, halves: Sequence[float | None], noise: float = 0.0) -> Estimate:
+def _quotient(value: float, halves: Sequence[float | None]) -> Estimate:
     known = [half for half in halves if half is not None]
     if len(known) < len(halves):
         return Estimate(value)
-    reach = math.exp(math.hypot(*known, noise))
+    reach = math.exp(math.hypot(*known))
     return Estimate(value, value / reach, value * reach)
 
 
@@ -76,7 +74,7 @@ def _half(row: Row, column: str) -> float | None:
     if low and high:
         return math.log(high / low) / 2
     q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))
-    if q1 and q3 and (row.get("n") or 0) >= FEWEST:
+    if q1 and q3 and (row.get("n") or 0) >= 6:
         # The notch of McGill, Tukey and Larsen 1978: a median's interval from its quartiles.
         return 1.57 * float(q3 - q1) / math.sqrt(row["n"]) / float(row[column])
     return None

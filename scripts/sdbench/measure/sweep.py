@@ -26,7 +26,14 @@ from sdbench.measure.case import Outcome, measure_launch
 from sdbench.measure.context import SweepContext
 from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
-from sdbench.records.record import REFERENCE, now, read_record, record_path, write_index
+from sdbench.records.record import (
+    REFERENCE,
+    has_its_image,
+    now,
+    read_record,
+    record_path,
+    write_index,
+)
 from sdbench.runtime.errors import UnsupportedError, UserError, WrongDeviceError
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
@@ -82,8 +89,10 @@ class Course:
             self.repeats = 0
             if launch["seconds"] > LONG_S:
                 self.wanted = min(self.wanted, LONG_LAUNCHES)
-        elif launches:
-            outcome["reason"] = f"in launch {len(launches) + 1}: {outcome['reason']}"
+        else:
+            self.repeats = 0
+            if launches:
+                outcome["reason"] = f"in launch {len(launches) + 1}: {outcome['reason']}"
         earlier = {key: self.record[key] for key in _FIRST if self.record.get(key)}
         self.record = self.record | outcome | earlier
         self.record["launches"] = launches if outcome["status"] == "ok" else None
@@ -163,17 +172,20 @@ def _begun(case: Case, sweep: SweepContext) -> Course:
     assert isinstance(sweep.measuring, Measuring)
     course = Course(case, 1 if COMPILE in case.variant.switches else sweep.measuring.launches)
     with contextlib.suppress(UserError):  # not there, or damaged
-        record = read_record(record_path(sweep.folder, case))
-        if record["fingerprint"] == sweep.fingerprint(case) and record["launches"]:
+        path = record_path(sweep.folder, case)
+        record = read_record(path)
+        holds = record["fingerprint"] == sweep.fingerprint(case) and has_its_image(path, record)
+        if holds and record["launches"]:
             course.record = {key: value for key, value in record.items() if key in _KEPT}
             if max(launch["seconds"] for launch in record["launches"]) > LONG_S:
                 course.wanted = min(course.wanted, LONG_LAUNCHES)
     return course
 
 
-_FIRST = ("environment", "contention", "memory", "image")
-"""Of a record, what its first launch found."""
-_KEPT = ("started_at", "status", "reason", "launches", *_FIRST)
+_FIRST = ("environment", "contention", "memory")
+"""Of a record, what its first launch found. The image is the last one that was written: a process
+that is the first for another batch size writes it again."""
+_KEPT = ("started_at", "status", "reason", "launches", "image", *_FIRST)
 
 
 def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> None:

@@ -9,9 +9,9 @@ import torch
 # Before anything that imports diffusers, as in every job: devices are hidden meanwhile.
 import sdbench.models.hugging_face  # noqa: F401
 from sdbench.cases.kinds import nvidia_gpus
-from tests.e2e.conftest import job
+from tests.e2e.conftest import job, quiet
 
-__all__ = ["job"]
+__all__ = ["job", "quiet"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

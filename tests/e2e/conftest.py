@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
 from sdbench.devices import platforms
+from sdbench.measure import case as measurement
 from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
@@ -78,6 +79,12 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def job(model: Path, tmp_path: Path) -> SweepContext:
     """A job that measures the tiny model as shortly as can be."""
     return make_job(tmp_path, model, MEASURING)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing disturbs a launch, whatever else this machine does."""
+    monkeypatch.setattr(measurement, "disturbances", lambda *_: [])
 
 
 @pytest.fixture(autouse=True)

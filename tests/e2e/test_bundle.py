@@ -48,6 +48,8 @@ SHORT = {
         }
     ],
     "measuring": {
+        "launches": 1,
+        "max_busy_cores": 1000,
         "warmup_calls": 1,
         "min_samples": 6,
         "min_duration_s": 0,

@@ -25,7 +25,7 @@ from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
 from tests.e2e import second_memory
 from tests.e2e.conftest import ARCHITECTURES, build_twin
-from tests.sweeps import GENERATION, MEASURING, indexed, make_job
+from tests.sweeps import GENERATION, MEASURING, indexed, launch_of, make_job
 
 TWINS = ("tiny", "tiny-sdxl", "tiny-sd3", "tiny-flux-dev", "tiny-pixart-sigma", "tiny-z-image")
 """A model of each family."""
@@ -116,11 +116,11 @@ def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, model: Pa
             assert record["environment"]["switches"]["offload"] is None
             continue
         assert record["environment"]["switches"]["offload"] == offload
-        assert len(record["latency"]["samples_s"]) == 3
+        assert len(launch_of(record)["latency"]["samples_s"]) == 3
         # Where weights wait moves no pixel, nor anything that is computed.
         alike = rows[others[-1]]
         assert (image(model, record) == image(model, alike)).all()
-        parts, same = record["phases"][0], alike["phases"][0]
+        parts, same = launch_of(record)["phases"][0], launch_of(alike)["phases"][0]
         assert parts["denoiser_evaluations"] == same["denoiser_evaluations"]
         assert parts["vae_decoder_s"] > 0
 

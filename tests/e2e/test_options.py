@@ -34,7 +34,7 @@ from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime.errors import UnsupportedError
 from tests.sweeps import GENERATION as TINY_GENERATION
-from tests.sweeps import MEASURING, make_job, run, statuses
+from tests.sweeps import MEASURING, launch_of, make_job, run, statuses
 from tests.sweeps import generate as generate_images
 from tests.sweeps import make_case as tiny_case
 
@@ -196,7 +196,7 @@ def test_an_option_is_a_row_that_says_what_was_set(model: Path, tmp_path: Path) 
     for record, (switch, value) in zip(records, said.values(), strict=True):
         assert record["status"] == "ok", record["reason"]
         assert record["environment"]["switches"][switch] == value
-        assert record["phases"][0]["denoiser_evaluations"] == 4
+        assert launch_of(record)["phases"][0]["denoiser_evaluations"] == 4
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])
@@ -380,10 +380,11 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
     plain, compiled = make_case(), make_case(1, "compile")
     records = sweep(model, tmp_path / "first", plain, compiled)
     assert statuses(records) == ["ok", "ok"], [r["reason"] for r in records]
-    cold = [r["cold_start"] for r in records]
+    cold = [launch_of(r)["cold_start"] for r in records]
     assert cold[0]["compile_s"] is None and cold[0]["compile_cached"] is None
     assert cold[1]["compile_cached"] is False
-    longest = max(*records[1]["latency"]["warmup_s"], *records[1]["latency"]["samples_s"])
+    latency = launch_of(records[1])["latency"]
+    longest = max(*latency["warmup_s"], *latency["samples_s"])
     assert cold[1]["compile_s"] > 3 * max(longest, cold[1]["first_call_s"])
     assert [r["environment"]["switches"]["compile_mode"] for r in records] == [None, "default"]
     assert records[1]["memory"]["loaded_bytes"] > records[0]["memory"]["loaded_bytes"]
@@ -393,8 +394,8 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
     ]
     assert np.abs(images[0] - images[1]).max() <= 1
     (again,) = sweep(model, tmp_path / "second", compiled)
-    assert again["cold_start"]["compile_cached"] is True
-    assert again["cold_start"]["compile_s"] < cold[1]["compile_s"]
+    assert launch_of(again)["cold_start"]["compile_cached"] is True
+    assert launch_of(again)["cold_start"]["compile_s"] < cold[1]["compile_s"]
     assert read_record(record_path(tmp_path / "second", compiled)) == again
 
 
@@ -438,9 +439,10 @@ def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
     records = sweep(model, tmp_path, *cases, largest=3)
     assert statuses(records) == ["ok"] * 3, [r["reason"] for r in records]
     assert [r["case"]["batch_size"] for r in records] == [1, 2, 3]
-    assert len({r["cold_start"]["compile_s"] for r in records}) == 3
-    one, two = (r["cold_start"] for r in records[:2])  # of one process
+    assert len({launch_of(r)["cold_start"]["compile_s"] for r in records}) == 3
+    one, two = (launch_of(r)["cold_start"] for r in records[:2])  # of one process
     assert one["first_call_s"] == two["first_call_s"]
     for record in records:
-        slowest = max(*record["latency"]["warmup_s"], *record["latency"]["samples_s"])
-        assert record["cold_start"]["compile_s"] > slowest
+        launch = launch_of(record)
+        slowest = max(*launch["latency"]["warmup_s"], *launch["latency"]["samples_s"])
+        assert launch["cold_start"]["compile_s"] > slowest

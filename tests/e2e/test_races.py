@@ -1,5 +1,6 @@
 """Races of the tiny model: turns, failures that stay with their pair, and what is kept."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -19,14 +20,15 @@ import torch
 from sdbench import backends
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.devices import platforms
+from sdbench.measure import races
 from sdbench.measure.context import Graphs, SweepContext
 from sdbench.measure.races import SETTLE_S, Racer, divergence, run_races
-from sdbench.records.record import Record, record_path
+from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.processes import Ended, WorkerProcess
 from sdbench.tables.rows import waiting_cores
 from tests.conftest import ROOT
-from tests.sweeps import GENERATION, MEASURING, generate, indexed, make_job, statuses
+from tests.sweeps import GENERATION, MEASURING, generate, indexed, launch_of, make_job, statuses
 from tests.waiting import children_of, is_running, wait_until
 
 REFERENCE = Variant("tiny", "cpu", "pytorch", "fp32", "none")
@@ -60,14 +62,14 @@ def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
     for record, rounds in zip(records, (6, 5), strict=True):
         assert (record["status"], record["reason"]) == ("ok", None)
         for name in ("challenger_run", "reference_run"):
-            run = record[name]
+            run = launch_of(record)[name]
             assert len(run["evaluation_s"]) == len(run["waited_s"]) == rounds
             assert len(run["warmup_s"]) == 1
             assert run["compile_s"] is None
             assert waiting_cores(run) < 0.1
             assert run["memory"]["resident_peak_bytes"] > run["memory"]["loaded_bytes"] > 0
         assert record["environment"]["threads"] == 2
-    itself, vanilla = records
+    itself, vanilla = map(launch_of, records)
     assert itself["divergence"] == 0
     assert 0 < vanilla["divergence"] < 1e-5
     # The reference was loaded once, and warmed up once.
@@ -78,10 +80,11 @@ def test_onnxruntime_races_from_the_same_inputs(job: SweepContext, exported: Pat
     own = replace(job, graphs={"onnx": Graphs(exported, "1" * 64)})
     (record,) = race(own, make_pair(backend="onnxruntime", rounds=4))
     assert record["status"] == "ok"
-    assert 0 < record["divergence"] < 1e-5
+    launch = launch_of(record)
+    assert 0 < launch["divergence"] < 1e-5
     assert record["input_digests"]["graphs"] == "1" * 64
-    assert waiting_cores(record["challenger_run"]) < 0.1
-    assert waiting_cores(record["reference_run"]) < 0.1
+    assert waiting_cores(launch["challenger_run"]) < 0.1
+    assert waiting_cores(launch["reference_run"]) < 0.1
 
 
 def test_one_computes_at_a_time_and_the_order_changes(
@@ -170,7 +173,7 @@ def test_a_challenger_that_cannot_or_breaks_does_not_stop_the_others(
         "RuntimeError: it broke",
         "ValueError: the output of the denoiser has values that are not numbers (NaN or inf)",
     ]
-    assert records[1]["challenger_run"] is None
+    assert records[1]["launches"] is None
 
 
 def test_a_reference_that_breaks_is_loaded_again_for_the_next(
@@ -216,6 +219,84 @@ def test_pairs_that_were_raced_are_kept(job: SweepContext, monkeypatch: pytest.M
     assert statuses(race(job, *pairs)) == ["ok"] * 2
 
 
+def test_pairs_are_raced_in_blocks_and_their_rounds_are_divided(
+    job: SweepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both processes are new in each launch, and the order of a block is drawn by lot."""
+    loads, load = tmp_path / "loads", Racer.load
+
+    def noted(self: Racer) -> Any:
+        with loads.open("a") as file:
+            file.write(f"{self.case.variant.options} {os.getpid()}\n")
+        return load(self)
+
+    monkeypatch.setattr(Racer, "load", noted)
+    thrice = replace(job, measuring=replace(MEASURING, launches=3))
+    names = ["attention-vanilla", "channels-last", "vae-slicing"]
+    records = race(thrice, *(make_pair(name, rounds=4) for name in names))
+    for record in records:
+        assert (record["status"], record["complete"]) == ("ok", True)
+        assert len(record["launches"]) == 3
+        for launch in record["launches"]:
+            for who in ("challenger_run", "reference_run"):
+                assert len(launch[who]["evaluation_s"]) == 2  # a third of 4, and no less
+    options, pids = zip(*(line.split() for line in loads.read_text().splitlines()), strict=True)
+    assert len({*pids}) == len(pids) == 3 * 4
+    blocks = [options[at : at + 4] for at in range(0, len(options), 4)]
+    assert all(block[0] == "none" and sorted(block[1:]) == sorted(names) for block in blocks)
+    assert len({*blocks}) > 1
+
+
+def test_a_race_goes_on_with_the_launches_that_it_has(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thrice = replace(job, measuring=replace(MEASURING, launches=3))
+    pairs = [make_pair("attention-vanilla"), make_pair("channels-last")]
+    race_all, blocks = races._race_all, []
+
+    def stop_after_one(*args: Any) -> None:
+        if blocks:
+            raise KeyboardInterrupt
+        blocks.append(1)
+        race_all(*args)
+
+    monkeypatch.setattr(races, "_race_all", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        race(thrice, *pairs)
+    begun = [read_record(record_path(job.folder, pair)) for pair in pairs]
+    assert [(len(one["launches"]), one["complete"]) for one in begun] == [(1, False)] * 2
+    monkeypatch.setattr(races, "_race_all", race_all)
+    for before, after in zip(begun, race(thrice, *pairs), strict=True):
+        assert (len(after["launches"]), after["complete"]) == (3, True)
+        assert after["launches"][0] == before["launches"][0]
+        assert after["started_at"] == before["started_at"]
+
+
+def test_a_race_that_breaks_in_a_later_launch_says_in_which(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And has no numbers of the launches before it."""
+    monkeypatch.setattr(races, "_race", break_in_launch(2, races._race))
+    thrice = replace(job, measuring=replace(MEASURING, launches=3))
+    (record,) = race(thrice, make_pair("attention-vanilla"))
+    assert (record["status"], record["launches"]) == ("error", None)
+    assert record["reason"] == "in launch 2: it broke"
+    monkeypatch.undo()
+    (record,) = race(thrice, make_pair("attention-vanilla"))
+    assert (record["status"], len(record["launches"])) == ("ok", 3)
+
+
+def break_in_launch(number: int, race: Callable[..., Any]) -> Callable[..., Any]:
+    calls = itertools.count(1)
+
+    def spoilt(racers: Any, *args: Any) -> Any:
+        if next(calls) == number:
+            raise races._Failed(racers[1], "error", "it broke")
+        return race(racers, *args)
+
+    return spoilt
+
+
 KILLED = """
 import sys
 sys.path[:0] = [{scripts!r}, {root!r}]
@@ -240,7 +321,7 @@ def test_a_race_that_was_killed_is_resumed(job: SweepContext, model: Path) -> No
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:
-            if "channels-last: racing" in line:
+            if line.startswith("> racing") and "channels-last" in line:
                 break
         children = children_of(running.pid)
         assert children
@@ -277,7 +358,8 @@ def test_a_racer_that_spins_while_it_waits_is_seen(
     spoil("channels-last", begin)
     monkeypatch.setattr(Racer, "wait", wait_longer)
     (record,) = race(job, make_pair("channels-last"))
-    spinner, sleeper = record["challenger_run"], record["reference_run"]
+    launch = launch_of(record)
+    spinner, sleeper = launch["challenger_run"], launch["reference_run"]
     assert min(spinner["waited_cpu_s"]) > 0.19
     assert waiting_cores(spinner) > 5 * waiting_cores(sleeper)
 
@@ -290,10 +372,11 @@ def test_the_denoiser_is_compiled_apart_from_its_evaluations(
     job = make_job(tmp_path / "races", least, MEASURING)
     (record,) = race(job, make_pair("compile"))
     assert record["status"] == "ok", record["reason"]
-    run = record["challenger_run"]
+    launch = launch_of(record)
+    run = launch["challenger_run"]
     assert run["compile_s"] > max(*run["warmup_s"], *run["evaluation_s"])
     assert run["compile_cached"] is False
-    assert record["divergence"] < 1e-4
+    assert launch["divergence"] < 1e-4
 
 
 def test_a_device_whose_clocks_fell_computes_before_it_is_timed(

@@ -1,10 +1,14 @@
 """The measuring itself, on the tiny model: failures are rows, and none takes the others along. The
 search for the largest batch: what it answers was measured, and what it knows is kept."""
 
+import itertools
 import json
 import os
+import random
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +19,21 @@ from sdbench.cases.case import Case
 from sdbench.devices import machine
 from sdbench.measure import batch_search as search
 from sdbench.measure import case as measurement
+from sdbench.measure import sweep
+from sdbench.measure.case import Loaded
 from sdbench.measure.context import SweepContext
-from sdbench.records.record import read_record, record_path
+from sdbench.records.record import has_its_image, read_indexed, read_record, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.ownership import OWNER, TakenOver, claim
-from tests.sweeps import make_case, resident_now, run, spoil_two, statuses
+from tests.sweeps import (
+    MEASURING,
+    launch_of,
+    make_case,
+    resident_now,
+    run,
+    spoil_two,
+    statuses,
+)
 
 CASES = [make_case(size) for size in (1, 2, 3)]
 
@@ -27,10 +41,14 @@ CASES = [make_case(size) for size in (1, 2, 3)]
 def test_every_case_leaves_a_record_of_plain_json(job: SweepContext, emulated: None) -> None:
     records = run(job, make_case(1), make_case(2), make_case(1, "autocast"))
     assert statuses(records) == ["ok"] * 3
-    assert [len(r["latency"]["samples_s"]) for r in records] == [3] * 3
-    assert [len(r["latency"]["warmup_s"]) for r in records] == [1] * 3
+    launches = [launch_of(record) for record in records]
+    assert [len(one["latency"]["samples_s"]) for one in launches] == [3] * 3
+    assert [len(one["latency"]["warmup_s"]) for one in launches] == [1] * 3
     # PNDM evaluates the UNet once more than there are steps, and says so.
-    assert {phase["denoiser_evaluations"] for r in records for phase in r["phases"]} == {4}
+    assert {phase["denoiser_evaluations"] for one in launches for phase in one["phases"]} == {4}
+    # Between samples it is read what else the processors did: a warm-up, samples, rate and parts.
+    assert [len(one["usage"]["switches"]) for one in launches] == [1 + 3 + 1 + 1] * 3
+    assert [one["disturbed"] for one in launches] == [[]] * 3
     switches = [r["environment"]["switches"] for r in records]
     assert [s["autocast_dtype"] for s in switches] == [None, None, "bfloat16"]
     assert {s["fp32_precision_matmul"] for s in switches} == {"ieee"}
@@ -55,7 +73,7 @@ def test_noise_is_there_after_an_interruption_and_what_holds_is_kept(
     assert statuses(run(job, make_case(1), make_case(2))) == ["ok", "ok"]
     assert path.stat().st_mtime_ns == before
     timed = json.loads((job.folder / "reference.json").read_text())
-    assert len(timed["start_s"]) == len(timed["end_s"]) == 15
+    assert [len(block) for block in timed["blocks"]] == [15]
 
 
 def test_a_missing_device_is_unsupported(job: SweepContext) -> None:
@@ -68,7 +86,7 @@ def test_another_gpu_than_promised_is_an_error_with_both_names(
     job: SweepContext, rtx_3090: None
 ) -> None:
     (record,) = run(job, make_case(kind="cuda", gpu_model="a100"))
-    assert (record["status"], record["latency"]) == ("error", None)
+    assert (record["status"], record["launches"]) == ("error", None)
     assert "'a100'" in record["reason"]
     assert "'NVIDIA GeForce RTX 3090'" in record["reason"]
 
@@ -83,9 +101,7 @@ def test_a_sweep_that_was_taken_over_writes_nothing_more(
     spoil_two(monkeypatch, be_overtaken)
     with pytest.raises(TakenOver):
         run(job, *CASES)
-    one, two, three = (record_path(job.folder, case) for case in CASES)
-    assert read_record(one)["status"] == "ok"
-    assert not two.exists() and not three.exists()
+    assert not list(job.folder.rglob("batch-*.json"))
     assert (job.folder / "index.json").read_text() == "the successor's"
 
 
@@ -157,6 +173,207 @@ def test_cases_are_measured_in_a_process_that_is_no_fork(
     """As on a Mac, whose GPU cannot be used in a fork."""
     monkeypatch.setattr(processes, "START", "spawn")
     assert statuses(run(job, make_case(1))) == ["ok"]
+
+
+Noted = Callable[[], list[list[str]]]
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """Returns options, batch size and process of each measurement so far, in order."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    measure: Callable[..., dict[str, Any]] = measurement._measure
+
+    def noting(loaded: Loaded, case: Case, *args: Any) -> dict[str, Any]:
+        with notes.open("a") as file:
+            file.write(f"{case.variant.options} {case.batch_size} {os.getpid()}\n")
+        return measure(loaded, case, *args)
+
+    monkeypatch.setattr(measurement, "_measure", noting)
+    return lambda: [line.split() for line in notes.read_text().splitlines()]
+
+
+def several(job: SweepContext, launches: int = 3, **changes: Any) -> SweepContext:
+    return replace(job, measuring=replace(MEASURING, launches=launches, **changes))
+
+
+def test_launches_take_turns_in_blocks_and_each_is_a_process(
+    job: SweepContext, noted: Noted
+) -> None:
+    options = ["none", "attention-vanilla"]
+    cases = [make_case(1), make_case(2), make_case(1, "attention-vanilla")]
+    records = run(several(job, 4), *cases)
+    assert statuses(records) == ["ok"] * 3
+    for record in records:
+        assert record["complete"] and record["memory"] and record["image"]
+        assert len(record["launches"]) == 4
+        for launch in record["launches"]:
+            # Of three samples and two calls with parts, a fourth each: one.
+            assert len(launch["latency"]["samples_s"]) == len(launch["phases"]) == 1
+            assert launch["throughput"]["intervals_s"] and launch["cold_start"]["load_s"] > 0
+            assert launch["repeats"] == 0
+    loads = [[launch["cold_start"]["load_s"] for launch in r["launches"]] for r in records]
+    assert len({*loads[0]}) == 4 and loads[0] == loads[1] and not {*loads[0]} & {*loads[2]}
+    measured = [(pid, option, size) for option, size, pid in noted()]
+    pids = [*dict.fromkeys(pid for pid, *_ in measured)]
+    assert len(pids) == 4 * 2 and str(os.getpid()) not in pids
+    of_process = [[(o, s) for pid, o, s in measured if pid == wanted] for wanted in pids]
+    lot, expected = random.Random(0), []
+    for _ in range(4):
+        block = list(options)
+        lot.shuffle(block)
+        expected += block
+    assert [one[0][0] for one in of_process] == expected
+    assert expected != options * 4
+    sizes = {"none": ["1", "2"], "attention-vanilla": ["1"]}
+    assert all([size for _, size in one] == sizes[one[0][0]] for one in of_process)
+    blocks = json.loads((job.folder / "reference.json").read_text())["blocks"]
+    assert [len(block) for block in blocks] == [15] * 4
+
+
+def stop_after(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a sweep be interrupted after some blocks."""
+    time, count = sweep._Reference.time, itertools.count()
+
+    def stop(self: Any) -> None:
+        if next(count) == blocks:
+            raise KeyboardInterrupt
+        time(self)
+
+    monkeypatch.setattr(sweep._Reference, "time", stop)
+
+
+def test_a_job_that_was_stopped_goes_on_with_the_launches_it_has(
+    job: SweepContext, noted: Noted
+) -> None:
+    cases = [make_case(1), make_case(1, "attention-vanilla")]
+    thrice = several(job)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        stop_after(1, patched)
+        run(thrice, *cases)
+    begun = [read_record(record_path(job.folder, case)) for case in cases]
+    assert [(len(one["launches"]), one["complete"]) for one in begun] == [(1, False)] * 2
+    assert not (job.folder / "index.json").exists()
+    for before, after in zip(begun, run(thrice, *cases), strict=True):
+        assert (len(after["launches"]), after["complete"]) == (3, True)
+        assert after["launches"][0] == before["launches"][0]
+        for key in ("started_at", "environment", "contention", "memory", "image"):
+            assert after[key] == before[key]
+    assert len(noted()) == 2 * 3
+
+
+def test_what_is_on_the_disk_is_the_image_of_the_record(
+    job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no call makes the same image twice, and a process is the first for one of two cases."""
+    thrice, cases = several(job), CASES[:2]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        stop_after(1, patched)
+        run(thrice, *cases)
+    record_path(job.folder, cases[1]).unlink()
+    to_8_bits = measurement.to_8_bits
+    monkeypatch.setattr(measurement, "to_8_bits", lambda images: 255 - to_8_bits(images))
+    run(thrice, *cases)
+    assert all(has_its_image(*found) for found in read_indexed(job.folder / "index.json"))
+    # One that is lost is made again.
+    record_path(job.folder, cases[0]).with_suffix(".png").unlink()
+    before = len(noted())
+    run(thrice, *cases)
+    assert all(has_its_image(*found) for found in read_indexed(job.folder / "index.json"))
+    assert len(noted()) == before + 3
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "measured", "repeats"),
+    [(1, 3 + 1, [1, 0, 0]), (2, 3 + 2, [2, 0, 0]), (99, 3 + 2, [2, 0, 0])],
+)
+def test_a_disturbed_launch_is_repeated_twice_at_most_and_no_other_after_that(
+    disturbed: int,
+    measured: int,
+    repeats: list[int],
+    job: SweepContext,
+    noted: Noted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And only for the case that was disturbed; so often, and never again."""
+
+    def disturbances(*_: Any) -> list[str]:
+        *_, (_, size, _) = noted()
+        count = sum(1 for _, other, _ in noted() if other == "2")
+        return ["others used 2.00 cores"] if size == "2" and count <= disturbed else []
+
+    monkeypatch.setattr(measurement, "disturbances", disturbances)
+    still, record = run(several(job), *CASES[:2])
+    assert [launch["repeats"] for launch in record["launches"]] == repeats
+    assert [launch["repeats"] for launch in still["launches"]] == [0, 0, 0]
+    kept = [bool(launch["disturbed"]) for launch in record["launches"]]
+    assert kept == [disturbed > 2] * 3
+    assert record["complete"] and record["memory"] and record["image"]
+    sizes = [size for _, size, _ in noted()]
+    assert (sizes.count("1"), sizes.count("2")) == (3, measured)
+
+
+def test_a_disturbed_launch_that_fails_when_it_is_repeated_is_a_row(
+    job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "disturbances", lambda *_: ["others used 2.00 cores"])
+    monkeypatch.setattr(measurement, "write_image", fail_from(1, noted, measurement.write_image))
+    (record,) = run(several(job), make_case(1))
+    assert (record["status"], record["reason"]) == ("error", "RuntimeError: it broke")
+    assert record["launches"] is None and record["complete"]
+    assert len(noted()) == 2
+
+
+def fail_from(count: int, noted: Noted, work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what does the work, and breaks once there were more measurements than these."""
+    return lambda *args: break_down() if len(noted()) > count else work(*args)
+
+
+def test_a_failure_in_a_later_launch_says_in_which(
+    job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured before is no row: speeds of what does not always work."""
+    sample = measurement.sample_latency
+    with monkeypatch.context() as patched:
+        patched.setattr(measurement, "sample_latency", fail_from(1, noted, sample))
+        (record,) = run(several(job), make_case(1))
+    assert (record["status"], record["complete"]) == ("error", True)
+    assert record["reason"] == "in launch 2: RuntimeError: it broke"
+    assert [record[key] for key in ("launches", "memory", "image")] == [None] * 3
+    assert record["environment"]["threads"] == 1
+    (record,) = run(several(job), make_case(1))
+    assert (record["status"], record["reason"], len(record["launches"])) == ("ok", None, 3)
+
+
+@pytest.mark.parametrize(("precision", "launches"), [(1e9, 3), (0, 4)])
+def test_a_case_that_is_precise_enough_ends_early(
+    precision: float, launches: int, job: SweepContext
+) -> None:
+    (record,) = run(several(job, 4, precision=precision), make_case(1))
+    assert (len(record["launches"]), record["complete"]) == (launches, True)
+
+
+def test_long_launches_are_three(job: SweepContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "LONG_S", 0.0)
+    (record,) = run(several(job, 5), make_case(1))
+    assert (len(record["launches"]), record["complete"]) == (3, True)
+
+
+def test_what_is_compiled_has_one_launch(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a backend that translates nothing."""
+    compiled = torch.compile
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    monkeypatch.setattr(torch, "compile", in_seconds)
+    records = run(several(job), make_case(1), make_case(1, "compile"))
+    assert statuses(records) == ["ok", "ok"], [r["reason"] for r in records]
+    assert [len(record["launches"]) for record in records] == [3, 1]
+    assert all(record["complete"] for record in records)
 
 
 def found(job: SweepContext) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sdbench.measure import case as measurement
 from sdbench.measure.context import SweepContext
 from tests.conftest import copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job
@@ -18,6 +19,12 @@ SHORT = replace(
     MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1, throughput_duration_s=0.01
 )
 """As short as a measurement can be, and whole all the same."""
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing disturbs a launch, whatever else this machine does."""
+    monkeypatch.setattr(measurement, "disturbances", lambda *_: [])
 
 
 @pytest.fixture

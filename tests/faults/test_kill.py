@@ -15,6 +15,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,16 @@ from sdbench.cases.case import Case
 from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.records.record import read_indexed, read_record, record_path
-from tests.faults.conftest import write_config
+from tests.faults.conftest import SHORT, write_config
 from tests.reliability import Tally
 from tests.sweeps import GENERATION, make_case
 from tests.waiting import children_of, is_running, wait_until
 
 CASES = [
-    replace(make_case(size), generation={**GENERATION, "height": 16, "width": 16, "steps": 1})
-    for size in (1, 2, 3, 4)
+    replace(
+        make_case(size, options), generation={**GENERATION, "height": 16, "width": 16, "steps": 1}
+    )
+    for options, size in (("none", 1), ("none", 2), ("attention-vanilla", 1), ("vae-slicing", 1))
 ]
 """As little to compute as there can be: a hundred kills want many short runs."""
 
@@ -40,12 +43,18 @@ class Watched:
 
     folder: Path
     finished: dict[Path, tuple[int, bytes]] = field(default_factory=dict)
+    launches: dict[Path, list[Any]] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Check that every record is whole, and that no finished one was touched since."""
+        """Check that every record is whole, that no finished one was touched since, and that no
+        launch of another was lost, but for an error that came after it."""
         for path in self.folder.rglob("batch-*.json"):
             record = read_record(path)
-            if record["status"] == "ok":
+            launches = record["launches"] or []
+            before = self.launches.get(path, []) if launches else []
+            assert launches[: len(before)] == before, f"{path} lost a launch"
+            self.launches[path] = launches
+            if record["status"] == "ok" and record["complete"]:
                 state = path.stat().st_mtime_ns, path.read_bytes()
                 assert self.finished.setdefault(path, state) == state, f"{path} was written again"
         assert all(path.exists() for path in self.finished), "a record was lost"
@@ -81,6 +90,8 @@ def finish(cases: list[Case], job: SweepContext, log: Path, watched: Watched) ->
     indexed = read_indexed(job.folder / "index.json")
     assert [record["case_id"] for _, record in indexed] == [case.id for case in cases]
     assert {record["status"] for _, record in indexed} == {"ok"}
+    wanted = job.measuring.launches
+    assert [len(record["launches"]) for _, record in indexed] == [wanted] * len(cases)
     assert {*job.folder.rglob("batch-*.json")} == {
         record_path(job.folder, case) for case in cases
     }, "a record is doubled"
@@ -93,6 +104,7 @@ def kill_sweeps(kills: int, job: SweepContext, tmp_path: Path, tally: Tally, see
     Each rerun is killed too, until one gets through; then the next folder is begun.
     """
     chance = random.Random(seed)
+    job = replace(job, measuring=replace(SHORT, launches=2))
     log = tmp_path / "log"
     begun = time.monotonic()
     finish(CASES, job, log, Watched(job.folder))
@@ -181,6 +193,7 @@ def test_a_run_that_is_killed_ten_times_goes_on_where_it_was(clone: Path, tally:
     while done < 10:
         (clone / "results/killed").rename(clone / f"results/done-{done}")
         watched.finished.clear()
+        watched.launches.clear()
         for _ in range(5):
             if done == 10 or not run_killed(command, clone, chance.uniform(0.05, 0.8) * whole_s):
                 break

@@ -30,6 +30,7 @@ SITE = {
     "latency-wait": 5,
     "configfile": ["mine.yaml"],
 }
+OPTIONS = ["none", "attention-vanilla", "attention-sliced", "channels-last"]
 TINY: Config = {
     "models": {
         "tiny": {
@@ -38,10 +39,13 @@ TINY: Config = {
         }
     },
     "devices": {"cpu": {"kind": "cpu", "threads": 1, "memory_budget_gb": 2}},
-    "matrix": [BLOCK | {"batch_sizes": [1, 2, 3, 4]}],
+    # The cases of one variant are measured, and written, together.
+    "matrix": [BLOCK | {"options": OPTIONS, "batch_sizes": [1]}],
     "quality": [],
     # Some seconds a case: long enough for something to go wrong in the middle.
     "measuring": {
+        "launches": 1,
+        "max_busy_cores": 1000,
         "min_samples": 3,
         "min_duration_s": 3.0,
         "phase_samples": 1,
@@ -120,8 +124,9 @@ class Workflow:
 
     def records(self) -> dict[str, bytes]:
         """Return the content of each record of the tiny model, by its name."""
-        paths = (self.folder / INDEX).parent.rglob("batch-*.json")
-        return {path.name: path.read_bytes() for path in paths}
+        records = (self.folder / INDEX).parent
+        paths = records.rglob("batch-*.json")
+        return {path.relative_to(records).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_environments_are_made_once_and_before_the_first_job(
     command.chmod(0o755)
     (root / "bin" / "activate").write_text(ACTIVATE)
     config = copy.deepcopy(TINY)
-    config["matrix"][0]["batch_sizes"] = [1]
+    config["matrix"][0]["options"] = ["none"]
     config["measuring"]["min_duration_s"] = 0
     tiny.write(config)
     path = f"PATH={root}/bin:{tiny.cluster.environment['PATH']}"

@@ -1,6 +1,7 @@
 """The workflow on a cluster, until all is measured: where its jobs land, and what comes back."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,12 @@ def test_light_rules_were_no_jobs(workflow: Workflow, jobs: dict[str, dict[str, 
     assert rules == {f"rule_{name}" for name in (*heavy, "generate_images")}
     # Nobody asked for accounts: so it works without them, and while their database is down.
     assert not (workflow.cluster.folder / "sacct.calls").exists()
+
+
+def test_what_jobs_say_is_shown_where_they_were_sent_from(workflow: Workflow) -> None:
+    said = workflow.log.read_text()
+    assert re.search(r"^sdbench: about ", said, re.M)
+    assert re.search(r"^sdbench: tiny on cpu, .*: ok \(\d+ of \d+ done, about", said, re.M)
 
 
 def test_a_model_that_no_device_has_room_for_is_not_made(cluster: Cluster, tmp_path: Path) -> None:

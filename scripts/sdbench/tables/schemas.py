@@ -232,7 +232,8 @@ PUBLISHED_KEY = (
 
 FINDINGS = _table("claim statement subject value low high unit verdict reason figure rows")
 """Claims of the 2022 post, a row for each subject: the number with its 95 % interval, the machine's
-noise included; `rows`: the tables and lines that it is made of."""
+noise included, which is empty for what was read once, such as memory, and for what was measured too
+few times; `rows`: the tables and lines that it is made of."""
 
 CHOICES = _table(
     f"""

@@ -14,22 +14,23 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval; without one, `low` and `high` are None."""
+    """A number and its 95 % interval; without one, `low` and `high` are None.
+
+    `counted`: the number was read off a counter once, as memory is. It has no interval, and is
+    judged as it is.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    counted: bool = False
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
         """Return the estimate of a monotonic function of the number."""
         if self.low is None or self.high is None:
             return Estimate(function(self.value))
-        return Estimate(function(self.value), *sorted(map(function, (self.low, self.high))))
-
-
-def exact(value: float) -> Estimate:
-    """Return the estimate of a number that is counted and does not waver."""
-    return Estimate(value, value, value)
+        low, high = sorted(map(function, (self.low, self.high)))
+        return Estimate(function(self.value), low, high)
 
 
 def ratio(above: Row, below: Row, column: str) -> Estimate:
@@ -83,18 +84,22 @@ def _half(row: Row, column: str) -> float | None:
 
 
 def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:
-    """Say whether a number lies between `low` and `high`, by its whole interval.
+    """Say whether a number lies between `low` and `high`, by its whole interval; by itself if it
+    was counted.
 
     Returns:
         A verdict, and the reason where it is not `holds`.
     """
-    if estimate.low is None or estimate.high is None:
-        return UNDECIDED, "too few timed calls for an interval"
-    if low <= estimate.low and estimate.high <= high:
+    least, most = estimate.low, estimate.high
+    if estimate.counted:
+        least = most = estimate.value
+    if least is None or most is None:
+        return UNDECIDED, "too few measurements for an interval"
+    if low <= least and most <= high:
         return HOLDS, ""
-    if estimate.low > high:
+    if least > high:
         return FAILS, "above the claimed range"
-    if estimate.high < low:
+    if most < low:
         return FAILS, "below the claimed range"
     return UNDECIDED, "the interval is only partly in the claimed range: measure longer"
 

@@ -238,8 +238,12 @@ few times; `rows`: the tables and lines that it is made of."""
 CHOICES = _table(
     f"""
     rank origin basis model device device_name backend precision options batch_size {_SETTINGS}
-    latency_s images_per_minute memory_bytes memory_counter cost_per_1000_images currency
-    passes_gate meets misses
+    latency_s latency_ci_low_s latency_ci_high_s
+    images_per_minute images_per_minute_ci_low images_per_minute_ci_high
+    memory_bytes memory_counter cost_per_1000_images currency
+    contended passes_gate meets misses
     """
 )
-"""`origin`: `measured`, or a campaign."""
+"""`rank`: shared by rows that cannot be told apart from the first of them, because their intervals
+overlap; what has no interval is taken as its number alone. Empty for `contended` rows, whose times
+decide nothing. `origin`: `measured`, or a campaign."""

@@ -33,6 +33,22 @@ class Estimate:
         return Estimate(function(self.value), low, high)
 
 
+def estimate(row: Row, column: str) -> Estimate:
+    """Return a number of a row of RESULTS or PUBLISHED, with its interval where it has one."""
+    low, high = (row.get(end) for end in _ENDS.get(column, ("", "")))
+    return Estimate(row[column], low, high)
+
+
+def apart(one: Estimate, other: Estimate) -> bool:
+    """Return whether two numbers can be told apart: whether their intervals do not overlap. What
+    has no interval, such as what others published, is taken as its number alone."""
+    (low, high), (other_low, other_high) = (
+        (e.value, e.value) if e.low is None or e.high is None else (e.low, e.high)
+        for e in (one, other)
+    )
+    return high < other_low or other_high < low
+
+
 def ratio(above: Row, below: Row, column: str) -> Estimate:
     """Return the ratio of a column of two rows, with its interval.
 

@@ -111,8 +111,9 @@ RESULTS = _table(
 )
 """What a person looks for; how it was run; one call; calls back to back; memory; the limit.
 
-One call: compiling for this batch size apart from the cold start (`compile_cached`: torch took all
-of it from its cache), and parts from `parts_n` calls of a pass of their own.
+One call: load and first call, without the import of the libraries; compiling for this batch size
+apart from them (`compile_cached`: torch took all of it from its cache), and parts from `parts_n`
+calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
 images per minute that this makes, with the 95 % bootstrap interval of that mean; energy where the
@@ -135,6 +136,8 @@ LARGEST = _table(
     largest_batch=_count(),
     predicted_batch=_count(),
 )
+"""`largest_batch`: 0 where none runs. Where it equals `cap`, at which the search ends, larger ones
+may fit: it is at least that."""
 
 FITS = _table(
     f"""
@@ -210,7 +213,8 @@ QUALITY = _table(
     """,
     f"{_WAY} reference_device {_REFERENCE} mode step",
 )
-"""Images of 8 bits; `psnr_db` is `inf` where they are identical."""
+"""Images of 8 bits; `psnr_db` is `inf` where they are identical; `ssim` is that of a uniform window
+of 7 x 7 pixels, not the Gaussian one of Wang et al."""
 
 PUBLISHED = _table(
     f"""

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from sdbench.analysis.estimates import Estimate
 from sdbench.analysis.findings.claims import BUSY, CLAIMS, Finding
-from sdbench.analysis.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, judge, ratio
+from sdbench.analysis.findings.judging import FAILS, HOLDS, UNDECIDED, judge, ratio
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import estimate_text, findings_text
 from sdbench.cases.kinds import KINDS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbench.analysis.findings.estimates import Estimate, apart, estimate
+from sdbench.analysis.estimates import Estimate, apart, estimate
 from sdbench.tables.files import Row, read_table, rows_of, write_table
 from sdbench.tables.published import FP32_TF32, condition
 from sdbench.tables.schemas import CHOICES, MEASURED, PUBLISHED, RESULTS

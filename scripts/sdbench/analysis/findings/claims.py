@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from sdbench.analysis.findings.estimates import (
+from sdbench.analysis.estimates import Estimate
+from sdbench.analysis.findings.judging import (
     FAILS,
     HOLDS,
     UNDECIDED,
-    Estimate,
     judge,
     quotient,
     rank_correlation,

@@ -4,8 +4,8 @@ import itertools
 import math
 from collections.abc import Iterable
 
+from sdbench.analysis.estimates import Estimate
 from sdbench.analysis.findings.claims import Claim, Finding
-from sdbench.analysis.findings.estimates import Estimate
 from sdbench.tables.labels import number
 
 SOURCE = "https://lambda.ai/blog/inference-benchmark-stable-diffusion"

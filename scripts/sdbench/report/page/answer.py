@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sdbench.analysis.findings.estimates import apart, estimate
+from sdbench.analysis.estimates import apart, estimate
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import FAILS_GATE
 from sdbench.report.page.rows import HERE, Case, distinct, own

@@ -113,7 +113,9 @@ def _choice(row: Mapping[str, Any], name_model: bool, alike: int) -> dict[str, A
     cost = _number(row["cost_per_1000_images"])
     return {
         "rank": "" if row["rank"] is None else row["rank"],
-        "tied": f"{alike} cannot be told apart" if row["rank"] and alike > 1 else "",
+        "tied": f"cannot be told apart from {plural(alike - 1, 'other')}"
+        if row["rank"] and alike > 1
+        else "",
         "origin": "" if row["origin"] == MEASURED else row["origin"],
         "device": device_text(row["device"], row["device_name"]),
         "how": ", ".join(filter(None, how)),

@@ -1,52 +1,15 @@
-"""Numbers with the interval that they may lie in, and what follows for a claim."""
+"""What follows from numbers and their intervals for a claim."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from sdbench.analysis.estimates import ENDS, Estimate
 from sdbench.tables.files import Row
 from sdbench.tables.intervals import FEWEST
 
 import scipy.stats
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval; without one, `low` and `high` are None.
-
-    `counted`: the number was read off a counter once, as memory is. It has no interval, and is
-    judged as it is.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    counted: bool = False
-
-    def map(self, function: Callable[[float], float]) -> "Estimate":
-        """Return the estimate of a monotonic function of the number."""
-        if self.low is None or self.high is None:
-            return Estimate(function(self.value))
-        low, high = sorted(map(function, (self.low, self.high)))
-        return Estimate(function(self.value), low, high)
-
-
-def estimate(row: Row, column: str) -> Estimate:
-    """Return a number of a row of RESULTS or PUBLISHED, with its interval where it has one."""
-    low, high = (row.get(end) for end in _ENDS.get(column, ("", "")))
-    return Estimate(row[column], low, high)
-
-
-def apart(one: Estimate, other: Estimate) -> bool:
-    """Return whether two numbers can be told apart: whether their intervals do not overlap. What
-    has no interval, such as what others published, is taken as its number alone."""
-    (low, high), (other_low, other_high) = (
-        (e.value, e.value) if e.low is None or e.high is None else (e.low, e.high)
-        for e in (one, other)
-    )
-    return high < other_low or other_high < low
 
 
 def ratio(above: Row, below: Row, column: str) -> Estimate:
@@ -79,17 +42,12 @@ def _quotient(value: float, halves: Sequence[float | None], noise: float = 0.0) 
     return Estimate(value, value / reach, value * reach)
 
 
-_ENDS = {
-    "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),
-    "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
-}
-"""Column -> those of its interval."""
 _QUARTILES = {"latency_s": ("latency_q1_s", "latency_q3_s")}
 
 
 def _half(row: Row, column: str) -> float | None:
     """Return half the width of the interval of a number's logarithm; None if it has none."""
-    low, high = (row.get(end) for end in _ENDS[column])
+    low, high = (row.get(end) for end in ENDS[column])
     if low and high:
         return math.log(high / low) / 2
     q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))

@@ -23,7 +23,7 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
     return make_sheet(
         shown,
         lambda _: ("seconds per image", "GB of memory"),
-        lambda result: (latency_cell(result), _memory_cell(result)),
+        lambda result: (_time_cell(result), _memory_cell(result)),
         "medians of n calls",
         {"kinds_apart": False, "ranked": True, "log": True},
         note=" Memory: measured, the peak of the process; published, what PyTorch had reserved "
@@ -34,6 +34,11 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
         missing="No case with batch size 1 was measured.",
         interval="quartiles",
     )
+
+
+def _time_cell(result: Result) -> Cell:
+    # Times beside other work are no answer. `speed.png` has them.
+    return Cell(None, "device in use by others") if result.contended else latency_cell(result)
 
 
 def _memory_cell(result: Result) -> Cell:

@@ -411,3 +411,9 @@ def test_one_row_makes_a_figure(name: str, make: Make) -> None:
 def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, make: Make) -> None:
     rows = [ok_row(name, row) for row in made.long_names(40, SD_V1, SD_V1 | {"precision": "fp16"})]
     assert faults(plot_sheet(make(name, rows, LAMBDA))) == []
+
+
+def test_the_answer_has_no_time_that_was_taken_beside_other_work(make: Make) -> None:
+    rows = [ran(BF16, 0.1, 0.5, 0.5, contended=True), ran(SHAPES, 0.5, 1.0, 0.25)]
+    (panel,) = make("answer", rows).panels
+    assert lines(panel) == ["fp32: 0.5 n = 12 | 1", "bf16: device in use by others | 0.5"]

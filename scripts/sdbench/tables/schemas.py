@@ -115,9 +115,9 @@ RESULTS = _table(
 
 One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
 Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
-whether that is within `measuring.precision`; compiling for this batch size apart from the cold
-start (`compile_cached`: torch took all of it from its cache), and parts from `parts_n` calls of a
-pass of their own.
+whether that is within `measuring.precision`; load and first call, without the import of the
+libraries; compiling for this batch size apart from them (`compile_cached`: torch took all of it
+from its cache), and parts from `parts_n` calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
 images per minute that this makes, with the interval of that, over launches too; energy where the
@@ -135,11 +135,13 @@ fastest matrix product of the same device in the same precision (that of autocas
 no peak was measured, as for products in 8 bits."""
 
 LARGEST = _table(
-    f"{_WAY} largest_batch cap predicted_batch probes limit_bytes reason",
+    f"{_WAY} largest_batch at_least cap predicted_batch probes limit_bytes reason",
     _WAY,
     largest_batch=_count(),
     predicted_batch=_count(),
 )
+"""`largest_batch`: 0 where none runs. Where it equals `cap`, at which the search ends, larger ones
+may fit: it is at least that."""
 
 FITS = _table(
     f"""
@@ -213,7 +215,8 @@ QUALITY = _table(
     """,
     f"{_WAY} reference_device {_REFERENCE} mode step",
 )
-"""Images of 8 bits; `psnr_db` is `inf` where they are identical."""
+"""Images of 8 bits; `psnr_db` is `inf` where they are identical; `ssim` is that of a uniform window
+of 7 x 7 pixels, not the Gaussian one of Wang et al."""
 
 PUBLISHED = _table(
     f"""
@@ -235,13 +238,18 @@ PUBLISHED_KEY = (
 
 FINDINGS = _table("claim statement subject value low high unit verdict reason figure rows")
 """Claims of the 2022 post, a row for each subject: the number with its 95 % interval, the machine's
-noise included; `rows`: the tables and lines that it is made of."""
+noise included, which is empty for what was read once, such as memory, and for what was measured too
+few times; `rows`: the tables and lines that it is made of."""
 
 CHOICES = _table(
     f"""
     rank origin basis model device device_name backend precision options batch_size {_SETTINGS}
-    latency_s images_per_minute memory_bytes memory_counter cost_per_1000_images currency
-    passes_gate meets misses
+    latency_s latency_ci_low_s latency_ci_high_s
+    images_per_minute images_per_minute_ci_low images_per_minute_ci_high
+    memory_bytes memory_counter cost_per_1000_images currency
+    contended passes_gate meets misses
     """
 )
-"""`origin`: `measured`, or a campaign."""
+"""`rank`: shared by rows that cannot be told apart from the first of them, because their intervals
+overlap; what has no interval is taken as its number alone. Empty for `contended` rows, whose times
+decide nothing. `origin`: `measured`, or a campaign."""

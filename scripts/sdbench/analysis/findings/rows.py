@@ -61,11 +61,14 @@ def single_images(tables: Tables) -> list[Row]:
 
 
 def best_batches(rows: Iterable[Row]) -> list[Row]:
-    """Return of each variant the row with the most images per minute, whatever its batch."""
+    """Return of each variant the row with the most images per minute, whatever its batch; a
+    contended one only where all are."""
     best: dict[Any, Row] = {}
     for row in rows:
         key = _key(row, "device", "device_name", "model", "backend", "precision", "options")
-        best[key] = max(best.get(key, row), row, key=lambda row: row["images_per_minute"])
+        best[key] = max(
+            best.get(key, row), row, key=lambda r: (not r["contended"], r["images_per_minute"])
+        )
     return list(best.values())
 
 

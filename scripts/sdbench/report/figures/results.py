@@ -170,10 +170,11 @@ def best_of(
 ) -> list[Result]:
     """Keep the result of each `key` with the least `value`, in order of first appearance.
 
-    A result without numbers is kept only where its key has none with.
+    A result without numbers is kept only where its key has none with, and one that was measured
+    beside other work only where all with numbers were.
     """
     return [
-        min(members, key=lambda r: (not r.ok, value(r) if r.ok else 0.0))
+        min(members, key=lambda r: (not r.ok, r.contended, value(r) if r.ok else 0.0))
         for members in grouped(results, key).values()
     ]
 

@@ -55,7 +55,7 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "batch_size steps step rank rounds threads side cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim peak_error derived_error": lambda: _number(-1.0),
+    "ssim batch_error derived_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
 }
 """What columns hold, in whichever table. All others are numbers of 0 or more."""
@@ -139,7 +139,7 @@ LARGEST = _table(
 FITS = _table(
     f"""
     {_WAY} memory_gb fits largest_batch at_least basis counter batch_sizes
-    weights_bytes device_weights_bytes other_bytes image_bytes peak_error derived_error
+    weights_bytes device_weights_bytes other_bytes image_bytes batch_error derived_error
     found_batch predicted_batch
     """,
     f"{_WAY} memory_gb",
@@ -149,9 +149,10 @@ FITS = _table(
 `counter`: which one decides, with what the driver counts beyond it. `weights_bytes`: of all
 weights; `device_weights_bytes`: of those on the device at one time, at least; with `other_bytes`
 and for each image `image_bytes` they are the peak, by the line through the two `batch_sizes`. Its
-errors, as shares of what was measured: `peak_error`, of the line through all smaller batches at the
-largest one; `derived_error`, of what would have been derived. `found_batch`: the largest on the
-device's own memory, and `predicted_batch`, what the smaller ones promised."""
+errors, as shares of the batch: `batch_error`, by which this one would be another had the largest
+batch not been measured; `derived_error`, of what would have been derived, in the memory of the
+largest measured batch. `found_batch`: the largest on the device's own memory, and
+`predicted_batch`, what the smaller ones promised."""
 
 PEAK_THROUGHPUT = _table(
     """

@@ -11,7 +11,15 @@ from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import NOTHING, Cell, Panel, Row, Sheet
 from sdbench.tables.files import read_rows
-from sdbench.tables.labels import TIMES, device_label, number, plural, status_label, variant_label
+from sdbench.tables.labels import (
+    PEAKS,
+    TIMES,
+    device_label,
+    number,
+    plural,
+    status_label,
+    variant_label,
+)
 from sdbench.tables.schemas import RACES
 
 Race = dict[str, Any]
@@ -30,7 +38,7 @@ def ladder_sheet(races: Path) -> Sheet:
         subtitle="Time of one evaluation of the UNet divided by that of the reference, slowest "
         "first. Both were timed in turns on identical inputs. Shorter is better. Right: peak "
         "memory of the process, and utilization: achieved FLOP/s over the measured peak throughput "
-        "in the same precision.",
+        "in the same precision, of a matrix product or a convolution.",
         panels=[_panel(members) for members in grouped(rows, itemgetter(*SAME_RACE)).values()],
         footnote=_footnote(rows),
         missing="No races: the config has no `races`, and resources/races/ has no table.",
@@ -82,7 +90,8 @@ def _cells(row: Race) -> tuple[Cell, Cell]:
         low, high = row["ratio_min"], row["ratio_max"]
     ratio = Cell(row["ratio"], f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}", low, high)
     share = row["utilization"]
-    words = f"{100 * share:.0f} % of peak" if share is not None else "no peak"
+    peak = f"peak {PEAKS.get(row['peak_operation'], '')}".rstrip()
+    words = f"{100 * share:.0f} % of {peak}" if share is not None else "no peak"
     if row["memory_bytes"] is None:
         return ratio, Cell(None, f"not counted; {words}")
     gigabytes = row["memory_bytes"] / 1e9

@@ -106,16 +106,16 @@ SAYS = {
         "bf16, fused (ONNX Runtime): failed: see its log | ",
     ],
     "utilization": [
-        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s, batch 2",
-        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s, batch 1",
-        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s, batch 1",
-        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s, batch 1",
+        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s (convolution), batch 2",
+        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s (convolution), batch 1",
+        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s (convolution), batch 1",
+        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s (convolution), batch 1",
         "tf32, PyTorch: 0.0500 TFLOP/s; peak not measured",
         "tf32, ONNX Runtime: not supported: no TF32 here",
-        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s, fails the quality gate",
-        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s, batch 1",
+        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s (convolution), fails the quality gate",
+        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s (convolution), batch 1",
         "bf16, ONNX Runtime: failed: see its log",
-        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s, batch 1",
+        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s (convolution), batch 1",
         "fp16, ONNX Runtime: out of memory",
     ],
     "speed_quality": [
@@ -286,9 +286,9 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
     )
     small, large = sheet.panels
     assert lines(small) == [
-        "fp32, PyTorch, attention-vanilla: 1.5 1.47 to 1.53 | 5.7 27 % of peak",
-        "fp32, PyTorch, against itself: 1 0.98 to 1.02 | 5.7 40 % of peak",
-        "fp32, ONNX Runtime: 0.6 0.59 to 0.61 | 4 67 % of peak",
+        "fp32, PyTorch, attention-vanilla: 1.5 1.47 to 1.53 | 5.7 27 % of peak product",
+        "fp32, PyTorch, against itself: 1 0.98 to 1.02 | 5.7 40 % of peak product",
+        "fp32, ONNX Runtime: 0.6 0.59 to 0.61 | 4 67 % of peak product",
         "bf16, PyTorch: not supported: no instructions for bf16 | ",
     ]
     assert "reference: fp32, PyTorch, 6.00 s" in small.title

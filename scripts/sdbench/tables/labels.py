@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from sdbench.cases.measuring import CONVOLUTION, PRODUCT
 from sdbench.cases.options import NONE
 from sdbench.tables.published import Condition
 
@@ -24,6 +25,8 @@ ATTENTION = {
     "xformers": "xFormers attention",
     "fused": "fused attention",
 }
+PEAKS = {PRODUCT: "product", CONVOLUTION: "convolution"}
+"""What reached the peak of a device, where there is little room."""
 SCHEDULERS = {"ddim": "DDIM", "pndm": "PNDM", "euler": "Euler", "dpmsolver": "DPM-Solver"}
 
 _NOISE = (

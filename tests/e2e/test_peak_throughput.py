@@ -15,6 +15,7 @@ import measure_peak_throughput as rule
 from sdbench.cases.case import Device
 from sdbench.cases.measuring import Watching
 from sdbench.devices import platforms
+from sdbench.devices.machine import processor_name
 from sdbench.measure import peak_throughput as peaks
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
@@ -212,7 +213,7 @@ def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -
     assert statuses(found, "convolution") == [(name, "ok") for name in ("fp32", "fp16", "bf16")]
     assert found["peaks"][4]["reason"] == "RuntimeError: it broke"
     assert found["environment"]["threads"] == 1
-    assert found["environment"]["device_name"] == found["environment"]["cpu"]["name"]
+    assert found["environment"]["device_name"] == processor_name()
     assert found["contention"]["contended"] is False
 
 

@@ -294,7 +294,7 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
     assert "reference: fp32, PyTorch, 6.00 s" in small.title
     # Of fewer than six rounds, their range.
     assert lines(large) == ["fp32, ONNX Runtime: 0.8 0.76 to 0.84 | 5.7 no peak"]
-    assert "Medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
+    assert "medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
     figure = plot_sheet(sheet)
     assert faults(figure) == []
     references = [
@@ -310,10 +310,24 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
 
 
 def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(make: Make) -> None:
-    rows = [made.race_row(0.9), made.race_row(0.7, campaign="lab-2026-11")]
-    own, theirs = make("ladder", rows).panels
-    assert "published" not in own.title and "published: lab-2026-11" in theirs.title
+    """Also where its processor has the same name: they are named with their campaign."""
+    rows = [made.race_row(0.9), made.race_row(0.7, campaign="lab-2026-11", rounds=2)]
+    sheet = make("ladder", rows)
+    own, theirs = sheet.panels
+    elsewhere = "not run here but on AMD EPYC 7B13 (lab-2026-11)"
+    assert "not run here" not in own.title and elsewhere in theirs.title
     assert not own.rows[0].published and theirs.rows[0].published
+    assert "Raced here: AMD EPYC 7B13; medians of 6 rounds." in sheet.footnote
+    assert "lab-2026-11, another run: AMD EPYC 7B13; medians of 2 rounds." in sheet.footnote
+    assert "raced on another machine (resources/races/)" in texts(plot_sheet(sheet))
+
+
+def test_races_on_unlike_processors_share_no_panel(make: Make) -> None:
+    """Of one device of the config, whose jobs a cluster put on two kinds of node."""
+    names = [{"device_name": f"AMD EPYC, {kind}"} for kind in ("AVX2", "AVX-512 BF16")]
+    rows = [made.race_row(0.9, **names[0]), made.race_row(0.7, **FUSED, **names[1])]
+    groups = [panel.rows[0].group for panel in make("ladder", rows).panels]
+    assert groups == ["AMD EPYC, AVX2", "AMD EPYC, AVX-512 BF16"]
 
 
 def test_files_are_written(make: Make, tmp_path: Path) -> None:

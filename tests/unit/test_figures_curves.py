@@ -134,6 +134,16 @@ def test_time_over_threads_is_plotted_beside_ideal_scaling(tmp_path: Path) -> No
     assert data[data["setting"] == "bf16"]["measure"].tolist() == ["seconds per image"]
 
 
+def test_threads_of_unlike_processors_are_no_curve(tmp_path: Path) -> None:
+    """A cluster may run devices that differ in threads alone on two kinds of node."""
+    names = [{"device_name": f"AMD EPYC, {kind}"} for kind in ("AVX2", "AVX-512 BF16")]
+    rows = [
+        latency_row(SHAPES | {"device": device} | name, 1.0)
+        for device, name in zip(("one", "four"), names, strict=True)
+    ]
+    assert threads_figure(rows, tmp_path).empty
+
+
 def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
     rows = [latency_row(SHAPES, 1.0), latency_row({**SHAPES, "device": "small"}, 2.0)]
     assert threads_figure(rows, tmp_path).empty

@@ -173,8 +173,9 @@ FOUND: list[tuple[str, Given, list[str]]] = [
             published=[OTHER_CARD, OTHER_CARD | {"source": "Lambda", "campaign": "post"}],
         ),
         [
-            "holds: 33.3 (28.9 to 37.9) (published.csv: 2; results.csv: 2;",
-            "cannot be said: 2.50 (published.csv: 2;",
+            "holds: 33.3 (28.9 to 37.9) (published.csv: 2; results.csv: 2; ... "
+            "against RTX 3080 (not this run: mylab)",
+            "cannot be said: 2.50 (published.csv: 2; ... RTX 3080 (not this run: mylab)",
         ],
     ),
     *(
@@ -237,6 +238,18 @@ def test_what_tables_say_of_a_claim(key: str, tables: Given, wanted: list[str]) 
 def test_what_is_not_comparable_says_nothing(key: str, tables: Given) -> None:
     (finding,) = found(key, **tables)
     assert (finding.verdict, finding.estimate) == (UNDECIDED, None)
+
+
+def test_what_another_machine_raced_names_it_and_its_campaign() -> None:
+    """Also where that has the processor's name of this one."""
+    name = {"device_name": "AMD EPYC, AVX2"}
+    rows = races(
+        race_row(0.6, **ONNX, **name), race_row(0.6, **ONNX, **name, campaign="sdbench-2026-11")
+    )
+    here, there = found("onnxruntime-on-cpu", **rows)
+    assert here.subject.startswith("AMD EPYC, AVX2, sd-v1, ")
+    assert there.subject.startswith("AMD EPYC, AVX2 (not this run: sdbench-2026-11), sd-v1, ")
+    assert (here.campaign, there.campaign) == ("", "sdbench-2026-11")
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1, HOLDS), (-1, FAILS), (0, UNDECIDED)])

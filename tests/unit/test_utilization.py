@@ -88,12 +88,20 @@ RECORD = make_record(make_case())
     [
         (RECORD, make_peaks({"bf16": 30.0})),
         (RECORD, make_peaks(FP32, device_name="Another CPU")),
+        (RECORD, make_peaks(FP32, cpu={"features": ["avx", "avx2", "avx512f"]})),
         (RECORD, make_peaks(FP32, threads=2)),
         (RECORD, make_peaks(FP32, device_name=None, threads=None)),
         # ONNX Runtime's products in 8 bits would else pass the peak of fp32, which is not theirs.
         (switched(RECORD, quantized_activations="int8"), make_peaks(FP32)),
     ],
-    ids=["no such precision", "another machine", "more threads", "no device", "in 8 bits"],
+    ids=[
+        "no such precision",
+        "another machine",
+        "another of that name",
+        "more threads",
+        "no device",
+        "in 8 bits",
+    ],
 )
 def test_without_its_peak_a_row_has_no_share(record: Record, measured: dict[str, Any]) -> None:
     columns = utilization_columns(record, RATE, OPERATIONS, measured)

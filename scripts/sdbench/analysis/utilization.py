@@ -6,6 +6,7 @@ Operations were counted by `count_operations`, peaks measured by `measure_peak_t
 from collections.abc import Mapping
 from typing import Any
 
+from sdbench.cases.kinds import KINDS
 from sdbench.cases.measuring import COMPUTING
 from sdbench.records.record import Record
 from sdbench.tables.files import Row
@@ -43,6 +44,9 @@ def _shares(record: Record, tflops: float, measured: Mapping[str, Any]) -> Row:
     )
     peak, operation = max(peaks, default=(0.0, ""))
     same = all(there[key] == here[key] for key in ("device_name", "threads"))
+    if not KINDS[record["case"]["device"]["kind"]].is_gpu:
+        # The names of processors say little, and the extensions in `device_name` not all.
+        same = same and there["cpu"]["features"] == here["cpu"]["features"]
     if not peak or not same or switches.get("quantized_activations"):
         return {"tflops": tflops}
     return {

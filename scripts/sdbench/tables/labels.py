@@ -45,9 +45,11 @@ LONGEST = 60
 
 def device_label(name: str) -> str:
     """Return a device's name without what all of its kind are called, and not endlessly long."""
+    # A processor has its extensions after a comma.
+    parts = name.split(", ")
     for noise in _NOISE:
-        name = re.sub(noise, "", name)
-    return shorten(" ".join(name.split()))
+        parts = [re.sub(noise, "", part) for part in parts]
+    return shorten(" ".join(", ".join(parts).split()))
 
 
 def shorten(name: str, longest: int = LONGEST) -> str:

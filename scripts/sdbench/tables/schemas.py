@@ -235,9 +235,13 @@ PUBLISHED_KEY = (
 )
 """What a row of PUBLISHED must differ in from the others of its table."""
 
-FINDINGS = _table("claim statement subject value low high unit verdict reason figure rows")
+FINDINGS = _table(
+    "claim statement subject value low high unit verdict reason figure rows campaign",
+    campaign=_text(nullable=True),
+)
 """Claims of the 2022 post, a row for each subject: the number with its 95 % interval, the machine's
-noise included; `rows`: the tables and lines that it is made of."""
+noise included; `rows`: the tables and lines that it is made of; `campaign`: of those that other
+machines measured, empty where all are of this run."""
 
 CHOICES = _table(
     f"""

@@ -24,6 +24,7 @@ from sdbench.analysis.findings.rows import (
     best_batches,
     everywhere,
     groups,
+    machine,
     pairs,
     single_images,
     subject,
@@ -32,7 +33,7 @@ from sdbench.analysis.findings.rows import (
 from sdbench.cases.options import AUTOCAST, NONE
 from sdbench.tables.files import Row
 from sdbench.tables.image_comparison import psnr_db
-from sdbench.tables.labels import ATTENTION, device_label
+from sdbench.tables.labels import ATTENTION, listing
 from sdbench.tables.published import condition
 
 import numpy as np
@@ -45,7 +46,8 @@ STABLE_DIFFUSION = "Stable Diffusion v1"
 class Finding:
     """What the tables say of a claim, for one subject: the number, what follows, where to look.
 
-    `figure` is a file of `results/figures`; `rows` names tables and the lines in them.
+    `figure` is a file of `results/figures`; `rows` names tables and the lines in them; `campaign`
+    is that of the rows, empty where all are of this run.
     """
 
     subject: str
@@ -55,6 +57,7 @@ class Finding:
     unit: str = ""
     figure: str = ""
     rows: str = ""
+    campaign: str = ""
 
 
 Find = Callable[[Tables], Iterator[Finding]]
@@ -103,7 +106,8 @@ def _judged(
     verdict, reason = judge(estimate, *claimed)
     if verdict == FAILS and failing:
         reason += f"; {failing}"
-    return Finding(about, verdict, reason, estimate, unit, figure, where(*rows))
+    campaign = listing(filter(None, (row.get("campaign") for row in rows)))
+    return Finding(about, verdict, reason, estimate, unit, figure, where(*rows), campaign)
 
 
 _AMPERE = re.compile(r"\b(A100|A40|A30|A16|A10G?|A2|RTX A\d{4}|(RTX )?30[5-9]0( Ti)?)\b")
@@ -254,8 +258,7 @@ def a100_against_3080(tables: Tables) -> Iterator[Finding]:
             lambda row: "A100" in str(row["device_name"]),
             alike=("backend", "precision", "options"),
         ):
-            name = device_label(str(small["device_name"]))
-            yield small, large, f"{subject(large)} against {name}"
+            yield small, large, f"{subject(large)} against {machine(small)}"
 
     for small, large, about in both(single_images(tables)):
         faster = _more(ratio(small, large, "latency_s"))

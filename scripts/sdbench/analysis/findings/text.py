@@ -14,7 +14,8 @@ _HEAD = f"""\
 # Claims of the 2022 post
 
 Each claim of [the post]({SOURCE}) compared with the results of this run, and with those of other
-machines that were measured with sdbench and added to `resources/`. "About 40 %" is taken as 35 to
+machines that were measured with sdbench and added to `resources/`, which are named with their
+campaign. "About 40 %" is taken as 35 to
 45 %. A claim **holds** if the whole 95 % interval of the number, including the machine's noise, is
 in the claimed range. It **does not hold** if the interval is outside of the range. Otherwise it
 **cannot be said** from these results.

@@ -277,7 +277,7 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
     if sheet.pale and any(row.pale for row in own):
         add(sheet.pale, _PALE)
     if len(own) < len(plotted):
-        add("published", _PUBLISHED, style.HATCH)
+        add(sheet.hatched, _PUBLISHED, style.HATCH)
     if sheet.interval and any(cell.low is not None for cell in cells):
         handles.append(Whisker(sheet.interval))
     if sheet.full and own and any(panel.full for panel in sheet.panels):

@@ -66,7 +66,8 @@ def plot_fits(fits: Path, files: Files) -> None:
             or [said([MISSING])],
             _handles(shown),
         )
-    save_figure(figure, pd.DataFrame(shown, columns=list(FITS.columns)), files)
+    data = pd.DataFrame(shown, columns=list(FITS.columns))
+    save_figure(figure, data, files, MISSING)
 
 
 class Line(NamedTuple):

@@ -14,6 +14,7 @@ from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.report.figures.panels import plot_sheet, save_sheet
 from sdbench.report.figures.sheets import Sheet
+from sdbench.runtime.progress import SAID
 from sdbench.tables.published import FP32_TF32
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import bars, faults, lines, points, sheet_of, texts
@@ -399,6 +400,17 @@ def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, make: Make)
     figure = plot_sheet(sheet)
     assert " ".join(sheet.missing.split()) in texts(figure)
     assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", ["cost", "ladder", "autocast_speed"])
+def test_an_empty_figure_says_so_on_the_terminal(
+    name: str, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet, files = make(name, []), made.figure_files(tmp_path)
+    save_sheet(sheet, files)
+    assert capsys.readouterr().out == f"{SAID}{files.png} is empty: {sheet.missing}\n"
+    save_sheet(make(name, [ok_row(name, AUTOCAST)]), files)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "cost"])

@@ -335,6 +335,14 @@ def test_an_empty_table_is_a_figure_that_says_so(plot: Plot, tmp_path: Path) -> 
     assert data.empty
 
 
+def test_an_empty_table_is_said_on_the_terminal_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = factory.write_rows([], tmp_path / "fits.csv", FITS)
+    plot_fits(table, factory.figure_files(tmp_path))
+    assert "figure.png is empty: No case was measured" in capsys.readouterr().out
+
+
 def test_files_are_written(table: Path, tmp_path: Path) -> None:
     files = factory.figure_files(tmp_path)
     plot_fits(table, files)

@@ -42,7 +42,7 @@ def run_sheet(job: Any, make: Callable[..., Sheet]) -> None:
 
 def save_sheet(sheet: Sheet, files: style.Files) -> None:
     """Plot a sheet, and write it with its numbers."""
-    style.save_figure(plot_sheet(sheet), sheet_data(sheet), files)
+    style.save_figure(plot_sheet(sheet), sheet_data(sheet), files, sheet.missing)
 
 
 @style.styled()

@@ -186,8 +186,9 @@ FOUND: list[tuple[str, Given, list[str]]] = [
             published=[OTHER_CARD, OTHER_CARD | {"source": "Lambda", "campaign": "post"}],
         ),
         [
-            "holds: 33.0 (30.7 to 35.2) (published.csv: 2; results.csv: 2;",
-            "cannot be said: 2.50 (published.csv: 2;",
+            "holds: 33.0 (30.7 to 35.2) (published.csv: 2; results.csv: 2; ... "
+            "against RTX 3080 (not this run: mylab)",
+            "cannot be said: 2.50 (published.csv: 2; ... RTX 3080 (not this run: mylab)",
         ],
     ),
     *(
@@ -346,6 +347,18 @@ def test_a_quiet_row_is_compared_before_a_contended_one() -> None:
 def test_what_is_not_comparable_says_nothing(key: str, tables: Given) -> None:
     (finding,) = found(key, **tables)
     assert (finding.verdict, finding.estimate) == (UNDECIDED, None)
+
+
+def test_what_another_machine_raced_names_it_and_its_campaign() -> None:
+    """Also where that has the processor's name of this one."""
+    name = {"device_name": "AMD EPYC, AVX2"}
+    rows = races(
+        race_row(0.6, **ONNX, **name), race_row(0.6, **ONNX, **name, campaign="sdbench-2026-11")
+    )
+    here, there = found("onnxruntime-on-cpu", **rows)
+    assert here.subject.startswith("AMD EPYC, AVX2, sd-v1, ")
+    assert there.subject.startswith("AMD EPYC, AVX2 (not this run: sdbench-2026-11), sd-v1, ")
+    assert (here.campaign, there.campaign) == ("", "sdbench-2026-11")
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1, HOLDS), (-1, FAILS), (0, UNDECIDED)])

@@ -75,7 +75,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     findings = [
         made.FINDING,
         made.FINDING | {"subject": "shapes on gpu", "verdict": "cannot be said", "value": 9.0},
-        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0},
+        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0, "campaign": "lab"},
         made.FINDING
         | unknown
         | {"claim": "all", "statement": "All is known.", "figure": None, "rows": None}
@@ -145,7 +145,8 @@ def test_findings_have_number_interval_verdict_and_figure(page: Page) -> None:
     assert "No A100 was measured (1)" in page.text
     assert "All is known. cannot be said" in page.text
     counts = "cannot be said: 2, holds: 1, does not hold: 1."
-    assert f"3 claims, 4 findings from the tables here; {counts}" in page.text
+    more = "1 of them with results of other machines"
+    assert f"3 claims, 4 findings, {more}; {counts}" in page.text
     anchors = {link["href"] for link in page.named("a")}
     targets = {f"#{attributes['id']}" for _, attributes in page.elements if "id" in attributes}
     assert "#figure-speed" in anchors

@@ -7,7 +7,7 @@ and when it is read.
 from collections.abc import Callable, Collection
 
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.measuring import COPY, PRODUCT
+from sdbench.cases.measuring import COMPUTING, COPY
 
 import pandera.pandas as pa
 
@@ -45,7 +45,8 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "weights": lambda: _text(("trained", "seeded")),
     "fits": lambda: _text((YES, NO, UNKNOWN)),
     "basis": lambda: _text((MEASURED, PROJECTED)),
-    "operation": lambda: _text((PRODUCT, COPY)),
+    "operation": lambda: _text((*COMPUTING, COPY)),
+    "peak_operation": lambda: _text(COMPUTING, nullable=True),
     "mode": lambda: _text(("runs", "trajectory")),
     "verdict": lambda: _text(("holds", "does not hold", "cannot be said")),
     "contended passes_gate compile_cached": lambda: pa.Column("boolean", nullable=True),
@@ -53,10 +54,10 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "largest best at_least tf32_convolutions meets": lambda: pa.Column(bool),
     "n launches latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
     "probes opset parameters": _count,
-    "batch_size steps step rank rounds threads side cap memory_gb": lambda: _count(1),
+    "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim peak_error derived_error": lambda: _number(-1.0),
+    "ssim batch_error derived_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
 }
 """What columns hold, in whichever table. All others are numbers of 0 or more."""
@@ -106,7 +107,7 @@ RESULTS = _table(
     energy_j_per_image energy_source cost_per_1000_images currency
     loaded_bytes resident_peak_bytes resident_above_load_bytes peak_allocated_bytes
     peak_reserved_bytes reserved_after_run_bytes nvml_process_bytes device_peak_bytes
-    tflop_per_image peak_tflops
+    tflop_per_image peak_tflops peak_operation
     latency_tflops latency_utilization throughput_tflops throughput_utilization
     """,
     _CASE,
@@ -130,9 +131,10 @@ ran, which is `peak_reserved_bytes` and what the driver counts beyond `reserved_
 `memory_bytes` repeats the one that rows of a kind of device are compared by.
 
 The limit: `tflop_per_image`, 10^12 floating-point operations of all networks; `peak_tflops`, the
-fastest matrix product of the same device in the same precision (that of autocast, under autocast);
-`*_tflops`, what was done in a second, and `*_utilization`, that by the peak. Both are empty where
-no peak was measured, as for products in 8 bits."""
+fastest matrix product or convolution (`peak_operation`) of the same device in the same precision
+(that of autocast, under autocast); `*_tflops`, what was done in a second, and `*_utilization`, that
+by the peak. Peak and utilization are empty where no peak was measured, as for products in 8
+bits."""
 
 LARGEST = _table(
     f"{_WAY} largest_batch at_least cap predicted_batch probes limit_bytes reason",
@@ -146,7 +148,7 @@ may fit: it is at least that."""
 FITS = _table(
     f"""
     {_WAY} memory_gb fits largest_batch at_least basis counter batch_sizes
-    weights_bytes device_weights_bytes other_bytes image_bytes peak_error derived_error
+    weights_bytes device_weights_bytes other_bytes image_bytes batch_error derived_error
     found_batch predicted_batch
     """,
     f"{_WAY} memory_gb",
@@ -156,19 +158,22 @@ FITS = _table(
 `counter`: which one decides, with what the driver counts beyond it. `weights_bytes`: of all
 weights; `device_weights_bytes`: of those on the device at one time, at least; with `other_bytes`
 and for each image `image_bytes` they are the peak, by the line through the two `batch_sizes`. Its
-errors, as shares of what was measured: `peak_error`, of the line through all smaller batches at the
-largest one; `derived_error`, of what would have been derived. `found_batch`: the largest on the
-device's own memory, and `predicted_batch`, what the smaller ones promised."""
+errors, as shares of the batch: `batch_error`, by which this one would be another had the largest
+batch not been measured; `derived_error`, of what would have been derived, in the memory of the
+largest measured batch. `found_batch`: the largest on the device's own memory, and
+`predicted_batch`, what the smaller ones promised."""
 
 PEAK_THROUGHPUT = _table(
     """
-    device device_name threads operation precision status reason n side tflops gb_per_s contended
+    device device_name threads operation precision status reason n side images tflops gb_per_s
+    contended
     """,
     "device operation precision",
     precision=_text(nullable=True),
     n=_count(1),
 )
-"""`side`: that of the square matrices whose product was the fastest."""
+"""`side`: that of the square matrices whose product was the fastest; `images`: how many the fastest
+convolution had."""
 
 NOISE = _table("model device device_name backend n reference_s noise", "model device backend")
 """The fixed work, timed in a process of its own at the beginning of each of `n` blocks: `noise` is
@@ -181,7 +186,7 @@ RACES = _table(
     batch_size width height guidance status reason rounds launches
     evaluation_s reference_evaluation_s ratio ratio_ci_low ratio_ci_high ratio_min ratio_max
     load_s compile_s compile_cached memory_bytes reference_memory_bytes memory_counter divergence
-    tflop tflops peak_tflops utilization waiting_cores contended
+    tflop tflops peak_tflops peak_operation utilization waiting_cores contended
     """,
     f"campaign {_CASE} width height",
     campaign=_text(nullable=True),
@@ -236,10 +241,14 @@ PUBLISHED_KEY = (
 )
 """What a row of PUBLISHED must differ in from the others of its table."""
 
-FINDINGS = _table("claim statement subject value low high unit verdict reason figure rows")
-"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, the machine's
-noise included, which is empty for what was read once, such as memory, and for what was measured too
-few times; `rows`: the tables and lines that it is made of."""
+FINDINGS = _table(
+    "claim statement subject value low high unit verdict reason figure rows campaign",
+    campaign=_text(nullable=True),
+)
+"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, which is empty
+for what was read once, such as memory, and for what was measured too few times; `rows`: the tables
+and lines that it is made of; `campaign`: of those that other machines measured, empty where all are
+of this run."""
 
 CHOICES = _table(
     f"""

@@ -23,6 +23,7 @@ from sdbench.analysis.findings.rows import (
     best_batches,
     everywhere,
     groups,
+    machine,
     pairs,
     single_images,
     subject,
@@ -32,7 +33,7 @@ from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import AUTOCAST, NONE
 from sdbench.tables.files import Row
 from sdbench.tables.image_comparison import psnr_db
-from sdbench.tables.labels import ATTENTION, device_label
+from sdbench.tables.labels import ATTENTION, listing
 from sdbench.tables.published import condition
 
 import numpy as np
@@ -47,7 +48,8 @@ STABLE_DIFFUSION = "Stable Diffusion v1"
 class Finding:
     """What the tables say of a claim, for one subject: the number, what follows, where to look.
 
-    `figure` is a file of `results/figures`; `rows` names tables and the lines in them.
+    `figure` is a file of `results/figures`; `rows` names tables and the lines in them; `campaign`
+    is that of the rows, empty where all are of this run.
     """
 
     subject: str
@@ -57,6 +59,7 @@ class Finding:
     unit: str = ""
     figure: str = ""
     rows: str = ""
+    campaign: str = ""
 
 
 Find = Callable[[Tables], Iterator[Finding]]
@@ -110,7 +113,8 @@ def _judged(
         reason += f"; {failing}"
     if not estimate.counted and any(row["contended"] for row in rows):
         verdict, reason = UNDECIDED, BUSY
-    return Finding(about, verdict, reason, estimate, unit, figure, where(*rows))
+    campaign = listing(filter(None, (row.get("campaign") for row in rows)))
+    return Finding(about, verdict, reason, estimate, unit, figure, where(*rows), campaign)
 
 
 def _about(low: float, high: float | None = None, by: float = 5.0) -> tuple[float, float]:
@@ -266,8 +270,7 @@ def a100_against_3080(tables: Tables) -> Iterator[Finding]:
             lambda row: "A100" in str(row["device_name"]),
             alike=("backend", "precision", "options"),
         ):
-            name = device_label(str(small["device_name"]))
-            yield small, large, f"{subject(large)} against {name}"
+            yield small, large, f"{subject(large)} against {machine(small)}"
 
     for small, large, about in both(single_images(tables)):
         saved = _saved(ratio(large, small, "latency_s"))

@@ -104,10 +104,20 @@ def pairs(
             yield one, other
 
 
+def machine(row: Row) -> str:
+    """Return the device of a row, with the campaign of one that was not measured in this run."""
+    device = device_label(str(row["device_name"] or row["device"]))
+    return f"{device} (not this run: {row['campaign']})" if row.get("campaign") else device
+
+
 def subject(row: Row) -> str:
     """Return what a row is about, for a reader."""
-    device = device_label(str(row["device_name"] or row["device"]))
-    parts = [device, str(row["model"]), backend_label(str(row["backend"])), str(row["precision"])]
+    parts = [
+        machine(row),
+        str(row["model"]),
+        backend_label(str(row["backend"])),
+        str(row["precision"]),
+    ]
     if row["options"] != NONE:
         parts.append(str(row["options"]).replace("+", ", "))
     return ", ".join(parts)

@@ -27,8 +27,9 @@ class Result:
 
     `campaign` is empty for what was measured here. `contended`: something else used the device.
     `projected`: its times come from a few steps of a call. `fails_gate`: its image misses the
-    config's quality gate. `numbers` holds the columns of the table that are numbers and not empty,
-    under their names, in the units of their names.
+    config's quality gate. `peak_operation`: what reached the peak of its device. `numbers` holds
+    the columns of the table that are numbers and not empty, under their names, in the units of
+    their names.
     """
 
     condition: Condition
@@ -45,6 +46,7 @@ class Result:
     reason: str = ""
     campaign: str = ""
     counter: str = ""
+    peak_operation: str = ""
     contended: bool = False
     projected: bool = False
     fails_gate: bool = False
@@ -118,6 +120,7 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         batch_size=int(row["batch_size"]),
         status=row["status"],
         counter=row["memory_counter"] or "",
+        peak_operation=row.get("peak_operation") or "",
         contended=row["contended"] is True,
         projected=row["basis"] == PROJECTED,
         fails_gate=row["passes_gate"] is False,

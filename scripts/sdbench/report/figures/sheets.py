@@ -88,7 +88,7 @@ class Sheet:
 
     `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
     what is shown in words where there is no panel, `full` what the line is that panels mark,
-    `solid` and `pale` what such bars are.
+    `solid`, `pale` and `hatched` what such bars are.
     """
 
     title: str
@@ -101,6 +101,7 @@ class Sheet:
     full: str = ""
     solid: str = "measured here"
     pale: str = ""
+    hatched: str = "published"
 
 
 NOTHING = Cell(None, "")

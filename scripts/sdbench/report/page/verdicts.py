@@ -51,7 +51,9 @@ def count_verdicts(path: Path) -> str:
     counts = Counter(row["verdict"] for row in rows)
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
     claims = plural(len({row["claim"] for row in rows}), "claim")
-    return f"{claims}, {plural(len(rows), 'finding')} from the tables here; {each}."
+    others = sum(row["campaign"] is not None for row in rows)
+    more = f", {others} of them with results of other machines" if others else ""
+    return f"{claims}, {plural(len(rows), 'finding')}{more}; {each}."
 
 
 def read_choices(path: Path) -> list[dict[str, Any]]:

@@ -245,10 +245,10 @@ FINDINGS = _table(
     "claim statement subject value low high unit verdict reason figure rows campaign",
     campaign=_text(nullable=True),
 )
-"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, which is empty
-for what was read once, such as memory, and for what was measured too few times; `rows`: the tables
-and lines that it is made of; `campaign`: of those that other machines measured, empty where all are
-of this run."""
+"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, which is
+empty for what was read once, such as memory, and for what was measured too few times; `rows`: the
+tables and lines that it is made of; `campaign`: of those that other machines measured, empty where
+all are of this run."""
 
 CHOICES = _table(
     f"""

@@ -5,7 +5,14 @@ from pathlib import Path
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, fewest_options, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, latency_cell, make_sheet, value_text
+from sdbench.report.figures.sheets import (
+    INTERVAL,
+    Cell,
+    Sheet,
+    latency_cell,
+    make_sheet,
+    value_text,
+)
 
 
 def answer_sheet(results: Path, published: Path) -> Sheet:
@@ -32,7 +39,7 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
         subtitle="Time and memory of one call with one prompt, on logarithmic axes. Further left "
         "is better. Filled: measured here; hollow: published, each device at its best.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, read_results
-from sdbench.report.figures.sheets import NOTHING, Cell, Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, NOTHING, Cell, Sheet, latency_cell, make_sheet
 from sdbench.tables.labels import TIMES, number
 
 
@@ -27,7 +27,7 @@ def cold_start_sheet(results: Path) -> Sheet:
         "libraries, which takes seconds and is left out. Each column has its own scale, because "
         "compiling may take a hundred times as long as a call. Grey: the ratio to the warm call.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

@@ -13,8 +13,9 @@ from matplotlib import colors
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.report.figures.panels import plot_sheet, save_sheet
-from sdbench.report.figures.sheets import Sheet
+from sdbench.report.figures.sheets import Cell, Sheet, ratio_text
 from sdbench.runtime.progress import SAID
+from sdbench.tables.labels import TIMES
 from sdbench.tables.published import FP32_TF32
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import bars, faults, lines, points, sheet_of, texts
@@ -85,7 +86,7 @@ SAYS = {
     ],
     "autocast_speed": [
         "fp32: 0.5 n = 12",
-        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without (within the noise)",
+        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without",
         "bf16: 0.25 n = 12, fails the quality gate",
         "bf16, autocast (pale): 0.325 n = 12, 1.30 x without",
         "fp16, autocast (pale): 0.3 n = 12, not measured without",
@@ -94,7 +95,7 @@ SAYS = {
         "fp32: 1 ● 0.600",
         "fp32, autocast (pale): 1.1 ● 0.660, 1.10 x without",
         "bf16: 0.5 ● 0.300",
-        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without (within the noise)",
+        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without",
         "fp16, autocast (pale): 0.7 ● 0.420, not measured without",
     ],
     "attention": [
@@ -125,7 +126,7 @@ SAYS = {
         "bf16, PyTorch, autocast: 0.325 0.65 x | not compared",
         "fp32, ONNX Runtime: 0.4 0.80 x | not compared",
         "fp32, PyTorch: 0.5 | 1 identical",
-        "fp32, PyTorch, autocast: 0.525 1.05 x (within the noise) | not compared",
+        "fp32, PyTorch, autocast: 0.525 1.05 x | not compared",
         "tf32, PyTorch: 0.6 1.20 x | not compared",
         "fp32, PyTorch, vanilla attention: 0.75 1.50 x | not compared",
         "bf16, ONNX Runtime: failed: see its log | ",
@@ -339,15 +340,28 @@ def test_files_are_written(make: Make, tmp_path: Path) -> None:
     data = pd.read_csv(files.csv)
     own = data[~data["published"]]
     assert own[["measure", "value", "low", "high"]].to_numpy().tolist() == [
-        ["seconds per image", 0.5, pytest.approx(0.485), pytest.approx(0.515)]
+        ["seconds per image", 0.5, pytest.approx(0.49), pytest.approx(0.51)]
     ]
 
 
-def test_whiskers_are_the_quartiles(make: Make) -> None:
+@pytest.mark.parametrize(
+    ("own", "base", "text"),
+    [
+        ((1.05, 1.0, 1.1), (1.0, 0.95, 1.02), "1.05 x (cannot be told apart)"),
+        ((1.2, 1.1, 1.3), (1.0, 0.95, 1.02), "1.20 x"),
+        ((1.2, None, None), (1.0, 0.95, 1.02), "1.20 x"),
+    ],
+)
+def test_a_ratio_says_where_intervals_overlap(own: Any, base: Any, text: str) -> None:
+    cells = (Cell(value, "", "", low, high) for value, low, high in (own, base))
+    assert ratio_text(*cells).replace(TIMES, "x") == text
+
+
+def test_whiskers_are_the_interval(make: Make) -> None:
     axes = plot_sheet(make("speed", [latency_row(SHAPES, 0.5)])).axes[0]
     paths = [path for collection in axes.collections for path in collection.get_paths()]
     spans = [np.asarray(path.vertices)[:, 0].tolist() for path in paths]
-    assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)
+    assert spans and all(span == pytest.approx([0.49, 0.51]) for span in spans)
 
 
 def test_parts_share_one_scale_and_a_reason_is_said_once_for_all_columns(make: Make) -> None:

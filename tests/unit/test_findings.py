@@ -263,8 +263,12 @@ NOT_IN_ITS_ROWS = {
     "growing-runs": "its images are not among the rows",
 }
 OTHERWISE_IN_ITS_ROWS = {
-    "onnxruntime-on-cpu: AMD EPYC 7352 (not this run: lambda-2022-10)": "57.9: its text says 40 to 50 of rows with 38 and 58",
-    "throughput-saturates: RTX A5500 (not this run: lambda-2022-10)": "10.4: memory ended at batch 4, before it was saturated",
+    "onnxruntime-on-cpu: AMD EPYC 7352 (not this run: lambda-2022-10)": (
+        "57.9: its text says 40 to 50 of rows with 38 and 58"
+    ),
+    "throughput-saturates: RTX A5500 (not this run: lambda-2022-10)": (
+        "10.4: memory ended at batch 4, before it was saturated"
+    ),
 }
 """Claim and device -> the number, and why the post's rows do not say what the post says."""
 

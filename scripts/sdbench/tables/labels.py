@@ -116,4 +116,5 @@ def listing(items: Iterable[Any]) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return `1 row` or `2 rows`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    many = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{count} {noun if count == 1 else many}"

@@ -47,15 +47,8 @@ MARKS = (
 
 
 def without_timing(results: Iterable[Result]) -> list[Result]:
-    """Return own results without what makes their times unsure: it moves no memory."""
-    return [
-        replace(
-            result,
-            contended=False,
-            numbers={name: n for name, n in result.numbers.items() if name != "noise"},
-        )
-        for result in results
-    ]
+    """Return own results without the mark of a busy device: it moves no memory."""
+    return [replace(result, contended=False) for result in results]
 
 
 def whole_counter(result: Result) -> str:

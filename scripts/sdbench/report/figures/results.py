@@ -9,7 +9,7 @@ from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
 from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
-from sdbench.tables.labels import TIMES, backend_label, device_label, shorten
+from sdbench.tables.labels import backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
 from sdbench.tables.schemas import PROJECTED, PUBLISHED, RESULTS
 
@@ -180,14 +180,6 @@ def best_of(
         min(members, key=lambda r: (not r.ok, r.contended, value(r) if r.ok else 0.0))
         for members in grouped(results, key).values()
     ]
-
-
-def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
-    """Return the ratio of a value of `result` to `whole`, with `words` behind it, and whether the
-    machine's noise is larger than its distance from one."""
-    text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
-    within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
-    return f"{text} (within the noise)" if within else text
 
 
 def rate_interval(

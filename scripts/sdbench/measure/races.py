@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sdbench import backends
@@ -60,10 +61,11 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not sweep.has(pair)]
     say(f"{len(pairs)} races, {len(pairs) - len(pending)} reused")
-    records: dict[Pair, dict[str, Any]] = {pair: _begun(pair, sweep) for pair in pending}
+    records = {record_path(sweep.folder, pair): _begun(pair, sweep) for pair in pending}
     lot = random.Random(0)
     while True:
-        left = [pair for pair, record in records.items() if not _is_done(pair, record, sweep)]
+        begun = [(pair, records[record_path(sweep.folder, pair)]) for pair in pending]
+        left = [pair for pair, record in begun if not _is_done(pair, record, sweep)]
         if not left:
             break
         lot.shuffle(left)
@@ -119,16 +121,17 @@ def _added(record: dict[str, Any], pair: Pair, found: dict[str, Any]) -> dict[st
     return record | found | {"environment": describe_machine(pair.case.device), "launches": None}
 
 
-def _race_all(pairs: list[Pair], records: dict[Pair, dict[str, Any]], sweep: SweepContext) -> None:
-    """Race pairs of one reference, in order, in one launch each. The reference is loaded once, and
-    again where it failed."""
+def _race_all(pairs: list[Pair], records: dict[Path, dict[str, Any]], sweep: SweepContext) -> None:
+    """Race pairs of one reference, in order, in one launch each; `records` is by their paths. The
+    reference is loaded once, and again where it failed."""
 
     def start(case: Case) -> WorkerProcess:
         return WorkerProcess(Racer, case, sweep, limit_s=sweep.limit_s)
 
     def write(pair: Pair, begin: str, **found: Any) -> None:
-        records[pair] = {"started_at": begin} | _added(records[pair], pair, found)
-        sweep.write(pair, **records[pair], complete=_is_done(pair, records[pair], sweep))
+        path = record_path(sweep.folder, pair)
+        records[path] = record = {"started_at": begin} | _added(records[path], pair, found)
+        sweep.write(pair, **record, complete=_is_done(pair, record, sweep))
 
     while pairs:
         with start(pairs[0].reference_case) as reference:

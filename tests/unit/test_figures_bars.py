@@ -353,8 +353,8 @@ def test_files_are_written(make: Make, tmp_path: Path) -> None:
     ],
 )
 def test_a_ratio_says_where_intervals_overlap(own: Any, base: Any, text: str) -> None:
-    cells = (Cell(value, "", "", low, high) for value, low, high in (own, base))
-    assert ratio_text(*cells).replace(TIMES, "x") == text
+    mine, other = (Cell(value, "", "", low, high) for value, low, high in (own, base))
+    assert ratio_text(mine, other).replace(TIMES, "x") == text
 
 
 def test_whiskers_are_the_interval(make: Make) -> None:

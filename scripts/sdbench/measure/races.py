@@ -147,10 +147,8 @@ def _race_all(pairs: list[Pair], records: dict[Path, dict[str, Any]], sweep: Swe
             known = (inputs, output, loaded | warmed)
             while pairs:
                 pair, begin = pairs.pop(0), now()
-                launches = _launches(pair, sweep)
-                number = len(records[pair].get("launches") or []) + 1
-                say(f"racing {pair.title}" + (f" ({number} of {launches})" if launches > 1 else ""))
-                rounds = math.ceil(pair.rounds / launches)
+                say(f"racing {pair.title}")
+                rounds = math.ceil(pair.rounds / _launches(pair, sweep))
                 try:
                     with start(pair.case) as challenger:
                         measured = _race((reference, challenger), rounds, *known)

@@ -9,6 +9,7 @@ from sdbench.report.figures.sheets import (
     INTERVAL,
     Cell,
     Sheet,
+    calls_note,
     latency_cell,
     make_sheet,
     value_text,
@@ -31,7 +32,7 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
         shown,
         lambda _: ("seconds per image", "GB of memory"),
         lambda result: (_time_cell(result), _memory_cell(result)),
-        "medians of n calls",
+        calls_note(shown),
         {"kinds_apart": False, "ranked": True, "log": True},
         note=" Memory: measured, the peak of the process; published, what PyTorch had reserved "
         "after a call.",

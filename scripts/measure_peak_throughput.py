@@ -1,16 +1,16 @@
-"""Measure the peaks of one device: the fastest matrix product in each precision, and copy."""
+"""Measure the peaks of one device: product and convolution in each precision, and copy."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sdbench.cases.case import Case, Device, Variant, why_absent
-from sdbench.cases.measuring import COPY, PRODUCT, Watching
+from sdbench.cases.measuring import COMPUTING, COPY, PRODUCT, Watching
 from sdbench.cases.options import NONE
 from sdbench.devices.device import WEIGHTS, describe_device, probe_contention, threads, torch_device
 from sdbench.devices.machine import describe_machine
 from sdbench.measure.contention import watch
-from sdbench.measure.peak_throughput import copy_peak, product_peak
+from sdbench.measure.peak_throughput import convolution_peak, copy_peak, product_peak
 from sdbench.measure.status import status_from_error
 from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
@@ -19,6 +19,8 @@ from sdbench.runtime.progress import say
 import torch
 
 Row = dict[str, Any]
+Peak = tuple[str, str | None]
+"""An operation, and its precision where it has one."""
 
 
 def measure_peak_throughput(
@@ -37,16 +39,20 @@ def measure_peak_throughput(
     # Every precision that a case of this device may have; the model plays no part.
     variants = [Variant("", name, "pytorch", precision, NONE) for precision in WEIGHTS]
     precisions = [v.precision for v in variants if why_absent(v, device.kind) is None]
+    wanted: list[Peak] = [(one, precision) for precision in precisions for one in COMPUTING]
+    wanted.append((COPY, None))
     ended = ""
     try:
         case = Case(variants[0], 1, {}, device)
-        sent = run_in_subprocess(_measure, case, precisions, watching, limit_s=limit_s)
+        sent = run_in_subprocess(_measure, case, wanted, watching, limit_s=limit_s)
     except Ended as error:
         ended, sent = error.reason("it was measured"), error.args[1]
     facts, *found = sent or [{}]
-    known = {"operation": COPY, "precision": None, "status": "error", "reason": ended}
-    rows = [known | {"operation": PRODUCT, "precision": one} for one in precisions] + [known]
-    rows = [row | (found[i] if i < len(found) else {}) for i, row in enumerate(rows)]
+    rows: list[Row] = [
+        {"operation": operation, "precision": precision, "status": "error", "reason": ended}
+        | (found[i] if i < len(found) else {})
+        for i, (operation, precision) in enumerate(wanted)
+    ]
     environment = describe_machine(device) | {"threads": None} | facts.get("environment", {})
     contention = facts.get("contention")
     head = {"device": name, "contention": contention, "environment": environment}
@@ -58,7 +64,7 @@ def measure_peak_throughput(
 
 
 def _measure(
-    send: Callable[[Any], None], case: Case, precisions: list[str], watching: Watching
+    send: Callable[[Any], None], case: Case, wanted: list[Peak], watching: Watching
 ) -> None:
     """Send what is known of the device, then what is of each peak."""
     facts: Row = {}
@@ -72,12 +78,19 @@ def _measure(
     except Exception as error:
         failure = _failed(error)
     send(facts)
-    for precision in [*precisions, None]:
+    for operation, precision in wanted:
         try:
-            peak = failure or (product_peak(device, precision) if precision else copy_peak(device))
+            peak = failure or _peak(device, operation, precision)
         except Exception as error:
             peak = _failed(error)
         send({"status": "ok", "reason": None} | peak)
+
+
+def _peak(device: torch.device, operation: str, precision: str | None) -> Row:
+    if precision is None:
+        return copy_peak(device)
+    computing = product_peak if operation == PRODUCT else convolution_peak
+    return computing(device, precision)
 
 
 def _failed(error: Exception) -> Row:

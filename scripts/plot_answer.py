@@ -5,7 +5,15 @@ from pathlib import Path
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, fewest_options, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, latency_cell, make_sheet, value_text
+from sdbench.report.figures.sheets import (
+    INTERVAL,
+    Cell,
+    Sheet,
+    calls_note,
+    latency_cell,
+    make_sheet,
+    value_text,
+)
 
 
 def answer_sheet(results: Path, published: Path) -> Sheet:
@@ -23,8 +31,8 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
     return make_sheet(
         shown,
         lambda _: ("seconds per image", "GB of memory"),
-        lambda result: (latency_cell(result), _memory_cell(result)),
-        "medians of n calls",
+        lambda result: (_time_cell(result), _memory_cell(result)),
+        calls_note(shown),
         {"kinds_apart": False, "ranked": True, "log": True},
         note=" Memory: measured, the peak of the process; published, what PyTorch had reserved "
         "after a call.",
@@ -32,8 +40,13 @@ def answer_sheet(results: Path, published: Path) -> Sheet:
         subtitle="Time and memory of one call with one prompt, on logarithmic axes. Further left "
         "is better. Filled: measured here; hollow: published, each device at its best.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
+
+
+def _time_cell(result: Result) -> Cell:
+    # Times beside other work are no answer. `speed.png` has them.
+    return Cell(None, "device in use by others") if result.contended else latency_cell(result)
 
 
 def _memory_cell(result: Result) -> Cell:

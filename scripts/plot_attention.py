@@ -10,11 +10,18 @@ from sdbench.report.figures.results import (
     Result,
     grouped,
     precision_place,
-    ratio_text,
     read_results,
     without_attention,
 )
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, latency_cell, make_sheet
+from sdbench.report.figures.sheets import (
+    INTERVAL,
+    Cell,
+    Sheet,
+    calls_note,
+    latency_cell,
+    make_sheet,
+    ratio_text,
+)
 from sdbench.tables.labels import TIMES, backend_label
 
 
@@ -27,9 +34,9 @@ def attention_sheet(results: Path) -> Sheet:
         default = defaults.get(_without_backend(result))
         time = space = ""
         if default and default is not result:
-            seconds, size = default.numbers.get("latency_s"), _bytes(default)
-            if seconds:
-                time = ratio_text(result.numbers["latency_s"], seconds, result)
+            size = _bytes(default)
+            if default.ok:
+                time = ratio_text(latency_cell(result), latency_cell(default))
             if size and (own := _bytes(result)) is not None:
                 space = f"{own / size:.2f} {TIMES}"
         counter = peak_counter(result)
@@ -45,7 +52,7 @@ def attention_sheet(results: Path) -> Sheet:
         subtitle="Time and memory of one call with one prompt, no other option; 1 GB is 10⁹ bytes. "
         f"Shorter is better. Grey: the ratio ({TIMES}) to PyTorch's SDPA in the same precision.",
         missing="No precision was measured with more than one attention implementation at batch 1.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from sdbench.report.figures.autocast import autocast_sheet
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import read_results
-from sdbench.report.figures.sheets import Sheet, calls_note, latency_cell
+from sdbench.report.figures.sheets import INTERVAL, Sheet, calls_note, latency_cell
 
 
 def autocast_speed_sheet(results: Path) -> Sheet:
@@ -14,11 +14,11 @@ def autocast_speed_sheet(results: Path) -> Sheet:
         read_results(results),
         lambda _: "seconds per image",
         latency_cell,
-        lambda shown: f"medians, {calls_note(shown)}",
+        lambda shown: f"{calls_note(shown)}",
         title="Time with and without autocast",
         subtitle="Seconds of one call with one prompt, with and without autocast and otherwise "
         "equal settings. Shorter is better.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

@@ -1,10 +1,11 @@
-"""Plot what the first image costs: loading, compiling, the first call, and a call after that."""
+"""Plot what the first image costs after the imports: loading, compiling, the first call, and a
+call after that."""
 
 from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, read_results
-from sdbench.report.figures.sheets import NOTHING, Cell, Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, NOTHING, Cell, Sheet, latency_cell, make_sheet
 from sdbench.tables.labels import TIMES, number
 
 
@@ -20,13 +21,13 @@ def cold_start_sheet(results: Path) -> Sheet:
             latency_cell(result),
         ),
         "load, compile and first call: once per process; warm call: medians",
-        title="Time to the first image",
+        title="Loading, compiling and the first call",
         subtitle="Seconds to load the weights, to compile (if used), of the first call, and "
-        "of a call after warm-up, one prompt each. Import of the libraries is not included. Each "
-        "column has its own scale, because compiling may take a hundred times as long as a call. "
-        "Grey: the ratio to the warm call.",
+        "of a call after warm-up, one prompt each. A program also waits for the import of its "
+        "libraries, which takes seconds and is left out. Each column has its own scale, because "
+        "compiling may take a hundred times as long as a call. Grey: the ratio to the warm call.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

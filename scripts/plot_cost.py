@@ -33,8 +33,8 @@ def cost_sheet(results: Path) -> Sheet:
         title="Energy and cost of an image",
         subtitle="Energy of the device and price, at the batch size with most images per minute. "
         "Shorter is better. The price per hour is from the config, for a device never idle.",
-        missing="There is no energy counter, and no measured device has a price "
-        "(config key `price_per_hour`).",
+        missing="No case was measured on a device with an energy counter, or with a price in the "
+        "config (`price_per_hour`).",
         interval="95 % interval of the time",
     )
 

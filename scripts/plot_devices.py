@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, read_results, setting_label
-from sdbench.report.figures.sheets import Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, Sheet, latency_cell, make_sheet
 
 
 def devices_sheet(results: Path, published: Path) -> Sheet:
@@ -25,7 +25,7 @@ def devices_sheet(results: Path, published: Path) -> Sheet:
         subtitle="Seconds of one call with one prompt, on a logarithmic axis, with the fastest "
         "precision and options of each device and backend. Further left is better.",
         missing="No case with batch size 1 was measured, and no published campaign is shown.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

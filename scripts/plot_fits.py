@@ -34,8 +34,6 @@ _DARK = style.PRECISIONS["tf32"]
 _REFUSED = style.lighter(style.ALARM, 0.86)
 _LARGE = 64
 """Batches of this size and larger have the darkest colour."""
-MANY = 999
-"""A larger batch is only said to be so: a line through small ones promises no such digits."""
 
 
 def plot_fits(fits: Path, files: Files) -> None:
@@ -56,9 +54,10 @@ def plot_fits(fits: Path, files: Files) -> None:
         figure = plot_blocks(
             "Largest batch by memory size",
             "The largest batch for each memory size, in GB of 10⁹ bytes. The weights' size is "
-            "exact; the memory per image is a linear fit of measured peaks. Last column: the error "
-            "of the fit at the largest measured batch, and the largest batch that was predicted "
-            "and found on the device itself.",
+            "exact; the memory per image is a linear fit of measured peaks. ≥: the fit is not "
+            "believed far beyond the largest measured batch. Last column: the largest error of a "
+            "batch, had the largest one not been measured, and the largest batch as predicted and "
+            "as found on the device itself.",
             _footnote(rows),
             [
                 headed(heading, (LINE * (len(lines) + 1) + 0.2, partial(_plot, lines)))
@@ -67,7 +66,8 @@ def plot_fits(fits: Path, files: Files) -> None:
             or [said([MISSING])],
             _handles(shown),
         )
-    save_figure(figure, pd.DataFrame(shown, columns=list(FITS.columns)), files)
+    data = pd.DataFrame(shown, columns=list(FITS.columns))
+    save_figure(figure, data, files, MISSING)
 
 
 class Line(NamedTuple):
@@ -89,7 +89,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[Line]:
     several = len({row["backend"] for row in rows}) > 1
     for cells in grouped(rows, itemgetter("backend", "precision", "options")).values():
         if any(cell["fits"] != UNKNOWN for cell in cells):
-            yield Line(_label(cells[0], several), cells, _check(cells[0]))
+            yield Line(_label(cells[0], several), cells, _check(cells))
 
 
 def _order(line: Line) -> tuple[int, str, bool]:
@@ -104,15 +104,25 @@ def _label(row: Row, name_backend: bool) -> str:
     return f"{row['precision']}{options}"
 
 
-def _check(row: Row) -> str:
-    """Say how far the prediction is from what was measured, where both exist."""
-    errors = {"peak": row["peak_error"], "derived": row["derived_error"]}
-    parts = [f"{name} {100 * e:+.1f} %" for name, e in errors.items() if e is not None]
+def _check(cells: Sequence[Row]) -> str:
+    """Say how far predicted batches are from what was measured, where both exist."""
+    row = cells[0]
+    checked = [cell for cell in cells if cell["batch_error"] is not None]
+    parts = []
+    if checked:
+        worst = max(checked, key=lambda cell: abs(cell["batch_error"]))
+        parts.append(f"{_percent(worst['batch_error'])} at {worst['memory_gb']} GB")
+    if row["derived_error"] is not None:
+        parts.append(f"derived {_percent(row['derived_error'])}")
     if row["found_batch"] is not None and row["predicted_batch"] is not None:
         parts.append(f"batch {row['predicted_batch']}, found {row['found_batch']}")
     if parts or row["basis"] == MEASURED:
         return "; ".join(parts) or "too few batches to check"
     return f"not measured: {'derived' if row['basis'] == DERIVED else 'weights only'}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.0f} %"
 
 
 def _plot(lines: Sequence[Line], frame: Frame, top: float) -> None:
@@ -146,8 +156,6 @@ def cell_text(cell: Row) -> str:
     """Return what a cell says: the largest batch, `~` before one that is derived; `no`, or `?`."""
     if cell["fits"] != YES:
         return {NO: "no", UNKNOWN: "?"}[cell["fits"]]
-    if cell["largest_batch"] > MANY:
-        return f">{MANY}"
     before = "\u2265" if cell["at_least"] else "~" if cell["basis"] == DERIVED else ""
     return f"{before}{cell['largest_batch']}"
 

@@ -42,12 +42,15 @@ def plot_quality_animation(
         quality, references, others: what `load_comparisons` reads.
         gif: written.
     """
-    frames = film(load_comparisons(quality, references, others))
+    comparisons = load_comparisons(quality, references, others)
+    frames = film(comparisons)
     palettes = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     palettes[0].save(
         gif, save_all=True, append_images=palettes[1:], duration=durations, loop=0, optimize=False
     )
+    if all(comparison.words for comparison in comparisons):
+        style.say_empty(gif, "; ".join(missing_words(comparisons)))
 
 
 def film(comparisons: Sequence[Comparison]) -> list[Image.Image]:

@@ -25,8 +25,8 @@ def quality_sheet(quality: Path) -> CurveSheet:
     groups = grouped(read_rows(quality, QUALITY), references).values()
     return CurveSheet(
         title="Similarity of the images to the reference",
-        subtitle="PSNR and SSIM of 8-bit images from the same prompt and latents, by number of "
-        "steps. Higher is closer; the axes do not start at zero.",
+        subtitle="PSNR and SSIM (uniform window of 7 x 7 pixels) of 8-bit images from the same "
+        "prompt and latents, by number of steps. Higher is closer; the axes do not start at zero.",
         xlabel="steps",
         sections=[section for rows in groups for section in _sections(rows)],
         footnote="A full run of N steps is not the N-th state of a longer run: their timesteps "

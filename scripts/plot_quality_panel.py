@@ -10,6 +10,7 @@ from sdbench.report.figures.images import (
     Comparison,
     amplification,
     load_comparisons,
+    missing_words,
     nearest_step,
     score_data,
     score_text,
@@ -50,7 +51,8 @@ def plot_quality_panel(
     """
     comparisons = load_comparisons(quality, references, others)
     data = score_data(row[:3] for row in choose_all(comparisons, panel_steps))
-    style.save_figure(plot_panel(comparisons, panel_steps), data, files)
+    missing = "; ".join(missing_words(comparisons))
+    style.save_figure(plot_panel(comparisons, panel_steps), data, files, missing)
 
 
 def plot_panel(comparisons: Sequence[Comparison], panel_steps: Sequence[int]) -> Figure:

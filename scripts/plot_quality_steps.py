@@ -12,6 +12,7 @@ from sdbench.report.figures.images import (
     amplification,
     choose_steps,
     load_comparisons,
+    missing_words,
     score_data,
     score_text,
 )
@@ -48,7 +49,8 @@ def plot_quality_steps(
     """
     comparisons = load_comparisons(quality, references, others)
     data = score_data(_shown(_strips(comparisons)))
-    style.save_figure(plot_strips(comparisons), data, files)
+    missing = "; ".join(missing_words(comparisons))
+    style.save_figure(plot_strips(comparisons), data, files, missing)
 
 
 def plot_strips(comparisons: Sequence[Comparison]) -> Figure:

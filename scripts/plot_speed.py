@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import fewest_options, read_results
-from sdbench.report.figures.sheets import Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, Sheet, latency_cell, make_sheet
 
 
 def speed_sheet(results: Path, published: Path) -> Sheet:
@@ -19,7 +19,7 @@ def speed_sheet(results: Path, published: Path) -> Sheet:
         subtitle="Seconds of one call with one prompt, default options (or the fewest that were "
         "measured, named). Shorter is better. Only bars of one panel may be compared.",
         missing="No case with batch size 1 was measured, and no published campaign is shown.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

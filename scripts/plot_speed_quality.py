@@ -3,8 +3,16 @@
 from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
-from sdbench.report.figures.results import Result, ratio_text, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, latency_cell, make_sheet
+from sdbench.report.figures.results import Result, read_results
+from sdbench.report.figures.sheets import (
+    INTERVAL,
+    Cell,
+    Sheet,
+    calls_note,
+    latency_cell,
+    make_sheet,
+    ratio_text,
+)
 
 
 def speed_quality_sheet(results: Path) -> Sheet:
@@ -20,21 +28,21 @@ def speed_quality_sheet(results: Path) -> Sheet:
         base = plain.get((result.condition, result.device))
         ratio = ""
         if base and base.ok and result is not base:
-            ratio = ratio_text(result.numbers["latency_s"], base.numbers["latency_s"], result)
+            ratio = ratio_text(latency_cell(result), latency_cell(base))
         return latency_cell(result, ratio), _likeness(result)
 
     return make_sheet(
         shown,
         lambda _: ("seconds per image", "SSIM (1: identical)"),
         cells,
-        f"medians, {calls_note(shown)}; one image each",
+        f"{calls_note(shown)}; one image each",
         {"ranked": True},
         title="Speed and image quality",
         subtitle="Seconds of one call with one prompt, fastest first; grey: the ratio to PyTorch "
         "in fp32 without options. Next to it, the similarity to the fp32 image of the same "
-        "latents; grey: PSNR.",
+        "latents (SSIM in a uniform window of 7 x 7 pixels); grey: PSNR.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 

@@ -57,7 +57,7 @@ def threads_sheet(results: Path, peak_throughput: Path, families: Mapping[str, s
 def _sections(entries: Sequence[Entry]) -> list[Section]:
     sections = []
     for members in grouped(entries, lambda entry: entry[0].condition).values():
-        families = grouped(members, itemgetter(1)).values()
+        families = grouped(members, itemgetter(1, 3)).values()
         plots = [_plot(own) for own in families if len({threads for *_, threads, _ in own}) > 1]
         if plots:
             sections.append(Section(panel_title([r for r, *_ in members]), tuple(plots)))

@@ -12,15 +12,15 @@ from sdbench.report.figures.results import (
     read_results,
 )
 from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, calls_note, make_sheet
-from sdbench.tables.labels import number
+from sdbench.tables.labels import PEAKS, number
 
 PERCENT = 100.0
 ACHIEVED, SHARE = "throughput_tflops", "throughput_utilization"
 
 
 def utilization_sheet(results: Path) -> Sheet:
-    """Return the share of the device's fastest matrix product that each case reaches: a row for
-    each variant, a dot in it for each batch size."""
+    """Return the share of the device's peak throughput that each case reaches: a row for each
+    variant, a dot in it for each batch size."""
     every = read_results(results)
     best = best_of(every, key=_variant, value=lambda r: -r.numbers.get(SHARE, 0.0))
     devices = list(dict.fromkeys(result.device for result in every))
@@ -34,8 +34,9 @@ def utilization_sheet(results: Path) -> Sheet:
         " Peak throughput: results/tables/peak_throughput.csv.",
         title="Utilization of the device",
         subtitle="Achieved TFLOP/s while images are generated back to back, divided by the peak "
-        "throughput: that of the fastest matrix product on the same device in the same precision "
-        "(with autocast, in its precision). The bar is the batch size with the highest value.",
+        "throughput: that of the fastest matrix product or convolution, whichever is named, on the "
+        "same device in the same precision (with autocast, in its precision). The bar is the batch "
+        "size with the highest value.",
         missing="No case was measured.",
         marks=(("o", "each batch size"),),
         full="the peak",
@@ -57,7 +58,8 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
         if _variant(r) == _variant(result) and SHARE in r.numbers
     )
     share = PERCENT * numbers[SHARE]
-    rates = f"{number(numbers[ACHIEVED])} of {number(numbers['peak_tflops'])} TFLOP/s"
+    peak = f"{number(numbers['peak_tflops'])} TFLOP/s ({PEAKS[result.peak_operation]})"
+    rates = f"{number(numbers[ACHIEVED])} of {peak}"
     behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
     return Cell(
         share,

@@ -32,6 +32,7 @@ HEADERS = {
     "status": "status",
     "basis": "basis",
     "latency_s": "s per call",
+    "launches": "launches",
     "latency_n": "timed calls",
     "images_per_minute": "images per minute",
     "memory_gb": "GB",

@@ -15,6 +15,7 @@ import measure_peak_throughput as rule
 from sdbench.cases.case import Device
 from sdbench.cases.measuring import Watching
 from sdbench.devices import platforms
+from sdbench.devices.machine import processor_name
 from sdbench.measure import peak_throughput as peaks
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
@@ -117,13 +118,48 @@ def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPat
         assert times == pytest.approx([seconds[int(side)]] * len(times))
 
 
-def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_convolution_of_all_sizes_and_layouts_is_the_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a device that takes half as long for what has its channels last."""
+    seconds = {2: 0.01, 8: 0.02, 32: 0.2}
+    clock = Clock(monkeypatch, 0.0)
+
+    def convolve(image: torch.Tensor, kernel: torch.Tensor, padding: int) -> None:
+        assert (padding, kernel.shape) == (1, (640, 640, 3, 3))
+        last = image.is_contiguous(memory_format=torch.channels_last)
+        assert kernel.is_contiguous(memory_format=torch.channels_last) == last
+        clock.call_s = seconds[len(image)] / (2 if last else 1)
+        clock.call()
+
+    monkeypatch.setattr(torch, "conv2d", convolve)
+    monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.empty(shape, device="meta"))
+    found = peaks.convolution_peak(torch.device("cpu"), "fp32")
+    # 32 took long: no more were tried.
+    assert list(found["samples_s"]) == ["2", "8", "32"]
+    wanted = 8 * 2 * 9 * 640**2 * 32**2 / 0.01 / 1e12
+    assert (found["images"], found["tflops"]) == (8, pytest.approx(wanted))
+    for images, times in found["samples_s"].items():
+        assert len(times) >= 2 * peaks.SAMPLES
+        assert sum(times) >= 2 * peaks.DURATION_S
+        assert {round(seconds[int(images)] / time) for time in times} == {1, 2}
+
+
+def test_a_real_product_a_real_convolution_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "SIDES", (64, 128))
     monkeypatch.setattr(peaks, "DURATION_S", 0.01)
     monkeypatch.setattr(peaks, "COPIED_BYTES", 2**20)
     product = peaks.product_peak(torch.device("cpu"), "fp32")
     best = min(product["samples_s"][str(product["side"])])
     assert product["tflops"] == 2 * product["side"] ** 3 / best / 1e12
+    monkeypatch.setattr(peaks, "IMAGES", (1, 2))
+    monkeypatch.setattr(peaks, "CHANNELS", 8)
+    convolution = peaks.convolution_peak(torch.device("cpu"), "fp32")
+    best = min(convolution["samples_s"][str(convolution["images"])])
+    flop = convolution["images"] * operations.count(
+        torch.nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.zeros(1, 8, 32, 32)
+    )
+    assert convolution["tflops"] == pytest.approx(flop / best / 1e12)
     copy = peaks.copy_peak(torch.device("cpu"))
     # Read and written.
     assert copy["gb_per_s"] == 2 * 2**20 / min(copy["samples_s"][str(2**20)]) / 1e9
@@ -132,8 +168,9 @@ def test_a_real_product_and_a_real_copy(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_emulated_precision_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of a GPU: test_platforms.py."""
     monkeypatch.setattr(platforms, "computes_natively", lambda dtype: False)
-    with pytest.raises(UnsupportedError, match="no instructions for bf16"):
-        peaks.product_peak(torch.device("cpu"), "bf16")
+    for peak in (peaks.product_peak, peaks.convolution_peak):
+        with pytest.raises(UnsupportedError, match="no instructions for bf16"):
+            peak(torch.device("cpu"), "bf16")
 
 
 def measured(folder: Path, limit_s: float | None = None, **device: Any) -> dict[str, Any]:
@@ -143,8 +180,13 @@ def measured(folder: Path, limit_s: float | None = None, **device: Any) -> dict[
     return found
 
 
-def statuses(found: dict[str, Any]) -> list[tuple[str | None, str]]:
-    return [(row["precision"], row["status"]) for row in found["peaks"]]
+def statuses(found: dict[str, Any], *operations: str) -> list[tuple[str | None, str]]:
+    """Return precision and status of each row, or of those of these operations."""
+    return [
+        (row["precision"], row["status"])
+        for row in found["peaks"]
+        if not operations or row["operation"] in operations
+    ]
 
 
 @pytest.fixture
@@ -158,17 +200,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("it broke")
         return {"tflops": 0.5, "side": 512, "samples_s": {"512": [0.1]}}
 
+    convolution = {"tflops": 0.6, "images": 2, "samples_s": {"2": [0.1]}}
     monkeypatch.setattr(rule, "product_peak", product)
+    monkeypatch.setattr(rule, "convolution_peak", lambda *_: convolution)
     monkeypatch.setattr(rule, "copy_peak", lambda _: {"gb_per_s": 9.0, "samples_s": {}})
 
 
 def test_what_fails_is_a_row_and_the_others_go_on(quick: None, tmp_path: Path) -> None:
     found = measured(tmp_path)
     rows = [("fp32", "ok"), ("fp16", "unsupported"), ("bf16", "error"), (None, "ok")]
-    assert statuses(found) == rows
-    assert found["peaks"][2]["reason"] == "RuntimeError: it broke"
+    assert statuses(found, "matrix product", "memory copy") == rows
+    assert statuses(found, "convolution") == [(name, "ok") for name in ("fp32", "fp16", "bf16")]
+    assert found["peaks"][4]["reason"] == "RuntimeError: it broke"
     assert found["environment"]["threads"] == 1
-    assert found["environment"]["device_name"] == found["environment"]["cpu"]["name"]
+    assert found["environment"]["device_name"] == processor_name()
     assert found["contention"]["contended"] is False
 
 
@@ -189,14 +234,15 @@ def test_a_crash_or_a_hang_is_a_row_and_what_was_measured_is_kept(
     monkeypatch.setattr(rule, "copy_peak", lambda _: os.kill(os.getpid(), sign))
     found = measured(tmp_path, limit_s=10)
     assert statuses(found)[0] == ("fp32", "ok")
-    assert statuses(found)[3] == (None, "error")
-    assert found["peaks"][3]["reason"].startswith(reason)
+    assert statuses(found)[-1] == (None, "error")
+    assert found["peaks"][-1]["reason"].startswith(reason)
 
 
 def test_a_missing_device_has_no_peaks_and_a_reason(tmp_path: Path) -> None:
     found = measured(tmp_path, kind="cuda", index=99)
     precisions = ["fp32", "tf32", "fp16", "bf16", None]
-    assert statuses(found) == [(precision, "unsupported") for precision in precisions]
+    wanted = [(precision, "unsupported") for precision in precisions]
+    assert statuses(found, "matrix product", "memory copy") == wanted
     assert "CUDA device 99" in found["peaks"][0]["reason"]
     assert found["environment"]["device_name"] is None
 

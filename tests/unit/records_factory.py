@@ -11,6 +11,8 @@ from sdbench.tables.rows import result_rows
 GENERATION = {"prompt": "a red circle", "steps": 2, "scheduler": "ddim", "guidance": 4.0,
               "height": 64, "width": 64, "seed": 0}  # fmt: skip
 
+CPU = {"features": ["avx", "avx2"]}
+
 MEASURING = Measuring(
     contention="warn", max_busy_cores=0.25, contention_wait_s=0, warmup_calls=1,
     case_time_limit_s=600, min_samples=3, min_duration_s=0.0, max_duration_s=10.0,
@@ -68,7 +70,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "image": {"file": "batch.png", "sha256": "2" * 64},
         "environment": {
             **{"host": "h", "device_name": "A CPU", "threads": 1, "python": "3.11"},
-            **{"switches": {"autocast_dtype": None}, "cpu": {}, "libraries": {}},
+            **{"switches": {"autocast_dtype": None}, "cpu": CPU, "libraries": {}},
             **dict.fromkeys(("slurm_job", "slurm_node", "cuda_visible_devices")),
         },
         "started_at": "2026-01-01T00:00:00+00:00",
@@ -151,6 +153,6 @@ def make_peaks(tflops: dict[str, float], **environment: Any) -> dict[str, Any]:
     return {
         "device": "cpu",
         "contention": {"contended": True},
-        "environment": {"device_name": "A CPU", "threads": 1, **environment},
+        "environment": {"device_name": "A CPU", "threads": 1, "cpu": CPU, **environment},
         "peaks": [*rows, copy | ok | {"samples_s": {"512": [0.1] * 4}}],
     }

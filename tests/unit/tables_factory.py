@@ -84,7 +84,7 @@ def throughput_row(base: Row, per_minute: float, **changes: Any) -> Row:
 
 def limited_row(base: Row, share: float, **changes: Any) -> Row:
     """Return a row that reached `share` of a peak of 0.2 TFLOP/s, back to back."""
-    limits = {"tflop_per_image": 0.01, "peak_tflops": 0.2}
+    limits = {"tflop_per_image": 0.01, "peak_tflops": 0.2, "peak_operation": "convolution"}
     reached = {"throughput_tflops": share * 0.2, "throughput_utilization": share}
     return throughput_row(base, 60 * share * 0.2 / 0.01, **(limits | reached | changes))
 
@@ -112,6 +112,7 @@ def race_row(ratio: float, **changes: Any) -> Row:
         **dict.fromkeys(("memory_bytes", "reference_memory_bytes"), 5.7e9),
         "memory_counter": "peak resident memory of the process",
         **{"tflop": 0.36, "peak_tflops": 0.15, "tflops": 0.06 / ratio, "utilization": 0.4 / ratio},
+        "peak_operation": "matrix product",
         **changes,
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from sdbench.analysis.choices import rank_choices
 from sdbench.tables import schemas
-from sdbench.tables.files import read_table
+from sdbench.tables.files import read_rows, read_table
 from tests.unit import tables_factory as made
 from tests.unit.tables_factory import SD_V1, SHAPES, latency_row, throughput_row, write_rows
 
@@ -86,7 +86,7 @@ def test_published_devices_are_among_what_was_generated_alike(results: Path) -> 
     table = ranked(results, "lambda-2022-10", seconds_per_image=5.0)
     assert set(table["origin"]) == {"measured", "lambda-2022-10"}
     # One ranking: the same networks, size, steps and scheduler.
-    assert sorted(table["rank"]) == list(range(1, len(table) + 1))
+    assert table["rank"].iloc[0] == 1 and table["rank"].is_monotonic_increasing
     assert "fp32 (TF32 conv.)" in set(table["precision"])
 
 
@@ -95,3 +95,43 @@ def test_what_was_generated_otherwise_has_a_ranking_of_its_own(tmp_path: Path) -
     table = ranked(write_rows(rows, tmp_path / "results.csv", schemas.RESULTS))
     assert list(zip(table["model"], table["rank"], strict=True)) == [("shapes", 1), ("sd-v1-4", 1)]
     assert ranked(write_rows([], tmp_path / "results.csv", schemas.RESULTS)).empty
+
+
+def rates(folder: Path, *made: tuple[float, dict[str, Any]]) -> Path:
+    """Write a table of rows of these images per minute, whose intervals are 2 % to each side."""
+    rows = [
+        throughput_row(latency_row(SD_V1, 60 / rate, options=f"option-{i}", **changes), rate)
+        for i, (rate, changes) in enumerate(made)
+    ]
+    return write_rows(rows, folder / "results.csv", schemas.RESULTS)
+
+
+NO_INTERVAL = dict.fromkeys(("images_per_minute_ci_low", "images_per_minute_ci_high"))
+
+
+def test_what_cannot_be_told_apart_shares_a_rank(tmp_path: Path) -> None:
+    rows = rates(tmp_path, (50, {}), (100, {}), (99, {}), (97, {}), (95, {}), (94, {}))
+    table = ranked(rows)
+    assert list(table["images_per_minute"]) == [100, 99, 97, 95, 94, 50]
+    # 95 ends at 96.9 and 100 begins at 98: the next rank, which counts the three before.
+    assert list(table["rank"]) == [1, 1, 1, 4, 4, 6]
+    # So do those that miss the need, by what they miss most.
+    table = ranked(rows, images_per_minute=98)
+    assert list(table["meets"]) == [True, True, False, False, False, False]
+    assert list(table["rank"]) == [1, 1, 3, 3, 3, 6]
+
+
+def test_without_intervals_the_numbers_are_ranked(tmp_path: Path) -> None:
+    results = rates(tmp_path, (100, {}), (99, {}))
+    rows = [row | NO_INTERVAL for row in read_rows(results, schemas.RESULTS)]
+    assert list(ranked(write_rows(rows, results, schemas.RESULTS))["rank"]) == [1, 2]
+
+
+def test_contended_rows_have_no_rank_and_meet_nothing(tmp_path: Path) -> None:
+    rows = rates(tmp_path, (200, {"contended": True}), (100, {"contended": False}), (50, {}))
+    for need in ({}, {"seconds_per_image": 1.0}, {"images_per_minute": 10.0}):
+        table = ranked(rows, **need)
+        assert list(table["images_per_minute"]) == [100, 50, 200]
+        assert list(table["rank"][:2]) == [1, 2] and pd.isna(table["rank"].iloc[2])
+        assert not table["meets"].iloc[2]
+        assert table["misses"].iloc[2] == "unknown time: other processes used the device"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from sdbench.records.image_archive import save_images
 from sdbench.tables.image_comparison import (
+    SSIM_WINDOW_PX,
     ImageArray,
     compare_images,
     compare_series,
@@ -42,6 +44,25 @@ def test_images_are_as_far_apart_as_they_are(noise: ImageArray) -> None:
     other = noise.copy()
     other[:16, :, 0] ^= 1
     assert compare_images(noise, other)["identical_share"] == 0.5
+
+
+def test_ssim_is_that_of_a_uniform_window(noise: ImageArray) -> None:
+    """By hand, of pixels whose window is in the image; `test_docs` looks what is said of it."""
+    other = np.clip(noise.astype(int) + 20, 0, 255).astype(np.uint8)
+    size, one, two = SSIM_WINDOW_PX, noise.astype(float), other.astype(float)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        windows = np.lib.stride_tricks.sliding_window_view(values, (size, size), axis=(0, 1))
+        return np.asarray(windows.mean(axis=(-2, -1)))
+
+    sample = size**2 / (size**2 - 1)
+    means = mean(one), mean(two)
+    variances = [sample * (mean(x * x) - m * m) for x, m in zip((one, two), means, strict=True)]
+    covariance = sample * (mean(one * two) - means[0] * means[1])
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * means[0] * means[1] + c1) * (2 * covariance + c2)
+    likeness /= (means[0] ** 2 + means[1] ** 2 + c1) * (sum(variances) + c2)
+    assert compare_images(noise, other)["ssim"] == pytest.approx(likeness.mean())
 
 
 def save(path: Path, runs: list[int], images: np.ndarray, status: str = "ok") -> Path:

@@ -5,12 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 import sdbench
 from sdbench.config.docs import main as write_docs
 from sdbench.report.figures.catalogue import FIGURES
 from sdbench.runtime.code import read_module
+from sdbench.tables.image_comparison import SSIM_WINDOW_PX
 from tests.conftest import ROOT
 
 
@@ -135,3 +137,38 @@ def test_imports_go_one_way() -> None:
         if ORDER.index(name.split(".")[1]) > ORDER.index(path.relative_to(LIBRARY).parts[0])
     }
     assert not backwards
+
+
+WINDOW = f"{SSIM_WINDOW_PX} x {SSIM_WINDOW_PX}"
+SAID = {
+    "SSIM is that of its window": (
+        WINDOW,
+        """
+        docs/method.md config/schema.yaml config/README.md report/quality.rst
+        report/quality_curve.rst report/speed_quality.rst scripts/plot_quality_curve.py
+        scripts/plot_speed_quality.py scripts/sdbench/tables/image_comparison.py
+        scripts/sdbench/tables/schemas.py
+        """,
+    ),
+    "a search that ends at its limit has found no largest batch": (
+        "at least that",
+        "report/largest.rst config/schema.yaml config/README.md scripts/sdbench/tables/schemas.py",
+    ),
+    "a program also waits for its imports": (
+        "import of",
+        """
+        docs/method.md README.md report/cold_start.rst report/results.rst
+        scripts/plot_cold_start.py scripts/sdbench/tables/schemas.py
+        """,
+    ),
+    "steps are not all of a call": ("46 times `step_s`", "config/presets/full-size-cpu.yaml"),
+}
+"""What is true of the numbers -> the words for it, and every file that has to say it."""
+
+
+@pytest.mark.parametrize("true", SAID)
+def test_numbers_are_called_what_they_are(true: str) -> None:
+    words, files = SAID[true]
+    for name in files.split():
+        text = (ROOT / name).read_text().replace("\n# ", " ").replace('"', "")
+        assert words in " ".join(text.split()), name

@@ -13,7 +13,9 @@ from matplotlib import colors
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.report.figures.panels import plot_sheet, save_sheet
-from sdbench.report.figures.sheets import Sheet
+from sdbench.report.figures.sheets import Cell, Sheet, ratio_text
+from sdbench.runtime.progress import SAID
+from sdbench.tables.labels import TIMES
 from sdbench.tables.published import FP32_TF32
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import bars, faults, lines, points, sheet_of, texts
@@ -73,7 +75,7 @@ SAYS = {
         "tf32, ONNX Runtime: not supported: no TF32 here",
     ],
     "throughput": [
-        "fp32, PyTorch: 1680 batch 3, 4 does not fit, n = 7",
+        "fp32, PyTorch: 1800 batch 2, 4 does not fit, n = 7",
         "bf16, PyTorch: 600 batch 1, n = 7, fails the quality gate",
         "fp16, PyTorch, autocast: 480 batch 1, n = 7",
         "fp32, ONNX Runtime: 720 batch 1, n = 7",
@@ -84,7 +86,7 @@ SAYS = {
     ],
     "autocast_speed": [
         "fp32: 0.5 n = 12",
-        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without (within the noise)",
+        "fp32, autocast (pale): 0.525 n = 12, 1.05 x without",
         "bf16: 0.25 n = 12, fails the quality gate",
         "bf16, autocast (pale): 0.325 n = 12, 1.30 x without",
         "fp16, autocast (pale): 0.3 n = 12, not measured without",
@@ -93,7 +95,7 @@ SAYS = {
         "fp32: 1 ● 0.600",
         "fp32, autocast (pale): 1.1 ● 0.660, 1.10 x without",
         "bf16: 0.5 ● 0.300",
-        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without (within the noise)",
+        "bf16, autocast (pale): 0.5 ● 0.300, 1.00 x without",
         "fp16, autocast (pale): 0.7 ● 0.420, not measured without",
     ],
     "attention": [
@@ -106,16 +108,16 @@ SAYS = {
         "bf16, fused (ONNX Runtime): failed: see its log | ",
     ],
     "utilization": [
-        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s, batch 2",
-        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s, batch 1",
-        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s, batch 1",
-        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s, batch 1",
+        "fp32, PyTorch: 150 0.300 of 0.200 TFLOP/s (convolution), batch 2",
+        "fp32, PyTorch, autocast: 37.5 0.0750 of 0.200 TFLOP/s (convolution), batch 1",
+        "fp32, PyTorch, vanilla attention: 20 0.0400 of 0.200 TFLOP/s (convolution), batch 1",
+        "fp32, ONNX Runtime: 60 0.120 of 0.200 TFLOP/s (convolution), batch 1",
         "tf32, PyTorch: 0.0500 TFLOP/s; peak not measured",
         "tf32, ONNX Runtime: not supported: no TF32 here",
-        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s, fails the quality gate",
-        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s, batch 1",
+        "bf16, PyTorch: 50 0.100 of 0.200 TFLOP/s (convolution), fails the quality gate",
+        "bf16, PyTorch, autocast: 30 0.0600 of 0.200 TFLOP/s (convolution), batch 1",
         "bf16, ONNX Runtime: failed: see its log",
-        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s, batch 1",
+        "fp16, PyTorch, autocast: 40 0.0800 of 0.200 TFLOP/s (convolution), batch 1",
         "fp16, ONNX Runtime: out of memory",
     ],
     "speed_quality": [
@@ -124,7 +126,7 @@ SAYS = {
         "bf16, PyTorch, autocast: 0.325 0.65 x | not compared",
         "fp32, ONNX Runtime: 0.4 0.80 x | not compared",
         "fp32, PyTorch: 0.5 | 1 identical",
-        "fp32, PyTorch, autocast: 0.525 1.05 x (within the noise) | not compared",
+        "fp32, PyTorch, autocast: 0.525 1.05 x | not compared",
         "tf32, PyTorch: 0.6 1.20 x | not compared",
         "fp32, PyTorch, vanilla attention: 0.75 1.50 x | not compared",
         "bf16, ONNX Runtime: failed: see its log | ",
@@ -219,8 +221,11 @@ def test_devices_shows_the_fastest_settings(make: Make) -> None:
     assert len(panel.rows) == 1 + 6 + 4 + 1
 
 
-def test_published_throughput_is_that_of_the_largest_batch(make: Make) -> None:
-    _, gpus = make("throughput", [], LAMBDA).panels
+def test_throughput_is_that_of_the_best_batch_and_not_of_the_largest(make: Make) -> None:
+    """Which batch is the largest is for the config to say, and another for each device."""
+    rows = [made.throughput_row(SHAPES, rate, batch_size=n) for n, rate in ((2, 30.0), (8, 20.0))]
+    cpu, _, gpus = make("throughput", rows, LAMBDA).panels
+    assert lines(cpu) == ["fp32: 30 batch 2, n = 7"]
     assert "fp16, autocast, vanilla attention: 26.3 batch 28" in lines(gpus)
 
 
@@ -283,15 +288,15 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
     )
     small, large = sheet.panels
     assert lines(small) == [
-        "fp32, PyTorch, attention-vanilla: 1.5 1.47 to 1.53 | 5.7 27 % of peak",
-        "fp32, PyTorch, against itself: 1 0.98 to 1.02 | 5.7 40 % of peak",
-        "fp32, ONNX Runtime: 0.6 0.59 to 0.61 | 4 67 % of peak",
+        "fp32, PyTorch, attention-vanilla: 1.5 1.47 to 1.53 | 5.7 27 % of peak product",
+        "fp32, PyTorch, against itself: 1 0.98 to 1.02 | 5.7 40 % of peak product",
+        "fp32, ONNX Runtime: 0.6 0.59 to 0.61 | 4 67 % of peak product",
         "bf16, PyTorch: not supported: no instructions for bf16 | ",
     ]
     assert "reference: fp32, PyTorch, 6.00 s" in small.title
     # Of fewer than six rounds, their range.
     assert lines(large) == ["fp32, ONNX Runtime: 0.8 0.76 to 0.84 | 5.7 no peak"]
-    assert "Medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
+    assert "medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
     figure = plot_sheet(sheet)
     assert faults(figure) == []
     references = [
@@ -307,10 +312,24 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
 
 
 def test_races_of_another_machine_are_hatched_in_a_panel_of_their_own(make: Make) -> None:
-    rows = [made.race_row(0.9), made.race_row(0.7, campaign="lab-2026-11")]
-    own, theirs = make("ladder", rows).panels
-    assert "published" not in own.title and "published: lab-2026-11" in theirs.title
+    """Also where its processor has the same name: they are named with their campaign."""
+    rows = [made.race_row(0.9), made.race_row(0.7, campaign="lab-2026-11", rounds=2)]
+    sheet = make("ladder", rows)
+    own, theirs = sheet.panels
+    elsewhere = "not run here but on AMD EPYC 7B13 (lab-2026-11)"
+    assert "not run here" not in own.title and elsewhere in theirs.title
     assert not own.rows[0].published and theirs.rows[0].published
+    assert "Raced here: AMD EPYC 7B13; medians of 6 rounds." in sheet.footnote
+    assert "lab-2026-11, another run: AMD EPYC 7B13; medians of 2 rounds." in sheet.footnote
+    assert "raced on another machine (resources/races/)" in texts(plot_sheet(sheet))
+
+
+def test_races_on_unlike_processors_share_no_panel(make: Make) -> None:
+    """Of one device of the config, whose jobs a cluster put on two kinds of node."""
+    names = [{"device_name": f"AMD EPYC, {kind}"} for kind in ("AVX2", "AVX-512 BF16")]
+    rows = [made.race_row(0.9, **names[0]), made.race_row(0.7, **FUSED, **names[1])]
+    groups = [panel.rows[0].group for panel in make("ladder", rows).panels]
+    assert groups == ["AMD EPYC, AVX2", "AMD EPYC, AVX-512 BF16"]
 
 
 def test_files_are_written(make: Make, tmp_path: Path) -> None:
@@ -321,15 +340,28 @@ def test_files_are_written(make: Make, tmp_path: Path) -> None:
     data = pd.read_csv(files.csv)
     own = data[~data["published"]]
     assert own[["measure", "value", "low", "high"]].to_numpy().tolist() == [
-        ["seconds per image", 0.5, pytest.approx(0.485), pytest.approx(0.515)]
+        ["seconds per image", 0.5, pytest.approx(0.49), pytest.approx(0.51)]
     ]
 
 
-def test_whiskers_are_the_quartiles(make: Make) -> None:
+@pytest.mark.parametrize(
+    ("own", "base", "text"),
+    [
+        ((1.05, 1.0, 1.1), (1.0, 0.95, 1.02), "1.05 x (cannot be told apart)"),
+        ((1.2, 1.1, 1.3), (1.0, 0.95, 1.02), "1.20 x"),
+        ((1.2, None, None), (1.0, 0.95, 1.02), "1.20 x"),
+    ],
+)
+def test_a_ratio_says_where_intervals_overlap(own: Any, base: Any, text: str) -> None:
+    mine, other = (Cell(value, "", "", low, high) for value, low, high in (own, base))
+    assert ratio_text(mine, other).replace(TIMES, "x") == text
+
+
+def test_whiskers_are_the_interval(make: Make) -> None:
     axes = plot_sheet(make("speed", [latency_row(SHAPES, 0.5)])).axes[0]
     paths = [path for collection in axes.collections for path in collection.get_paths()]
     spans = [np.asarray(path.vertices)[:, 0].tolist() for path in paths]
-    assert spans and all(span == pytest.approx([0.485, 0.515]) for span in spans)
+    assert spans and all(span == pytest.approx([0.49, 0.51]) for span in spans)
 
 
 def test_parts_share_one_scale_and_a_reason_is_said_once_for_all_columns(make: Make) -> None:
@@ -384,6 +416,17 @@ def test_an_empty_table_still_makes_a_figure_that_says_so(name: str, make: Make)
     assert faults(figure) == []
 
 
+@pytest.mark.parametrize("name", ["cost", "ladder", "autocast_speed"])
+def test_an_empty_figure_says_so_on_the_terminal(
+    name: str, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet, files = make(name, []), made.figure_files(tmp_path)
+    save_sheet(sheet, files)
+    assert capsys.readouterr().out == f"{SAID}{files.png} is empty: {sheet.missing}\n"
+    save_sheet(make(name, [ok_row(name, AUTOCAST)]), files)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if name != "cost"])
 def test_failures_alone_make_a_figure_of_words(name: str, make: Make) -> None:
     base = SHAPES | {"reason": "a message of a library that goes on and on and says where it was"}
@@ -411,3 +454,9 @@ def test_one_row_makes_a_figure(name: str, make: Make) -> None:
 def test_nothing_overlaps_with_forty_devices_and_long_names(name: str, make: Make) -> None:
     rows = [ok_row(name, row) for row in made.long_names(40, SD_V1, SD_V1 | {"precision": "fp16"})]
     assert faults(plot_sheet(make(name, rows, LAMBDA))) == []
+
+
+def test_the_answer_has_no_time_that_was_taken_beside_other_work(make: Make) -> None:
+    rows = [ran(BF16, 0.1, 0.5, 0.5, contended=True), ran(SHAPES, 0.5, 1.0, 0.25)]
+    (panel,) = make("answer", rows).panels
+    assert lines(panel) == ["fp32: 0.5 n = 12 | 1", "bf16: device in use by others | 0.5"]

@@ -134,9 +134,22 @@ def test_time_over_threads_is_plotted_beside_ideal_scaling(tmp_path: Path) -> No
     assert data[data["setting"] == "bf16"]["measure"].tolist() == ["seconds per image"]
 
 
-def test_one_number_of_threads_is_said_to_be_no_curve(tmp_path: Path) -> None:
+def test_threads_of_unlike_processors_are_no_curve(tmp_path: Path) -> None:
+    """A cluster may run devices that differ in threads alone on two kinds of node."""
+    names = [{"device_name": f"AMD EPYC, {kind}"} for kind in ("AVX2", "AVX-512 BF16")]
+    rows = [
+        latency_row(SHAPES | {"device": device} | name, 1.0)
+        for device, name in zip(("one", "four"), names, strict=True)
+    ]
+    assert threads_figure(rows, tmp_path).empty
+
+
+def test_one_number_of_threads_is_said_to_be_no_curve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [latency_row(SHAPES, 1.0), latency_row({**SHAPES, "device": "small"}, 2.0)]
     assert threads_figure(rows, tmp_path).empty
+    assert "figure.png is empty: Every case was measured with only" in capsys.readouterr().out
     sheet = threads_sheet(
         tmp_path / "results.csv",
         tmp_path / "peak_throughput.csv",
@@ -169,12 +182,17 @@ def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
     assert ([0.0, 1.0], [y[2], y[2]]) in [points(other) for other in psnr.lines]
 
 
-def test_quality_of_seeded_weights_is_refused_in_words(tmp_path: Path) -> None:
+def test_quality_of_seeded_weights_is_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sheet = quality_sheet(quality_table(tmp_path, weights="seeded"))
     assert [section.plots for section in sheet.sections] == [()]
     figure = plot_curves(sheet)
     assert any("seeded weights mean nothing" in text for text in texts(figure))
     assert not figure.axes
+    save_curves(sheet, made.figure_files(tmp_path))
+    said = f"{tmp_path}/figure.png is empty: Images from seeded weights mean nothing"
+    assert said in capsys.readouterr().out
 
 
 def test_quality_says_what_failed_or_that_nothing_was_compared(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sdbench.report.figures import images
 from sdbench.report.figures.images import Comparison, difference, load_comparisons
 from sdbench.report.figures.style import Files
 from sdbench.report.figures.tiles import colour_differences
+from sdbench.runtime.progress import SAID
 from sdbench.tables.schemas import QUALITY
 from tests.unit.figure_reading import faults, texts
 from tests.unit.tables_factory import SHAPES, quality_rows, write_images, write_rows
@@ -129,7 +130,7 @@ def test_what_is_not_shown_is_said(weights: str, failed: bool, words: str, tmp_p
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_files_are_written(empty: bool, tmp_path: Path) -> None:
+def test_files_are_written(empty: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, references, others = make(tmp_path)
     if empty:
         table, references, others = write_rows([], tmp_path / "e.csv", QUALITY), [], []
@@ -139,6 +140,10 @@ def test_files_are_written(empty: bool, tmp_path: Path) -> None:
     plot_quality_panel(table, references, others, steps, panel)
     plot_quality_animation(table, references, others, tmp_path / "a.gif")
     assert all(path.stat().st_size for path in (*strips, *panel, tmp_path / "a.gif"))
+    shown_first = (strips.png, panel.png, tmp_path / "a.gif")
+    why = "No quality comparison is configured (config key `quality`)."
+    said = [f"{SAID}{file} is empty: {why}" for file in shown_first] if empty else []
+    assert capsys.readouterr().out.splitlines() == said
     assert len(pd.read_csv(panel.csv)) == (0 if empty else 1)
     shown = pd.read_csv(strips.csv)
     assert set(shown["mode"]) == (set() if empty else {"runs", "trajectory"})

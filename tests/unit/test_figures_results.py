@@ -61,6 +61,12 @@ def test_best_of_takes_the_least_and_failures_last() -> None:
     )
     assert chosen == [AUTOCAST]
     assert best_of([failed], key=lambda r: r.device, value=lambda r: 0.0) == [failed]
+    # Nor does one lead that was measured beside other work.
+    busy = replace(AUTOCAST, contended=True)
+    chosen = best_of(
+        [failed, FP32, busy], key=lambda r: r.device, value=lambda r: r.numbers["latency_s"]
+    )
+    assert chosen == [FP32]
 
 
 ONNX = replace(FP32, backend="onnxruntime", attention="fused")

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from sdbench.analysis.findings.claims import CLAIMS, Finding
-from sdbench.analysis.findings.estimates import FAILS, HOLDS, UNDECIDED, Estimate, judge, ratio
+from sdbench.analysis.estimates import Estimate
+from sdbench.analysis.findings.claims import BUSY, CLAIMS, Finding
+from sdbench.analysis.findings.judging import FAILS, HOLDS, UNDECIDED, judge, ratio
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import estimate_text, findings_text
+from sdbench.cases.kinds import KINDS
 from sdbench.tables import schemas
 from sdbench.tables.files import Row, read_table
 from tests.unit import tables_factory as made
@@ -108,6 +110,19 @@ OTHER_CARD = latency_row(SD_V1, 4.0, **HALF) | {
 }
 """A row of a table that another machine exported."""
 
+LARGEST_THAT_FITS = made.throughput_row(SD_V1, 104.0, batch_size=13)
+
+
+def added(above: float) -> Row:
+    """Return the counters of a process of 9 GB besides."""
+    return {"resident_above_load_bytes": above, "resident_peak_bytes": 9e9 + above}
+
+
+SAME_MEMORY = results(
+    latency_row(SHAPES, 1.0, **VANILLA, **added(2e9)),
+    latency_row(SHAPES, 1.1, **SLICED, **added(1.999e9), latency_ci_low_s=None),
+)
+
 FOUND: list[tuple[str, Given, list[str]]] = [
     *(
         (
@@ -161,18 +176,19 @@ FOUND: list[tuple[str, Given, list[str]]] = [
             SD_V1 | {"reserved_after_run_bytes": 9.0e9, "batch_size": 2},
             SHAPES | {"resident_peak_bytes": 7.7e9},
         ),
-        ["holds: 7.72 (results.csv: 2;", "does not hold: 3.00 (results.csv: 3;"],
+        ["holds: 7.72 (results.csv: 2;", "does not hold: 3.00 (results.csv: 3; ... read once"],
     ),
     (  # Images per minute of others come without an interval.
         "a100-against-3080",
         results(
-            latency_row(A100, 3.0, **HALF),
+            latency_row(A100, 2.68, **HALF),
             made.throughput_row(A100 | HALF, 50.0, batch_size=28),
             published=[OTHER_CARD, OTHER_CARD | {"source": "Lambda", "campaign": "post"}],
         ),
         [
-            "holds: 33.3 (28.9 to 37.9) (published.csv: 2; results.csv: 2;",
-            "cannot be said: 2.50 (published.csv: 2;",
+            "holds: 33.0 (30.7 to 35.2) (published.csv: 2; results.csv: 2; ... "
+            "against RTX 3080 (not this run: mylab)",
+            "cannot be said: 2.50 (published.csv: 2; ... RTX 3080 (not this run: mylab)",
         ],
     ),
     *(
@@ -183,19 +199,33 @@ FOUND: list[tuple[str, Given, list[str]]] = [
         )
         for last, said in ((103.0, "holds: 3.00 (0.127"), (180.0, "cannot be said: 80.0 (75.0"))
     ),
+    (  # The largest batch may be any number: half of it need not be there.
+        "throughput-saturates",
+        results(*SWEEP, made.throughput_row(SD_V1, 103.0, batch_size=8), LARGEST_THAT_FITS),
+        ["holds: 3.00 ... batch 4 to 8"],
+    ),
     (
         "removing-autocast",
-        results(latency_row(A100, 4, **HALF), latency_row(A100, 5, **CAST)),
-        ["holds: 25.0 (21.5 to 28.6)"],
+        results(latency_row(A100, 3.75, **HALF), latency_row(A100, 5, **CAST)),
+        ["holds: 25.0 (22.8 to 27.1)"],
     ),
-    (
+    (  # What a call adds, as in the figure: 24 % of the whole process would be 2.4 %.
         "slicing",
         results(
-            latency_row(SHAPES, 1.0, **VANILLA, resident_peak_bytes=2e9),
-            latency_row(SHAPES, 1.10, **SLICED, resident_peak_bytes=1.999e9),
+            latency_row(SHAPES, 0.9, **VANILLA, **added(1e9)),
+            latency_row(SHAPES, 1.0, **SLICED, **added(0.76e9)),
+            latency_row(SD_V1, 0.9, **VANILLA, device_peak_bytes=8e9, peak_allocated_bytes=4e9),
+            latency_row(SD_V1, 1.0, **SLICED, device_peak_bytes=6e9, peak_allocated_bytes=1e9),
         ),
-        ["holds: 10.0 (6.93 to 13.2)", "does not hold: 0.0500"],
+        [
+            "holds: 10.00 (7.42 to 12.5)",
+            "holds: 10.00 (7.42 to 12.5)",
+            f"holds: 24.0 (results.csv: 2, 3; attention.png) ... {KINDS['cpu'].call_counter[1]}, "
+            "each read once",
+            "holds: 25.0 (results.csv: 4, 5; attention.png) ... on the GPU, each read once",
+        ],
     ),
+    ("slicing", SAME_MEMORY, ["cannot be said", "does not hold: 0.0500 ... does not need most"]),
 ]
 """A claim, tables, and how what is said of each finding begins ... with what else is in it."""
 
@@ -208,7 +238,93 @@ def test_what_tables_say_of_a_claim(key: str, tables: Given, wanted: list[str]) 
         said = f"{finding.verdict}: {number} ({finding.rows}; {finding.figure})"
         begins, *words = parts.split(" ... ")
         assert said.startswith(begins)
-        assert all(word in f"{finding.subject}; {finding.reason}" for word in words)
+        more = f"{finding.subject}; {finding.unit}; {finding.reason}"
+        assert all(word in more for word in words)
+
+
+def posts_rows() -> list[Row]:
+    """Return the post's own rows as if they had been measured here, and exactly so: nobody
+    published how far they waver."""
+    published = read_table(made.RESOURCES / "published.csv", schemas.PUBLISHED)
+    rows = numbered(published[published["campaign"] == "lambda-2022-10"], "published.csv")
+    columns = dict.fromkeys(schemas.RESULTS.columns)
+    ends = {
+        **{"latency_ci_low_s": "latency_s", "latency_ci_high_s": "latency_s"},
+        **{f"images_per_minute_ci_{end}": "images_per_minute" for end in ("low", "high")},
+        **{"device": "device_name", "reserved_after_run_bytes": "memory_bytes"},
+    }
+    return [columns | row | {end: row[name] for end, name in ends.items()} for row in rows]
+
+
+NOT_IN_ITS_ROWS = {
+    "removing-autocast": "its half precision ran under autocast; the update has no rows",
+    "slicing": "it quotes the documentation of diffusers",
+    "precisions-agree-with-steps": "its images are not among the rows",
+    "growing-runs": "its images are not among the rows",
+}
+OTHERWISE_IN_ITS_ROWS = {
+    "onnxruntime-on-cpu: AMD EPYC 7352 (not this run: lambda-2022-10)": (
+        "57.9: its text says 40 to 50 of rows with 38 and 58"
+    ),
+    "throughput-saturates: RTX A5500 (not this run: lambda-2022-10)": (
+        "10.4: memory ended at batch 4, before it was saturated"
+    ),
+}
+"""Claim and device -> the number, and why the post's rows do not say what the post says."""
+
+
+def test_the_post_is_right_by_its_own_rows() -> None:
+    said: dict[str, list[Finding]] = {
+        claim.key: claim.findings(Tables(posts_rows())) for claim in CLAIMS
+    }
+    for key, findings in said.items():
+        assert (findings[0].estimate is None) == (key in NOT_IN_ITS_ROWS), key
+    judged = [(key, f) for key, findings in said.items() for f in findings if f.estimate]
+    otherwise = {
+        f"{key}: {finding.subject.partition(',')[0]}": estimate_text(finding.estimate)
+        for key, finding in judged
+        if finding.verdict != HOLDS and finding.estimate
+    }
+    assert otherwise.keys() == OTHERWISE_IN_ITS_ROWS.keys()
+    for where, number in otherwise.items():
+        assert f"{number.partition(' ')[0]}: " in OTHERWISE_IN_ITS_ROWS[where]
+    # Five cards and the RTX 8000; one and two CPUs; 3.74 of 5.59 s; 26.3 and 10.73 in a minute.
+    counts = {key: len(findings) for key, findings in said.items() if key not in NOT_IN_ITS_ROWS}
+    assert counts == {
+        **{"half-precision": 5, "onnxruntime-on-cpu": 2, "memory-of-one-image": 11},
+        **{"a100-against-3080": 2, "throughput-saturates": 10},
+    }
+    saved, rate = (f.estimate.value for f in said["a100-against-3080"] if f.estimate)
+    assert (round(saved, 1), round(rate, 2)) == (33.1, 2.45)
+
+
+CONTENDED = {"contended": True}
+
+
+def test_contended_rows_decide_no_claim() -> None:
+    for key, tables, _ in FOUND:
+        taken = {name: [row | CONTENDED for row in rows] for name, rows in tables.items()}
+        for before, after in zip(found(key, **tables), found(key, **taken), strict=True):
+            assert before.estimate and after.estimate == before.estimate
+            # Other work moves no counter of memory.
+            wanted = before.verdict if before.estimate.counted else UNDECIDED
+            assert after.verdict == wanted
+    # One of the two is enough.
+    rows = latency_row(A100, 10.0), latency_row(A100, 6.0, **HALF)
+    for busy in rows:
+        both = (row | CONTENDED if row is busy else row for row in rows)
+        (finding,) = found("half-precision", **results(*both))
+        assert (finding.verdict, finding.reason) == (UNDECIDED, BUSY)
+
+
+def test_a_quiet_row_is_compared_before_a_contended_one() -> None:
+    rates = ((1, 40.0), (2, 70.0), (4, 100.0), (8, 103.0))
+    rows = [made.throughput_row(A100 | HALF, rate, batch_size=n) for n, rate in rates]
+    rows[-1] |= CONTENDED
+    (finding,) = found("throughput-saturates", **results(*rows))
+    assert "batch 2 to 4" in finding.subject
+    (finding,) = found("a100-against-3080", **results(*rows, published=[OTHER_CARD]))
+    assert finding.estimate is not None and finding.estimate.value == 5.0
 
 
 @pytest.mark.parametrize(
@@ -235,6 +351,18 @@ def test_what_tables_say_of_a_claim(key: str, tables: Given, wanted: list[str]) 
 def test_what_is_not_comparable_says_nothing(key: str, tables: Given) -> None:
     (finding,) = found(key, **tables)
     assert (finding.verdict, finding.estimate) == (UNDECIDED, None)
+
+
+def test_what_another_machine_raced_names_it_and_its_campaign() -> None:
+    """Also where that has the processor's name of this one."""
+    name = {"device_name": "AMD EPYC, AVX2"}
+    rows = races(
+        race_row(0.6, **ONNX, **name), race_row(0.6, **ONNX, **name, campaign="sdbench-2026-11")
+    )
+    here, there = found("onnxruntime-on-cpu", **rows)
+    assert here.subject.startswith("AMD EPYC, AVX2, sd-v1, ")
+    assert there.subject.startswith("AMD EPYC, AVX2 (not this run: sdbench-2026-11), sd-v1, ")
+    assert (here.campaign, there.campaign) == ("", "sdbench-2026-11")
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1, HOLDS), (-1, FAILS), (0, UNDECIDED)])
@@ -290,7 +418,7 @@ def test_empty_tables_say_nothing() -> None:
 
 def test_a_number_is_written_with_its_interval_and_a_name_is_no_markup() -> None:
     assert estimate_text(Estimate(-4.0, -8.0, 0.5)) == "-4.00 (-8.00 to 0.500)"
-    assert estimate_text(Estimate(7.7, 7.7, 7.7)) == "7.70"
+    assert estimate_text(Estimate(7.7, counted=True)) == "7.70"
     finding = Finding("[x](http://evil) <script>", UNDECIDED, "a|b")
     text = findings_text([(CLAIMS[0], finding)])
     assert "<script" not in text

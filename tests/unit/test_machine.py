@@ -50,6 +50,25 @@ def test_a_cluster_writes_a_model_in_its_own_words(found: str) -> None:
     assert not any(is_gpu_model(name, found) for name in others)
 
 
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        ("avx avx2 f16c fma", "AMD EPYC, AVX2"),
+        ("avx avx2 avx512_bf16 avx512_vnni avx512f fma", "AMD EPYC, AVX-512 BF16 VNNI"),
+        ("avx avx2 avx512f avx512_fp16 amx_tile amx_bf16", "AMD EPYC, AVX-512 BF16 FP16 AMX"),
+        ("asimd asimdhp bf16 i8mm sve", "AMD EPYC, SVE BF16 FP16 I8MM"),
+        ("sse4_2", "AMD EPYC"),
+    ],
+)
+def test_unlike_processors_of_one_name_have_unlike_names_here(
+    features: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = f"processor : 0\nmodel name : AMD EPYC\nflags : fpu {features}\n"
+    monkeypatch.setattr(machine, "_read", lambda _: info)
+    found = describe_machine(Device("cpu"))
+    assert (found["device_name"], found["cpu"]["name"]) == (name, "AMD EPYC")
+
+
 def list_gpus(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
     """Have `nvidia-smi -L` say this."""
     done = subprocess.CompletedProcess([], 0, stdout=listed)

@@ -75,7 +75,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     findings = [
         made.FINDING,
         made.FINDING | {"subject": "shapes on gpu", "verdict": "cannot be said", "value": 9.0},
-        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0},
+        made.FINDING | onnx | {"verdict": "does not hold", "value": -3.0, "campaign": "lab"},
         made.FINDING
         | unknown
         | {"claim": "all", "statement": "All is known.", "figure": None, "rows": None}
@@ -105,6 +105,30 @@ def test_the_answer_is_the_best_of_the_tables(page: Page) -> None:
     assert "bf16 fp32 AMD EPYC 7B13 (cpu) +67 %" in page.text
 
 
+def test_no_first_number_was_taken_beside_other_work(tmp_path: Path) -> None:
+    rows = made.default_rows()
+    busy = [row | {"contended": row["precision"] == "bf16"} for row in rows]
+    text = Page(made.make_page(tmp_path, rows=busy)).text
+    assert "One image takes 0.400 s on AMD EPYC 7B13 (cpu) (ONNX Runtime, fp32)" in text
+    assert "0.400 s for one image" in text and "150 images per minute" not in text
+    assert "bf16 fp32 AMD EPYC 7B13 (cpu) cannot be said device in use by others" in text
+    # Where all were, only memory is known.
+    busy = [row | {"contended": True} for row in rows]
+    text = Page(made.make_page(tmp_path / "all", rows=busy)).text
+    assert "Other processes used the device all the time: measure again." in text
+    assert "s for one image AMD" not in text and "What to change" not in text
+    assert "0.640 GB for one image" in text
+    assert text.count("device in use by others: measure again") == 2
+
+
+def test_what_cannot_be_told_apart_is_no_gain(tmp_path: Path) -> None:
+    rows = [factory.latency_row(factory.SHAPES | {"precision": p}, 0.5) for p in ("fp32", "bf16")]
+    rates = zip(rows, (100.0, 103.0), strict=True)
+    rows = [factory.throughput_row(row, rate) for row, rate in rates]
+    text = Page(made.make_page(tmp_path, rows=rows)).text
+    assert "bf16 fp32 AMD EPYC 7B13 (cpu) cannot be told apart -1 to +7 %" in text
+
+
 def test_it_says_what_was_measured_and_published(page: Page) -> None:
     assert "Measured on AMD EPYC 7B13 (cpu) on 2026-01-01: 9 cases, all ran." in page.text
     assert "58 published rows next to them." in page.text
@@ -121,7 +145,8 @@ def test_findings_have_number_interval_verdict_and_figure(page: Page) -> None:
     assert "No A100 was measured (1)" in page.text
     assert "All is known. cannot be said" in page.text
     counts = "cannot be said: 2, holds: 1, does not hold: 1."
-    assert f"3 claims, 4 findings from the tables here; {counts}" in page.text
+    more = "1 of them with results of other machines"
+    assert f"3 claims, 4 findings, {more}; {counts}" in page.text
     anchors = {link["href"] for link in page.named("a")}
     targets = {f"#{attributes['id']}" for _, attributes in page.elements if "id" in attributes}
     assert "#figure-speed" in anchors
@@ -148,6 +173,13 @@ def test_choices_are_ranked_among_what_was_generated_alike(tmp_path: Path) -> No
     assert "PyTorch, bf16, batch size 105 1.31" in page.text and "batch size 106" not in page.text
     assert page.text.index("batch size 105 1.31") < page.text.index("1 yes A100-SXM4-40GB")
     assert "1 yes A100-SXM4-40GB lambda-2022-10 PyTorch, bf16" in page.text
+
+
+def test_choices_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
+    ranks = (1, 2, 2, 2, None)
+    page = Page(made.make_page(tmp_path, choices=[made.CHOICE | {"rank": rank} for rank in ranks]))
+    assert page.text.count("2 cannot be told apart from 2 others yes AMD EPYC 7B13 (cpu)") == 3
+    assert "1 yes AMD EPYC 7B13 (cpu)" in page.text
 
 
 def test_every_case_is_in_the_data(page: Page) -> None:

@@ -44,7 +44,19 @@ def test_a_share_is_what_was_achieved_by_the_peak() -> None:
         **{"latency_tflops": 4.501, "latency_utilization": 0.25},
         **{"throughput_tflops": 9.002, "throughput_utilization": 0.5},
     }
+    assert columns.pop("peak_operation") == "matrix product"
     assert columns == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("convolved", [17.0, 20.0])
+def test_the_peak_is_the_better_of_product_and_convolution(convolved: float) -> None:
+    """A network of convolutions may be faster than the fastest product."""
+    peaks = make_peaks({"fp32": 18.0})
+    peaks["peaks"].append(peaks["peaks"][0] | {"operation": "convolution", "tflops": convolved})
+    columns = utilization_columns(make_record(make_case()), {"latency": 1.0}, OPERATIONS, peaks)
+    assert columns["peak_tflops"] == max(18.0, convolved)
+    assert columns["peak_operation"] == ("convolution" if convolved > 18 else "matrix product")
+    assert columns["latency_utilization"] == pytest.approx(9.002 / columns["peak_tflops"])
 
 
 @pytest.mark.parametrize(
@@ -76,12 +88,20 @@ RECORD = make_record(make_case())
     [
         (RECORD, make_peaks({"bf16": 30.0})),
         (RECORD, make_peaks(FP32, device_name="Another CPU")),
+        (RECORD, make_peaks(FP32, cpu={"features": ["avx", "avx2", "avx512f"]})),
         (RECORD, make_peaks(FP32, threads=2)),
         (RECORD, make_peaks(FP32, device_name=None, threads=None)),
         # ONNX Runtime's products in 8 bits would else pass the peak of fp32, which is not theirs.
         (switched(RECORD, quantized_activations="int8"), make_peaks(FP32)),
     ],
-    ids=["no such precision", "another machine", "more threads", "no device", "in 8 bits"],
+    ids=[
+        "no such precision",
+        "another machine",
+        "another of that name",
+        "more threads",
+        "no device",
+        "in 8 bits",
+    ],
 )
 def test_without_its_peak_a_row_has_no_share(record: Record, measured: dict[str, Any]) -> None:
     columns = utilization_columns(record, RATE, OPERATIONS, measured)

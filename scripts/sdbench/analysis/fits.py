@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sdbench.cases.case import Variant, why_absent
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
-from sdbench.measure.batch_prediction import beyond_allocator, deciding_counter, fit_line
+from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.tables.files import Row
 from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
@@ -20,6 +20,9 @@ from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, UNKNOWN, WEI
 SIZES_GB = (8, 12, 16, 24, 48, 80)
 """Memory of devices in GB of 10^9 bytes."""
 GB = 1e9
+REACH = 4
+"""How many times the largest measured batch an answer may be. Memory is checked to be a straight
+line over one doubling, by the largest batch; two more are believed, and nothing beyond."""
 
 KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
 """Switches that change how weights are kept and nothing else: what has no others can be derived
@@ -42,7 +45,8 @@ class Verdict(NamedTuple):
 def judge(peaks: Mapping[int, int], limit_bytes: float) -> Verdict:
     """Say what fits within a limit, by the peak bytes of batches that were measured.
 
-    What was measured is believed; between and beyond, the line. More memory never means a smaller
+    What was measured is believed; between and beyond, the line, up to `REACH` times the largest
+    batch: of more memory it is only said that so much fits. More memory never means a smaller
     batch.
     """
     line = fit_line(peaks)
@@ -52,10 +56,32 @@ def judge(peaks: Mapping[int, int], limit_bytes: float) -> Verdict:
         largest = max(runs, line.within(limit_bytes))
         if fails is not None:
             largest = min(largest, fails - 1)
+        reach = REACH * max(peaks)
+        if largest > reach:
+            return Verdict(YES, reach, at_least=True)
         return Verdict(YES, largest) if largest else Verdict(NO)
     if runs:
         return Verdict(YES, runs, at_least=fails is None or fails > runs + 1)
     return Verdict(NO) if fails == 1 else Verdict(UNKNOWN)
+
+
+def batch_error(peaks: Mapping[int, int], limit_bytes: float) -> float | None:
+    """Return by which share the batch within a limit would be another one, had the largest batch
+    not been measured; None where too few were.
+
+    The error is that of the batch and not of its memory, most of which does not depend on it.
+    """
+    large = max(peaks, default=0)
+    line = fit_line(peaks)
+    unaware = fit_line({size: peak for size, peak in peaks.items() if size != large})
+    if line is None or unaware is None or (batch := _batch(line, limit_bytes)) < 1:
+        return None
+    return _batch(unaware, limit_bytes) / batch - 1
+
+
+def _batch(line: Line, limit_bytes: float) -> float:
+    """Return the batch, no whole number, whose peak is a limit; 0 where nothing fits."""
+    return max(0.0, line.sizes[1] + (limit_bytes - line.peak_bytes) / line.image_bytes)
 
 
 def judge_weights(needed_bytes: int, limit_bytes: float) -> Verdict:
@@ -90,21 +116,14 @@ class MemoryConfig:
         more = self.device_bytes - plain.device_bytes
         return {size: peak + more for size, peak in plain.peaks.items()}
 
-    def held_out_error(self) -> float | None:
-        """Return by which share the line through the smaller batches misses the peak of the largest
-        one; None where too few were measured."""
-        large = max(self.peaks, default=0)
-        line = fit_line({size: peak for size, peak in self.peaks.items() if size != large})
-        return None if line is None else line.at(large) / self.peaks[large] - 1
-
     def derived_error(self, plain: "MemoryConfig | None") -> float | None:
-        """Return by which share the peaks derived from `plain` miss those measured, at the largest
-        batch that both have."""
+        """Return by which share the batch that is derived from `plain` misses the one measured, in
+        the memory of the largest batch that both have."""
         if plain is None or plain is self:
             return None
-        derived = self.derived_from(plain)
-        size = max(self.peaks.keys() & derived.keys(), default=0)
-        return derived[size] / self.peaks[size] - 1 if size else None
+        line = fit_line(self.derived_from(plain))
+        size = max(self.peaks.keys() & plain.peaks.keys(), default=0)
+        return _batch(line, self.peaks[size]) / size - 1 if line and size else None
 
 
 def find_memory_configs(
@@ -182,7 +201,6 @@ def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
             "batch_sizes": line and " ".join(map(str, line.sizes)),
             "other_bytes": line and line.at(0) - way.device_bytes,
             "image_bytes": line and line.image_bytes,
-            "peak_error": way.held_out_error(),
             "derived_error": way.derived_error(plain),
             "found_batch": way.found,
             "predicted_batch": way.predicted if way.found else None,
@@ -190,4 +208,6 @@ def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
         for size in SIZES_GB:
             limit = size * GB
             verdict = judge(peaks, limit) if peaks else judge_weights(way.device_bytes, limit)
-            yield common | {"memory_gb": size} | verdict._asdict()
+            predicted = basis == MEASURED and verdict.fits == YES and not verdict.at_least
+            error = batch_error(peaks, limit) if predicted else None
+            yield common | {"memory_gb": size, "batch_error": error} | verdict._asdict()

@@ -6,8 +6,10 @@ Operations were counted by `count_operations`, peaks measured by `measure_peak_t
 from collections.abc import Mapping
 from typing import Any
 
-from sdbench.cases.measuring import PRODUCT
+from sdbench.cases.kinds import KINDS
+from sdbench.cases.measuring import COMPUTING
 from sdbench.records.record import Record
+from sdbench.tables.files import Row
 
 HALVES = {"float16": "fp16", "bfloat16": "bf16"}
 """What autocast may compute in, as torch names it -> the precision."""
@@ -24,9 +26,9 @@ def flop_per_image(record: Record, operations: Mapping[str, int]) -> int:
     )
 
 
-def _shares(record: Record, tflops: float, measured: Mapping[str, Any]) -> dict[str, float]:
+def _shares(record: Record, tflops: float, measured: Mapping[str, Any]) -> Row:
     """Return `tflops` and, if the device's peak is known for the precision that is computed in,
-    `peak_tflops` and `utilization`.
+    `peak_tflops`, `peak_operation`, which reached it, and `utilization`.
 
     It is unknown where it could not be measured, or was on another machine or with another number
     of threads, such as a record may have kept from before; and for products in 8 bits.
@@ -35,17 +37,24 @@ def _shares(record: Record, tflops: float, measured: Mapping[str, Any]) -> dict[
     switches = here["switches"]
     autocast = switches["autocast_dtype"]
     precision = HALVES[autocast] if autocast else record["case"]["variant"]["precision"]
-    wanted = (PRODUCT, precision, "ok")
     peaks = (
-        float(row["tflops"])
+        (float(row["tflops"]), row["operation"])
         for row in measured["peaks"]
-        if (row["operation"], row["precision"], row["status"]) == wanted
+        if row["operation"] in COMPUTING and (row["precision"], row["status"]) == (precision, "ok")
     )
+    peak, operation = max(peaks, default=(0.0, ""))
     same = all(there[key] == here[key] for key in ("device_name", "threads"))
-    peak = next(peaks, None) if same and not switches.get("quantized_activations") else None
-    if peak is None:
+    if not KINDS[record["case"]["device"]["kind"]].is_gpu:
+        # The names of processors say little, and the extensions in `device_name` not all.
+        same = same and there["cpu"]["features"] == here["cpu"]["features"]
+    if not peak or not same or switches.get("quantized_activations"):
         return {"tflops": tflops}
-    return {"tflops": tflops, "peak_tflops": peak, "utilization": tflops / peak}
+    return {
+        "tflops": tflops,
+        "peak_tflops": peak,
+        "peak_operation": operation,
+        "utilization": tflops / peak,
+    }
 
 
 def utilization_columns(
@@ -53,9 +62,9 @@ def utilization_columns(
     images_per_s: Mapping[str, float],
     operations: Mapping[str, Any],
     measured: Mapping[str, Any],
-) -> dict[str, float]:
-    """Return `tflop_per_image`, `peak_tflops` and, for each pass, its own `<pass>_tflops` and
-    `<pass>_utilization`, as far as known.
+) -> Row:
+    """Return `tflop_per_image`, `peak_tflops`, `peak_operation` and, for each pass, its own
+    `<pass>_tflops` and `<pass>_utilization`, as far as known.
 
     Args:
         record: of a case that ran.
@@ -64,17 +73,18 @@ def utilization_columns(
         measured: what `measure_peak_throughput` wrote for its device.
     """
     per_image = flop_per_image(record, operations) / 1e12
-    columns = {"tflop_per_image": per_image}
+    columns: Row = {"tflop_per_image": per_image}
     for name, rate in images_per_s.items():
         for column, value in _shares(record, per_image * rate, measured).items():
-            columns[column if column == "peak_tflops" else f"{name}_{column}"] = value
+            columns[column if column.startswith("peak_") else f"{name}_{column}"] = value
     return columns
 
 
 def race_utilization_columns(
     record: Record, evaluation_s: float, operations: Mapping[str, Any], measured: Mapping[str, Any]
-) -> dict[str, float]:
-    """Return `tflop`, of one evaluation of the denoiser, and `tflops`, `peak_tflops` and
-    `utilization`, as far as known; the arguments are those of `utilization_columns`."""
+) -> Row:
+    """Return `tflop`, of one evaluation of the denoiser, and `tflops`, `peak_tflops`,
+    `peak_operation` and `utilization`, as far as known; the arguments are those of
+    `utilization_columns`."""
     tflop = record["case"]["batch_size"] * operations["denoiser_flop"] / 1e12
     return {"tflop": tflop} | _shares(record, tflop / evaluation_s, measured)

@@ -1,4 +1,7 @@
-"""What executes the networks. One module each; `load` picks it by its name in the config."""
+"""What executes the networks. One module each; `load` picks it by its name in the config.
+
+CONTRIBUTING.md, "Add a backend", says what else one has.
+"""
 
 import importlib
 from collections.abc import Mapping

@@ -24,8 +24,10 @@ class Kind:
     `label`: what figures call it. `is_gpu`: whether it has a queue of work and an allocator of its
     own. `gpus` and `gpu_bytes`: model and memory of each GPU of this kind that the system lists,
     the memory in any order; None where PyTorch has to be asked. `no_tf32`: why there is no TF32.
-    `no_offload`: why weights cannot wait in another memory than the device's. `memory_counter`: the
-    one that tells rows apart best, a column of the table `results`, and what figures call it.
+    `no_offload`: why weights cannot wait in another memory than the device's. `memory_counter`: of
+    all that the process holds, by which rows are compared: a column of the table `results`, and
+    what figures call it. `above_load`: the same of what a call adds, where `memory_counter` also
+    has Python and libraries in it.
     """
 
     label: str
@@ -35,6 +37,12 @@ class Kind:
     no_offload: str | None = None
     is_gpu: bool = True
     gpu_bytes: Callable[[], list[int] | None] = lambda: None
+    above_load: tuple[str, str] | None = None
+
+    @property
+    def call_counter(self) -> tuple[str, str]:
+        """The counter that tells two ways to run one model apart best."""
+        return self.above_load or self.memory_counter
 
 
 def ask_nvidia(*question: str) -> list[str]:
@@ -94,6 +102,10 @@ KINDS = {
         gpus=lambda: [],
         no_tf32="TF32 is a mode of CUDA tensor cores, which a CPU does not have",
         memory_counter=("resident_peak_bytes", "peak resident memory of the process"),
+        above_load=(
+            "resident_above_load_bytes",
+            "peak resident memory above the level after load",
+        ),
         no_offload="a CPU uses the host memory",
         is_gpu=False,
     ),

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-PRODUCT, COPY = "matrix product", "memory copy"
+PRODUCT, CONVOLUTION, COPY = "matrix product", "convolution", "memory copy"
 """What peaks are measured of."""
+COMPUTING = (PRODUCT, CONVOLUTION)
+"""Those in each precision, the better of which is a device's peak throughput."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def refuse_unreadable_arguments(arguments: Sequence[str]) -> None:
     parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
     files = parser.parse_known_args(list(arguments))[0].configfile
     for file in files[1:]:
-        if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
+        if Path(file).suffix not in (".yaml", ".yml", ".json"):
             refuse(
                 UserError(
                     f"{file}: no config file: if it is a target, write it before --configfile: "

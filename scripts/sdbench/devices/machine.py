@@ -63,6 +63,15 @@ def cpu_features() -> list[str]:
     return sorted(flag for flag in " ".join(flags[:1]).split() if flag.startswith(EXTENSIONS))
 
 
+_WIDEST = {
+    "AVX-512": {"avx512f"},
+    "AVX2": {"avx2"},
+    "AVX": {"avx"},
+    "SVE": {"sve"},
+    "NEON": {"asimd"},
+}
+"""The vector extensions from wide to narrow, each with those of `EXTENSIONS` that tell."""
+
 HALF_PRODUCTS = {
     "bf16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
     "fp16": {"avx512_fp16", "amx_fp16", "avx_ne_convert"},
@@ -71,11 +80,30 @@ HALF_PRODUCTS = {
 
 Source: oneDNN's developer guide, "Data Types"."""
 
+_PRODUCTS = {
+    "BF16": {*HALF_PRODUCTS["bf16"], "bf16"},
+    "FP16": {*HALF_PRODUCTS["fp16"], "asimdhp"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "I8MM": {"i8mm"},
+    "AMX": {"amx_tile"},
+}
+"""What a processor has for products of small numbers, in the same form."""
+
 
 def is_emulated(half: str) -> bool:
     """Tell whether this processor is known to have no instructions for a half precision."""
     features = set(cpu_features())
     return "avx" in features and not features & HALF_PRODUCTS[half]
+
+
+def processor_name() -> str:
+    """Return the processor's marketing name and, after a comma, the extensions by which unlike ones
+    of that name differ most: `AMD EPYC, AVX-512 BF16 VNNI`. Two such processors differed by a third
+    in speed."""
+    features = set(cpu_features())
+    widest = [name for name, telling in _WIDEST.items() if features & telling][:1]
+    more = [name for name, telling in _PRODUCTS.items() if features & telling]
+    return ", ".join(filter(None, (cpu_name(), " ".join(widest + more))))
 
 
 def cpu_mhz() -> float | None:
@@ -201,7 +229,7 @@ def describe_machine(device: Device) -> dict[str, Any]:
             libraries[library] = metadata.version(package)
     return {
         "host": socket.gethostname(),
-        "device_name": None if KINDS[device.kind].is_gpu else cpu_name(),
+        "device_name": None if KINDS[device.kind].is_gpu else processor_name(),
         "cpu": {
             "name": cpu_name(),
             "architecture": platform.machine(),

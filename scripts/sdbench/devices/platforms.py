@@ -11,7 +11,7 @@ from typing import Any
 from sdbench.devices import nvml, resident
 from sdbench.devices.energy import Counter, rapl_energy_j
 from sdbench.devices.fork_safety import show_devices
-from sdbench.devices.machine import cpu_mhz, cpu_name, is_emulated
+from sdbench.devices.machine import cpu_mhz, is_emulated, processor_name
 from sdbench.runtime.errors import one_line
 
 import torch
@@ -132,7 +132,7 @@ class Cpu(Platform):
         )
 
     def name(self, device: torch.device) -> str:
-        return cpu_name()
+        return processor_name()
 
     def reset_memory(self, device: torch.device) -> None:
         resident.trim_heap()

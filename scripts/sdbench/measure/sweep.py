@@ -191,8 +191,7 @@ _KEPT = ("started_at", "status", "reason", "launches", "image", *_FIRST)
 def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> None:
     """Have one launch of a variant, for the cases that are not done; repeat it for those that were
     disturbed. Where the process crashes, the case is an error, and the rest has another."""
-    for course in courses:
-        say(f"measuring {course.case.title}" + _which(course))
+    say(_launching(courses))
     while courses:
         cases = [course.case for course in courses]
         is_first = any(not course.launches for course in courses)
@@ -225,9 +224,13 @@ def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> Non
         courses = [*again, *courses[len(outcomes) :]]
 
 
-def _which(course: Course) -> str:
-    number = len(course.launches) + 1
-    return "" if course.wanted == 1 else f", launch {number} of {course.wanted}"
+def _launching(courses: list[Course]) -> str:
+    """Return what the terminal is told of a launch: `measuring ..., batch 1, 2 (launch 2 of 5)`."""
+    first = courses[0]
+    sizes = "".join(f", {course.case.batch_size}" for course in courses[1:])
+    number = len(first.launches) + 1
+    which = f" (launch {number} of {first.wanted})" if first.wanted > 1 else ""
+    return f"measuring {first.case.title}{sizes}{which}"
 
 
 def _measure_largest(case: Case, size: int, sweep: SweepContext, timed: _Reference) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from sdbench.cases.case import Case, Device, Pair
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.measuring import Measuring
+from sdbench.cases.options import COMPILE
 from sdbench.devices.datasheets import find_datasheet, read_datasheets
 from sdbench.devices.machine import HALF_PRODUCTS, cpu_features, is_emulated
 from sdbench.models.architectures import Architecture, find_architecture
@@ -53,8 +54,8 @@ RULE_S = {
 }
 """Seconds of a job of other rules, on two cores."""
 OTHER_RULE_S = 3.0
-STEPS = 2
-"""Of a short call, as `measure.projection` has them."""
+STEPS, LONG_S, LONG_LAUNCHES = 2, 30.0, 3
+"""Of a short call, as `measure.projection` has them; and of long launches, as `measure.sweep`."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,23 @@ class Reckoning:
         if case.device.kind == "cpu" and precision in HALF_PRODUCTS and is_emulated(precision):
             return 0.0  # unsupported
         call, short = self.call_s(case), self.call_s(case, STEPS)
-        start = self._start_s(case.variant.model)
+        start = self._start_s(case.variant.model) if case.batch_size == 1 else 0.0
+        each = measuring.share()
         if measuring.project_above_s and call > measuring.project_above_s:
-            return start + (2 + _samples(short, measuring)) * short
-        back_to_back = max(3, math.ceil(measuring.throughput_duration_s / call))
-        once = 2 + measuring.warmup_calls + measuring.phase_samples
-        return start + (once + _samples(call, measuring) + back_to_back) * call
+            first, launch = 0.5 * short, start + (0.7 + _samples(short, each)) * short
+        else:
+            back_to_back = math.ceil(each.throughput_duration_s / call)
+            calls = measuring.warmup_calls + _samples(call, each) + back_to_back
+            first, launch = 2 * call, start + (calls + each.phase_samples) * call
+        launches = 1 if COMPILE in case.variant.switches else measuring.launches
+        return first + launch * min(launches, LONG_LAUNCHES if launch > LONG_S else launches)
 
     def race_s(self, race: Pair) -> float:
         """Return the seconds that a race takes."""
         evaluation = self.call_s(race.case, 1)
-        return 2 * self._start_s(race.case.variant.model) + 2 * race.rounds * (0.25 + evaluation)
+        launches: int = self.config["measuring"]["launches"]
+        starts = 2 * launches * (self._start_s(race.case.variant.model) + evaluation)
+        return starts + 2 * max(race.rounds, launches) * (0.25 + evaluation)
 
     def call_s(self, case: Case, steps: int | None = None) -> float:
         """Return the seconds of a call, of as many steps as the case has unless they are given."""

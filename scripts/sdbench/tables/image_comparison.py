@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+SSIM_WINDOW_PX = 7
+"""Side of the uniform window in which SSIM compares two images, scikit-image's default."""
+
 ImageArray = NDArray[np.uint8]
 """An image of 8 bits, shape (height, width, 3)."""
 
@@ -30,12 +33,17 @@ def psnr_db(reference: ImageArray, other: ImageArray) -> float:
 def compare_images(reference: ImageArray, other: ImageArray) -> dict[str, float]:
     """Return every figure of the table `quality` for two images of the same shape.
 
-    SSIM is that of Wang et al. 2004 (doi:10.1109/TIP.2003.819861) as scikit-image computes it, the
-    mean over the channels.
+    SSIM is structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861) in scikit-image's
+    default form: a uniform window of 7 x 7 pixels and sample covariances, where theirs is a
+    Gaussian one of 11 x 11; the mean over pixels and channels.
+
+    Raises:
+        ValueError: if a side is shorter than the window.
     """
+    ssim = structural_similarity(reference, other, win_size=SSIM_WINDOW_PX, channel_axis=2)
     return {
         "psnr_db": psnr_db(reference, other),
-        "ssim": float(structural_similarity(reference, other, channel_axis=2)),
+        "ssim": float(ssim),
         "max_abs_difference": float(difference_map(reference, other).max()),
         "identical_share": float((reference == other).all(axis=2).mean()),
     }

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from sdbench.cases.measuring import CONVOLUTION, PRODUCT
 from sdbench.cases.options import NONE
 from sdbench.tables.published import Condition
 
@@ -24,6 +25,8 @@ ATTENTION = {
     "xformers": "xFormers attention",
     "fused": "fused attention",
 }
+PEAKS = {PRODUCT: "product", CONVOLUTION: "convolution"}
+"""What reached the peak of a device, where there is little room."""
 SCHEDULERS = {"ddim": "DDIM", "pndm": "PNDM", "euler": "Euler", "dpmsolver": "DPM-Solver"}
 
 _NOISE = (
@@ -42,9 +45,11 @@ LONGEST = 60
 
 def device_label(name: str) -> str:
     """Return a device's name without what all of its kind are called, and not endlessly long."""
+    # A processor has its extensions after a comma.
+    parts = name.split(", ")
     for noise in _NOISE:
-        name = re.sub(noise, "", name)
-    return shorten(" ".join(name.split()))
+        parts = [re.sub(noise, "", part) for part in parts]
+    return shorten(" ".join(", ".join(parts).split()))
 
 
 def shorten(name: str, longest: int = LONGEST) -> str:
@@ -111,4 +116,5 @@ def listing(items: Iterable[Any]) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return `1 row` or `2 rows`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    many = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{count} {noun if count == 1 else many}"

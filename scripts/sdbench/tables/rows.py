@@ -75,7 +75,8 @@ def result_rows(
         rows.append(row)
     for ran in by_variant.values():
         max(ran, key=operator.itemgetter("batch_size"))["largest"] = True
-        max(ran, key=operator.itemgetter("images_per_minute"))["best"] = True
+        # A rate that was measured next to others' work leads nothing.
+        max(ran, key=lambda row: (not row["contended"], row["images_per_minute"]))["best"] = True
     return rows
 
 
@@ -235,7 +236,8 @@ def waiting_cores(run: Mapping[str, Sequence[float]]) -> float:
 
 def largest_row(search: Mapping[str, Any]) -> Row:
     """Return the row of the table `largest` from what a search found."""
-    return {**search["variant"], **search, "probes": len(search["probes"])}
+    at_least = search["largest_batch"] >= search["cap"]
+    return {**search["variant"], **search, "probes": len(search["probes"]), "at_least": at_least}
 
 
 def peak_rows(measured: Mapping[str, Any]) -> list[Row]:

@@ -7,7 +7,7 @@ and when it is read.
 from collections.abc import Callable, Collection
 
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.measuring import COPY, PRODUCT
+from sdbench.cases.measuring import COMPUTING, COPY
 
 import pandera.pandas as pa
 
@@ -45,7 +45,8 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "weights": lambda: _text(("trained", "seeded")),
     "fits": lambda: _text((YES, NO, UNKNOWN)),
     "basis": lambda: _text((MEASURED, PROJECTED)),
-    "operation": lambda: _text((PRODUCT, COPY)),
+    "operation": lambda: _text((*COMPUTING, COPY)),
+    "peak_operation": lambda: _text(COMPUTING, nullable=True),
     "mode": lambda: _text(("runs", "trajectory")),
     "verdict": lambda: _text(("holds", "does not hold", "cannot be said")),
     "contended passes_gate compile_cached": lambda: pa.Column("boolean", nullable=True),
@@ -53,10 +54,10 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "largest best at_least tf32_convolutions meets": lambda: pa.Column(bool),
     "n launches latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
     "probes opset parameters": _count,
-    "batch_size steps step rank rounds threads side cap memory_gb": lambda: _count(1),
+    "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim peak_error derived_error": lambda: _number(-1.0),
+    "ssim batch_error derived_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
 }
 """What columns hold, in whichever table. All others are numbers of 0 or more."""
@@ -106,7 +107,7 @@ RESULTS = _table(
     energy_j_per_image energy_source cost_per_1000_images currency
     loaded_bytes resident_peak_bytes resident_above_load_bytes peak_allocated_bytes
     peak_reserved_bytes reserved_after_run_bytes nvml_process_bytes device_peak_bytes
-    tflop_per_image peak_tflops
+    tflop_per_image peak_tflops peak_operation
     latency_tflops latency_utilization throughput_tflops throughput_utilization
     """,
     _CASE,
@@ -115,9 +116,9 @@ RESULTS = _table(
 
 One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
 Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
-whether that is within `measuring.precision`; compiling for this batch size apart from the cold
-start (`compile_cached`: torch took all of it from its cache), and parts from `parts_n` calls of a
-pass of their own.
+whether that is within `measuring.precision`; load and first call, without the import of the
+libraries; compiling for this batch size apart from them (`compile_cached`: torch took all of it
+from its cache), and parts from `parts_n` calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
 images per minute that this makes, with the interval of that, over launches too; energy where the
@@ -130,21 +131,24 @@ ran, which is `peak_reserved_bytes` and what the driver counts beyond `reserved_
 `memory_bytes` repeats the one that rows of a kind of device are compared by.
 
 The limit: `tflop_per_image`, 10^12 floating-point operations of all networks; `peak_tflops`, the
-fastest matrix product of the same device in the same precision (that of autocast, under autocast);
-`*_tflops`, what was done in a second, and `*_utilization`, that by the peak. Both are empty where
-no peak was measured, as for products in 8 bits."""
+fastest matrix product or convolution (`peak_operation`) of the same device in the same precision
+(that of autocast, under autocast); `*_tflops`, what was done in a second, and `*_utilization`, that
+by the peak. Peak and utilization are empty where no peak was measured, as for products in 8
+bits."""
 
 LARGEST = _table(
-    f"{_WAY} largest_batch cap predicted_batch probes limit_bytes reason",
+    f"{_WAY} largest_batch at_least cap predicted_batch probes limit_bytes reason",
     _WAY,
     largest_batch=_count(),
     predicted_batch=_count(),
 )
+"""`largest_batch`: 0 where none runs. Where it equals `cap`, at which the search ends, larger ones
+may fit: it is at least that."""
 
 FITS = _table(
     f"""
     {_WAY} memory_gb fits largest_batch at_least basis counter batch_sizes
-    weights_bytes device_weights_bytes other_bytes image_bytes peak_error derived_error
+    weights_bytes device_weights_bytes other_bytes image_bytes batch_error derived_error
     found_batch predicted_batch
     """,
     f"{_WAY} memory_gb",
@@ -154,19 +158,22 @@ FITS = _table(
 `counter`: which one decides, with what the driver counts beyond it. `weights_bytes`: of all
 weights; `device_weights_bytes`: of those on the device at one time, at least; with `other_bytes`
 and for each image `image_bytes` they are the peak, by the line through the two `batch_sizes`. Its
-errors, as shares of what was measured: `peak_error`, of the line through all smaller batches at the
-largest one; `derived_error`, of what would have been derived. `found_batch`: the largest on the
-device's own memory, and `predicted_batch`, what the smaller ones promised."""
+errors, as shares of the batch: `batch_error`, by which this one would be another had the largest
+batch not been measured; `derived_error`, of what would have been derived, in the memory of the
+largest measured batch. `found_batch`: the largest on the device's own memory, and
+`predicted_batch`, what the smaller ones promised."""
 
 PEAK_THROUGHPUT = _table(
     """
-    device device_name threads operation precision status reason n side tflops gb_per_s contended
+    device device_name threads operation precision status reason n side images tflops gb_per_s
+    contended
     """,
     "device operation precision",
     precision=_text(nullable=True),
     n=_count(1),
 )
-"""`side`: that of the square matrices whose product was the fastest."""
+"""`side`: that of the square matrices whose product was the fastest; `images`: how many the fastest
+convolution had."""
 
 NOISE = _table("model device device_name backend n reference_s noise", "model device backend")
 """The fixed work, timed in a process of its own at the beginning of each of `n` blocks: `noise` is
@@ -179,14 +186,14 @@ RACES = _table(
     batch_size width height guidance status reason rounds launches
     evaluation_s reference_evaluation_s ratio ratio_ci_low ratio_ci_high ratio_min ratio_max
     load_s compile_s compile_cached memory_bytes reference_memory_bytes memory_counter divergence
-    tflop tflops peak_tflops utilization waiting_cores contended
+    tflop tflops peak_tflops peak_operation utilization waiting_cores contended
     """,
     f"campaign {_CASE} width height",
     campaign=_text(nullable=True),
 )
-"""`evaluation_s`, `reference_evaluation_s`: medians of `rounds` evaluations each; `ratio`: the
-first by the second, with its 95 % bootstrap interval over the rounds, and the least and most of the
-rounds' own ratios. `memory_bytes`: the peak of the process by the counter of its kind of device;
+"""`evaluation_s`, `reference_evaluation_s`: of `rounds` evaluations each, in `launches`; `ratio`: the
+geometric mean of the launches' ratios of the first by the second, with its 95 % interval, and the
+least and most of these ratios. `memory_bytes`: the peak of the process by the counter of its kind of device;
 `divergence`: the largest difference of the two outputs, as a share of the largest value: of
 numbers, not of images. `tflop`: 10^12 floating-point operations of an evaluation; the next three as
 in RESULTS. `contended`: `waiting_cores` were too many, or something else used the device just
@@ -213,7 +220,8 @@ QUALITY = _table(
     """,
     f"{_WAY} reference_device {_REFERENCE} mode step",
 )
-"""Images of 8 bits; `psnr_db` is `inf` where they are identical."""
+"""Images of 8 bits; `psnr_db` is `inf` where they are identical; `ssim` is that of a uniform window
+of 7 x 7 pixels, not the Gaussian one of Wang et al."""
 
 PUBLISHED = _table(
     f"""
@@ -233,15 +241,24 @@ PUBLISHED_KEY = (
 )
 """What a row of PUBLISHED must differ in from the others of its table."""
 
-FINDINGS = _table("claim statement subject value low high unit verdict reason figure rows")
-"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, the machine's
-noise included; `rows`: the tables and lines that it is made of."""
+FINDINGS = _table(
+    "claim statement subject value low high unit verdict reason figure rows campaign",
+    campaign=_text(nullable=True),
+)
+"""Claims of the 2022 post, a row for each subject: the number with its 95 % interval, which is
+empty for what was read once, such as memory, and for what was measured too few times; `rows`: the
+tables and lines that it is made of; `campaign`: of those that other machines measured, empty where
+all are of this run."""
 
 CHOICES = _table(
     f"""
     rank origin basis model device device_name backend precision options batch_size {_SETTINGS}
-    latency_s images_per_minute memory_bytes memory_counter cost_per_1000_images currency
-    passes_gate meets misses
+    latency_s latency_ci_low_s latency_ci_high_s
+    images_per_minute images_per_minute_ci_low images_per_minute_ci_high
+    memory_bytes memory_counter cost_per_1000_images currency
+    contended passes_gate meets misses
     """
 )
-"""`origin`: `measured`, or a campaign."""
+"""`rank`: shared by rows that cannot be told apart from the first of them, because their intervals
+overlap; what has no interval is taken as its number alone. Empty for `contended` rows, whose times
+decide nothing. `origin`: `measured`, or a campaign."""

@@ -61,11 +61,14 @@ def single_images(tables: Tables) -> list[Row]:
 
 
 def best_batches(rows: Iterable[Row]) -> list[Row]:
-    """Return of each variant the row with the most images per minute, whatever its batch."""
+    """Return of each variant the row with the most images per minute, whatever its batch; a
+    contended one only where all are."""
     best: dict[Any, Row] = {}
     for row in rows:
         key = _key(row, "device", "device_name", "model", "backend", "precision", "options")
-        best[key] = max(best.get(key, row), row, key=lambda row: row["images_per_minute"])
+        best[key] = max(
+            best.get(key, row), row, key=lambda r: (not r["contended"], r["images_per_minute"])
+        )
     return list(best.values())
 
 
@@ -101,10 +104,20 @@ def pairs(
             yield one, other
 
 
+def machine(row: Row) -> str:
+    """Return the device of a row, with the campaign of one that was not measured in this run."""
+    device = device_label(str(row["device_name"] or row["device"]))
+    return f"{device} (not this run: {row['campaign']})" if row.get("campaign") else device
+
+
 def subject(row: Row) -> str:
     """Return what a row is about, for a reader."""
-    device = device_label(str(row["device_name"] or row["device"]))
-    parts = [device, str(row["model"]), backend_label(str(row["backend"])), str(row["precision"])]
+    parts = [
+        machine(row),
+        str(row["model"]),
+        backend_label(str(row["backend"])),
+        str(row["precision"]),
+    ]
     if row["options"] != NONE:
         parts.append(str(row["options"]).replace("+", ", "))
     return ", ".join(parts)

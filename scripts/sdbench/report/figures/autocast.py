@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from sdbench.cases.options import AUTOCAST
-from sdbench.report.figures.results import Result, ratio_text
-from sdbench.report.figures.sheets import Cell, Sheet, make_sheet
+from sdbench.report.figures.results import Result
+from sdbench.report.figures.sheets import Cell, Sheet, make_sheet, ratio_text
 
 
 def autocast_sheet(
@@ -39,8 +39,8 @@ def autocast_sheet(
         plain, base, ratio = cell(result), without(result), ""
         if base is None:
             ratio = "not measured without"
-        elif under(result) and base.ok and (whole := cell(base).value) and plain.value is not None:
-            ratio = ratio_text(plain.value, whole, result, "without")
+        elif under(result) and base.ok and (whole := cell(base)).value and plain.value is not None:
+            ratio = ratio_text(plain, whole, "without")
         return (replace(plain, extra=", ".join(filter(None, (plain.extra, ratio)))),)
 
     shown = [r for result in single if under(result) for r in (without(result), result) if r]

@@ -139,7 +139,14 @@ def run_curves(job: Any, make: Callable[..., CurveSheet]) -> None:
 
 def save_curves(sheet: CurveSheet, files: style.Files) -> None:
     """Plot a sheet of curves, and write it with its numbers."""
-    style.save_figure(plot_curves(sheet), curve_data(sheet), files)
+    style.save_figure(plot_curves(sheet), curve_data(sheet), files, _missing(sheet))
+
+
+def _missing(sheet: CurveSheet) -> str:
+    """Say why a sheet has no points, in the words that stand in their place."""
+    notes = [note for section in sheet.sections for plot in section.plots for note in plot.notes]
+    words = filter(None, [*(section.words for section in sheet.sections), *notes])
+    return "; ".join(dict.fromkeys(words)) or sheet.missing
 
 
 def curve_data(sheet: CurveSheet) -> pd.DataFrame:

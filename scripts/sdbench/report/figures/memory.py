@@ -12,7 +12,7 @@ GB = 1e9
 GB_AXIS = "GB (10⁹ bytes)"
 
 RESIDENT = KINDS["cpu"].memory_counter[1]
-ABOVE_LOAD = "peak resident memory above the level after load"
+ABOVE_LOAD = KINDS["cpu"].call_counter[1]
 DEVICE_PEAK = KINDS["cuda"].memory_counter[1]
 AFTER_RUN = "reserved after the run, as in 2022"
 PUBLISHED_AFTER_RUN = "torch reserved after run"
@@ -47,27 +47,22 @@ MARKS = (
 
 
 def without_timing(results: Iterable[Result]) -> list[Result]:
-    """Return own results without what makes their times unsure: it moves no memory."""
-    return [
-        replace(
-            result,
-            contended=False,
-            numbers={name: n for name, n in result.numbers.items() if name != "noise"},
-        )
-        for result in results
-    ]
+    """Return own results without the mark of a busy device: it moves no memory."""
+    return [replace(result, contended=False) for result in results]
 
 
 def whole_counter(result: Result) -> str:
     """Return the counter of all that a process or torch holds at most, as far as it is counted."""
-    column = KINDS[result.kind].memory_counter[0]
-    return next(counter for counter, shown in COLUMNS.items() if shown == column)
+    return _counter_of(KINDS[result.kind].memory_counter[0])
 
 
 def peak_counter(result: Result) -> str:
     """Return the counter that tells the variants of a device apart best."""
-    counter = whole_counter(result)
-    return ABOVE_LOAD if counter == RESIDENT else counter
+    return _counter_of(KINDS[result.kind].call_counter[0])
+
+
+def _counter_of(column: str) -> str:
+    return next(counter for counter, shown in COLUMNS.items() if shown == column)
 
 
 def counted(result: Result, counter: str) -> float | None:

@@ -42,7 +42,7 @@ def run_sheet(job: Any, make: Callable[..., Sheet]) -> None:
 
 def save_sheet(sheet: Sheet, files: style.Files) -> None:
     """Plot a sheet, and write it with its numbers."""
-    style.save_figure(plot_sheet(sheet), sheet_data(sheet), files)
+    style.save_figure(plot_sheet(sheet), sheet_data(sheet), files, sheet.missing)
 
 
 @style.styled()
@@ -277,7 +277,7 @@ def _legend_handles(sheet: Sheet) -> list[Patch | Line2D]:
     if sheet.pale and any(row.pale for row in own):
         add(sheet.pale, _PALE)
     if len(own) < len(plotted):
-        add("published", _PUBLISHED, style.HATCH)
+        add(sheet.hatched, _PUBLISHED, style.HATCH)
     if sheet.interval and any(cell.low is not None for cell in cells):
         handles.append(Whisker(sheet.interval))
     if sheet.full and own and any(panel.full for panel in sheet.panels):

@@ -9,7 +9,7 @@ from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
 from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
-from sdbench.tables.labels import TIMES, backend_label, device_label, shorten
+from sdbench.tables.labels import backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
 from sdbench.tables.schemas import PROJECTED, PUBLISHED, RESULTS
 
@@ -27,8 +27,9 @@ class Result:
 
     `campaign` is empty for what was measured here. `contended`: something else used the device.
     `projected`: its times come from a few steps of a call. `fails_gate`: its image misses the
-    config's quality gate. `numbers` holds the columns of the table that are numbers and not empty,
-    under their names, in the units of their names.
+    config's quality gate. `peak_operation`: what reached the peak of its device. `numbers` holds
+    the columns of the table that are numbers and not empty, under their names, in the units of
+    their names.
     """
 
     condition: Condition
@@ -45,6 +46,7 @@ class Result:
     reason: str = ""
     campaign: str = ""
     counter: str = ""
+    peak_operation: str = ""
     contended: bool = False
     projected: bool = False
     fails_gate: bool = False
@@ -118,6 +120,7 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         batch_size=int(row["batch_size"]),
         status=row["status"],
         counter=row["memory_counter"] or "",
+        peak_operation=row.get("peak_operation") or "",
         contended=row["contended"] is True,
         projected=row["basis"] == PROJECTED,
         fails_gate=row["passes_gate"] is False,
@@ -170,20 +173,13 @@ def best_of(
 ) -> list[Result]:
     """Keep the result of each `key` with the least `value`, in order of first appearance.
 
-    A result without numbers is kept only where its key has none with.
+    A result without numbers is kept only where its key has none with, and one that was measured
+    beside other work only where all with numbers were.
     """
     return [
-        min(members, key=lambda r: (not r.ok, value(r) if r.ok else 0.0))
+        min(members, key=lambda r: (not r.ok, r.contended, value(r) if r.ok else 0.0))
         for members in grouped(results, key).values()
     ]
-
-
-def ratio_text(value: float, whole: float, result: Result, words: str = "") -> str:
-    """Return the ratio of a value of `result` to `whole`, with `words` behind it, and whether the
-    machine's noise is larger than its distance from one."""
-    text = f"{value / whole:.2f} {TIMES} {words}".rstrip()
-    within = abs(value / whole - 1) <= result.numbers.get("noise", 0.0)
-    return f"{text} (within the noise)" if within else text
 
 
 def rate_interval(

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdbench.analysis.estimates import Estimate, apart
 from sdbench.cases.kinds import KINDS
 from sdbench.report.figures.results import Result, grouped, setting_label
 from sdbench.tables.labels import (
+    TIMES,
     condition_label,
     listing,
     number,
@@ -23,6 +25,9 @@ from sdbench.tables.labels import (
 )
 
 import pandas as pd
+
+INTERVAL = "95 % intervals over launches"
+"""What the whiskers of own times are. Published times have none."""
 
 FAILS_GATE = "fails the quality gate"
 """What stands behind a bar whose image strayed too far for its speed to count."""
@@ -88,7 +93,7 @@ class Sheet:
 
     `interval` says what the whiskers are, `marks` what the markers are (marker -> words), `missing`
     what is shown in words where there is no panel, `full` what the line is that panels mark,
-    `solid` and `pale` what such bars are.
+    `solid`, `pale` and `hatched` what such bars are.
     """
 
     title: str
@@ -101,6 +106,7 @@ class Sheet:
     full: str = ""
     solid: str = "measured here"
     pale: str = ""
+    hatched: str = "published"
 
 
 NOTHING = Cell(None, "")
@@ -114,15 +120,27 @@ def value_text(result: Result, value: float, unit: str = "") -> str:
 
 
 def latency_cell(result: Result, extra: str | None = None) -> Cell:
-    """Return the median seconds of one call with its quartiles, and n behind it if no `extra`."""
+    """Return the seconds of one call with their interval, and behind them, if there is no `extra`,
+    how many launches they are of; of published results how many calls."""
     numbers = result.numbers
     value = numbers["latency_s"]
     if extra is None:
-        extra = f"n = {numbers['latency_n']:.0f}" if "latency_n" in numbers else ""
+        launches, calls = numbers.get("launches"), numbers.get("latency_n")
+        extra = plural(int(launches), "launch") if launches else f"n = {calls:.0f}" if calls else ""
     if result.fails_gate:
         extra = ", ".join(filter(None, (extra, FAILS_GATE)))
-    ends = numbers.get("latency_q1_s"), numbers.get("latency_q3_s")
+    ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")
     return Cell(value, value_text(result, value, "s"), extra, *ends)
+
+
+def ratio_text(own: Cell, base: Cell, words: str = "") -> str:
+    """Return the ratio of two values, with `words` behind it, and whether their intervals leave
+    open that it is one. Both have a value that is not 0."""
+    assert own.value is not None and base.value is not None
+    text = f"{own.value / base.value:.2f} {TIMES} {words}".rstrip()
+    one, other = (Estimate(cell.value or 0.0, cell.low, cell.high) for cell in (own, base))
+    is_open = own.low is not None and not apart(one, other)
+    return f"{text} (cannot be told apart)" if is_open else text
 
 
 def make_sheet(
@@ -272,7 +290,12 @@ def calls_note(results: Sequence[Result], column: str = "latency_n") -> str:
         return "no timed calls"
     least, most = min(counts), max(counts)
     calls = plural(most, "call") if least == most else f"{least} to {most} calls"
-    return f"n = {calls}"
+    launches = [int(r.numbers["launches"]) for r in results if r.numbers.get("launches")]
+    if not launches:
+        return f"n = {calls}"
+    least, most = min(launches), max(launches)
+    of = plural(most, "launch") if least == most else f"{least} to {most} launches"
+    return f"n = {calls} in {of}"
 
 
 def _ordered(rows: Sequence[Row], ranked: bool, most_first: bool) -> tuple[Row, ...]:

@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sdbench.runtime.errors import plain
 from sdbench.runtime.job import run_script
+from sdbench.runtime.progress import say
 from sdbench.tables.published import FP32_TF32
 
 import matplotlib
@@ -152,10 +154,19 @@ def run_figure(job: Any, plot: Callable[..., None]) -> None:
     run_script(job, plot, files=files)
 
 
-def save_figure(figure: Figure, data: pd.DataFrame, files: Files) -> None:
-    """Write a figure and the numbers in it; the same figure gives the same bytes."""
+def save_figure(figure: Figure, data: pd.DataFrame, files: Files, missing: str) -> None:
+    """Write a figure and the numbers in it; the same figure gives the same bytes. `missing` says
+    why it has no numbers, where it has none."""
     save_images(figure, files.png, files.svg)
     data.to_csv(files.csv, index=False)
+    if data.empty:
+        say_empty(files.png, missing)
+
+
+def say_empty(file: Path, missing: str) -> None:
+    """Say in one line, on the terminal too, that a figure is empty and why: whoever asked for it
+    need not open it."""
+    say(f"{file} is empty: {plain(' '.join(missing.split()), 300)}")
 
 
 def save_images(figure: Figure, png: Path, svg: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from sdbench.analysis.estimates import apart, estimate
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import FAILS_GATE
 from sdbench.report.page.rows import HERE, Case, distinct, own
@@ -26,6 +27,9 @@ _STATS = {
     "memory": ("memory_gb", "GB", "for one image", " ({memory_counter})"),
 }
 """Name -> column, unit, label, and what is said of the case besides its settings."""
+_TIMES = ("latency_s", "images_per_minute")
+"""Columns that say nothing where other processes used the device."""
+BUSY = "device in use by others"
 
 
 def subjects(cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -66,7 +70,7 @@ def _headline(cases: Sequence[Case]) -> dict[str, Any]:
     stats = _stats(same, len(distinct(measured, "model")) > 1, name_device=True)
     return {
         "condition": condition,
-        "cards": [stat for stat in stats.values() if stat],
+        "cards": [stat for stat in stats.values() if stat and stat.text],
         "sentence": _sentence(same, [case for case in cases if case["condition"] == condition]),
         "changes": _changes(same),
     }
@@ -76,7 +80,8 @@ def _sentence(own_cases: Sequence[Case], cases: Sequence[Case]) -> str:
     """Say what one image costs here at best, and how many times as long as on published GPUs."""
     best = _best(own_cases, "latency_s")
     if best is None:
-        return ""
+        busy = any(case["contended"] for case in own_cases)
+        return "Other processes used the device all the time: measure again." if busy else ""
     text = (
         f"One image takes {duration(best['latency_s'])} on {best['device']} ({_how(best, False)})"
     )
@@ -113,7 +118,7 @@ def _changes(cases: Sequence[Case]) -> list[dict[str, str]]:
     for same in grouped(cases, itemgetter("model", "device")).values():
         plain = {"precision": "fp32", "backend": "PyTorch", "options": "none", "batch_size": 1}
         base = next((c for c in same if all(c[k] == v for k, v in plain.items())), None)
-        if base is None or not base["images_per_minute"]:
+        if base is None or not base["images_per_minute"] or base["contended"]:
             continue
         for case in same:
             (name, *others) = [k for k in _CHANGED if case[k] != plain[k]] or [""]
@@ -132,16 +137,16 @@ def _changes(cases: Sequence[Case]) -> list[dict[str, str]]:
 
 def _gain(case: Case, base: Case) -> dict[str, str]:
     """Return the gain in images per minute with its interval, from the ends of both intervals."""
-    ends = [c[f"images_per_minute_ci_{end}"] for c in (case, base) for end in ("low", "high")]
-    gain = case["images_per_minute"] / base["images_per_minute"] - 1
-    if None in ends:
-        return {"gain": f"{100 * gain:+.0f} %", "interval": "no interval: too few calls"}
-    low, high = ends[0] / ends[3] - 1, ends[1] / ends[2] - 1
-    apart = low > 0 or high < 0
-    interval = f"{100 * low:+.0f} to {100 * high:+.0f} %"
+    if case["contended"]:
+        return {"gain": "cannot be said", "interval": BUSY}
+    new, old = (estimate(c, "images_per_minute") for c in (case, base))
+    gain = f"{100 * (new.value / old.value - 1):+.0f} %"
+    if new.low is None or new.high is None or old.low is None or old.high is None:
+        return {"gain": gain, "interval": "no interval: too few measurements"}
+    low, high = new.low / old.high - 1, new.high / old.low - 1
     return {
-        "gain": f"{100 * gain:+.0f} %" if apart else "cannot be told apart",
-        "interval": interval,
+        "gain": gain if apart(new, old) else "cannot be told apart",
+        "interval": f"{100 * low:+.0f} to {100 * high:+.0f} %",
     }
 
 
@@ -182,17 +187,22 @@ def _stats(
             how = f"{case['device']}: " if name_device else ""
             how += _how(case, name_model) + more.format(**case)
             stats[name] = Stat(text, unit, label, how)
+        elif any(case["contended"] and case[column] is not None for case in cases):
+            stats[name] = Stat("", unit, label, f"{BUSY}: measure again")
     return stats
 
 
 def _best(cases: Sequence[Case], column: str) -> Case | None:
     """Return the case with the highest rate, or at batch size 1 the least of another number; one
-    that misses the quality gate only where all do."""
+    that misses the quality gate only where all do. Times beside other work are no best ones."""
     rate = column == "images_per_minute"
     held = [
         case
         for case in cases
-        if case["status"] == "ok" and case[column] is not None and (rate or case["batch_size"] == 1)
+        if case["status"] == "ok"
+        and case[column] is not None
+        and (rate or case["batch_size"] == 1)
+        and not (case["contended"] and column in _TIMES)
     ]
     sign = -1 if rate else 1
     return min(held, key=lambda c: (c["gate"] == "misses", sign * c[column]), default=None)
@@ -206,6 +216,6 @@ def _how(case: Case, name_model: bool) -> str:
         "" if case["options"] == "none" else case["options"].replace("+", ", "),
         "projected" if case["basis"] == "projected" else "",
         FAILS_GATE if case["gate"] == "misses" else "",
-        "device in use by others" if case["contended"] else "",
+        BUSY if case["contended"] else "",
     ]
     return ", ".join(filter(None, parts))

@@ -52,7 +52,7 @@ def charts(precisions: Sequence[str], backends: Sequence[str]) -> dict[str, Spec
     memory = _axis("memory_gb", "GB (10⁹ bytes) for one image", zero=True, padding=0)
     line = {"type": "line", "strokeWidth": 1.2, "opacity": 0.6}
     series = [{"field": name} for name in ("origin", "device", "backend", "options", "model")]
-    quartiles = interval("x", "latency_q1_s", "latency_q3_s", seconds["title"])
+    times = interval("x", "latency_ci_low_s", "latency_ci_high_s", seconds["title"])
     ends = ("images_per_minute_ci_low", "images_per_minute_ci_high")
     rates = [
         {"mark": line, "encoding": {"y": rate, "color": colour}},
@@ -63,7 +63,7 @@ def charts(precisions: Sequence[str], backends: Sequence[str]) -> dict[str, Spec
     some = "isValid(datum.images_per_minute)"
     both = [points({"x": memory, "y": seconds})]
     return {
-        "time": _chart(one, {"y": _PLACE}, [quartiles, points({"x": seconds})], {"step": 20}),
+        "time": _chart(one, {"y": _PLACE}, [times, points({"x": seconds})], {"step": 20}),
         "throughput": _chart(some, {"x": _batch_sizes(), "detail": series}, rates),
         "memory": _chart(f"{one} && isValid(datum.memory_gb)", {}, both),
     }

@@ -22,8 +22,9 @@ says, in 10^9 bytes.
 _NUMBERS = (
     "latency_n",
     "latency_s",
-    "latency_q1_s",
-    "latency_q3_s",
+    "launches",
+    "latency_ci_low_s",
+    "latency_ci_high_s",
     "images_per_minute",
     "images_per_minute_ci_low",
     "images_per_minute_ci_high",

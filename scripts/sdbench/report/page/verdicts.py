@@ -51,7 +51,9 @@ def count_verdicts(path: Path) -> str:
     counts = Counter(row["verdict"] for row in rows)
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
     claims = plural(len({row["claim"] for row in rows}), "claim")
-    return f"{claims}, {plural(len(rows), 'finding')} from the tables here; {each}."
+    others = sum(row["campaign"] is not None for row in rows)
+    more = f", {others} of them with results of other machines" if others else ""
+    return f"{claims}, {plural(len(rows), 'finding')}{more}; {each}."
 
 
 def read_choices(path: Path) -> list[dict[str, Any]]:
@@ -77,12 +79,13 @@ def _choices(generated: Condition, rows: Sequence[Mapping[str, Any]]) -> dict[st
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."
+    ranks = Counter(row["rank"] for row in rows)
     return {
         "condition": condition_label(generated),
         "family": generated.family,
         "measured": bool(own),
         "words": words,
-        "rows": [_choice(row, len(own) > 1) for row in rows[:MOST_CHOICES]],
+        "rows": [_choice(row, len(own) > 1, ranks[row["rank"]]) for row in rows[:MOST_CHOICES]],
     }
 
 
@@ -99,8 +102,9 @@ def _finding(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _choice(row: Mapping[str, Any], name_model: bool) -> dict[str, Any]:
-    """Return one way to meet the need, or by how much it misses it. Empty texts are unknown."""
+def _choice(row: Mapping[str, Any], name_model: bool, alike: int) -> dict[str, Any]:
+    """Return one way to meet the need, or by how much it misses it; `alike` rows share its rank.
+    Empty texts are unknown."""
     how = [
         shorten(row["model"]) if name_model else "",
         backend_label(row["backend"]),
@@ -110,7 +114,10 @@ def _choice(row: Mapping[str, Any], name_model: bool) -> dict[str, Any]:
     ]
     cost = _number(row["cost_per_1000_images"])
     return {
-        "rank": row["rank"],
+        "rank": "" if row["rank"] is None else row["rank"],
+        "tied": f"cannot be told apart from {plural(alike - 1, 'other')}"
+        if row["rank"] and alike > 1
+        else "",
         "origin": "" if row["origin"] == MEASURED else row["origin"],
         "device": device_text(row["device"], row["device_name"]),
         "how": ", ".join(filter(None, how)),

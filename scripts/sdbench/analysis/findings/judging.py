@@ -1,34 +1,14 @@
-"""Numbers with the interval that they may lie in, and what follows for a claim."""
+"""What follows from numbers and their intervals for a claim."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from sdbench.analysis.estimates import ENDS, Estimate
 from sdbench.tables.files import Row
 
 import scipy.stats
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval; without one, `low` and `high` are None."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def map(self, function: Callable[[float], float]) -> "Estimate":
-        """Return the estimate of a monotonic function of the number."""
-        if self.low is None or self.high is None:
-            return Estimate(function(self.value))
-        return Estimate(function(self.value), *sorted(map(function, (self.low, self.high))))
-
-
-def exact(value: float) -> Estimate:
-    """Return the estimate of a number that is counted and does not waver."""
-    return Estimate(value, value, value)
 
 
 def ratio(above: Row, below: Row, column: str) -> Estimate:
@@ -60,17 +40,12 @@ def _quotient(value: float, halves: Sequence[float | None]) -> Estimate:
     return Estimate(value, value / reach, value * reach)
 
 
-_ENDS = {
-    "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),
-    "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
-}
-"""Column -> those of its interval."""
 _QUARTILES = {"latency_s": ("latency_q1_s", "latency_q3_s")}
 
 
 def _half(row: Row, column: str) -> float | None:
     """Return half the width of the interval of a number's logarithm; None if it has none."""
-    low, high = (row.get(end) for end in _ENDS[column])
+    low, high = (row.get(end) for end in ENDS[column])
     if low and high:
         return math.log(high / low) / 2
     q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))
@@ -81,18 +56,22 @@ def _half(row: Row, column: str) -> float | None:
 
 
 def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:
-    """Say whether a number lies between `low` and `high`, by its whole interval.
+    """Say whether a number lies between `low` and `high`, by its whole interval; by itself if it
+    was counted.
 
     Returns:
         A verdict, and the reason where it is not `holds`.
     """
-    if estimate.low is None or estimate.high is None:
-        return UNDECIDED, "too few timed calls for an interval"
-    if low <= estimate.low and estimate.high <= high:
+    least, most = estimate.low, estimate.high
+    if estimate.counted:
+        least = most = estimate.value
+    if least is None or most is None:
+        return UNDECIDED, "too few measurements for an interval"
+    if low <= least and most <= high:
         return HOLDS, ""
-    if estimate.low > high:
+    if least > high:
         return FAILS, "above the claimed range"
-    if estimate.high < low:
+    if most < low:
         return FAILS, "below the claimed range"
     return UNDECIDED, "the interval is only partly in the claimed range: measure longer"
 

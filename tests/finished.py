@@ -16,6 +16,8 @@ RUNS = [1, 2, 3, 5, STEPS]
 TWINS: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
 """The tiny twins of all families."""
 NOT_EXPORTED = "tiny-pixart-sigma"
+LAUNCHES = 3
+"""Of each case: as few as there is an interval from."""
 SAID = "said.txt"
 """A file of the clone: what Snakemake wrote, which was no terminal's."""
 TOO_LARGE = "flux.1-dev"
@@ -85,9 +87,9 @@ def finished_config() -> Config:
     )
     race = {"model": TOO_LARGE, "device": "small", "sizes": [64], "variants": [{"options": "none"}]}
     config["races"] = [race]
-    # As few launches as there is an interval from, and no busy machine has one repeated.
+    # As short as can be, and no busy machine has a launch repeated.
     config["measuring"] |= {
-        "launches": 3,
+        "launches": LAUNCHES,
         "precision": 0,
         "max_busy_cores": 1000,
         "min_samples": 6,

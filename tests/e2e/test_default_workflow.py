@@ -3,7 +3,13 @@
 The tests that change something stand last, and each goes on from the results of the one before.
 """
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,7 @@ from sdbench.report.figures.catalogue import FIGURES
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import planned, run_snakemake
-from tests.finished import NOT_EXPORTED, RUNS, STEPS, TOO_LARGE, TWINS, copy_run
+from tests.finished import LAUNCHES, NOT_EXPORTED, RUNS, SAID, STEPS, TOO_LARGE, TWINS, copy_run
 
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
@@ -69,6 +75,10 @@ def test_every_case_has_a_record_that_its_schema_allows(
         assert record["status"] == expected_status(record), record["reason"]
 
 
+def geometric_mean(values: Iterable[Any]) -> float:
+    return float(np.exp(np.mean(np.log([*values]))))
+
+
 def test_the_results_say_what_the_records_say(
     finished: Path, records: list[dict[str, Any]], measured: list[dict[str, Any]]
 ) -> None:
@@ -78,18 +88,19 @@ def test_the_results_say_what_the_records_say(
         case = record["case"]
         size, steps = case["batch_size"], case["generation"]["steps"]
         row = rows.loc[(*case["variant"].values(), size)]
-        samples = record["latency"]["samples_s"]
-        assert row["latency_s"] == pytest.approx(np.median(samples), rel=1e-12)
-        assert row["latency_n"] == len(samples) >= 3
-        if len(samples) >= 6:
-            assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
+        launches = record["launches"]
+        assert row["launches"] == len(launches) == LAUNCHES
+        samples = [launch["latency"]["samples_s"] for launch in launches]
+        assert row["latency_s"] == pytest.approx(geometric_mean(map(np.median, samples)))
+        assert row["latency_n"] == sum(map(len, samples)) >= 6
+        assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
         # So many steps are as many evaluations, in every phase sample.
-        assert {len(phase["step_s"]) for phase in record["phases"]} == {steps}
+        assert {len(phase["step_s"]) for one in launches for phase in one["phases"]} == {steps}
         # Throughput is images over the time of its own calls.
-        intervals = record["throughput"]["intervals_s"]
-        assert row["throughput_n"] == len(intervals) >= 3
-        images = 60 * size * len(intervals)
-        assert row["images_per_minute"] == pytest.approx(images / sum(intervals))
+        intervals = [launch["throughput"]["intervals_s"] for launch in launches]
+        assert row["throughput_n"] == sum(map(len, intervals)) >= 3
+        call_s = geometric_mean(map(np.mean, intervals))
+        assert row["images_per_minute"] == pytest.approx(60 * size / call_s)
     assert set(rows.loc["tiny"].query("largest").reset_index()["batch_size"]) == {1, 4, 8}
 
 
@@ -249,6 +260,64 @@ def test_what_no_device_has_room_for_is_not_made(finished: Path) -> None:
         assert said.str.fullmatch(
             r"the weights take [\d.]+ GB, but the memory budget is 8 GB"
         ).all(), said.tolist()
+
+
+ANSWER = re.compile(r"sdbench: One image takes [\d.]+ s on .* GB of memory\.")
+
+
+def test_the_terminal_is_told_what_runs_what_is_left_and_last_the_answer(
+    finished: Path, records: list[dict[str, Any]]
+) -> None:
+    """Where it is no terminal: plain lines."""
+    lines = (finished / SAID).read_text().splitlines()
+    told = [line for line in lines if line.startswith("sdbench: ")]
+    assert re.match(r"sdbench: about [\d.]+ (s|min|h), ", told[0])
+    done = re.compile(r"sdbench: (.*): (ok|unsupported)\b.* \((\d+) of (\d+) done, about .* left\)")
+    ended = [found for line in told if (found := done.fullmatch(line))]
+    # Each case of the matrix, and the race.
+    total = sum(record["case"]["batch_size"] != 8 for record in records) + 1
+    assert [(int(found[3]), int(found[4])) for found in ended] == [
+        (number + 1, total) for number in range(total)
+    ]
+    assert {found[2] for found in ended} == {record["status"] for record in records}
+    assert any(f"launch {LAUNCHES} of {LAUNCHES}" in line for line in told)
+    assert ANSWER.fullmatch(lines[-2]), lines[-2]
+    assert lines[-1] == "sdbench: open results/report.html"
+    for word in ("torchvision", "FutureWarning", "Traceback"):
+        assert not [line for line in lines if word in line]
+
+
+def test_a_terminal_has_a_progress_bar_and_the_same_lines(finished: Path, tmp_path: Path) -> None:
+    folder = copy_run(finished, tmp_path / "clone")
+    said = run_in_terminal(folder, "--cores", "1", "--force", "results/checks.txt")
+    lines = said.splitlines()
+    assert re.search(r"Total Progress +━+ +100% ", said)
+    assert any(re.search(r"sdbench: about \d+ s", line) for line in lines)
+    assert any(re.search(r"sdbench: \d+ cells of the matrix, \d+ cases", line) for line in lines)
+    assert ANSWER.fullmatch(lines[-2]), said
+    assert lines[-1] == "sdbench: open results/report.html"
+
+
+def run_in_terminal(folder: Path, *args: str) -> str:
+    """Run Snakemake in a pseudo terminal; return what it wrote there, without colours."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ["snakemake", *args],
+        cwd=folder,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "50"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as run:
+        os.close(theirs)
+        written = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody writes any more
+            while more := os.read(ours, 65536):
+                written += more
+    os.close(ours)
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
+    assert run.returncode == 0, said
+    return said
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:

@@ -140,6 +140,10 @@ IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
         lambda c: c["measuring"].update(min_samples=9),
         SWEEPS | AFTER_RECORDS,
     ),
+    "launches": (
+        lambda c: c["measuring"].update(launches=4),
+        {**SWEEPS, "race_denoisers": 1, **RACE_TABLE, **AFTER_RECORDS},
+    ),
     "a price": (lambda c: c["devices"]["cpu"].update(price_per_hour=1), AFTER_RECORDS),
     "the gate": (lambda c: c.update(quality_gate={"min_ssim": 0.5}), AFTER_RECORDS),
     "the need": (lambda c: c.update(need={"memory_gb": 8}), {"rank_choices": 1, **ENDS}),
@@ -177,7 +181,9 @@ LIBRARY = "scripts/sdbench"
 IN_FILES: dict[str, Jobs] = {
     # What no rule reads, and code that no number depends on.
     **{name: {} for name in ("README.md", "docs/slurm.md", "tests/conftest.py", "Makefile")},
-    f"{LIBRARY}/runtime/job.py": {},
+    **{f"{LIBRARY}/{name}.py": {} for name in ("runtime/job", "runtime/progress")},
+    f"{LIBRARY}/models/duration.py": {},
+    f"{LIBRARY}/measure/disturbance.py": SWEEPS | AFTER_RECORDS,
     f"{LIBRARY}/export/conversion.py": {
         **{"convert_openvino": 3, "collect_exports": 1, "search_settings": 1, "measure_sweep": 2},
         **AFTER_RECORDS,

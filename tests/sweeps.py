@@ -15,9 +15,9 @@ from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Racing
 from sdbench.devices import resident
-from sdbench.measure import case as measurement
-from sdbench.measure.case import Loaded
+from sdbench.measure import launch as measurement
 from sdbench.measure.context import Graphs, SweepContext
+from sdbench.measure.launch import Loaded
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.manifest import describe_components, model_files
 from sdbench.records.record import Record, read_indexed

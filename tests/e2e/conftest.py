@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from export_onnx import export_onnx
 from sdbench.devices import platforms
-from sdbench.measure import case as measurement
+from sdbench.measure import launch as measurement
 from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters

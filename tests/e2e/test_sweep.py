@@ -18,10 +18,10 @@ from sdbench import backends
 from sdbench.cases.case import Case
 from sdbench.devices import machine
 from sdbench.measure import batch_search as search
-from sdbench.measure import case as measurement
+from sdbench.measure import launch as measurement
 from sdbench.measure import sweep
-from sdbench.measure.case import Loaded
 from sdbench.measure.context import SweepContext
+from sdbench.measure.launch import Loaded
 from sdbench.records.record import has_its_image, read_indexed, read_record, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.ownership import OWNER, TakenOver, claim

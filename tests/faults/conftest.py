@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sdbench.measure import case as measurement
+from sdbench.measure import launch as measurement
 from sdbench.measure.context import SweepContext
 from tests.conftest import copy_workflow
 from tests.sweeps import GENERATION, MEASURING, make_job

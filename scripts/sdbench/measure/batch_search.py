@@ -13,8 +13,8 @@ from sdbench.measure.batch_prediction import (
     find_largest,
     predict_largest,
 )
-from sdbench.measure.case import load
 from sdbench.measure.context import SweepContext
+from sdbench.measure.launch import load
 from sdbench.measure.memory import measure_memory, memory_limit, refuse_above
 from sdbench.measure.status import is_out_of_memory
 from sdbench.records.record import read_record, record_path

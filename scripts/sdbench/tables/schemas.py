@@ -191,13 +191,13 @@ RACES = _table(
     f"campaign {_CASE} width height",
     campaign=_text(nullable=True),
 )
-"""`evaluation_s`, `reference_evaluation_s`: of `rounds` evaluations each, in `launches`; `ratio`: the
-geometric mean of the launches' ratios of the first by the second, with its 95 % interval, and the
-least and most of these ratios. `memory_bytes`: the peak of the process by the counter of its kind of device;
-`divergence`: the largest difference of the two outputs, as a share of the largest value: of
-numbers, not of images. `tflop`: 10^12 floating-point operations of an evaluation; the next three as
-in RESULTS. `contended`: `waiting_cores` were too many, or something else used the device just
-before. `campaign` is empty for what was measured here."""
+"""`evaluation_s`, `reference_evaluation_s`: of `rounds` evaluations each, in `launches`; `ratio`:
+the geometric mean of the launches' ratios of the first by the second, with its 95 % interval, and
+the least and most of these ratios. `memory_bytes`: the peak of the process by the counter of its
+kind of device; `divergence`: the largest difference of the two outputs, as a share of the largest
+value: of numbers, not of images. `tflop`: 10^12 floating-point operations of an evaluation; the
+next four as in RESULTS. `contended`: `waiting_cores` were too many, or something else used the
+device just before. `campaign` is empty for what was measured here."""
 
 EXPORTS = _table(
     """

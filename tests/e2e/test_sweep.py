@@ -272,7 +272,7 @@ def test_what_is_on_the_disk_is_the_image_of_the_record(
         stop_after(1, patched)
         run(thrice, *cases)
     record_path(job.folder, cases[1]).unlink()
-    to_8_bits = measurement.to_8_bits
+    to_8_bits = vars(measurement)["to_8_bits"]
     monkeypatch.setattr(measurement, "to_8_bits", lambda images: 255 - to_8_bits(images))
     run(thrice, *cases)
     assert all(has_its_image(*found) for found in read_indexed(job.folder / "index.json"))
@@ -299,7 +299,7 @@ def test_a_disturbed_launch_is_repeated_twice_at_most_and_no_other_after_that(
     """And only for the case that was disturbed; so often, and never again."""
 
     def disturbances(*_: Any) -> list[str]:
-        *_, (_, size, _) = noted()
+        size = noted()[-1][1]
         count = sum(1 for _, other, _ in noted() if other == "2")
         return ["others used 2.00 cores"] if size == "2" and count <= disturbed else []
 
@@ -318,7 +318,9 @@ def test_a_disturbed_launch_that_fails_when_it_is_repeated_is_a_row(
     job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurement, "disturbances", lambda *_: ["others used 2.00 cores"])
-    monkeypatch.setattr(measurement, "write_image", fail_from(1, noted, measurement.write_image))
+    monkeypatch.setattr(
+        measurement, "write_image", fail_from(1, noted, vars(measurement)["write_image"])
+    )
     (record,) = run(several(job), make_case(1))
     assert (record["status"], record["reason"]) == ("error", "RuntimeError: it broke")
     assert record["launches"] is None and record["complete"]
@@ -334,7 +336,7 @@ def test_a_failure_in_a_later_launch_says_in_which(
     job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was measured before is no row: speeds of what does not always work."""
-    sample = measurement.sample_latency
+    sample = vars(measurement)["sample_latency"]
     with monkeypatch.context() as patched:
         patched.setattr(measurement, "sample_latency", fail_from(1, noted, sample))
         (record,) = run(several(job), make_case(1))

@@ -252,8 +252,7 @@ def test_a_race_goes_on_with_the_launches_that_it_has(
 ) -> None:
     thrice = replace(job, measuring=replace(MEASURING, launches=3))
     pairs = [make_pair("attention-vanilla"), make_pair("channels-last")]
-    race_all = races._race_all
-    blocks: list[int] = []
+    race_all, blocks = races._race_all, list[int]()
 
     def stop_after_one(*args: Any) -> None:
         if blocks:

@@ -15,14 +15,22 @@ import pytest
 import torch
 
 from sdbench import backends
+from sdbench.backends.engine import to_8_bits
 from sdbench.cases.case import Case
 from sdbench.devices import machine
 from sdbench.measure import batch_search as search
 from sdbench.measure import launch as measurement
 from sdbench.measure import sweep
 from sdbench.measure.context import SweepContext
+from sdbench.measure.latency import sample_latency
 from sdbench.measure.launch import Loaded
-from sdbench.records.record import has_its_image, read_indexed, read_record, record_path
+from sdbench.records.record import (
+    has_its_image,
+    read_indexed,
+    read_record,
+    record_path,
+    write_image,
+)
 from sdbench.runtime import processes
 from sdbench.runtime.ownership import OWNER, TakenOver, claim
 from tests.sweeps import (
@@ -272,7 +280,6 @@ def test_what_is_on_the_disk_is_the_image_of_the_record(
         stop_after(1, patched)
         run(thrice, *cases)
     record_path(job.folder, cases[1]).unlink()
-    to_8_bits = vars(measurement)["to_8_bits"]
     monkeypatch.setattr(measurement, "to_8_bits", lambda images: 255 - to_8_bits(images))
     run(thrice, *cases)
     assert all(has_its_image(*found) for found in read_indexed(job.folder / "index.json"))
@@ -299,9 +306,9 @@ def test_a_disturbed_launch_is_repeated_twice_at_most_and_no_other_after_that(
     """And only for the case that was disturbed; so often, and never again."""
 
     def disturbances(*_: Any) -> list[str]:
-        size = noted()[-1][1]
-        count = sum(1 for _, other, _ in noted() if other == "2")
-        return ["others used 2.00 cores"] if size == "2" and count <= disturbed else []
+        sizes = [size for _, size, _ in noted()]
+        is_disturbed = sizes[-1] == "2" and sizes.count("2") <= disturbed
+        return ["others used 2.00 cores"] if is_disturbed else []
 
     monkeypatch.setattr(measurement, "disturbances", disturbances)
     still, record = run(several(job), *CASES[:2])
@@ -318,9 +325,7 @@ def test_a_disturbed_launch_that_fails_when_it_is_repeated_is_a_row(
     job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurement, "disturbances", lambda *_: ["others used 2.00 cores"])
-    monkeypatch.setattr(
-        measurement, "write_image", fail_from(1, noted, vars(measurement)["write_image"])
-    )
+    monkeypatch.setattr(measurement, "write_image", fail_from(1, noted, write_image))
     (record,) = run(several(job), make_case(1))
     assert (record["status"], record["reason"]) == ("error", "RuntimeError: it broke")
     assert record["launches"] is None and record["complete"]
@@ -336,9 +341,8 @@ def test_a_failure_in_a_later_launch_says_in_which(
     job: SweepContext, noted: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was measured before is no row: speeds of what does not always work."""
-    sample = vars(measurement)["sample_latency"]
     with monkeypatch.context() as patched:
-        patched.setattr(measurement, "sample_latency", fail_from(1, noted, sample))
+        patched.setattr(measurement, "sample_latency", fail_from(1, noted, sample_latency))
         (record,) = run(several(job), make_case(1))
     assert (record["status"], record["complete"]) == ("error", True)
     assert record["reason"] == "in launch 2: RuntimeError: it broke"

@@ -87,6 +87,8 @@ class Reckoning:
         if rule == "generate_images":
             case = next(c for c in self._cases if c.variant.place == place)
             return {"": START_S + self._start_s(model) + self._images_s(case, list(runs))}
+        if model in self.plan.too_large:
+            return {"": OTHER_RULE_S}
         if rule in ("build_model", "fetch_model", "export_onnx", "convert_openvino"):
             rate = DOWNLOADED if rule == "fetch_model" else LOADED / 3
             return {"": START_S + self._bytes(model) / rate}
@@ -96,6 +98,8 @@ class Reckoning:
         """Return the seconds that measuring a case takes, its passes together."""
         measuring = Measuring(**self.config["measuring"])
         precision = case.variant.precision
+        if case.variant.model in self.plan.too_large:
+            return 0.0
         if case.device.kind == "cpu" and precision in HALF_PRODUCTS and is_emulated(precision):
             return 0.0  # unsupported
         call, short = self.call_s(case), self.call_s(case, STEPS)

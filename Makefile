@@ -20,7 +20,6 @@ export PIP_USER := 0
 
 run: $(VENV)/.ready
 	snakemake --cores all $(ARGS)
-	@echo "Open report.html in the results folder: results/, or the config's own."
 
 setup: $(VENV)/.ready
 

@@ -63,7 +63,7 @@ def measure(configfile: Path, tables: Path, number: int) -> None:
         shutil.rmtree(results / folder, ignore_errors=True)
     targets = [str(results.relative_to(ROOT) / "tables" / f"{name}.csv") for name in TABLES]
     # Tables that are there would be enough for Snakemake, without the records below them.
-    again = ["--forcerun", "measure_sweep", "race_denoisers"] if number else []
+    again = ["--forcerun", "measure_sweep", "race_denoisers"]
     command = ["snakemake", "--cores", "all", *targets, *again, "--configfile", str(configfile)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     tables.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, read_results, setting_label
-from sdbench.report.figures.sheets import INTERVAL, Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, Sheet, calls_note, latency_cell, make_sheet
 
 
 def devices_sheet(results: Path, published: Path) -> Sheet:
@@ -19,7 +19,7 @@ def devices_sheet(results: Path, published: Path) -> Sheet:
         shown,
         lambda _: ("seconds per image (logarithmic)",),
         lambda result: (latency_cell(result),),
-        "medians of n calls",
+        calls_note(shown),
         {"label": _label, "kinds_apart": False, "ranked": True, "log": True},
         title="Best time of each device",
         subtitle="Seconds of one call with one prompt, on a logarithmic axis, with the fastest "

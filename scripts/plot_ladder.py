@@ -43,7 +43,7 @@ def ladder_sheet(races: Path) -> Sheet:
         panels=[_panel(members) for members in grouped(rows, itemgetter(*SAME_RACE)).values()],
         footnote=_footnote(rows),
         missing="No races: the config has no `races`, and resources/races/ has no table.",
-        interval="95 % interval; range if fewer than six rounds",
+        interval="95 % interval over launches; range if fewer than three launches",
         full="the reference",
         solid="raced here",
         hatched="raced on another machine (resources/races/)",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import fewest_options, read_results
-from sdbench.report.figures.sheets import INTERVAL, Sheet, latency_cell, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, Sheet, calls_note, latency_cell, make_sheet
 
 
 def speed_sheet(results: Path, published: Path) -> Sheet:
@@ -14,7 +14,7 @@ def speed_sheet(results: Path, published: Path) -> Sheet:
         shown,
         lambda _: ("seconds per image",),
         lambda result: (latency_cell(result),),
-        "medians of n calls",
+        calls_note(shown),
         title="Time to generate one image",
         subtitle="Seconds of one call with one prompt, default options (or the fewest that were "
         "measured, named). Shorter is better. Only bars of one panel may be compared.",

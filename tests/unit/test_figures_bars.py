@@ -294,7 +294,7 @@ def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: P
         "bf16, PyTorch: not supported: no instructions for bf16 | ",
     ]
     assert "reference: fp32, PyTorch, 6.00 s" in small.title
-    # Of fewer than six rounds, their range.
+    # Of fewer than three launches, their range.
     assert lines(large) == ["fp32, ONNX Runtime: 0.8 0.76 to 0.84 | 5.7 no peak"]
     assert "medians of 3 to 6 rounds. Other processes used the device in 1 race" in sheet.footnote
     figure = plot_sheet(sheet)

@@ -149,9 +149,11 @@ def _race_all(pairs: list[Pair], records: dict[Path, dict[str, Any]], sweep: Swe
                 pair, begin = pairs.pop(0), now()
                 say(f"racing {pair.title}")
                 rounds = math.ceil(pair.rounds / _launches(pair, sweep))
+                raced = len(records[record_path(sweep.folder, pair)].get("launches") or []) * rounds
+                numbers = range(raced, raced + rounds)
                 try:
                     with start(pair.case) as challenger:
-                        measured = _race((reference, challenger), rounds, *known)
+                        measured = _race((reference, challenger), numbers, *known)
                 except _Failed as failure:
                     failed, status, reason = failure.args
                     whose = "the reference: " if failed is reference else ""
@@ -164,13 +166,14 @@ def _race_all(pairs: list[Pair], records: dict[Path, dict[str, Any]], sweep: Swe
 
 def _race(
     racers: tuple[WorkerProcess, WorkerProcess],
-    rounds: int,
+    numbers: range,
     inputs: DenoiserInputs,
     expected: NDArray[np.float32],
     start: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what a record holds of a race of the reference, which has been started (`start`) and
-    made `expected` of the `inputs`, and the challenger."""
+    """Return what a record holds of a launch of a race of the reference, which has been started
+    (`start`) and made `expected` of the `inputs`, and the challenger. `numbers` are of its rounds
+    among those of all launches."""
     reference, challenger = racers
     contention = _ask(reference, "look")
     environment, loaded = _ask(challenger, "load")
@@ -178,7 +181,7 @@ def _race(
     for racer in racers:
         _ask(racer, "wait")
     turns: dict[WorkerProcess, list[dict[str, float]]] = {racer: [] for racer in racers}
-    for number in range(rounds):
+    for number in numbers:
         # What drifts steadily, such as a clock, then favours neither.
         for racer in racers if number % 2 == 0 else reversed(racers):
             turns[racer].append(_ask(racer, "turn"))

@@ -74,7 +74,7 @@ class Course:
             return True
         medians = [statistics.median(one["latency"]["samples_s"]) for one in self.launches]
         reached = launch_interval(medians).half_width if medians else None
-        return reached is not None and reached <= precision
+        return bool(precision) and reached is not None and reached <= precision
 
     def add(self, outcome: Outcome) -> None:
         """Take what a launch found. A disturbed one is left out if it can still be repeated."""

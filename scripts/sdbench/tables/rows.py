@@ -95,7 +95,7 @@ def _latency_columns(launches: Launches, precision: float) -> Row:
         "latency_ci_low_s": latency.low,
         "latency_ci_high_s": latency.high,
         "half_width": latency.half_width,
-        "precise": latency.half_width is not None and latency.half_width <= precision,
+        "precise": _is_precise(latency.half_width, precision),
         "warmup_calls": len(launches[0]["latency"]["warmup_s"]),
         **_cold_start(launches),
         **{part: _part_s(launches, part) for part in PARTS},
@@ -105,6 +105,10 @@ def _latency_columns(launches: Launches, precision: float) -> Row:
         "step_s": _part_s(launches, "step_s"),
         "denoiser_evaluations": phases[0]["denoiser_evaluations"],
     }
+
+
+def _is_precise(half_width: float | None, wanted: float) -> bool | None:
+    return half_width is not None and half_width <= wanted if wanted else None
 
 
 def _cold_start(launches: Launches) -> Row:

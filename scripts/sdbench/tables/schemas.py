@@ -116,9 +116,9 @@ RESULTS = _table(
 
 One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
 Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
-whether that is within `measuring.precision`; load and first call, without the import of the
-libraries; compiling for this batch size apart from them (`compile_cached`: torch took all of it
-from its cache), and parts from `parts_n` calls of a pass of their own.
+whether that is within `measuring.precision`, if the config has one; load and first call, without
+the import of the libraries; compiling for this batch size apart from them (`compile_cached`: torch
+took all of it from its cache), and parts from `parts_n` calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
 images per minute that this makes, with the interval of that, over launches too; energy where the

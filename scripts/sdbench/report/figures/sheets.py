@@ -121,12 +121,12 @@ def value_text(result: Result, value: float, unit: str = "") -> str:
 
 def latency_cell(result: Result, extra: str | None = None) -> Cell:
     """Return the seconds of one call with their interval, and behind them, if there is no `extra`,
-    how many launches they are of; of published results how many calls."""
+    of how many calls published ones are."""
     numbers = result.numbers
     value = numbers["latency_s"]
     if extra is None:
-        launches, calls = numbers.get("launches"), numbers.get("latency_n")
-        extra = plural(int(launches), "launch") if launches else f"n = {calls:.0f}" if calls else ""
+        calls = None if "launches" in numbers else numbers.get("latency_n")
+        extra = f"n = {calls:.0f}" if calls else ""
     if result.fails_gate:
         extra = ", ".join(filter(None, (extra, FAILS_GATE)))
     ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")

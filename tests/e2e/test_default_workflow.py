@@ -262,7 +262,7 @@ def test_what_no_device_has_room_for_is_not_made(finished: Path) -> None:
         ).all(), said.tolist()
 
 
-ANSWER = re.compile(r"sdbench: One image takes [\d.]+ s on .* GB of memory\.")
+ANSWER = re.compile(r"sdbench: One image takes [\d.]+ s \(.*\) on .* GB of memory\.")
 
 
 def test_the_terminal_is_told_what_runs_what_is_left_and_last_the_answer(

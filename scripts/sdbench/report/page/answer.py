@@ -82,8 +82,11 @@ def _sentence(own_cases: Sequence[Case], cases: Sequence[Case]) -> str:
     if best is None:
         busy = any(case["contended"] for case in own_cases)
         return "Other processes used the device all the time: measure again." if busy else ""
+    low, high = best["latency_ci_low_s"], best["latency_ci_high_s"]
+    interval = f" ({duration(low)} to {duration(high)})" if low and high else ""
     text = (
-        f"One image takes {duration(best['latency_s'])} on {best['device']} ({_how(best, False)})"
+        f"One image takes {duration(best['latency_s'])}{interval} on {best['device']} "
+        f"({_how(best, False)})"
     )
     text += f" and {number(best['memory_gb'])} GB of memory" if best["memory_gb"] else ""
     gpus = [case for case in cases if case["origin"] != HERE and case["kind"] != "cpu"]

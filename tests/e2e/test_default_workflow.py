@@ -93,7 +93,7 @@ def test_the_results_say_what_the_records_say(
         samples = [launch["latency"]["samples_s"] for launch in launches]
         assert row["latency_s"] == pytest.approx(geometric_mean(map(np.median, samples)))
         assert row["latency_n"] == sum(map(len, samples)) >= 6
-        assert row["latency_ci_low_s"] <= row["latency_s"] <= row["latency_ci_high_s"]
+        assert np.isnan(row["latency_ci_low_s"]) and np.isnan(row["half_width"])
         # So many steps are as many evaluations, in every phase sample.
         assert {len(phase["step_s"]) for one in launches for phase in one["phases"]} == {steps}
         # Throughput is images over the time of its own calls.
@@ -262,7 +262,7 @@ def test_what_no_device_has_room_for_is_not_made(finished: Path) -> None:
         ).all(), said.tolist()
 
 
-ANSWER = re.compile(r"sdbench: One image takes [\d.]+ s \(.*\) on .* GB of memory\.")
+ANSWER = re.compile(r"sdbench: One image takes [\d.]+ s on .* GB of memory\.")
 
 
 def test_the_terminal_is_told_what_runs_what_is_left_and_last_the_answer(
@@ -280,7 +280,7 @@ def test_the_terminal_is_told_what_runs_what_is_left_and_last_the_answer(
         (number + 1, total) for number in range(total)
     ]
     assert {found[2] for found in ended} == {record["status"] for record in records}
-    assert any(f"launch {LAUNCHES} of {LAUNCHES}" in line for line in told)
+    assert any(line.startswith("sdbench: measuring ") for line in told)
     assert ANSWER.fullmatch(lines[-2]), lines[-2]
     assert lines[-1] == "sdbench: open results/report.html"
     for word in ("torchvision", "FutureWarning", "Traceback"):

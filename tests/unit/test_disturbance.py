@@ -34,6 +34,8 @@ def usage(**changes: Any) -> dict[str, Any]:
         ({"gpu_processes": [{"pid": 7}]}, ["process 7 computed on the GPU"]),
         ({"throughput": {"intervals_s": [0.12, 0.1], "energy": None}}, []),
         ({"throughput": {"intervals_s": [0.2, 0.1], "energy": None}}, ["single calls took 0.1 s"]),
+        ({"latency": {"samples_s": [0.02]}, "throughput": {"intervals_s": [0.029]}}, []),
+        ({"latency": {"samples_s": [0.02]}, "throughput": {"intervals_s": [0.031]}}, ["single"]),
         ({"throughput": None}, []),
     ],
 )

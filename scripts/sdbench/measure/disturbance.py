@@ -12,6 +12,8 @@ STOLEN_SHARE = 0.05
 """Of a processor's time, which the host may give to other machines."""
 DISAGREE = 1.25
 """By which factor single calls and calls back to back of one launch may differ."""
+JITTER_S = 0.01
+"""Seconds that a call may take longer by for no reason: it was put aside once."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def contradictions(launch: dict[str, Any]) -> list[str]:
         return []
     samples, intervals = sorted(launch["latency"]["samples_s"]), launch["throughput"]["intervals_s"]
     single, back_to_back = samples[len(samples) // 2], sum(intervals) / len(intervals)
-    factor = max(single, back_to_back) / min(single, back_to_back)
-    if factor <= DISAGREE:
+    short, long = sorted((single, back_to_back))
+    if long <= max(DISAGREE * short, short + JITTER_S):
         return []
     return [f"single calls took {single:.3g} s, calls back to back {back_to_back:.3g} s"]

@@ -3,7 +3,6 @@
 import atexit
 import functools
 import shutil
-from collections import defaultdict
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -19,7 +18,7 @@ from sdbench.runtime.endings import show_answer, show_failures
 from sdbench.runtime.files import check_writable
 from sdbench.devices.discovery import found_devices, refuse_auto_elsewhere, torch_build
 from sdbench.devices.machine import missing_device
-from sdbench.models.duration import Reckoning, job_label, summary
+from sdbench.models.duration import Reckoning, summary
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
 from sdbench.runtime.progress import Progress
@@ -80,21 +79,6 @@ except UserError as error:
     refuse(error)
 
 
-def tell_progress(jobs):
-    "Say how long the jobs of this run will take, and follow them."
-    reckoning = Reckoning(PLAN, config, WORKFLOW)
-    expected = {}
-    labels = defaultdict(float)
-    for job in jobs:
-        name, wildcards = job.rule.name, job.wildcards_dict
-        runs = job.params.runs if name == "generate_images" else ()
-        seconds = reckoning.job_s(name, wildcards, runs)
-        expected[job.jobid] = seconds
-        labels[job_label(name, wildcards)] += sum(seconds.values())
-    print(f"sdbench: {summary(labels)}", file=sys.stderr, flush=True)
-    Progress(logger, expected)
-
-
 onstart:
     try:
         check_writable(Path(config["pathvars"]["results"]))
@@ -111,7 +95,9 @@ onstart:
         reason = missing_device(device)
         if reason and name in {variant.device for variant in PLAN.variants}:
             refuse(f"{locate(['devices', name, 'index'], config_files)}: {reason}")
-    tell_progress(list(workflow.dag.needrun_jobs()))
+    expected = Reckoning(PLAN, config, WORKFLOW).jobs_s(workflow.dag.needrun_jobs())
+    print(f"sdbench: {summary(expected.values())}", file=sys.stderr, flush=True)
+    Progress(logger, {number: parts for number, (_, parts) in expected.items()})
 
 
 # Snakemake writes some lines of its own after these: the answer, or what failed, shall be the last.

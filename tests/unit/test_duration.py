@@ -86,8 +86,9 @@ def test_a_precision_that_a_processor_would_emulate_takes_no_time(
 
 
 def test_the_first_line_names_what_takes_most() -> None:
-    parts = {"sd-v1 on cpu with pytorch": 300.0, "plot speed": 2.0, "export onnx": 100.0}
-    assert summary(parts) == (
+    sweep, plot = "sd-v1 on cpu with pytorch", "plot speed"
+    jobs = [(sweep, {"a": 100.0, "": 100.0}), (sweep, {"b": 100.0}), (plot, {"": 2.0})]
+    assert summary([*jobs, ("export onnx", {"": 100.0})]) == (
         "about 7 min, reckoned from datasheets: sd-v1 on cpu with pytorch about 5 min, "
         "export onnx about 2 min"
     )

@@ -6,6 +6,7 @@ factor of two or three. No result depends on it.
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,16 @@ class Reckoning:
     plan: Plan
     config: Mapping[str, Any]
     workflow: Path
+
+    def jobs_s(self, jobs: Iterable[Any]) -> dict[int, tuple[str, dict[str, float]]]:
+        """Return of each job of Snakemake's, by its number, what the terminal calls its kind, and
+        the seconds that `job_s` gives."""
+        found = {}
+        for job in jobs:
+            name, wildcards = job.rule.name, job.wildcards_dict
+            runs = job.params.runs if name == "generate_images" else ()
+            found[job.jobid] = job_label(name, wildcards), self.job_s(name, wildcards, runs)
+        return found
 
     def job_s(
         self, rule: str, wildcards: Mapping[str, str], runs: Iterable[int]
@@ -210,9 +221,13 @@ def job_label(rule: str, wildcards: Mapping[str, str]) -> str:
     return rule.replace("_", " ")
 
 
-def summary(expected: Mapping[str, float]) -> str:
-    """Say how long a run takes, and what takes most of it, of the seconds of its parts by name."""
-    total = sum(expected.values())
-    most = sorted(expected.items(), key=lambda part: -part[1])[:2]
-    parts = ", ".join(f"{name} {about(seconds)}" for name, seconds in most if seconds > total / 10)
-    return f"{about(total)}, reckoned from datasheets" + (f": {parts}" if parts else "")
+def summary(jobs: Iterable[tuple[str, Mapping[str, float]]]) -> str:
+    """Say how long jobs take together, and what kinds of them take most, of those that `jobs_s`
+    returned."""
+    kinds: dict[str, float] = defaultdict(float)
+    for kind, parts in jobs:
+        kinds[kind] += sum(parts.values())
+    total = sum(kinds.values())
+    most = sorted(kinds.items(), key=lambda kind: -kind[1])[:2]
+    named = ", ".join(f"{name} {about(seconds)}" for name, seconds in most if seconds > total / 10)
+    return f"{about(total)}, reckoned from datasheets" + (f": {named}" if named else "")

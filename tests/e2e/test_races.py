@@ -50,6 +50,17 @@ def race(job: SweepContext, *pairs: Pair) -> list[Record]:
     return indexed(job)
 
 
+def test_a_race_beside_other_work_in_any_launch_says_so() -> None:
+    still = {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0}
+    busy = still | {"contended": True, "busy_cores": 1.0}
+    record: Record = {}
+    for number, seen in enumerate((still, busy, still), start=1):
+        found = {"status": "ok", "contention": seen, "environment": {}, "launch": {"n": number}}
+        record = races._added(record, make_pair(), found)
+        assert record["contention"] == (still if number == 1 else busy)
+    assert [launch["n"] for launch in record["launches"]] == [1, 2, 3]
+
+
 def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

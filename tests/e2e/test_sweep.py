@@ -380,6 +380,9 @@ def test_what_is_compiled_has_one_launch(
     assert statuses(records) == ["ok", "ok"], [r["reason"] for r in records]
     assert [len(record["launches"]) for record in records] == [3, 1]
     assert all(record["complete"] for record in records)
+    # Each has all of its samples.
+    samples = [launch["latency"]["samples_s"] for one in records for launch in one["launches"]]
+    assert [len(each) for each in samples] == [1, 1, 1, 3]
 
 
 def found(job: SweepContext) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from sdbench.backends.engine import Engine, Images, check_images, describe_engine, to_8_bits
 from sdbench.cases.case import Case
 from sdbench.cases.measuring import Measuring
+from sdbench.cases.options import COMPILE
 from sdbench.devices.device import describe_device, probe_contention, torch_device
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import is_lost, platform_of
@@ -52,6 +53,8 @@ def measure_launch(
     measuring = sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
     known: Outcome = {"environment": describe_machine(cases[0].device), "contention": None}
+    # What compiles has one launch, which has all of it.
+    each = measuring if COMPILE in cases[0].variant.switches else measuring.share()
     failure: tuple[str, str] | None = None
     loaded, lost = None, False
     with memory_limit(budget_bytes(cases[0].device, sweep.granted_bytes)):
@@ -72,7 +75,7 @@ def measure_launch(
                 outcome = _failed(failure)
             else:
                 try:
-                    outcome = _measure(loaded, case, sweep, measuring.share(), is_first)
+                    outcome = _measure(loaded, case, sweep, each, is_first)
                 except StorageError:
                     raise
                 except Exception as error:

@@ -114,8 +114,10 @@ def _added(record: dict[str, Any], pair: Pair, found: dict[str, Any]) -> dict[st
     """Return the record of a pair with what one more launch found."""
     launches = record.get("launches") or []
     if found["status"] == "ok":
-        launch = found.pop("launch")
-        return found | record | {"launches": [*launches, launch]}
+        found["launches"] = [*launches, found.pop("launch")]
+        first = record.get("contention")
+        seen = first if first and first["contended"] else found["contention"]
+        return record | found | {"contention": seen}
     if launches:
         found["reason"] = f"in launch {len(launches) + 1}: {found['reason']}"
     return record | found | {"environment": describe_machine(pair.case.device), "launches": None}

@@ -115,14 +115,15 @@ class Reckoning:
             return 0.0  # unsupported
         call, short = self.call_s(case), self.call_s(case, STEPS)
         start = self._start_s(case.variant.model) if case.batch_size == 1 else 0.0
-        each = measuring.share()
+        compiles = COMPILE in case.variant.switches
+        each = measuring if compiles else measuring.share()
         if measuring.project_above_s and call > measuring.project_above_s:
             first, launch = 0.5 * short, start + (0.7 + _samples(short, each)) * short
         else:
             back_to_back = math.ceil(each.throughput_duration_s / call)
             calls = measuring.warmup_calls + _samples(call, each) + back_to_back
             first, launch = 2 * call, start + (calls + each.phase_samples) * call
-        launches = 1 if COMPILE in case.variant.switches else measuring.launches
+        launches = 1 if compiles else measuring.launches
         return first + launch * min(launches, LONG_LAUNCHES if launch > LONG_S else launches)
 
     def race_s(self, race: Pair) -> float:

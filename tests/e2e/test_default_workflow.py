@@ -98,7 +98,7 @@ def test_the_results_say_what_the_records_say(
         assert {len(phase["step_s"]) for one in launches for phase in one["phases"]} == {steps}
         # Throughput is images over the time of its own calls.
         intervals = [launch["throughput"]["intervals_s"] for launch in launches]
-        assert row["throughput_n"] == sum(map(len, intervals)) >= 3
+        assert row["throughput_n"] == sum(map(len, intervals)) >= 1
         call_s = geometric_mean(map(np.mean, intervals))
         assert row["images_per_minute"] == pytest.approx(60 * size / call_s)
     assert set(rows.loc["tiny"].query("largest").reset_index()["batch_size"]) == {1, 4, 8}

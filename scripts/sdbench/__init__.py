@@ -5,6 +5,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from sdbench.runtime.environment import do_without
+
 __version__ = "0.1.0"
 """As in CITATION.cff; a test holds the two together."""
 
@@ -19,3 +21,4 @@ def _log_too(kind: type[BaseException], error: BaseException, trace: TracebackTy
 # The scripts import this package first; Snakemake has put its object there before.
 if hasattr(sys.modules["__main__"], "snakemake"):
     sys.excepthook = _log_too
+    do_without()

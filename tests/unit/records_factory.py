@@ -12,6 +12,8 @@ GENERATION = {"prompt": "a red circle", "steps": 2, "scheduler": "ddim", "guidan
               "height": 64, "width": 64, "seed": 0}  # fmt: skip
 
 CPU = {"features": ["avx", "avx2"]}
+LIMITS = {"affinity": "0-1", **dict.fromkeys(
+    ("cpu_quota", "memory_bytes", "data_bytes", "address_space_bytes"))}  # fmt: skip
 
 MEASURING = Measuring(
     contention="warn", max_busy_cores=0.25, contention_wait_s=0, warmup_calls=1,
@@ -72,6 +74,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
             **{"host": "h", "device_name": "A CPU", "threads": 1, "python": "3.11"},
             **{"switches": {"autocast_dtype": None}, "cpu": CPU, "libraries": {}},
             **dict.fromkeys(("slurm_job", "slurm_node", "cuda_visible_devices")),
+            **{"limits": LIMITS, "variables": {}, "done_without": {}, "preloaded": []},
         },
         "started_at": "2026-01-01T00:00:00+00:00",
         "finished_at": "2026-01-01T00:00:01+00:00",

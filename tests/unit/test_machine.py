@@ -64,7 +64,7 @@ def test_unlike_processors_of_one_name_have_unlike_names_here(
     features: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = f"processor : 0\nmodel name : AMD EPYC\nflags : fpu {features}\n"
-    monkeypatch.setattr(machine, "_read", lambda _: info)
+    monkeypatch.setattr(machine, "read", lambda _: info)
     found = describe_machine(Device("cpu"))
     assert (found["device_name"], found["cpu"]["name"]) == (name, "AMD EPYC")
 
@@ -156,7 +156,7 @@ def test_a_mac_has_one_gpu_and_nothing_else_has_it(monkeypatch: pytest.MonkeyPat
 def test_a_mac_is_known_by_its_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its GPU has no name of its own before it is in use, and belongs to the chip."""
     told = subprocess.CompletedProcess([], 0, stdout="Apple M2 Max\n")
-    monkeypatch.setattr(machine, "_read", lambda _: None)
+    monkeypatch.setattr(machine, "read", lambda _: "")
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: told)

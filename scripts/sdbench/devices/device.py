@@ -4,7 +4,8 @@ import socket
 from typing import Any
 
 from sdbench.cases.case import Case
-from sdbench.devices.machine import busy_cores, is_gpu_model, usable_cores
+from sdbench.devices.limits import usable_cores
+from sdbench.devices.machine import busy_cores, is_gpu_model
 from sdbench.devices.platforms import PLATFORMS, platform_of
 from sdbench.runtime.errors import UnsupportedError, WrongDeviceError
 

@@ -14,6 +14,15 @@ from typing import Any
 import sdbench
 from sdbench.cases.case import Device
 from sdbench.cases.kinds import KINDS
+from sdbench.devices.limits import (
+    CPUS,
+    describe_limits,
+    memory_limit_bytes,
+    physical_cores,
+    read,
+    usable_cores,
+)
+from sdbench.runtime.environment import done_without, preloaded, variables
 
 LIBRARIES = {
     "torch": "torch",
@@ -40,7 +49,7 @@ EXTENSIONS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
 
 def _cpuinfo(*keys: str) -> list[str]:
     """Return what Linux says of each processor under the first of `keys` that it has."""
-    lines = [line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines()]
+    lines = [line.partition(":") for line in read("/proc/cpuinfo").splitlines()]
     found = ([value.strip() for name, _, value in lines if name.strip() == key] for key in keys)
     return next(filter(None, found), [])
 
@@ -112,13 +121,6 @@ def cpu_mhz() -> float | None:
     return sum(clocks) / len(clocks) if clocks else None
 
 
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-
-
 VARIANTS = ("ti", "super", "laptop", "max", "d", "mig")
 """Words that make another model of a GPU whose name they follow; `mig` a slice of one."""
 
@@ -176,10 +178,18 @@ def identify_machine(device: Device) -> dict[str, Any]:
     """Return what of this machine decides a number: another one makes records of its own."""
     machine = describe_machine(device)
     cpu, libraries = machine["cpu"], machine["libraries"]
+    limits = {k: v for k, v in machine["limits"].items() if k != "affinity"}
+    if machine["slurm_job"]:  # which is given more when it is tried again
+        del limits["memory_bytes"]
     return {
         "cpu": cpu["name"],
         "features": cpu["features"],
         "cores_usable": cpu["cores_usable"],
+        # Not which ones: a cluster may give a job others the next time.
+        "cores_physical": cpu["cores_physical"],
+        "limits": limits,
+        "variables": machine["variables"],
+        "preloaded": machine["preloaded"],
         "python": machine["python"].rpartition(".")[0],
         # Our own code is known by its digest, and Snakemake measures nothing.
         "libraries": {k: v for k, v in libraries.items() if k not in ("snakemake", "sdbench")},
@@ -199,14 +209,13 @@ def missing_device(device: Device) -> str | None:
     )
 
 
-def usable_cores() -> int:
-    """Return the number of processors that this process may use."""
-    # Only Linux lets a process be bound to some of them.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine_bytes() -> int:
-    """Return the bytes of memory that the machine has."""
+    """Return the bytes of memory that the machine has; in a container what it may hold of them."""
+    installed = _installed_bytes()
+    return min(installed, memory_limit_bytes() or installed)
+
+
+def _installed_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -236,10 +245,15 @@ def describe_machine(device: Device) -> dict[str, Any]:
             "features": cpu_features(),
             "cores": os.cpu_count(),
             "cores_usable": usable_cores(),
-            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "memory_bytes": machine_bytes(),
+            "cores_physical": physical_cores(),
+            "governor": read(CPUS / "cpu0/cpufreq/scaling_governor") or None,
+            "memory_bytes": _installed_bytes(),
         },
         "system": platform.platform(),
+        "limits": describe_limits(),
+        "variables": variables(),
+        "done_without": dict(done_without),
+        "preloaded": preloaded(),
         "container": Path("/.dockerenv").exists() or "container" in os.environ,
         # Where a cluster put the job, and which GPUs it gave it; None on a machine of one's own.
         "slurm_job": os.environ.get("SLURM_JOB_ID"),

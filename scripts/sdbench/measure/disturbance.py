@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-STAT, CGROUP = Path("/proc/stat"), Path("/sys/fs/cgroup")
+from sdbench.devices.limits import throttled_s
+
+STAT = Path("/proc/stat")
 STOLEN_SHARE = 0.05
 """Of a processor's time, which the host may give to other machines."""
 DISAGREE = 1.25
@@ -29,12 +31,12 @@ class Reading:
 
 
 def read_usage() -> Reading:
-    """Read the counters of Linux (man 5 proc, /proc/stat; cgroup-v2, cpu.stat); None where the
+    """Read the counters of Linux (man 5 proc, /proc/stat; `throttled_s`); None where the
     system has none."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     busy, stolen = _processors(STAT)
     others = None if busy is None else busy - own.ru_utime - own.ru_stime
-    return Reading(time.perf_counter(), others, stolen, _throttled_s(), own.ru_nivcsw)
+    return Reading(time.perf_counter(), others, stolen, throttled_s(), own.ru_nivcsw)
 
 
 def _processors(stat: Path) -> tuple[float | None, float | None]:
@@ -53,16 +55,6 @@ def _processors(stat: Path) -> tuple[float | None, float | None]:
     # user, nice, system, irq, softirq; guest time is in user time already.
     busy = sum(row[i] for row in rows for i in (0, 1, 2, 5, 6))
     return busy / second, sum(row[7] for row in rows) / second
-
-
-def _throttled_s() -> float:
-    try:
-        own = Path("/proc/self/cgroup").read_text(encoding="ascii").partition("::")[2].strip()
-        text = (CGROUP / own.lstrip("/") / "cpu.stat").read_text(encoding="ascii")
-        counters = dict(line.split() for line in text.splitlines())
-        return int(counters.get("throttled_usec", 0)) / 1e6
-    except (OSError, ValueError):
-        return 0.0
 
 
 @dataclass

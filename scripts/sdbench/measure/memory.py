@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sdbench.cases.case import Case
 from sdbench.devices.device import torch_device
+from sdbench.devices.limits import memory_left_bytes, ulimit_bytes
 from sdbench.devices.machine import budget_bytes, machine_bytes
 from sdbench.devices.platforms import platform_of
 from sdbench.devices.resident import field, resident_bytes
@@ -117,15 +118,19 @@ def memory_limit(budget: int | None) -> Iterator[None]:
 
     The kernel bounds the data that a process may map, of which allocators leave a part untouched:
     the limit is half again the budget's room above what is resident now, and never more than the
-    machine has available, so that it neither swaps nor kills. `refuse_above` says what is above the
-    budget itself. None sets no limit, nor does a system without /proc.
+    machine and the container have available, so that they neither swap nor kill, or than the shell
+    allows. `refuse_above` says what is above the budget itself. None sets no limit, nor does a
+    system without /proc.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     held, mapped = resident_bytes(), field("self/status", "VmData")
     available = field("meminfo", "MemAvailable")
     if budget and held and mapped and available:
-        more = min(max(0, budget - held) * 3 // 2, available)
-        resource.setrlimit(resource.RLIMIT_DATA, (mapped + more, hard))
+        left = memory_left_bytes()
+        more = min((budget - held) * 3 // 2, available, available if left is None else left)
+        wanted = mapped + max(0, more)
+        allowed = ulimit_bytes(resource.RLIMIT_DATA) or wanted
+        resource.setrlimit(resource.RLIMIT_DATA, (min(wanted, allowed), hard))
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ factor of two or three. No result depends on it.
 """
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sdbench.cases.kinds import KINDS
 from sdbench.cases.measuring import Measuring
 from sdbench.cases.options import COMPILE
 from sdbench.devices.datasheets import find_datasheet, read_datasheets
+from sdbench.devices.limits import usable_cores
 from sdbench.devices.machine import HALF_PRODUCTS, cpu_features, is_emulated
 from sdbench.models.architectures import Architecture, find_architecture
 from sdbench.models.planning import Place, Plan
@@ -157,7 +157,7 @@ class Reckoning:
             features = cpu_features()
             flop = next(rate for name, rate in CPU_FLOP.items() if name in features or not name)
             faster = max((HALF_FLOP[name] for name in HALF_FLOP if name in features), default=1.0)
-            return flop * (device.threads or os.cpu_count() or 1) * (faster if half else 1.0)
+            return flop * (device.threads or usable_cores()) * (faster if half else 1.0)
         sheet = find_datasheet(self._gpu(device), self._datasheets)
         peak = sheet and (sheet.half_tflops if half else sheet.fp32_tflops)
         share = HALF_SHARE if half else FP32_SHARE

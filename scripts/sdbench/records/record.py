@@ -23,8 +23,8 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 6
-RACE_VERSION = 2
+SCHEMA_VERSION = 7
+RACE_VERSION = 3
 INDEX = "index.json"
 REFERENCE = "reference.json"
 """The fixed work that was timed in each block in which the records of a folder were measured."""

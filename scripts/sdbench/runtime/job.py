@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.runtime.errors import UserError, one_line
+from sdbench.runtime.environment import done_without
+from sdbench.runtime.errors import UserError, one_line, plain
 from sdbench.runtime.files import storage_named
 from sdbench.runtime.ownership import TakenOver
+from sdbench.runtime.progress import say
 
 
 @contextlib.contextmanager
@@ -36,6 +38,7 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
     error: str | None = None
     try:
+        _say_done_without()
         with storage_named(f"a file of the job that logs to {log}"):
             yield
     except UserError as refused:
@@ -66,6 +69,12 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
             os.close(copy)
     if error is not None:
         sys.exit(1)
+
+
+def _say_done_without() -> None:
+    if done_without:
+        named = ", ".join(f"{name}={value}" for name, value in done_without.items())
+        say(f"jobs do without {plain(named, 300)}: the config decides that (docs/method.md)")
 
 
 def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:

@@ -70,6 +70,7 @@ class Progress(logging.Handler):
         super().__init__()
         self._logger = logger
         self._waiting = dict(expected_s)
+        self._said: set[str] = set()
         self._running: dict[int, Followed] = {}
         self._parts = sum(1 for parts in expected_s.values() for part in parts if part)
         self._done, self._expected_s, self._spent_s = 0, 0.0, 0.0
@@ -105,7 +106,9 @@ class Progress(logging.Handler):
             ]
         # Not above: who logs waits for this handler, which waits for the lock.
         for line in lines:
-            self._logger.info(f"sdbench: {line}")
+            if line not in self._said:  # each job says what holds for all of them
+                self._said.add(line)
+                self._logger.info(f"sdbench: {line}")
 
     def _told(self, job: Followed, line: str) -> str:
         part = next((name for name in job.left if name and line.startswith(f"{name}: ")), None)

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+# A matplotlibrc is for the figures of its user.
+matplotlib.rcdefaults()
 # Names come from configs, machines and others' tables: a dollar sign in them is a dollar sign.
 matplotlib.rcParams["text.parse_math"] = False
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from generate_images import generate_images
 from sdbench import backends
 from sdbench.backends.engine import Engine
+from sdbench.devices import resident
 from sdbench.measure.context import SweepContext
 from sdbench.records.image_archive import read_images
 from sdbench.records.record import Record
@@ -119,16 +120,21 @@ def test_memory_that_ends_is_out_of_memory(job: SweepContext, tally: Tally) -> N
             assert_no_numbers(record)
 
 
-def test_a_limit_that_others_set_is_out_of_memory(job: SweepContext, tally: Tally) -> None:
-    """As `ulimit -v` does."""
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    before = resource.getrlimit(resource.RLIMIT_AS)
+@pytest.mark.parametrize(
+    ("kind", "name"), [(resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")]
+)
+def test_a_limit_that_others_set_is_out_of_memory(
+    kind: int, name: str, job: SweepContext, tally: Tally
+) -> None:
+    """As `ulimit -v` and `ulimit -d` do."""
+    before, mapped = resource.getrlimit(kind), resident.field("self/status", name)
+    assert mapped is not None
     with tally.fault("memory exhausted"):
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + 300 * 2**20, before[1]))
+        resource.setrlimit(kind, (mapped + 300 * 2**20, before[1]))
         try:
             records = run(job, make_case(1), make_case(4000))
         finally:
-            resource.setrlimit(resource.RLIMIT_AS, before)
+            resource.setrlimit(kind, before)
         assert statuses(records) == ["ok", "oom"]
         assert_no_numbers(records[1])
 

@@ -2,11 +2,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from matplotlib import colors
-from matplotlib.figure import Figure
 
 from sdbench.report.figures import style
 from sdbench.tables import labels
 from sdbench.tables.published import Condition
+from tests.conftest import run_python
 
 
 def luminance(name: str) -> float:
@@ -28,11 +28,32 @@ def test_colours_of_the_unknown_and_lighter_ones() -> None:
     assert style.lighter("#102030", 1) == "#ffffff"
 
 
-def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        figure = Figure(figsize=(2, 2))
-        figure.add_subplot().barh([0], [1], hatch=style.HATCH)
-        style.save_images(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+PLOT = """
+import sys
+from pathlib import Path
+from sdbench.report.figures import style
+from matplotlib.figure import Figure
+figure = Figure(figsize=(2, 2))
+figure.add_subplot(title="a_b").barh([0], [1], hatch=style.HATCH)
+figure.axes[0].plot([0, 1])
+style.save_images(figure, *map(Path, sys.argv[1:]))
+"""
+MATPLOTLIBRC = """
+text.usetex: True
+axes.grid: True
+savefig.bbox: tight
+lines.linewidth: 6
+font.size: 30
+backend: TkAgg
+svg.fonttype: none
+"""
+
+
+def test_the_same_figure_gives_the_same_files_whatever_others_look_like(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
+    for name, variables in (("a", {}), ("b", {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
+        done = run_python(PLOT, *(tmp_path / f"{name}.{e}" for e in ("png", "svg")), **variables)
+        assert done.returncode == 0, done.stderr
     for ending in ("png", "svg"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 

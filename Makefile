@@ -15,6 +15,10 @@ WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A pip.conf for other work may say `user = true`, which no virtual environment can do.
 export PIP_USER := 0
+# Snakemake keeps sources below the home, which in a container may be nobody's.
+ifeq ($(shell test -w "$$HOME" && echo yes)$(XDG_CACHE_HOME),)
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+endif
 
 .PHONY: run setup records page bundle test test-fast test-all test-cuda-build lint docs lock audit clean
 

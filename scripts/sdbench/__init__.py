@@ -5,7 +5,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from sdbench.runtime.environment import do_without
+from sdbench.runtime.environment import do_without, name_user
 
 __version__ = "0.1.0"
 """As in CITATION.cff; a test holds the two together."""
@@ -18,6 +18,7 @@ def _log_too(kind: type[BaseException], error: BaseException, trace: TracebackTy
         traceback.print_exception(error, file=log)
 
 
+name_user()
 # The scripts import this package first; Snakemake has put its object there before.
 if hasattr(sys.modules["__main__"], "snakemake"):
     sys.excepthook = _log_too

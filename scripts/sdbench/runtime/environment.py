@@ -4,6 +4,7 @@ A job does without it before anything else is imported (`sdbench/__init__.py`): 
 that finds `OMP_PROC_BIND` when PyTorch is imported binds the whole process to one processor.
 """
 
+import getpass
 import os
 import re
 from collections.abc import Iterable
@@ -51,6 +52,15 @@ def do_without() -> None:
     """Remove what the config decides from the environment of this process."""
     for name in filter(WITHOUT.fullmatch, list(os.environ)):
         done_without[name] = os.environ.pop(name)
+
+
+def name_user() -> None:
+    """Give a user without a name one, as Snakemake and PyTorch ask for it: containers run as any
+    number."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        os.environ["USER"] = f"uid{os.getuid()}"
 
 
 def variables() -> dict[str, str]:

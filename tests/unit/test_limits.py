@@ -1,5 +1,6 @@
 """What affinity, container and shell leave of a machine, and what records say of it."""
 
+import getpass
 import os
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def test_a_container_bounds_threads_and_memory(name: str, container: Any) -> Non
 
 
 def test_what_may_change_a_number_makes_records_of_its_own(
-    container: Any, monkeypatch: pytest.MonkeyPatch
+    container: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container("no limits")
 
@@ -130,6 +131,12 @@ def test_what_may_change_a_number_makes_records_of_its_own(
             shell.setenv(name, "1")
             assert seen()["variables"][name] == "1"
             assert seen() != before, name
+    for file, text in (("NUMA_MAPS", "55cb bind:0 anon=1"), ("HUGE_PAGES", "[always] madvise")):
+        with monkeypatch.context() as kernel:
+            kernel.setattr(limits, file, tmp_path / file)
+            (tmp_path / file).write_text(text)
+            assert set(seen()["limits"].values()) & {"bind:0", "always"}
+            assert seen() != before
     container("version 2, in a container")
     contained = seen()
     assert contained != before
@@ -140,6 +147,15 @@ def test_what_may_change_a_number_makes_records_of_its_own(
     assert seen() == given
     monkeypatch.delenv("SLURM_JOB_ID")
     assert seen() != contained
+
+
+def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker run --user 12345` has it: Snakemake asks for the name, and ends without one."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    environment.name_user()
+    assert getpass.getuser() == f"uid{os.getuid()}"
 
 
 def test_preloaded_libraries_are_named_without_where_they_lie(

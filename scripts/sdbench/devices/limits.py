@@ -10,6 +10,8 @@ from typing import Any
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
+NUMA_MAPS = Path("/proc/self/numa_maps")
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def groups(controller: str) -> Iterator[Path]:
@@ -103,6 +105,16 @@ def physical_cores() -> int | None:
     return len(set(siblings)) if all(siblings) and siblings else None
 
 
+def memory_policy() -> str:
+    """Return on which NUMA nodes memory is taken, such as `bind:0` of `numactl`; empty where the
+    system does not tell."""
+    try:
+        with NUMA_MAPS.open(encoding="utf-8", errors="replace") as file:
+            return next(file).split()[1]
+    except (OSError, StopIteration):
+        return ""
+
+
 def ulimit_bytes(kind: int) -> int | None:
     """Return the soft limit that the shell set for `RLIMIT_DATA` or `RLIMIT_AS`; None for none."""
     soft, _ = resource.getrlimit(kind)
@@ -110,9 +122,13 @@ def ulimit_bytes(kind: int) -> int | None:
 
 
 def describe_limits() -> dict[str, Any]:
-    """Return all of these, as a record has them; `affinity` as `taskset` writes it."""
+    """Return all of these, as a record has them; `affinity` as `taskset` writes it, and for
+    which memory the kernel uses huge pages."""
     return {
         "affinity": _ranges(affinity() or []),
+        "priority": os.nice(0),
+        "memory_policy": memory_policy(),
+        "huge_pages": read(HUGE_PAGES).partition("[")[2].partition("]")[0],
         "cpu_quota": cpu_quota(),
         "memory_bytes": memory_limit_bytes(),
         "data_bytes": ulimit_bytes(resource.RLIMIT_DATA),

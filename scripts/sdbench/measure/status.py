@@ -14,6 +14,8 @@ OUT_OF_MEMORY = (
     "failed to allocate memory",  # ONNX Runtime
     "bad allocation",  # ONNX Runtime
     "std::bad_alloc",
+    "[errno 12]",  # Python
+    "(os error 12)",  # safetensors, tokenizers
     "could not create a primitive",  # oneDNN
     "could not create a memory object",  # oneDNN
     "_status_alloc_failed",  # cuBLAS, cuDNN

@@ -21,6 +21,7 @@ from sdbench.devices.machine import missing_device
 from sdbench.models.duration import Reckoning, summary
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
+from sdbench.runtime.environment import leave_out_user_site
 from sdbench.runtime.progress import Progress
 
 # What the name of a file of the workflow begins with: nothing, where it is run from its own folder.
@@ -43,14 +44,14 @@ def code_of(script, *backends):
     return code_digest(WORKFLOW / "scripts" / script, names)
 
 
-def conda_is_missing():
-    "Tell whether --use-conda was given where no conda is; the jobs of a cluster do not ask again."
-    wanted = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-    return wanted and workflow.is_main_process and shutil.which("conda") is None
-
+# Each rule then has an environment, with a PyTorch of its own, which nobody knows before.
+USE_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if USE_CONDA:
+    leave_out_user_site()
 
 try:
-    if conda_is_missing():
+    # The jobs of a cluster do not ask again.
+    if USE_CONDA and workflow.is_main_process and shutil.which("conda") is None:
         raise UserError(
             "--use-conda: found no `conda` on PATH: install Miniforge, which brings it, "
             "or leave the option out; `make run` needs no conda"
@@ -61,9 +62,7 @@ try:
     )
     SCHEMA = load_schema(WORKFLOW / "config/schema.yaml")
     is_auto = config.get("devices", AUTO) == AUTO
-    # An environment for each rule has a PyTorch of its own, which nobody knows before it is there.
-    own_torch = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-    FOUND = found_devices(None if own_torch else torch_build()) if is_auto else None
+    FOUND = found_devices(None if USE_CONDA else torch_build()) if is_auto else None
     config.update(
         check_config(config, SCHEMA, config_files, FOUND.devices if FOUND else {})
     )

@@ -2,7 +2,10 @@
 
 import getpass
 import os
+import sys
 from pathlib import Path
+from site import getusersitepackages
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,15 +161,20 @@ def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert getpass.getuser() == f"uid{os.getuid()}"
 
 
-def test_preloaded_libraries_are_named_without_where_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_there_too", [True, False])
+def test_what_the_user_installed_is_hidden_from_condas_environments(
+    is_there_too: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LD_PRELOAD", "/opt/own/libfast.so:libjemalloc.so.2")
+    monkeypatch.setenv("PYTHONNOUSERSITE", "")
+    file = f"{getusersitepackages() if is_there_too else '/opt'}/snakemake/__init__.py"
+    monkeypatch.setitem(sys.modules, "snakemake", SimpleNamespace(__file__=file))
+    environment.leave_out_user_site()
+    assert os.environ["PYTHONNOUSERSITE"] == ("" if is_there_too else "1")
+
+
+def test_allocators_and_runtimes_are_known_by_what_is_loaded(tmp_path: Path) -> None:
     maps = tmp_path / "maps"
     lines = ("libgomp-a34b3233.so.1", "libc.so.6", "with space/libiomp5.so", "libtcmalloc.so.4")
     maps.write_text("".join(f"7f-7f r-xp 0 08:01 9    /usr/lib/{line}\n" for line in lines))
-    assert environment.preloaded(maps) == [
-        *("libfast.so", "libgomp.so.1", "libiomp5.so", "libjemalloc.so.2", "libtcmalloc.so.4")
-    ]
-    monkeypatch.delenv("LD_PRELOAD")
+    assert environment.preloaded(maps) == ["libgomp.so.1", "libiomp5.so", "libtcmalloc.so.4"]
     assert environment.preloaded(tmp_path / "none") == []

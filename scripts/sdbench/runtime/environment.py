@@ -7,8 +7,9 @@ that finds `OMP_PROC_BIND` when PyTorch is imported binds the whole process to o
 import getpass
 import os
 import re
-from collections.abc import Iterable
+import sys
 from pathlib import Path
+from site import getusersitepackages
 
 WITHOUT = re.compile(
     # Processors and threads: those that the device has.
@@ -63,6 +64,13 @@ def name_user() -> None:
         os.environ["USER"] = f"uid{os.getuid()}"
 
 
+def leave_out_user_site() -> None:
+    """Hide from processes begun later what `pip install --user` left, which in an environment of
+    conda's comes before its own packages; unless Snakemake is run from there."""
+    if not str(sys.modules["snakemake"].__file__).startswith(getusersitepackages()):
+        os.environ["PYTHONNOUSERSITE"] = "1"
+
+
 def variables() -> dict[str, str]:
     """Return what engines, allocators and Python read and is set, by name."""
     names = [name for name in os.environ if _READ.fullmatch(name)]
@@ -70,17 +78,12 @@ def variables() -> dict[str, str]:
 
 
 def preloaded(maps: Path = Path("/proc/self/maps")) -> list[str]:
-    """Return the libraries loaded before all others, and the runtimes of which there are several
-    kinds, by file name: allocators and OpenMP's."""
+    """Return the allocators and OpenMP runtimes that this process has loaded, by file name: of both
+    the first to come is used, also by engines that bring another (`LD_PRELOAD`)."""
     try:
         text = maps.read_text(encoding="utf-8", errors="replace")
     except OSError:  # no Linux
-        text = ""
-    loaded = (Path(line.split(maxsplit=5)[5]).name for line in text.splitlines() if "/" in line)
-    named = (Path(name).name for name in re.split("[: ]", os.environ.get("LD_PRELOAD", "")))
-    return sorted(set(filter(None, named)) | set(_runtimes(loaded)))
-
-
-def _runtimes(names: Iterable[str]) -> Iterable[str]:
+        return []
+    names = {Path(line.split(maxsplit=5)[5]).name for line in text.splitlines() if "/" in line}
     # Wheels add a digest to the name: libgomp-a34b3233.so.1
-    return (re.sub(r"-[0-9a-f]{8}\b", "", name) for name in names if _RUNTIMES.fullmatch(name))
+    return sorted({re.sub(r"-[0-9a-f]{8}\b", "", n) for n in names if _RUNTIMES.fullmatch(n)})

@@ -21,8 +21,9 @@ import sdbench
 import torch
 from sdbench.runtime.environment import done_without, variables
 from sdbench.runtime.job import logged
+from sdbench.runtime.progress import say
 with logged(log):
-    pass
+    say("gr\u00f6\u00dfer \u2026")
 assert os.sched_getaffinity(0) == before
 print(*sorted(done_without))
 print(*variables())
@@ -41,13 +42,16 @@ def test_a_job_does_without_what_the_config_decides(tmp_path: Path) -> None:
         "TORCHDYNAMO_DISABLE": "1",
         "USE_TF": "1",
     }
-    done = run_python(JOB, tmp_path / "log", **decided, OMP_WAIT_POLICY="passive")
+    done = run_python(
+        JOB, tmp_path / "log", **decided, OMP_WAIT_POLICY="passive", PYTHONIOENCODING="ascii"
+    )
     without, with_ = done.stdout.splitlines()
     assert without.split() == sorted(decided), done.stderr
     assert "OMP_WAIT_POLICY" in with_.split()
     assert not set(decided) & set(with_.split())
-    said = (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text("utf-8")
     assert said.startswith("> jobs do without ") and "OMP_PROC_BIND=true" in said
+    assert said.endswith("> größer …\n")
 
 
 def _limited(send: Callable[[Any], None], hard: bool) -> None:

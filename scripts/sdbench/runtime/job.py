@@ -1,6 +1,7 @@
 """What every rule's script does around its work: log, and fail in a way that a person can read."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -38,7 +39,7 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
     error: str | None = None
     try:
-        _say_done_without()
+        _begin_log()
         with storage_named(f"a file of the job that logs to {log}"):
             yield
     except UserError as refused:
@@ -71,7 +72,11 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         sys.exit(1)
 
 
-def _say_done_without() -> None:
+def _begin_log() -> None:
+    # Whatever the locale is: a log is read as UTF-8, and no character may end a job.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     if done_without:
         named = ", ".join(f"{name}={value}" for name, value in done_without.items())
         say(f"jobs do without {plain(named, 300)}: the config decides that (docs/method.md)")

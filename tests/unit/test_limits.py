@@ -174,7 +174,16 @@ def test_what_the_user_installed_is_hidden_from_condas_environments(
 
 def test_allocators_and_runtimes_are_known_by_what_is_loaded(tmp_path: Path) -> None:
     maps = tmp_path / "maps"
-    lines = ("libgomp-a34b3233.so.1", "libc.so.6", "with space/libiomp5.so", "libtcmalloc.so.4")
+    lines = (
+        "libgomp-a34b3233.so.1",
+        "libc.so.6",
+        "with space/libiomp5.so",
+        "libtcmalloc_minimal.so.4",
+    )
     maps.write_text("".join(f"7f-7f r-xp 0 08:01 9    /usr/lib/{line}\n" for line in lines))
-    assert environment.preloaded(maps) == ["libgomp.so.1", "libiomp5.so", "libtcmalloc.so.4"]
+    assert environment.preloaded(maps) == [
+        "libgomp.so.1",
+        "libiomp5.so",
+        "libtcmalloc_minimal.so.4",
+    ]
     assert environment.preloaded(tmp_path / "none") == []

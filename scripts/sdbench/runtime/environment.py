@@ -20,7 +20,7 @@ WITHOUT = re.compile(
     r"|CUBLAS_EMULAT\w+|DIFFUSERS_ATTN_BACKEND|TORCHDYNAMO_DISABLE|TORCH_COMPILE_DISABLE"
     # What waits for every kernel or writes a line for it, to find faults.
     r"|(CUDA|HIP|ASCEND)_LAUNCH_BLOCKING|AMD_SERIALIZE_\w+|PYTORCH_NO_(CUDA|HIP)_MEMORY_CACHING"
-    r"|(DNNL|ONEDNN|MKL)_VERBOSE|TORCH_COMPILE_DEBUG|DIFFUSERS_ATTN_CHECKS|PYTHONTRACEMALLOC"
+    r"|(DNNL|ONEDNN|MKL)_VERBOSE|TORCH_COMPILE_DEBUG|DIFFUSERS_ATTN_CHECKS"
     # Which libraries transformers and diffusers believe to be there, and how figures are drawn.
     r"|USE_(TORCH|TF|FLAX|JAX|ONNX|SAFETENSORS)|MPLBACKEND"
 )
@@ -31,7 +31,8 @@ _READ = re.compile(
     r"|CUDA|CUDNN|CUBLAS(LT)?|NVIDIA|HIP(BLAS(LT)?)?|HSA|AMD|GPU|MIOPEN|ROCBLAS|SYCL|ZE|UR|ONEAPI"
     r"|MTL|METAL|ORT|OV|OPENVINO|TRT|DIFFUSERS|TRANSFORMERS|ACCELERATE|HF_ENABLE|BITSANDBYTES|BNB"
     r"|MALLOC|TCMALLOC|MIMALLOC|NPY|NUMPY|RAYON|TOKENIZERS|LD|DYLD)_\w+|GLIBC_TUNABLES"
-    r"|LRU_CACHE_CAPACITY|THP_MEM_ALLOC_ENABLE|PYTHON(PATH|HOME|MALLOC|DEVMODE|OPTIMIZE|_JIT|_GIL)"
+    r"|LRU_CACHE_CAPACITY|THP_MEM_ALLOC_ENABLE"
+    r"|PYTHON(PATH|HOME|MALLOC|TRACEMALLOC|DEVMODE|OPTIMIZE|_JIT|_GIL)"
 )
 _LEFT_OUT = re.compile(
     # Snakemake's, for every job; the engines get theirs from the device.
@@ -42,7 +43,7 @@ _LEFT_OUT = re.compile(
     r"|NVIDIA_(DRIVER_CAPABILITIES|REQUIRE_\w+)"
 )
 
-_RUNTIMES = re.compile(r"lib(jemalloc|tcmalloc|mimalloc|tbbmalloc_proxy|hoard|gomp|iomp5|omp)\b.*")
+_RUNTIMES = re.compile(r"lib(jemalloc|tcmalloc|mimalloc|tbbmalloc_proxy|hoard|gomp|iomp|omp).*")
 """Libraries of which a process has one or another, by what is loaded first."""
 
 done_without: dict[str, str] = {}

@@ -2,26 +2,23 @@
 #
 #   config -> cases -> model -> ONNX export -> measure -> records -> tables -> figures -> page
 
+import runpy
 import sys
-from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.12")
 
-sys.path.insert(
-    0, workflow.current_basedir.join("scripts").get_path_or_uri(secret_free=True)
-)
+# In a repository, as with `github(...)`, there is no folder to import from: this makes one.
+here = workflow.included_stack[-1]
+checkout = here.replace_suffix(["Snakefile"], "scripts/sdbench/runtime/checkout.py")
+folder_of = runpy.run_path(workflow.sourcecache.get_path(checkout))["folder_of"]
+WORKFLOW = folder_of(here, workflow.sourcecache.cache_path)
+sys.path.insert(0, str(WORKFLOW / "scripts"))
 
-from sdbench.config.files import refuse_unreadable
+from sdbench.config.files import find_path, refuse_unreadable
 
-own_config = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(True)
-
-
-# That of the working directory (--directory, or use as a module), or else the workflow's own.
-config_file = (
-    "config/config.yaml" if Path("config/config.yaml").exists() else own_config
-)
+config_file = find_path("config/config.yaml", WORKFLOW)
 if not workflow.modifier.skip_configfile:
     refuse_unreadable([config_file])
 
@@ -42,30 +39,27 @@ wildcard_constraints:
     options="[a-z0-9+-]+",
 
 
-report: "report/workflow.rst"
-
-
-include: "rules/common.smk"
-include: "rules/inputs.smk"
-include: "rules/resources.smk"
+include: WORKFLOW / "rules/common.smk"
+include: WORKFLOW / "rules/inputs.smk"
+include: WORKFLOW / "rules/resources.smk"
 
 
 # With records of another machine, what they were made from is not here, and nothing is measured.
 if not config["records_only"]:
 
-    include: "rules/models.smk"
-    include: "rules/export.smk"
-    include: "rules/measure.smk"
-    include: "rules/quality.smk"
-    include: "rules/records.smk"
+    include: WORKFLOW / "rules/models.smk"
+    include: WORKFLOW / "rules/export.smk"
+    include: WORKFLOW / "rules/measure.smk"
+    include: WORKFLOW / "rules/quality.smk"
+    include: WORKFLOW / "rules/records.smk"
 
 
-include: "rules/tables.smk"
-include: "rules/answers.smk"
-include: "rules/figures.smk"
-include: "rules/page.smk"
-include: "rules/shapes.smk"
-include: "rules/code.smk"
+include: WORKFLOW / "rules/tables.smk"
+include: WORKFLOW / "rules/answers.smk"
+include: WORKFLOW / "rules/figures.smk"
+include: WORKFLOW / "rules/page.smk"
+include: WORKFLOW / "rules/shapes.smk"
+include: WORKFLOW / "rules/code.smk"
 
 
 rule all:

@@ -8,11 +8,9 @@ from pathlib import Path
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-
 from sdbench import __version__ as VERSION
 from sdbench.config.check import AUTO, check_config, load_schema
-from sdbench.config.files import locate
+from sdbench.config.files import find_path, locate
 from sdbench.runtime.errors import UserError, refuse
 from sdbench.runtime.endings import show_answer, show_failures
 from sdbench.runtime.files import check_writable
@@ -23,6 +21,10 @@ from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
 from sdbench.runtime.environment import leave_out_user_site
 from sdbench.runtime.progress import Progress
+
+
+report: "../report/workflow.rst"
+
 
 # What the name of a file of the workflow begins with: nothing, where it is run from its own folder.
 PREFIX = "" if Path.cwd() == WORKFLOW else f"{WORKFLOW}/"

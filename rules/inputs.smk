@@ -96,7 +96,7 @@ RACE_OPERATIONS = unique(
 def model_folder(wildcards):
     source = config["models"][wildcards.model]["source"]
     return (
-        in_workflow(source["local"])
+        str(find_path(source["local"], Path(PREFIX)))
         if "local" in source
         else f"<results>/models/{wildcards.model}"
     )

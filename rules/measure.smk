@@ -42,8 +42,9 @@ rule search_settings:
         "<results>/settings/{model}/{device}/{backend}.json",
     log:
         "<logs>/search_settings/{model}/{device}/{backend}.log",
+    # Where a rule has no job, --containerize takes no environment with a wildcard.
     conda:
-        "../envs/{backend}.yaml"
+        "../envs/{backend}.yaml" if PLAN.tuned_at else "../envs/pytorch.yaml"
     # As in measure_sweep: nothing else may run next to it.
     threads: cores_of_device
     resources:
@@ -69,7 +70,7 @@ rule race_denoisers:
     log:
         "<logs>/race_denoisers/{model}/{device}/{backend}.log",
     conda:
-        "../envs/{backend}.yaml"
+        "../envs/{backend}.yaml" if PLAN.races else "../envs/pytorch.yaml"
     threads: cores_of_device
     resources:
         # Two processes at a time, the reference and what is raced against it.

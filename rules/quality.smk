@@ -15,7 +15,7 @@ rule generate_images:
     benchmark:
         f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
-        "../envs/{backend}.yaml"
+        "../envs/{backend}.yaml" if PLAN.quality else "../envs/pytorch.yaml"
     # Generating next to a measurement would disturb it.
     threads: cores_of_device
     resources:

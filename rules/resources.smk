@@ -57,12 +57,8 @@ def gpus_of_device(wildcards):
     return 1 if KINDS[device_of(wildcards)["kind"]].is_gpu else None
 
 
-def gpu_model_of_device(wildcards):
-    return device_of(wildcards)["gpu_model"] or None
-
-
-def constraint_of_device(wildcards):
-    return device_of(wildcards)["constraint"] or None
+def said_of_device(key):
+    return lambda wildcards: device_of(wildcards)[key] or None
 
 
 def exclusive_node(wildcards):
@@ -90,8 +86,8 @@ def memory_for_racers(wildcards, attempt):
 # What every job asks for that runs networks on a device.
 ON_DEVICE = {
     "gpu": gpus_of_device,
-    "gpu_model": gpu_model_of_device,
-    "constraint": constraint_of_device,
+    "gpu_model": said_of_device("gpu_model"),
+    "constraint": said_of_device("constraint"),
     "cpus_per_task": cpus_of_device,
     "slurm_extra": exclusive_node,
     "mem_mb": memory_for_device,

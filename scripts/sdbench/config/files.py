@@ -23,6 +23,14 @@ TEMPLATE = "__use_yte__"
 """The key with which Snakemake runs what a YAML file holds as Python."""
 
 
+def find_path(path: str, workflow: Path) -> Path:
+    """Return a path of the working directory, or else of the workflow's folder.
+
+    They differ with --directory, and where the workflow is a module of another.
+    """
+    return Path(path) if Path(path).exists() else workflow / path
+
+
 def read_config_file(path: Path) -> dict[str, Any]:
     """Return what a file of the config holds, JSON or YAML, as Snakemake would read it.
 

@@ -15,7 +15,7 @@ from sdbench.cases.case import Case, Pair, Variant
 from sdbench.cases.expansion import Absent
 from sdbench.cases.options import TUNED
 from sdbench.config.check import Config, check_campaigns
-from sdbench.config.files import locate
+from sdbench.config.files import find_path, locate
 from sdbench.models.architectures import load_architecture
 from sdbench.models.manifest import model_files
 from sdbench.models.room import was_made, without_room
@@ -98,14 +98,14 @@ def check_sources(
     """Check the source of every model as far as that can be done without a network.
 
     Raises:
-        UserError: if a local folder (its path is relative to `workflow`) is missing or is not a
-            model of a known family, or the architecture of a seeded model is missing or wrong.
+        UserError: if a local folder is missing or is not a model of a known family, or the
+            architecture of a seeded model is missing or wrong.
     """
     for name, model in models.items():
         source = model["source"]
         try:
             if "local" in source:
-                model_files(workflow / source["local"])
+                model_files(find_path(source["local"], workflow))
             elif "seeded" in source:
                 load_architecture(architectures / f"{source['seeded']}.yaml")
         except (UserError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import datetime
 import difflib
 import itertools
 import json
@@ -18,7 +19,7 @@ from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, RunConfig, count_cell
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import format_options, parse_options
 from sdbench.config.files import FastLoader, locate, read_config_file
-from sdbench.runtime.errors import UserError
+from sdbench.runtime.errors import UserError, plain
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -308,14 +309,15 @@ _Validator = validators.extend(  # type: ignore[no-untyped-call]
 
 def _meant(error: ValidationError) -> ValidationError:
     """Return what is wrong with a mapping or a list in the one of several forms that it has."""
-    if isinstance(error.parent, ValidationError) and error.parent.validator == "oneOf":
-        error = error.parent
-    if error.validator == "oneOf":
-        choices: Any = error.validator_value
-        for number, choice in enumerate(choices):
-            if _has_form(error.instance, choice):
-                within = [e for e in error.context or () if e.relative_schema_path[0] == number]
-                return best_match(within) or error
+    parent: Any = error.parent
+    whole = parent if parent is not None and parent.validator == "oneOf" else error
+    if whole.validator == "oneOf":
+        choices: Any = whole.validator_value
+        forms = [n for n, choice in enumerate(choices) if _has_form(whole.instance, choice)]
+        if len(forms) == 1:
+            within = [e for e in whole.context or () if e.relative_schema_path[0] == forms[0]]
+            return best_match(within) or error
+        return error if forms else whole
     return error
 
 
@@ -347,7 +349,11 @@ def _explain(error: ValidationError) -> Fault:
             is_type = _Validator(True).is_type
             kinds = (name for kind, name in TYPES.items() if is_type(found, kind))
             is_a = f"{_shorten(found)}, a {next(kinds, type(found).__name__)}"
-            do = "change it" if isinstance(found, (dict, list)) else WRITTEN[limit].format(found)
+            do = (
+                "change it"
+                if isinstance(found, (dict, list))
+                else WRITTEN[limit].format(plain(found))
+            )
             if found is None:
                 is_a, do = "nothing", "give it a value, or remove the key"
             return path, f"found {is_a}; allowed is a {TYPES[limit]}: {do}"
@@ -386,7 +392,7 @@ TYPES = {
 }
 """What people call the rules and types of JSON schema."""
 WRITTEN = {
-    "object": "write `key: value`",
+    "object": "write its keys below it",
     "array": "write `[{}]`",
     "string": "put it in quotes",
     "integer": "write it in digits, without quotes or point",
@@ -411,7 +417,7 @@ def _form(choice: Mapping[str, Any]) -> str:
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value) if isinstance(value, (str, int, float, dict, list)) else str(value)
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

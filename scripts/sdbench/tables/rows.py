@@ -33,9 +33,7 @@ def case_columns(record: Record) -> Row:
         "device_kind": case["device"]["kind"],
         "device_name": environment["device_name"],
         "threads": environment.get("threads"),
-        "prompt_tokens_cut": max(
-            (environment.get("prompt_tokens_cut") or {}).values(), default=None
-        ),
+        "prompt_tokens_cut": max(environment.get("prompt_tokens_cut", {}).values(), default=None),
         "backend_version": environment["libraries"].get(BACKENDS[variant.backend].library),
         "batch_size": case["batch_size"],
         "status": record["status"],

@@ -15,6 +15,7 @@ WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A pip.conf for other work may say `user = true`, which no virtual environment can do.
 export PIP_USER := 0
+unexport PYTHONHOME
 
 .PHONY: run setup records page bundle test test-fast test-all test-cuda-build lint docs lock audit clean
 

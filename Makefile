@@ -15,6 +15,7 @@ WORKERS ?= 3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A pip.conf for other work may say `user = true`, which no virtual environment can do.
 export PIP_USER := 0
+unexport PYTHONHOME
 # Snakemake keeps sources below the home, which in a container may be nobody's.
 ifeq ($(shell test -w "$$HOME" && echo yes)$(XDG_CACHE_HOME),)
 export XDG_CACHE_HOME := $(CURDIR)/.cache

@@ -6,7 +6,7 @@ from sdbench.cases.expansion import matrix_rows
 DROPPED_IN = sorted(
     in_workflow(f"resources/{file.name}")
     for file in (WORKFLOW / "resources").glob("*.csv")
-    if file.name != "published.csv"
+    if file.name != "published.csv" and not file.name.startswith(".")
 )
 
 

@@ -102,6 +102,8 @@ def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
     """
     read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
     results = read["results"]
+    for model, cut in results.groupby("model")["prompt_tokens_cut"].max().dropna().items():
+        say(f"{model}: {cut} tokens of its prompt are more than its text encoder reads: shorten it")
     faults = [
         *_missing(read["cases"], read["largest"], results),
         *_wrong_numbers(results),

@@ -68,13 +68,14 @@ def generate_images(
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
     states, *ends = images or [nothing]
+    made = [(n, end) for n, end in zip(runs, ends, strict=False) if end is not None]
     owner.assert_held()
     save_images(
         output,
         status,
         reason,
-        runs=np.stack(ends) if ends else nothing,
-        runs_steps=np.array(runs[: len(ends)], np.int64),
+        runs=np.stack([end for _, end in made]) if made else nothing,
+        runs_steps=np.array([n for n, _ in made], np.int64),
         trajectory=states,
         trajectory_steps=np.arange(1, len(states) + 1),
     )
@@ -91,7 +92,8 @@ def _generate(
     granted_bytes: int | None,
     settings: Mapping[str, Any] | None,
 ) -> None:
-    """Send the images of the trajectory, then that of each run, then a status and a reason."""
+    """Send the images of the trajectory, then that of each run, None where the sampler has no such
+    run, then a status and a reason."""
     status, reason = "ok", ""
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):

@@ -13,12 +13,15 @@ refuse() {
     exit 1
 }
 
-# What pip is told for other work must not reach into this environment: packages of the user's own
-# (PIP_USER, or `user = true` in a pip.conf), and those of modules (PYTHONPATH), which may be where
-# the machine's PyTorch is.
+# What pip and uv are told for other work must not reach into this environment: packages of the user's
+# own (PIP_USER, or `user = true` in a pip.conf), another place or Python, versions that differ from the
+# locks' (NVIDIA's containers set PIP_CONSTRAINT), and modules (PYTHONPATH), which may be where the
+# machine's PyTorch is.
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 elsewhere=${PYTHONPATH:-}
-unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT \
+    PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_NO_BINARY PIP_DRY_RUN UV_PYTHON UV_SYSTEM_PYTHON UV_CONSTRAINT \
+    UV_OVERRIDE UV_EXCLUDE UV_EXCLUDE_NEWER UV_REQUIRE_HASHES UV_NO_BINARY
 
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
@@ -96,7 +99,11 @@ with_pip() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "$python has no ensurepip:" \
         "install python$(version "$python")-venv (Debian, Ubuntu), or uv"
     pip="$venv/bin/python -m pip install --quiet"
-    "$python" -m venv --clear "$venv" && $pip $locked || return
+    "$python" -m venv --clear "$venv" || return
+    place=$("$venv/bin/python" -m pip config list | grep -E '\.(target|prefix|root)=')
+    [ -z "$place" ] || refuse "pip.conf: found $place; allowed is no other place: remove it, or set" \
+        "PIP_CONFIG_FILE=/dev/null"
+    $pip $locked || return
     if [ "${TORCH:-}" = system ]; then return; fi
     if [ -n "$sources" ]; then
         $pip $sources --require-hashes --no-deps -r wheels/torch.lock

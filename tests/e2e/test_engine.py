@@ -1,6 +1,8 @@
 """The engine around a model: what it is asked for is in force, and what it generates is sound."""
 
+import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 import torch
 
 from sdbench import backends
-from sdbench.backends.engine import check_images, load_scheduler
+from sdbench.backends.engine import SCHEDULERS, check_images, describe_engine, load_scheduler
+from sdbench.backends.schedules import refuse_steps
 from sdbench.devices import platforms
 from sdbench.measure.phases import time_phases
 from sdbench.runtime.errors import UnsupportedError
@@ -92,3 +95,62 @@ def test_a_scheduler_evaluates_the_unet_as_often_as_is_documented(model: Path) -
     with pytest.raises(UnsupportedError, match=r"rescale_betas_zero_snr.*use ddim or euler"):
         load_scheduler(shapes, "pndm")
     assert load_scheduler(shapes, "euler").config.rescale_betas_zero_snr
+
+
+STEPS = [
+    ("ddim", "leading", {112: 111, 600: 500, 998: 500, 1000: 999}, (1, 50, 100, 250, 500, 999)),
+    ("pndm", "leading", {600: 500, 1000: 999}, (1, 50, 100, 999)),
+    ("euler", "leading", {600: 500, 1000: 999}, (1, 50, 999)),
+    ("dpmsolver", "leading", {500: 499, 999: 998, 1000: 998}, (1, 50, 100)),
+    ("dpmsolver", "linspace", {1000: 999}, (1, 50, 600)),
+    ("euler", "linspace", {}, (1, 61, 600, 1000)),
+    ("ddim", "linspace", {600: 500}, (1, 4, 50, 500)),
+    ("ddim", "trailing", {61: 60, 600: 500}, (1, 4, 60, 100, 1000)),
+    ("euler", "trailing", {61: 60, 121: 120}, (1, 60, 600, 1000)),
+    ("flow-euler", None, {}, (1, 61, 600, 1000)),
+]
+"""A sampler, its spacing, numbers of steps that it does not make, each with the next that it does,
+and some that it does."""
+
+
+@pytest.mark.parametrize(("name", "spacing", "wrong", "right"), STEPS)
+def test_a_run_has_as_many_steps_as_asked_for_from_noise_to_image_or_is_refused(
+    name: str, spacing: str | None, wrong: dict[int, int], right: tuple[int, ...]
+) -> None:
+    given = {"timestep_spacing": spacing, "steps_offset": 1, "beta_schedule": "scaled_linear"}
+    more = {"skip_prk_steps": True} if name == "pndm" else {}
+    sampler = SCHEDULERS[name](**(given | more if spacing else {}))
+    for steps, instead in wrong.items():
+        with pytest.raises(UnsupportedError, match=f"^{steps} steps of .*: use {instead} steps$"):
+            refuse_steps(sampler, steps)
+    for steps in right:
+        refuse_steps(sampler, steps)
+        sampler.set_timesteps(steps)
+        state = torch.ones(1, 1, 1, 1)
+        assert len(set(sampler.timesteps.tolist())) == steps
+        for moment in sampler.timesteps:
+            state = sampler.step(state / 2, moment, state, return_dict=False)[0]
+        assert torch.isfinite(state).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cut"),
+    [("", {}), ("a" * 75, {}), ("a" * 76, {"tokenizer": 1}), ("\U0001f3a8é日" * 3000, None)],
+    ids=["empty", "fits", "one more", "all alphabets"],
+)
+def test_a_prompt_that_is_too_long_is_said_to_be_and_only_there(
+    prompt: str,
+    cut: dict[str, int] | None,
+    model: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tiny model reads 77 tokens, a byte each, two of them marks."""
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    engine = backends.load(make_case(), model, None)
+    case = make_case()
+    generation = {**case.generation, "prompt": prompt}
+    found = describe_engine(engine, replace(case, generation=generation))["prompt_tokens_cut"]
+    assert found == cut if cut is not None else found["tokenizer"] > 20_000
+    check_images(engine.generate(generation, engine.latents(generation, 1)))
+    assert not caplog.records, "in a timed call"

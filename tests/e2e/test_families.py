@@ -17,7 +17,13 @@ from torch._dynamo.utils import counters
 from convert_openvino import convert_openvino
 from export_onnx import export_onnx
 from sdbench import backends
-from sdbench.backends.engine import SCHEDULERS, Engine, check_images, to_8_bits
+from sdbench.backends.engine import (
+    SCHEDULERS,
+    Engine,
+    check_images,
+    describe_engine,
+    to_8_bits,
+)
 from sdbench.cases.case import Case, Device, Variant, why_absent
 from sdbench.cases.options import OPTIONS, SWITCHES, TENSORRT
 from sdbench.measure.image_series import generate_runs, generate_trajectory
@@ -202,10 +208,21 @@ def test_every_state_is_decoded_as_the_pipeline_does(twin: Path, plain: Engine) 
     assert np.abs(alone - images[:1]).max() < 1e-4
     assert not np.allclose(images[0], images[1], atol=1e-3)
     trajectory = generate_trajectory(plain, case, 2)
-    runs = np.stack(list(generate_runs(plain, case, [1, 2], trajectory)))
+    runs = np.stack(
+        [image for image in generate_runs(plain, case, [1, 2], trajectory) if image is not None]
+    )
     assert trajectory.shape == runs.shape
     assert np.array_equal(runs[-1], trajectory[-1])
     assert np.array_equal(to_8_bits(alone)[0], runs[-1])
+
+
+def test_every_tokenizer_says_what_of_a_prompt_is_too_long(twin: Path, plain: Engine) -> None:
+    short, long = (
+        describe_engine(plain, make_case(twin, prompt=prompt))["prompt_tokens_cut"]
+        for prompt in ("a red circle", "a " * 3000)
+    )
+    assert short == {}
+    assert long.keys() == {*plain.family.tokenizers}
 
 
 @pytest.mark.parametrize("switch", [s for s in SWITCHES if s != TENSORRT])

@@ -148,3 +148,13 @@ def test_a_projected_case_has_no_calls_back_to_back(tmp_path: Path) -> None:
     projection = {"steps": 2, "evaluations": 51, "calls": [short] * 3, "energy": None}
     results.records[0].update(projection=projection, throughput=None, image=None)
     assert results.check().startswith("2 ")
+
+
+def test_a_prompt_that_is_too_long_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(tmp_path)
+    for record in results.records:
+        record["environment"]["prompt_tokens_cut"] = {"tokenizer": 7, "tokenizer_2": 3}
+    results.check()
+    assert capsys.readouterr().out.count("> shapes: 7 tokens of its prompt are more") == 1

@@ -1,5 +1,6 @@
 """The config is complete or refused in one line that tells what to do."""
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from math import inf, nan
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.common.configfile import load_configfile
 
 from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix
@@ -76,7 +78,15 @@ def test_defaults_are_filled_in_everywhere(config: Config) -> None:
 
 
 BAD: list[tuple[str, Any, str, str]] = [
-    ("modles", {}, "modles: unknown key", "`models`"),
+    ("modles", {}, "modles: unknown key", "did you mean `models`?"),
+    ("measuring.Launch", 1, "measuring.Launch: unknown key", "did you mean `launches`?"),
+    ("devices", "cuda", "devices: found 'cuda'", "`{name: {...}}`"),
+    ("matrix.0.devices", "cpu", "matrix[0].devices: found 'cpu'", "`[name, ...]`"),
+    ("matrix.0.precisions", "fp32", "matrix[0].precisions: found 'fp32', a text", "`[fp32]`"),
+    ("models.shapes.source", {"hub": "a/b"}, "models.shapes.source: the key `rev", "add it"),
+    ("models.shapes.generation.prompt", 42, "prompt: found 42, a whole number", "in quotes"),
+    ("models.shapes.generation.height", 64.0, "height: found 64.0, a number", "a whole number"),
+    ("models.shapes.generation.guidance", "7,5", "guidance: found '7,5', a text", "as 1.5"),
     ("matrix", [], "matrix: found []", "at least 1"),
     ("matrix", {"a": 1}, "matrix: found {'a': 1}, a mapping", "a list"),
     ("matrix.0.precisions", ["fp31"], "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
@@ -92,7 +102,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("devices", {"a/b": {"kind": "cpu"}}, "devices: found 'a/b'", "dots"),
     ("devices.cpu.gpu_model", "a100", "devices.cpu.gpu_model: found 'a100' on a CPU", "`cuda`"),
     ("devices.cpu.gpu_model", "a-100", "devices.cpu.gpu_model: found 'a-100'", "scheduler"),
-    ("models.shapes", None, "models.shapes: found None, a null", "a mapping"),
+    ("models.shapes", None, "models.shapes: found nothing", "a mapping"),
     ("models.shapes.source", {"loc": 1}, "models.shapes.source", "{hub: ..., revision: ...}"),
     ("models.shapes.generation.steps", 0, "generation.steps: found 0", "1 or more"),
     ("models.shapes.generation.steps", 2.0, "generation.steps: found 2.0", "whole number"),
@@ -130,6 +140,53 @@ def test_a_wrong_config_is_refused_in_one_line(
     message = str(caught.value)
     assert "\n" not in message and message.startswith(f"{file}: ")
     assert where in message and allowed in message
+
+
+YAML: list[tuple[str, Any]] = [
+    ("export: {tolerance: 1e-3}", 0.001),
+    ("export: {tolerance: 1E-3}", 0.001),
+    ("devices: {cpu: {price_per_hour: 5e-1}}", 0.5),
+    ("need: {memory_gb: 1e+1}", 10.0),
+    ("campaign: 1e5", "1e5"),
+    ("records_only: yes", True),
+    ("measuring: {case_time_limit_s: 1_000}", 1000),
+    ("\ufeffcurrency: EUR\r\n", "EUR"),
+    ("published: [fal-2023,]", ["fal-2023"]),
+    ("models: {shapes: {source: {local: ~/m}}}", f"{Path.home()}/m"),
+    ("models: {shapes: {source: {local: $HOME/m}}}", f"{Path.home()}/m"),
+    ("export: {opset: 023}", "line 1: found 023, which YAML reads as 19: write that"),
+    ("measuring: {case_time_limit_s: 1:30}", "line 1: found 1:30, which YAML reads as 90"),
+    ("records_only: 'no'", "found 'no', a text; allowed is a truth value: write true or false"),
+    ("campaign: 2026-11-29", "found 2026-11-29, a date; allowed is a text: put it in quotes"),
+    ("fp32: ", "fp32: unknown key"),
+    ("measuring:\n\tlaunches: 3", "line 2, column 1: not YAML"),
+    ("on: push", "found True as a key; allowed is text: put it in quotes"),
+    ("\ufffe", "not UTF-8: save it as UTF-8 text"),
+]
+"""A file, and the value of its innermost key as it is taken, or what the refusal says."""
+
+
+@pytest.mark.parametrize(("text", "taken"), YAML, ids=[text for text, _ in YAML])
+def test_a_file_means_what_it_looks_like_or_is_refused(
+    text: str, taken: Any, raw_config: Config, check: Check, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes(text.encode("utf-16" if text == "\ufffe" else "utf-8"))
+
+    def value() -> Any:
+        read_config_file(mine)
+        given = load_configfile(str(mine))  # as Snakemake reads it
+        found: Any = check(overlay(raw_config, given), BASE, mine)
+        while isinstance(given, dict):
+            ((key, given),) = given.items()
+            found = found[key]
+        return found
+
+    if isinstance(taken, str) and " " in taken:
+        with pytest.raises(UserError, match=re.escape(taken)):
+            value()
+    else:
+        assert value() == taken
 
 
 def test_a_model_may_be_compared_once_only(raw_config: Config, check: Check) -> None:

@@ -1,5 +1,7 @@
 """Results leave as a table and come back next to those of another machine."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +52,11 @@ def test_what_was_measured_comes_back_as_it_was(tmp_path: Path) -> None:
     results = published(collect([export(tmp_path)], tmp_path, []))
     assert {result.campaign for result in results} == {"lab-2026-11"}
     cpu, gpu, oom = results
-    assert (cpu.kind, cpu.device, cpu.precision) == ("cpu", "AMD EPYC 7B13", "fp32")
+    assert (cpu.kind, cpu.device, cpu.precision) == ("cpu", "AMD EPYC 7B13 (cpu)", "fp32")
     assert (cpu.numbers["latency_s"], cpu.numbers["images_per_minute"]) == (0.5, 130.0)
     assert (cpu.numbers["n"], cpu.numbers["memory_bytes"]) == (12, 5e8)
     assert cpu.contended
-    assert (gpu.kind, gpu.device) == ("cuda", "H100 80GB HBM3")
+    assert (gpu.kind, gpu.device) == ("cuda", "H100 80GB HBM3 (gpu)")
     assert gpu.counter == "peak memory of the process on the GPU"
     assert gpu.numbers["memory_bytes"] == 4e9
     assert not gpu.contended
@@ -79,6 +81,64 @@ def test_the_same_rows_cannot_be_shown_twice(tmp_path: Path) -> None:
     twice = r"copy\.csv: found a row twice .*correct it, or remove it from"
     with pytest.raises(UserError, match=twice):
         collect([second], tmp_path, [])
+
+
+def test_devices_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Threads differ, or there are two equal GPUs."""
+    base = made.latency_row(made.throughput_row(SHAPES, 130.0), 0.5)
+    rows = [base | {"device": f"cpu-{threads}", "threads": threads} for threads in (1, 2)]
+    rows += [made.latency_row(made.throughput_row(SD_V1, 31.0), 2.0) | {"device": d} for d in "ab"]
+    table = tmp_path / "lab.csv"
+    results = made.write_rows(rows, tmp_path / "results.csv", RESULTS)
+    races = made.write_rows([], tmp_path / "races.csv", RACES)
+    export_results(results, races, "lab", table, tmp_path / "exported-races.csv")
+    found = collect([table], tmp_path, [])
+    assert found["threads"].tolist()[:2] == [1, 2]
+    assert [result.device for result in published(found)] == [
+        *("AMD EPYC 7B13 (cpu-1)", "AMD EPYC 7B13 (cpu-2)"),
+        *("H100 80GB HBM3 (a)", "H100 80GB HBM3 (b)"),
+    ]
+
+
+SPREADSHEETS: dict[str, Callable[[str], str]] = {
+    "capitals": lambda text: text.replace("True", "TRUE").replace("False", "FALSE"),
+    "a mark and line ends of Windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "blank columns": lambda text: "".join(f",{line},,\n" for line in text.splitlines()),
+    "blank rows": lambda text: text + "\n".join(["," * text.splitlines()[0].count(",")] * 3),
+    "quotes": lambda text: "".join(
+        '"' + line.replace(",", '","') + '"\n' for line in text.splitlines()
+    ),
+    "rounded digits": lambda text: re.sub(r"4000000000\.0", "4.00E+09", text),
+}
+
+
+@pytest.mark.parametrize("program", SPREADSHEETS)
+def test_what_a_spreadsheet_saved_is_the_same_table(program: str, tmp_path: Path) -> None:
+    table = export(tmp_path)
+    before = collect([table], tmp_path, [])
+    changed = SPREADSHEETS[program](table.read_text())
+    assert changed != table.read_text()
+    (tmp_path / "saved.csv").write_bytes(changed.encode())
+    assert collect([tmp_path / "saved.csv"], tmp_path, []).equals(before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",", ";", "found semicolons between columns; allowed are commas, and points in numbers"),
+        ("130.0", '"130,5"', "row 1: found '130,5'; allowed is a number, with a point"),
+        ("4000000000.0", '"4,000,000,000"', "found '4,000,000,000'; allowed is a number"),
+        ("False", "FALSCH", "found 'FALSCH'; allowed is True or False"),
+    ],
+)
+def test_what_a_spreadsheet_made_unreadable_is_refused_in_one_line(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    table = export(tmp_path)
+    text = table.read_text().replace(old, new)
+    (tmp_path / "saved.csv").write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        collect([tmp_path / "saved.csv"], tmp_path, [])
 
 
 def test_a_row_from_elsewhere_names_its_campaign(tmp_path: Path) -> None:

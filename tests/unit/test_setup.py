@@ -17,7 +17,9 @@ case "$*" in
 --version) echo Python {version}.0 ;;
 *ensurepip*) {ensurepip} ;;
 *"-m venv"*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; echo made with {name} >&2 ;;
-*"-m pip"*) echo "pip user=$PIP_USER path=${{PYTHONPATH-unset}} $*" >&2 ;;
+*"pip config"*) [ -z "${{PIP_CONF-}}" ] || echo "$PIP_CONF" ;;
+*"-m pip"*) echo "pip user=$PIP_USER path=${{PYTHONPATH-unset}} $*" >&2
+    env | grep "^[PU][IV]" >&2 ;;
 *system_torch*) echo "{name} path=${{PYTHONPATH-}} $*" >&2; {torch} ;;
 esac
 """
@@ -30,7 +32,7 @@ class Machine:
         self.folder = folder
         self.bin = folder / "commands"
         self.bin.mkdir()
-        for tool in ("sh", "dirname", "grep", "sed", "uname", "mkdir", "cp"):
+        for tool in ("sh", "dirname", "env", "grep", "sed", "uname", "mkdir", "cp"):
             (self.bin / tool).symlink_to(Path("/usr/bin", tool))
         (folder / "setup").symlink_to(ROOT / "setup")
         (folder / "requirements.txt").write_text("torch==2.13.0\n")
@@ -85,11 +87,18 @@ def test_the_first_python_that_suits_is_taken(
 
 def test_what_is_set_for_other_work_does_not_reach_pip(machine: Machine) -> None:
     machine.python("python3", "3.12")
-    status, said = machine.setup(PIP_USER="1", PYTHONPATH="/module", CONDA_PREFIX="/conda")
+    others = ("PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT", "UV_PYTHON", "UV_SYSTEM_PYTHON")
+    status, said = machine.setup(
+        PIP_USER="1", PYTHONPATH="/module", CONDA_PREFIX="/conda", **dict.fromkeys(others, "1")
+    )
     lines = [line for line in said.splitlines() if line.startswith("pip ")]
     assert status == 0
     assert {line.split()[1] for line in lines} == {"user=0"}
     assert {line.split()[2] for line in lines} == {"path=unset"}
+    assert "PIP_USER=0\n" in said and not any(f"{other}=" in said for other in others)
+    # Of what stands in a pip.conf, no variable takes this back.
+    status, said = machine.setup(PIP_CONF="global.target='/other'")
+    assert status == 1 and "pip.conf: found global.target='/other'; allowed is no" in said
 
 
 def test_uv_is_used_where_it_is_and_pip_where_it_fails(machine: Machine) -> None:

@@ -30,7 +30,7 @@ def rank_choices(results: Path, published: Path, need: Mapping[str, Any], table:
         table: of schema CHOICES, written.
     """
     elsewhere = read_table(published, PUBLISHED).rename(columns={"campaign": "origin"})
-    elsewhere["device"] = elsewhere["device_name"]
+    elsewhere["device"] = elsewhere["device"].fillna(elsewhere["device_name"])
     elsewhere.loc[elsewhere["tf32_convolutions"], "precision"] = FP32_TF32
     own = read_table(results, RESULTS).assign(origin=MEASURED)
     by_condition: dict[Any, list[Row]] = {}

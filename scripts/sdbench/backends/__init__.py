@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.backends.engine import Engine, refuse_generation
+from sdbench.backends.engine import Engine, load_scheduler, refuse_generation
+from sdbench.backends.schedules import refuse_steps
 from sdbench.cases.case import Case
 from sdbench.models.families import family_of
 from sdbench.runtime.errors import UnsupportedError
@@ -36,6 +37,8 @@ def load(
         UnsupportedError: if this machine or backend cannot run the variant.
     """
     refuse_generation(family_of(model_folder), case)
+    generation = case.generation
+    refuse_steps(load_scheduler(model_folder, generation["scheduler"]), generation["steps"])
     args = case, model_folder, graphs_folder, settings or {}
     engine: Engine = import_backend(case).load(*args)
     return engine

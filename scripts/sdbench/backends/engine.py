@@ -247,9 +247,15 @@ class Engine:
 
 
 def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
-    """Return threads and the switches that are in force, as they are, not as they were asked."""
+    """Return threads and the switches that are in force, as they are, not as they were asked, and
+    by tokenizer how much of the prompt is too long to be read."""
+    family = engine.family
+    tokenizers = {name: getattr(engine.pipeline, name) for name in family.tokenizers}
     return {
         "threads": torch.get_num_threads(),
+        "prompt_tokens_cut": family.tokens_cut(
+            tokenizers, engine.configs, case.generation["prompt"]
+        ),
         "switches": {
             "weights_dtype": str(engine.dtype).removeprefix("torch."),
             "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),

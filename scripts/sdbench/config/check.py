@@ -2,9 +2,12 @@
 
 import copy
 import csv
+import datetime
+import difflib
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +19,7 @@ from sdbench.cases.expansion import MOST_CELLS, MOST_JOBS, RunConfig, count_cell
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import format_options, parse_options
 from sdbench.config.files import FastLoader, locate, read_config_file
-from sdbench.runtime.errors import UserError
+from sdbench.runtime.errors import UserError, plain
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -70,6 +73,7 @@ def check_config(
             **config,
             "devices": {**devices, "cpu": {"kind": "cpu", **devices.get("cpu", {})}},
         }
+    config = _with_powers(config, schema, schema)
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         _refuse([_explain(error)], files)
@@ -78,6 +82,10 @@ def check_config(
     if is_auto:
         complete["devices"] = copy.deepcopy(dict(found))
     _fill_defaults(complete, schema, schema)
+    for source in (model["source"] for model in complete["models"].values()):
+        if "local" in source:
+            # pathlib would fail on the home of a user that is none: no such folder will do.
+            source["local"] = os.path.expanduser(os.path.expandvars(source["local"]))  # noqa: PTH111
     devices = complete["devices"]
     named = {ALL: [*devices], GPUS: [n for n, d in devices.items() if KINDS[d["kind"]].is_gpu]}
     for entry in (*complete["matrix"], *complete["quality"]):
@@ -252,6 +260,24 @@ def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, 
     return {**resolve(target, root), **{k: v for k, v in schema.items() if k != "$ref"}}
 
 
+def _with_powers(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Return `value` with a number where the schema wants one and it has a text such as 1e-3: YAML
+    1.1, which Snakemake reads, asks for a point and a sign (1.0e-3)."""
+    schema = resolve(schema, root)
+    for choice in schema.get("oneOf", ()):
+        value = _with_powers(value, choice, root)
+    if isinstance(value, dict):
+        known, other = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        return {k: _with_powers(v, known.get(k, other), root) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_powers(item, schema.get("items", {}), root) for item in value]
+    is_power = schema.get("type") == "number" and isinstance(value, str) and _POWER.fullmatch(value)
+    return float(value) if is_power else value
+
+
+_POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
     schema = resolve(schema, root)
     for choice in schema.get("oneOf", ()):
@@ -283,18 +309,22 @@ _Validator = validators.extend(  # type: ignore[no-untyped-call]
 
 def _meant(error: ValidationError) -> ValidationError:
     """Return what is wrong with a mapping or a list in the one of several forms that it has."""
-    if error.validator == "oneOf":
-        choices: Any = error.validator_value
-        for number, choice in enumerate(choices):
-            if _has_form(error.instance, choice):
-                within = [e for e in error.context or () if e.relative_schema_path[0] == number]
-                return best_match(within) or error
+    parent: Any = error.parent
+    whole = parent if parent is not None and parent.validator == "oneOf" else error
+    if whole.validator == "oneOf":
+        choices: Any = whole.validator_value
+        forms = [n for n, choice in enumerate(choices) if _has_form(whole.instance, choice)]
+        if len(forms) == 1:
+            within = [e for e in whole.context or () if e.relative_schema_path[0] == forms[0]]
+            return best_match(within) or error
+        return error if forms else whole
     return error
 
 
 def _has_form(value: Any, choice: Mapping[str, Any]) -> bool:
     if isinstance(value, dict):
-        return choice.get("type") == "object" and value.keys() >= {*choice.get("required", ())}
+        known = {*choice.get("required", ())}
+        return choice.get("type") == "object" and (not known or bool(value.keys() & known))
     return isinstance(value, list) and choice.get("type") == "array"
 
 
@@ -308,16 +338,25 @@ def _explain(error: ValidationError) -> Fault:
         case "additionalProperties":
             keys = sorted(schema.get("properties", {}))
             unknown = next(key for key in found if key not in keys)
-            fault = f"unknown key; allowed here are {_enumerate(keys)}: remove or rename it"
+            near = difflib.get_close_matches(unknown.lower(), keys, 1)
+            do = f"rename it, did you mean `{near[0]}`?" if near else "remove or rename it"
+            fault = f"unknown key; allowed here are {_enumerate(keys)}: {do}"
             return (*path, unknown), fault
         case "required":
             missing = next(key for key in limit if key not in found)
             return path, f"the key `{missing}` is missing: add it"
         case "type":
-            is_type = Draft202012Validator.TYPE_CHECKER.is_type
+            is_type = _Validator(True).is_type
             kinds = (name for kind, name in TYPES.items() if is_type(found, kind))
             is_a = f"{_shorten(found)}, a {next(kinds, type(found).__name__)}"
-            return path, f"found {is_a}; allowed is a {TYPES[limit]}: change it"
+            do = (
+                "change it"
+                if isinstance(found, (dict, list))
+                else WRITTEN[limit].format(plain(found))
+            )
+            if found is None:
+                is_a, do = "nothing", "give it a value, or remove the key"
+            return path, f"found {is_a}; allowed is a {TYPES[limit]}: {do}"
         case "enum":
             allowed = f"are {_use_one(limit)}"
         case "oneOf":
@@ -352,6 +391,15 @@ TYPES = {
     "null": "null",
 }
 """What people call the rules and types of JSON schema."""
+WRITTEN = {
+    "object": "write its keys below it",
+    "array": "write `[{}]`",
+    "string": "put it in quotes",
+    "integer": "write it in digits, without quotes or point",
+    "number": "write it as 1.5, without quotes, comma or unit",
+    "boolean": "write true or false, without quotes",
+}
+"""How a value of a type is written in YAML."""
 
 
 def _form(choice: Mapping[str, Any]) -> str:
@@ -361,11 +409,15 @@ def _form(choice: Mapping[str, Any]) -> str:
         return "` or `".join(choice["enum"])
     if "required" in choice:
         return "{" + ", ".join(f"{key}: ..." for key in choice["required"]) + "}"
+    if "additionalProperties" in choice:
+        return "{name: {...}}"
+    if "items" in choice:
+        return "[name, ...]"
     return f"a {TYPES[choice['type']]}"
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

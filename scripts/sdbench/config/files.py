@@ -7,6 +7,7 @@ and whatever could run code. Imports nothing heavy.
 import argparse
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -78,8 +79,8 @@ def _read(path: Path, _changed: int) -> dict[str, Any]:
         data = _parse(path.read_bytes().decode())
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
-    except UserError as repeated:
-        raise UserError(f"{path}: {repeated}: keep one of them") from None
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -119,7 +120,8 @@ def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _StrictLoader(FastLoader):  # type: ignore[misc]
-    """YAML as Snakemake reads it, but that a repeated key is not silently the last one."""
+    """YAML as Snakemake reads it, but that a repeated key is not silently the last one, and a
+    number no other than it looks."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -134,10 +136,25 @@ class _StrictLoader(FastLoader):  # type: ignore[misc]
         super().flatten_mapping(node)
 
 
+def _number(loader: Any, node: Any) -> Any:
+    kind = node.tag.rpartition(":")[2]
+    number = getattr(loader, f"construct_yaml_{kind}")(node)
+    if re.match(r"[-+]?0[0-7_]+$|.*:", node.value):  # of base 8 or 60
+        raise UserError(
+            f"line {node.start_mark.line + 1}: found {plain(node.value)}, which YAML reads as "
+            f"{number}: write that, or put it in quotes if it is text"
+        )
+    return number
+
+
+for _kind in ("int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
+
+
 def _refuse_repeated(keys: Sequence[str], where: str) -> None:
     for key, count in Counter(keys).items():
         if count > 1:
-            raise UserError(f"{plain(key)}: found twice{where}")
+            raise UserError(f"{plain(key)}: found twice{where}: keep one of them")
 
 
 def _said(reason: Any) -> str:

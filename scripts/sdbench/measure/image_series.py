@@ -7,6 +7,7 @@ each decoded. The N-th of these is not what an N-step run makes, whose timesteps
 from collections.abc import Iterator, Sequence
 
 from sdbench.backends.engine import Engine, Images, Images8Bit, check_images, to_8_bits
+from sdbench.backends.schedules import refuse_steps, steps_fault
 from sdbench.cases.case import Case
 
 import numpy as np
@@ -15,12 +16,16 @@ import torch
 
 def generate_runs(
     engine: Engine, case: Case, steps: Sequence[int], trajectory: Images8Bit
-) -> Iterator[Images8Bit]:
-    """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3).
-    The run that is as long as the trajectory has been made: its image is the last state's."""
+) -> Iterator[Images8Bit | None]:
+    """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3);
+    None where the sampler does not make such a run. The run that is as long as the trajectory has
+    been made: its image is the last state's."""
     latents = engine.latents(case.generation, 1)
     for count in steps:
-        if count == len(trajectory):
+        if fault := steps_fault(engine.pipeline.scheduler, count):
+            print(f"{fault}: no image of {count} steps", flush=True)
+            yield None
+        elif count == len(trajectory):
             yield trajectory[-1]
         else:
             yield _first(engine.generate(case.generation, latents, steps=count))
@@ -32,7 +37,11 @@ def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
 
     PNDM evaluates the denoiser once more than there are steps, and replaces its first state by a
     better one: the replaced one is left out, so that there are always `steps` states.
+
+    Raises:
+        UnsupportedError: if the sampler does not make such a run.
     """
+    refuse_steps(engine.pipeline.scheduler, steps)
     states: list[torch.Tensor] = []
     engine.generate(
         case.generation,

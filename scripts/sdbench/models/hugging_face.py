@@ -11,7 +11,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # diffusers imports torchao where that is installed: it tells of extensions for CUDA, which nothing
 # here uses, of checkpoints in its formats, of which there are none, and of what torch deprecates.
-for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao"):
+# Pipelines tell of a prompt that is too long, in every call (`Family.tokens_cut`).
+for chatty in (
+    *("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao"),
+    "diffusers.pipelines",
+):
     logging.getLogger(chatty).setLevel(logging.ERROR)
 
 hide_devices()

@@ -27,11 +27,7 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # As text: what pandas would make of a column depends on its cells. Only the empty cell
-            # is missing: a model may well be called "NA".
-            table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False
-            )
+            table = _read_cells(path)
         _check_columns([str(name) for name in table], list(schema.columns))
         for name, column in schema.columns.items():
             table[name] = _converted(table[name], str(column.dtype))
@@ -44,6 +40,24 @@ def read_table(path: Path, schema: pa.DataFrameSchema, remedy: str = REMEDY) -> 
         ValueError,
     ) as error:
         raise UserError(f"{path}: {plain(one_line(error), 300)}: {remedy}") from error
+
+
+def _read_cells(path: Path) -> pd.DataFrame:
+    """Return what a CSV file holds, as text, without the blank rows and columns that a spreadsheet
+    leaves around a table."""
+    with path.open(encoding="utf-8") as file:
+        header = file.readline()
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if header.count(mark) > header.count(","):
+            raise ValueError(
+                f"found {name} between columns; allowed are commas, and points in numbers: save it "
+                "as CSV with these"
+            )
+    # As text: what pandas would make of a column depends on its cells. Only the empty cell is
+    # missing: a model may well be called "NA".
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
+    blank = cells.columns.str.fullmatch(r"Unnamed: \d+") & cells.isna().all()
+    return cells.loc[:, ~blank].dropna(how="all").reset_index(drop=True)
 
 
 def _check_columns(found: list[str], allowed: list[str]) -> None:
@@ -65,10 +79,13 @@ def _first(names: list[str]) -> str:
 def _converted(cells: pd.Series, kind: str) -> pd.Series:
     """Return the cells of a column, given as text, as what its schema says that they are."""
     if kind in ("bool", "boolean"):
-        values: pd.Series = cells.map({"True": True, "False": False}).astype("boolean")
+        # In capitals from a spreadsheet.
+        told = cells.str.strip().str.capitalize()
+        values: pd.Series = told.map({"True": True, "False": False}).astype("boolean")
         allowed = "True or False"
     elif kind in ("float64", "Int64"):
-        values, allowed = pd.to_numeric(cells, errors="coerce"), "a number"
+        values = pd.to_numeric(cells, errors="coerce")
+        allowed = "a number, with a point and without spaces, commas or a unit"
         if kind == "Int64":
             values = values.where((values % 1 == 0) & (values.abs() < 2**53))
             values, allowed = values.astype("Int64"), "a whole number"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdbench.runtime.errors import UserError, plain
 from sdbench.tables.files import read_table
-from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
+from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY, PUBLISHED_MUST
 
 import pandas as pd
 
@@ -46,9 +46,8 @@ def read_published(path: Path, remedy: str) -> pd.DataFrame:
 
 def _checks(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series, str, str]]:
     """Yield a column, which of its cells are wrong, what they are called, and what is allowed."""
-    for name in PUBLISHED_KEY:
-        if name != "attention":
-            yield name, table[name].isna(), "an empty cell", "a value"
+    for name in PUBLISHED_MUST:
+        yield name, table[name].isna(), "an empty cell", "a value"
     for label, cells in table.select_dtypes("number").items():
         if label != "psnr_db":
             yield str(label), cells.isin([math.inf]), "inf", "a number"

@@ -32,6 +32,8 @@ def case_columns(record: Record) -> Row:
         "weights": record["weights"],
         "device_kind": case["device"]["kind"],
         "device_name": environment["device_name"],
+        "threads": environment.get("threads"),
+        "prompt_tokens_cut": max(environment.get("prompt_tokens_cut", {}).values(), default=None),
         "backend_version": environment["libraries"].get(BACKENDS[variant.backend].library),
         "batch_size": case["batch_size"],
         "status": record["status"],
@@ -190,7 +192,6 @@ def race_row(record: Record, max_busy_cores: float) -> Row:
     """
     case, reference = record["case"], record["reference"]
     row = case_columns(record) | {
-        "threads": record["environment"].get("threads"),
         **{f"reference_{key}": reference[key] for key in ("backend", "precision", "options")},
         "rounds": record["rounds"],
     }

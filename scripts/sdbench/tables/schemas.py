@@ -55,7 +55,7 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "n launches latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
     "probes opset parameters": _count,
     "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
-    "largest_batch found_batch predicted_batch": lambda: _count(1),
+    "largest_batch found_batch predicted_batch prompt_tokens_cut": lambda: _count(1),
     "width height": lambda: _count(8),
     "ssim batch_error derived_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
@@ -97,8 +97,8 @@ RESULTS = _table(
     f"""
     model device device_name backend precision options batch_size status reason
     latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY}
-    basis device_kind weights attention backend_version {_SETTINGS} {_CIRCUMSTANCES}
-    launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
+    basis device_kind threads weights attention backend_version {_SETTINGS} prompt_tokens_cut
+    {_CIRCUMSTANCES} launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
     half_width precise warmup_calls
     load_s compile_s compile_cached first_call_s
     text_encoder_s denoiser_s denoiser_q1_s denoiser_q3_s vae_decoder_s step_s parts_n
@@ -113,6 +113,9 @@ RESULTS = _table(
     _CASE,
 )
 """What a person looks for; how it was run; one call; calls back to back; memory; the limit.
+
+How it was run: `threads` of the process; `prompt_tokens_cut`, how many tokens of the prompt a text
+encoder did not read, since its model reads no more, empty where it read all.
 
 One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
 Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
@@ -225,21 +228,26 @@ of 7 x 7 pixels, not the Gaussian one of Wang et al."""
 
 PUBLISHED = _table(
     f"""
-    campaign source model device_name device_kind backend backend_version precision
+    campaign source model device device_name device_kind threads backend backend_version precision
     tf32_convolutions options attention batch_size {_SETTINGS} status n
     latency_s latency_q1_s latency_q3_s images_per_minute memory_bytes memory_counter
     {_CIRCUMSTANCES} {_IMAGE_QUALITY} basis
     """,
+    device=_text(nullable=True),
     device_name=_text(),
     attention=_text(nullable=True),
 )
 """Results that others published, with the settings under which they measured; and what we export.
+`device` is its name in the config of who measured: two of one `device_name` may differ in threads,
+or be two equal GPUs.
 `tf32_convolutions`: whether "fp32" let cuDNN use TF32, PyTorch's default on Ampere and later."""
 
-PUBLISHED_KEY = (
-    f"campaign model device_name backend precision options attention batch_size {_SETTINGS}".split()
+PUBLISHED_MUST = (
+    f"campaign model device_name backend precision options batch_size {_SETTINGS}".split()
 )
-"""What a row of PUBLISHED must differ in from the others of its table."""
+"""What a row of PUBLISHED must have."""
+PUBLISHED_KEY = [*PUBLISHED_MUST, "device", "threads", "attention"]
+"""What it must differ in from the others of its table."""
 
 FINDINGS = _table(
     "claim statement subject value low high unit verdict reason figure rows campaign",

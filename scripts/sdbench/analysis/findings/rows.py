@@ -49,7 +49,7 @@ def numbered(table: pd.DataFrame, name: str) -> list[Row]:
 def everywhere(tables: Tables) -> list[Row]:
     """Return the rows that were measured with sdbench, on this machine and on others."""
     return [*tables.results] + [
-        row | {"device": row["campaign"]}
+        row | {"device": f"{row['campaign']} {row['device']}"}
         for row in tables.published
         if row["source"].startswith(MEASURED_WITH_US)
     ]

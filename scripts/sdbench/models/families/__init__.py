@@ -137,6 +137,24 @@ class Family:
         """
         return sum(self.text_length(encoder, configs) for encoder in self.seen)
 
+    def told(self, tokenizer: Any, prompt: str) -> str:
+        """Return what the tokenizer is given of a prompt."""
+        return prompt
+
+    def tokens_cut(
+        self, tokenizers: Mapping[str, Any], configs: Configs, prompt: str
+    ) -> dict[str, int]:
+        """Return by tokenizer how many tokens of a prompt its text encoder does not read, since
+        they are too many; nothing where it reads all."""
+        cut = {}
+        for name, encoder in zip(self.tokenizers, self.text_encoders, strict=True):
+            tokenizer = tokenizers[name]
+            most = min(self.text_length(encoder, configs), tokenizer.model_max_length)
+            found = len(tokenizer(self.told(tokenizer, prompt)).input_ids)
+            if found > most:
+                cut[name] = found - most
+        return cut
+
     def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Return the shapes of what the pipeline evaluates the denoiser with, by name.
 

@@ -32,16 +32,21 @@ class ZImage(Family):
     lengths = {"text_encoder": 512}
     told_length_of = "text_encoder"
 
-    def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
-        """As the chat template of the model has it, without padding."""
-        reader = tokenizer()
-        text = reader.apply_chat_template(
+    def told(self, tokenizer: Any, prompt: str) -> str:
+        """As the chat template of the model has it."""
+        text: str = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}],
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=True,
         )
-        return min(len(reader(text).input_ids), self.text_length("text_encoder", configs))
+        return text
+
+    def prompt_length(self, tokenizer: Callable[[], Any], prompt: str, configs: Configs) -> int:
+        """Without padding."""
+        reader = tokenizer()
+        found = len(reader(self.told(reader, prompt)).input_ids)
+        return min(found, self.text_length("text_encoder", configs))
 
     def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """A list of latents, and one of the states of each prompt; the empty prompt of guidance is

@@ -100,7 +100,7 @@ def published(table: pd.DataFrame) -> list[Result]:
             row
             | {"latency_n": row["n"], "throughput_n": row["n"]}
             | ({"precision": FP32_TF32} if row["tf32_convolutions"] else {}),
-            device=device_label(row["device_name"]),
+            device=device_text(row["device"] or row["device_name"], row["device_name"]),
             weights="trained",
             campaign=row["campaign"],
         )

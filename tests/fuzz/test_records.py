@@ -96,8 +96,8 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path, tally: Tally) -> N
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "an older version": ({"schema_version": 5}, "schema_version: found 5; allowed is 6"),
-    "a later version": ({"schema_version": 7}, "schema_version: found 7; allowed is 6"),
+    "an older version": ({"schema_version": 6}, "schema_version: found 6; allowed is 7"),
+    "a later version": ({"schema_version": 8}, "schema_version: found 8; allowed is 7"),
     "a version as text": ({"schema_version": "3"}, "schema_version"),
     "an endless version": ({"schema_version": ["x" * 10_000]}, "schema_version"),
     "a foreign field": ({"colour": "red"}, "colour"),

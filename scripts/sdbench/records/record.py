@@ -23,7 +23,7 @@ from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 RACE_VERSION = 2
 INDEX = "index.json"
 REFERENCE = "reference.json"

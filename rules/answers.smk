@@ -48,10 +48,7 @@ rule predict_fits:
     input:
         results="<results>/tables/results.csv",
         largest="<results>/tables/largest.csv",
-        manifests=collect(
-            "<results>/models/{model}.json",
-            model=unique(model for model, _, _ in PLAN.cases_at),
-        ),
+        manifests=collect("<results>/models/{model}.json", model=MODELS),
         caption=caption("fits_table"),
     output:
         reported("<results>/tables/fits.csv", "Answers", "fits_table"),

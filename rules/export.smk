@@ -18,6 +18,7 @@ rule export_onnx:
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
+        last_attempt=is_last_attempt,
     params:
         opset=config["export"]["opset"],
         tolerance=config["export"]["tolerance"],
@@ -43,6 +44,7 @@ rule quantize_onnx:
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),
+        last_attempt=is_last_attempt,
     params:
         opset=config["export"]["opset"],
     script:
@@ -69,6 +71,7 @@ rule convert_openvino:
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),
+        last_attempt=is_last_attempt,
     params:
         int8=has_int8_weights,
         tolerance=config["export"]["tolerance"],

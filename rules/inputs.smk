@@ -80,10 +80,14 @@ def operations_of(model, generation):
     return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
+# The models of all cases, and of those that images are compared of.
+MODELS = unique(model for model, _, _ in PLAN.cases_at)
+COMPARED_MODELS = [reference.model for reference, _ in PLAN.quality]
+
 # The operations that utilization is computed from, of cases and of races.
 OPERATIONS = [
     operations_of(model, config["models"][model]["generation"])
-    for model in unique(model for model, _, _ in PLAN.cases_at)
+    for model in MODELS
     if model not in PLAN.too_large
 ]
 RACE_OPERATIONS = unique(

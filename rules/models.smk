@@ -17,6 +17,7 @@ rule build_model:
         "../envs/pytorch.yaml"
     resources:
         mem_mb=memory_to_build,
+        last_attempt=is_last_attempt,
         runtime=growing(60),
     params:
         seed=lookup("models/{model}/source/seed", within=config),
@@ -37,6 +38,8 @@ rule fetch_model:
     localrule: True
     conda:
         "../envs/hub.yaml"
+    resources:
+        last_attempt=is_last_attempt,
     params:
         repository=lookup("models/{model}/source/hub", within=config),
         revision=lookup("models/{model}/source/revision", within=config),
@@ -78,6 +81,8 @@ rule describe_model:
     localrule: True
     conda:
         "../envs/hub.yaml"
+    resources:
+        last_attempt=is_last_attempt,
     params:
         source=lookup("models/{model}/source", within=config),
     script:
@@ -100,6 +105,8 @@ rule count_operations:
     localrule: True
     conda:
         "../envs/pytorch.yaml"
+    resources:
+        last_attempt=is_last_attempt,
     params:
         generation=counted_generation,
     script:

@@ -19,6 +19,11 @@ def growing(amount):
     return grown
 
 
+def is_last_attempt(wildcards, attempt):
+    "Tell (1) whether none follows, by profiles/slurm: what fails then is an output that says so."
+    return int(attempt > 2 or not is_submitted())
+
+
 def memory_to_build(wildcards, attempt):
     "The largest network of a seeded model, of which one is in memory at a time, and Python."
     architecture = load_architecture(Path(architecture_file(wildcards)))

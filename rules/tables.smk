@@ -130,10 +130,7 @@ rule collect_quality:
             f"<results>/quality/{VARIANT.format(**vars(other))}.csv"
             for _, other in PLAN.compared
         ],
-        manifests=collect(
-            "<results>/models/{model}.json",
-            model=[reference.model for reference, _ in PLAN.quality],
-        ),
+        manifests=collect("<results>/models/{model}.json", model=COMPARED_MODELS),
     output:
         table("quality"),
     log:
@@ -205,6 +202,12 @@ rule check_results:
             images_of(variant)
             for reference, others in PLAN.quality
             for variant in (reference, *others)
+        ],
+        made=[
+            *collect(
+                "<results>/models/{model}.json", model=unique(MODELS + COMPARED_MODELS)
+            ),
+            *unique(OPERATIONS + RACE_OPERATIONS),
         ],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=[

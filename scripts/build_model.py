@@ -1,8 +1,10 @@
 """Build a model of a described architecture with seeded weights."""
 
 import os
+from functools import partial
 from pathlib import Path
 
+from sdbench.runtime.failures import write_failure
 from sdbench.runtime.job import run_script
 
 
@@ -36,4 +38,5 @@ if __name__ == "__main__":
         DIFFUSERS_VERBOSITY="error",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
     )
-    run_script(snakemake, build_model, folder=Path(snakemake.output[0]))
+    folder = Path(snakemake.output[0])
+    run_script(snakemake, build_model, partial(write_failure, folder), folder=folder)

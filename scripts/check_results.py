@@ -1,12 +1,14 @@
 """Check the results as a whole, once everything is there."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.files import write_whole
+from sdbench.runtime.failures import FILES
+from sdbench.runtime.failures import KEY as FAILED
+from sdbench.runtime.files import read_json, write_whole
 from sdbench.runtime.progress import say
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
@@ -45,14 +47,16 @@ def _missing(cases: pd.DataFrame, largest: pd.DataFrame, results: pd.DataFrame) 
         yield f"results: a row for {found[key]}, which the config does not have"
 
 
-def _wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
+def _wrong_numbers(results: pd.DataFrame, uncounted: Collection[str]) -> Iterator[str]:
     """Yield a sentence for each measured case with a number that is missing or not positive, and
-    for each other case that has a number."""
+    for each other case that has a number. Operations of the models `uncounted` are not known."""
     for row in results.to_dict("records"):
         for column in POSITIVE:
             said = f"results: {column} of {_case(row)} is {row[column]}"
             if column == "throughput_n" and row["basis"] == PROJECTED:
                 continue  # no calls were made back to back
+            if column.endswith("tflops") and row["model"] in uncounted:
+                continue
             if row["status"] == "ok" and (pd.isna(row[column]) or not row[column] > 0):
                 yield said
             if row["status"] != "ok" and not pd.isna(row[column]):
@@ -60,11 +64,22 @@ def _wrong_numbers(results: pd.DataFrame) -> Iterator[str]:
 
 
 def _errors(table: pd.DataFrame, what: str) -> Iterator[str]:
-    """Yield a sentence for each row that ended in an error; `what` names it, by its columns."""
-    for row in table[table["status"] == "error"].to_dict("records"):
-        precision = "" if pd.isna(row["precision"]) else f" in {row['precision']}"
+    """Yield a sentence for each reason of rows that ended in an error; `what` names the first of
+    them, by its columns."""
+    for reason, rows in table[table["status"] == "error"].groupby("reason", sort=False):
+        row = rows.iloc[0].to_dict()
+        precision = f" in {row['precision']}" if pd.notna(row.get("precision")) else ""
         named = what.format_map(row | {"case": _case(row), "in_precision": precision})
-        yield f"failed: {named}: {row['reason']}"
+        others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield f"failed: {named}{others}: {reason}"
+
+
+def _failures(stated: Mapping[Path, str]) -> Iterator[str]:
+    """Yield a sentence for each file that says why nothing could be made."""
+    for path, reason in stated.items():
+        folder = path.with_suffix("")
+        remove = folder if (folder / FILES["error"]).exists() else path
+        yield f"failed: {path}: {reason}; to try again, delete {remove} and run again"
 
 
 def _bad_exports(exports: pd.DataFrame) -> Iterator[str]:
@@ -94,22 +109,28 @@ def _bad_images(images: Iterable[Path]) -> Iterator[str]:
                 yield f"{path}: an image in mode {mode} has only one colour"
 
 
-def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
+def check_results(
+    images: Sequence[Path], made: Sequence[Path], report: Path, **tables: Path
+) -> None:
     """Check the tables, by the name of their schema, against each other and what cannot be.
 
-    Write how many cases there are to `report`; or print every fault, a line each, and raise
-    `UserError`. The tables and figures are there all the same: a failed case is a row in them.
+    `made` are the manifests of models, and what was counted of each, <model>/<size>.json. Write how
+    many cases there are to `report`; or print every fault, a line each, and raise `UserError`. The
+    tables and figures are there all the same: a failed case is a row in them.
     """
     read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
     results = read["results"]
     for model, cut in results.groupby("model")["prompt_tokens_cut"].max().dropna().items():
         say(f"{model}: {cut} tokens of its prompt are more than its text encoder reads: shorten it")
+    stated = {path: found[FAILED] for path in made if FAILED in (found := read_json(path))}
     faults = [
         *_missing(read["cases"], read["largest"], results),
-        *_wrong_numbers(results),
+        *_wrong_numbers(results, {path.parent.name for path in stated}),
+        *_failures(stated),
         *_errors(results, "{case}"),
         *_errors(read["races"], "the race at {width} px of {case}"),
         *_errors(read["peak_throughput"], "{operation}{in_precision} on {device}"),
+        *_errors(read["exports"], "the {network} of {model} ({graphs})"),
         *_bad_exports(read["exports"]),
         *_bad_images(images),
     ]
@@ -118,7 +139,7 @@ def check_results(images: Sequence[Path], report: Path, **tables: Path) -> None:
         raise UserError(
             f"{len(faults)} problems in the results, listed above: correct them and run again "
             "with --forcerun measure_sweep (or race_denoisers, measure_peak_throughput, "
-            "generate_images), which reuses all valid results"
+            "generate_images, export_onnx), which reuses all valid results"
         )
     counts = results["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
@@ -139,5 +160,6 @@ if __name__ == "__main__":
         check_results(
             **tables,
             images=[Path(path) for path in snakemake.input.images],
+            made=[Path(path) for path in snakemake.input.made],
             report=Path(snakemake.output[0]),
         )

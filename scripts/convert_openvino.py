@@ -1,17 +1,18 @@
 """Convert exported networks to OpenVINO's format."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.export.parity import export_each, refuse_network
+from sdbench.export.parity import export_each, refuse_model, refuse_network
 
 
 def convert_openvino(
-    model_folder: Path, graphs: Path, converted: Path, record: Path, int8: bool, tolerance: float
+    model: Path, graphs: Path, converted: Path, record: Path, int8: bool, tolerance: float
 ) -> None:
     """Make of the ONNX graphs in `graphs` OpenVINO's in `converted`; say in `record`, by network,
     how it compares with PyTorch, or why OpenVINO cannot run it (`convert_network`)."""
-    export_each(record, converted, _convert, model_folder, graphs, int8, tolerance)
+    export_each(record, converted, _convert, model, graphs, int8, tolerance)
 
 
 def _convert(name: str, converted: Path, *args: Any) -> Any:
@@ -24,14 +25,8 @@ def _convert(name: str, converted: Path, *args: Any) -> Any:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import logged
+    from sdbench.runtime.job import run_script
 
-    with logged(snakemake.log[0]):
-        convert_openvino(
-            model_folder=Path(snakemake.input.model),
-            graphs=Path(snakemake.input.graphs),
-            converted=Path(snakemake.output.graphs),
-            record=Path(snakemake.output.record),
-            int8=snakemake.params.int8,
-            tolerance=snakemake.params.tolerance,
-        )
+    record, converted = Path(snakemake.output.record), Path(snakemake.output.graphs)
+    failed = partial(refuse_model, record, converted)
+    run_script(snakemake, convert_openvino, failed, record=record, converted=converted)

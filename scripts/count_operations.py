@@ -1,11 +1,13 @@
 """Count the floating-point operations of a model's networks, from its configuration."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdbench.models.manifest import check_model
 from sdbench.models.operations import count_flop
+from sdbench.runtime.failures import KEY
 from sdbench.runtime.files import write_json
 
 
@@ -24,7 +26,14 @@ def count_operations(
         print(f"{name.removesuffix('_flop')}: {flop / 1e12:.4g} TFLOP")
 
 
+def write_failed(operations: Path, reason: str) -> None:
+    """Write that nothing could be counted: utilization of such a model is unknown."""
+    write_json(operations, {KEY: reason})
+
+
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(snakemake, count_operations, operations=Path(snakemake.output[0]))
+    operations = Path(snakemake.output[0])
+    failed = partial(write_failed, operations)
+    run_script(snakemake, count_operations, failed, operations=operations)

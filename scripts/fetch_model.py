@@ -1,8 +1,10 @@
 """Download a model at a pinned revision."""
 
 import os
+from functools import partial
 from pathlib import Path
 
+from sdbench.runtime.failures import write_failure
 from sdbench.runtime.job import run_script
 
 
@@ -32,4 +34,5 @@ def fetch_model(repository: str, revision: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_script(snakemake, fetch_model, folder=Path(snakemake.output[0]))
+    folder = Path(snakemake.output[0])
+    run_script(snakemake, fetch_model, partial(write_failure, folder), folder=folder)

@@ -11,9 +11,10 @@ from sdbench.export.exported import exported_beside
 from sdbench.measure.image_series import generate_runs, generate_trajectory
 from sdbench.measure.memory import check_weights_fit, memory_limit
 from sdbench.measure.status import status_from_error
-from sdbench.models.manifest import check_model
+from sdbench.models.manifest import why_unusable
 from sdbench.models.weights import Components
 from sdbench.records.image_archive import save_images
+from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json
 from sdbench.runtime.ownership import claim
 from sdbench.runtime.processes import Ended, run_in_subprocess
@@ -32,6 +33,7 @@ def generate_images(
     granted_bytes: int | None = None,
     settings: Path | None = None,
     limit_s: float | None = None,
+    failed: str | None = None,
 ) -> None:
     """Generate both series of a variant and leave them in `output`, an .npz file.
 
@@ -49,6 +51,7 @@ def generate_images(
         granted_bytes: the memory that a cluster gives the job; None on a machine of one's own.
         settings: what the search for settings found; None where the variant is not tuned.
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.
+        failed: why the model cannot be used; None where it can.
 
     Raises:
         TakenOver: if another job has begun to generate the same.
@@ -59,12 +62,17 @@ def generate_images(
     chosen = backends.chosen_settings(settings).get(generated.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
     loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen)
+    images: list[Any] = []
     try:
+        if failed is not None:
+            raise UserError(failed)
         *images, (status, reason) = run_in_subprocess(
             _generate, generated, runs, trajectory_steps, *loaded_from, limit_s=limit_s
         )
     except Ended as error:
         status, reason, images = "error", error.reason("it generated"), error.args[1]
+    except UserError as error:
+        status, reason = "error", str(error)
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
     states, *ends = images or [nothing]
@@ -116,8 +124,6 @@ if __name__ == "__main__":
     with logged(snakemake.log[0], snakemake.output):
         manifest = Path(snakemake.input.manifest)
         model_folder = optional(snakemake.input.model)
-        if model_folder is not None:
-            check_model(model_folder, manifest)
         generate_images(
             case=snakemake.params.case,
             runs=snakemake.params.runs,
@@ -129,4 +135,5 @@ if __name__ == "__main__":
             granted_bytes=granted_bytes(snakemake.resources),
             settings=optional(snakemake.input.settings),
             limit_s=time_limit_s(snakemake.config),
+            failed=why_unusable(model_folder, manifest),
         )

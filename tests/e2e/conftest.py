@@ -13,8 +13,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from export_onnx import export_onnx
 from sdbench.devices import platforms
+from sdbench.export.networks import export_network
+from sdbench.export.parity import export_each
 from sdbench.measure import launch as measurement
 from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
@@ -70,7 +71,9 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model's networks as ONNX graphs; their record lies next to the folder."""
 
     def export(folder: Path) -> None:
-        run_freshly(export_onnx, model, folder / "tiny", folder / "tiny.json", 23, 1e-4)
+        graphs = folder / "tiny"
+        args = (graphs.with_suffix(".json"), graphs, export_network, model, 23, 1e-4)
+        run_freshly(export_each, *args)
 
     return made_once(tmp_path_factory, "onnx", export) / "tiny"
 

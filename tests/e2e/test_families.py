@@ -15,7 +15,6 @@ import yaml
 from torch._dynamo.utils import counters
 
 from convert_openvino import convert_openvino
-from export_onnx import export_onnx
 from sdbench import backends
 from sdbench.backends.engine import (
     SCHEDULERS,
@@ -26,6 +25,8 @@ from sdbench.backends.engine import (
 )
 from sdbench.cases.case import Case, Device, Variant, why_absent
 from sdbench.cases.options import OPTIONS, SWITCHES, TENSORRT
+from sdbench.export.networks import export_network
+from sdbench.export.parity import export_each
 from sdbench.measure.image_series import generate_runs, generate_trajectory
 from sdbench.models.architectures import Architecture, load_architecture
 from sdbench.models.configs import plain_configs
@@ -310,7 +311,7 @@ def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def export(twin: Path, folder: Path) -> None:
     onnx, openvino = folder / "onnx", folder / "openvino"
-    export_onnx(twin, onnx, onnx.with_suffix(".json"), 23, 1e-4)
+    export_each(onnx.with_suffix(".json"), onnx, export_network, twin, 23, 1e-4)
     convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
 
 

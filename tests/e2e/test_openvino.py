@@ -15,12 +15,12 @@ import torch
 from convert_openvino import convert_openvino
 from sdbench import backends
 from sdbench.backends import openvino as backend
-from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.devices import platforms
 from sdbench.export import parity
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.context import Graphs
 from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.failures import FILES
 from sdbench.runtime.files import read_json
 from tests.conftest import run_python
 from tests.e2e.conftest import run_here
@@ -168,7 +168,7 @@ def test_without_openvino_every_case_is_unsupported(
     record = tmp_path / "tiny.json"
     convert_openvino(model, exported, tmp_path / "tiny", record, False, 1e-4)
     assert "needs openvino" in read_json(record)["unet"]["reason"]
-    assert (tmp_path / "tiny" / "unet" / UNSUPPORTED).exists()
+    assert (tmp_path / "tiny" / "unet" / FILES["unsupported"]).exists()
     graphs = {"openvino": Graphs(tmp_path / "tiny", "0" * 64)}
     (found,) = run(make_job(tmp_path / "records", model, MEASURING, graphs), on_openvino())
     assert found["status"] == "unsupported"

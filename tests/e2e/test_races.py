@@ -21,8 +21,9 @@ from sdbench import backends
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.devices import platforms
 from sdbench.measure import races
+from sdbench.measure.agreement import divergence
 from sdbench.measure.context import Graphs, SweepContext
-from sdbench.measure.races import SETTLE_S, Racer, divergence, run_races
+from sdbench.measure.races import SETTLE_S, Racer, run_races
 from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime import processes
 from sdbench.runtime.processes import Ended, WorkerProcess

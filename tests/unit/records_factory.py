@@ -70,6 +70,7 @@ def make_record(case: Case, samples: list[float] | None = None, **changes: Any) 
         "memory": {"resident_peak_bytes": 1000, "resident_above_load_bytes": 200},
         "contention": {"contended": False, "busy_cores": 0.0, "gpu_processes": [], "waited_s": 0},
         "image": {"file": "batch.png", "sha256": "2" * 64},
+        "agreement": None,
         "environment": {
             **{"host": "h", "device_name": "A CPU", "threads": 1, "python": "3.11"},
             **{"switches": {"autocast_dtype": None}, "cpu": CPU, "libraries": {}},

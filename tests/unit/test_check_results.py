@@ -15,6 +15,8 @@ from sdbench.cases.expansion import matrix_rows
 from sdbench.records.image_archive import save_images
 from sdbench.records.record import Record
 from sdbench.runtime.errors import UserError
+from sdbench.runtime.failures import KEY
+from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import write_table
 from sdbench.tables.rows import export_row, largest_row, peak_rows
@@ -51,7 +53,13 @@ class Results:
         self.largest: list[dict[str, object]] = []
         self.peaks = make_peaks({"fp32": 100.0})
         self.races: list[dict[str, object]] = []
+        self.made: list[Path] = []
         self.image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+
+    def fail(self, name: str) -> None:
+        """Have an output say that it failed."""
+        self.made.append(self.folder / name)
+        write_json(self.made[-1], {KEY: "it broke"})
 
     def check(self) -> str:
         def write(name: str, rows: list[dict[str, object]]) -> Path:
@@ -78,6 +86,7 @@ class Results:
             races=write("races", self.races),
             exports=write("exports", [export_row("shapes", "onnx", self.export)]),
             quality=write("quality", []),
+            made=self.made,
             images=[images],
             report=report,
         )
@@ -97,6 +106,15 @@ SPOILT: list[tuple[Callable[[Results], Any], str]] = [
         "unet of shapes (onnx) differs from PyTorch by 0.5",
     ),
     (lambda r: r.export.update(tolerance=None, max_rel_error=nan), "unet of shapes (onnx) differs"),
+    (
+        lambda r: r.export.update(BROKEN, max_rel_error=None),
+        "failed: the unet of shapes (onnx): it broke",
+    ),
+    (
+        lambda r: r.fail("models/shapes.json"),
+        "models/shapes.json: it broke; to try again, delete",
+    ),
+    (lambda r: r.fail("operations/shapes/64x64.json"), "operations/shapes/64x64.json: it broke"),
     (lambda r: r.image.fill(7), "has only one colour"),
     (lambda r: setattr(r, "image", r.image[:0]), "no images in mode runs"),
     (

@@ -9,6 +9,7 @@ from typing import Any
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.measuring import COMPUTING
 from sdbench.records.record import Record
+from sdbench.runtime.failures import KEY as FAILED
 from sdbench.tables.files import Row
 
 HALVES = {"float16": "fp16", "bfloat16": "bf16"}
@@ -64,7 +65,7 @@ def utilization_columns(
     measured: Mapping[str, Any],
 ) -> Row:
     """Return `tflop_per_image`, `peak_tflops`, `peak_operation` and, for each pass, its own
-    `<pass>_tflops` and `<pass>_utilization`, as far as known.
+    `<pass>_tflops` and `<pass>_utilization`, as far as known: nothing if counting failed.
 
     Args:
         record: of a case that ran.
@@ -72,6 +73,8 @@ def utilization_columns(
         operations: what `count_operations` wrote for its model.
         measured: what `measure_peak_throughput` wrote for its device.
     """
+    if FAILED in operations:
+        return {}
     per_image = flop_per_image(record, operations) / 1e12
     columns: Row = {"tflop_per_image": per_image}
     for name, rate in images_per_s.items():
@@ -86,5 +89,7 @@ def race_utilization_columns(
     """Return `tflop`, of one evaluation of the denoiser, and `tflops`, `peak_tflops`,
     `peak_operation` and `utilization`, as far as known; the arguments are those of
     `utilization_columns`."""
+    if FAILED in operations:
+        return {}
     tflop = record["case"]["batch_size"] * operations["denoiser_flop"] / 1e12
     return {"tflop": tflop} | _shares(record, tflop / evaluation_s, measured)

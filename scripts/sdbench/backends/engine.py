@@ -6,7 +6,8 @@ objects for every backend: a difference between two rows is the backend and noth
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +189,23 @@ class Engine:
                 **(self.family.watch(on_step_end) if on_step_end else {}),
             ).images
         return images
+
+    @contextlib.contextmanager
+    def evaluations_taken(
+        self, wanted: Collection[int]
+    ) -> Iterator[list[tuple[DenoiserInputs, NDArray[np.float32]]]]:
+        """Give a list that takes inputs and output of the denoiser at those evaluations of the
+        calls within, by their number from 0."""
+        taken: list[tuple[DenoiserInputs, NDArray[np.float32]]] = []
+        numbers = itertools.count()
+
+        def take(_network: Any, args: Any, kwargs: Any, output: Any) -> None:
+            if next(numbers) in wanted:
+                taken.append((tree_map(_to_array, (args, kwargs)), _to_array(output[0])))
+
+        denoiser = getattr(self.pipeline, self.family.denoiser)
+        with denoiser.register_forward_hook(take, with_kwargs=True):
+            yield taken
 
     def denoiser_inputs(self, generation: Mapping[str, Any], batch_size: int) -> DenoiserInputs:
         """Return what the pipeline evaluates the denoiser with in the first step of a call."""

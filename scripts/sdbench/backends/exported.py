@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sdbench.backends.engine import Engine, load_scheduler
-from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.cases.case import Case
 from sdbench.models.configs import network_configs, plain_configs
 from sdbench.models.families import Configs, Family, by_name, family_of
 from sdbench.models.hugging_face import diffusers, transformers
 from sdbench.runtime.errors import UnsupportedError
+from sdbench.runtime.failures import raise_failure
 
 import torch
 
@@ -44,9 +44,9 @@ class Runtime:
 
 
 def refuse_unreadable(graphs_folder: Path) -> None:
-    """Raise `UnsupportedError` with the reason if a network could not be exported for an engine."""
-    for reason in sorted(graphs_folder.glob(f"*/{UNSUPPORTED}")):
-        raise UnsupportedError(reason.read_text(encoding="utf-8"))
+    """Raise the reason if a network could not be exported for an engine (`raise_failure`)."""
+    for network in sorted(graphs_folder.iterdir()):
+        raise_failure(network)
 
 
 class _Network(torch.nn.Module):

@@ -5,9 +5,6 @@ What a machine or an installed library lacks is found by the backend's own modul
 
 from dataclasses import dataclass
 
-UNSUPPORTED = "unsupported.txt"
-"""In the place of an exported network: why an engine cannot run it."""
-
 
 @dataclass(frozen=True)
 class Capability:

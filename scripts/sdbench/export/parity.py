@@ -1,11 +1,12 @@
 """The networks of a model as they are exported, and how far an exported one is from PyTorch."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases.capabilities import UNSUPPORTED
 from sdbench.export.exported import describe_files
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, noise, random_inputs
@@ -13,7 +14,8 @@ from sdbench.models.families import Family, by_name, family_of
 from sdbench.models.folders import written_whole
 from sdbench.models.hugging_face import diffusers, transformers
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.files import write_json, write_whole
+from sdbench.runtime.failures import FILES, failure_written, write_failure
+from sdbench.runtime.files import write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
 
 import numpy as np
@@ -191,11 +193,20 @@ def compare(
     }
 
 
-def refuse_network(name: str, folder: Path, reason: str) -> dict[str, Any]:
-    """Leave the reason why an engine cannot run a network in the place of its files, for a case to
-    be `unsupported` by before anything is loaded; return what the record says of it."""
-    write_whole(folder / name / UNSUPPORTED, reason.encode())
-    return {"network": name, "status": "unsupported", "reason": reason}
+def refuse_network(
+    name: str, folder: Path, reason: str, status: str = "unsupported"
+) -> dict[str, Any]:
+    """Leave the reason why there is no network to run in the place of its files, for cases to have
+    that status by before anything is loaded; return what the record says of it."""
+    shutil.rmtree(folder / name, ignore_errors=True)
+    write_failure(folder / name, reason, FILES[status])
+    return {"network": name, "status": status, "reason": reason}
+
+
+def refuse_model(record: Path, folder: Path, reason: str) -> None:
+    """Write that no network of a model could be exported."""
+    with written_whole(folder) as part:
+        write_json(record, {"model": refuse_network("model", part, reason, "error")})
 
 
 def export_each(
@@ -209,24 +220,28 @@ def export_each(
     by name, to `record`: nothing for a family whose networks are not exported.
 
     Each in a process of its own: exporters keep the weights until theirs ends. The folder is given
-    its name when all of it is there; `work` gets another.
-
-    Raises:
-        UserError: what `work` raised, or that its process ended early.
+    its name when all of it is there; `work` gets another. A network whose export fails has the
+    status `error`, and so do the cases that would read it.
     """
-    exported = {}
+    exported: dict[str, Any] = {}
     refusal = family_of(model_folder).why_not_exported
     if refusal is not None:
         print(f"{model_folder}: not exported: {refusal}")
     with written_whole(folder) as part:
         for name in networks_of(model_folder):
             call = _send_result, work, name, part, model_folder, *args
-            try:
-                (exported[name],) = run_in_subprocess(*call)
-            except Ended as error:
-                reason = error.args[0]
-                raise UserError(f"{folder}: {name}: the export failed: {reason}") from error
+            with failure_written(partial(_fail, exported, name, part)):
+                try:
+                    (exported[name],) = run_in_subprocess(*call)
+                except Ended as error:
+                    raise UserError(
+                        f"{folder}: {name}: the export failed: {error.args[0]}"
+                    ) from error
     write_json(record, exported)
+
+
+def _fail(exported: dict[str, Any], name: str, folder: Path, reason: str) -> None:
+    exported[name] = refuse_network(name, folder, reason, "error")
 
 
 def _send_result(send: Callable[[Any], None], work: Callable[..., Any], *args: Any) -> None:

@@ -1,19 +1,19 @@
 """What is the same for all cases or races of a job."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sdbench import backends
 from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Device, Pair
 from sdbench.cases.measuring import Racing
 from sdbench.cases.options import TUNED
-from sdbench.devices.machine import identify_machine
+from sdbench.devices.machine import describe_machine, identify_machine
 from sdbench.export.exported import exported_beside, identify
-from sdbench.models.manifest import check_model
+from sdbench.models.manifest import why_unusable
 from sdbench.models.weights import Components
 from sdbench.records.record import (
     Measured,
@@ -29,6 +29,9 @@ from sdbench.runtime.job import granted_bytes, optional
 from sdbench.runtime.ownership import OWNER, Claim, claim
 from sdbench.runtime.progress import say
 
+if TYPE_CHECKING:
+    from sdbench.measure.agreement import Expected
+
 
 @dataclass(frozen=True)
 class Graphs:
@@ -43,10 +46,12 @@ class SweepContext:
     """What is the same for all cases of a job.
 
     `model_folder` is None where the model has room nowhere and was not made; `components` are its
-    own all the same. `graphs` holds the exported networks that its variants read, by
-    `Variant.graphs`; `tuned` the settings that a search chose, by `Variant.key`; `input_digests`
-    are of what else all its records are made with, besides case and settings of measuring.
-    `granted_bytes` is the memory that a cluster gives the job, None on a machine of one's own.
+    own all the same; `failed` says why it could not be made, or is not as it was made. `graphs`
+    holds the exported networks that its variants read, by `Variant.graphs`; `expected` is what
+    PyTorch makes in their place; `tuned` the settings that a search chose, by `Variant.key`;
+    `input_digests` are of what else all its records are made with, besides case and settings of
+    measuring. `granted_bytes` is the memory that a cluster gives the job, None on a machine of
+    one's own.
     """
 
     folder: Path
@@ -56,6 +61,8 @@ class SweepContext:
     weights: str
     measuring: Racing
     input_digests: Mapping[str, str]
+    failed: str | None = None
+    expected: "Expected | None" = None
     granted_bytes: int | None = None
     claim: Claim | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -89,7 +96,7 @@ class SweepContext:
 
     def _settings_of(self, case: Case) -> Mapping[str, Any]:
         is_tuned = TUNED in case.variant.switches and self.model_folder is not None
-        return self.tuned[case.variant.key] if is_tuned else {}
+        return self.tuned.get(case.variant.key, {}) if is_tuned else {}
 
     def _deciding(self, case: Case) -> dict[str, str]:
         """Return the digests of all that the record of `case` is made with, besides the case."""
@@ -99,6 +106,13 @@ class SweepContext:
         if TUNED in case.variant.switches:
             deciding["settings"] = digest(self._settings_of(case))
         return deciding
+
+    def write_failed(self, measured: Sequence[Measured]) -> bool:
+        """Write that the model failed as the record of each; tell whether it did."""
+        for one in measured if self.failed else ():
+            device = (one.case if isinstance(one, Pair) else one).device
+            self.write(one, now(), describe_machine(device), "error", self.failed)
+        return self.failed is not None
 
     def fingerprint(self, measured: Measured) -> str:
         """Return the fingerprint of the record that this job makes of a case or a race."""
@@ -150,8 +164,6 @@ def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:
     exported networks, and what the search for settings found. Records are made next to the output.
     """
     manifest, model_folder = Path(job.input.manifest), optional(job.input.model)
-    if model_folder is not None:
-        check_model(model_folder, manifest)
     model, graphs = read_json(manifest), [Path(record) for record in job.input.graphs]
     return SweepContext(
         folder=Path(job.output.index).parent,
@@ -166,6 +178,7 @@ def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:
             "environment": sha256(Path(job.input.environment_file)),
             "machine": digest(identify_machine(device)),
         },
+        failed=why_unusable(model_folder, manifest),
         granted_bytes=granted_bytes(job.resources),
         tuned=backends.chosen_settings(optional(job.input.settings)),
     )

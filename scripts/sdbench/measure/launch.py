@@ -14,6 +14,7 @@ from sdbench.devices.device import describe_device, probe_contention, torch_devi
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import is_lost, platform_of
 from sdbench.devices.resident import rss_after_gc
+from sdbench.measure.agreement import check_agreement, compare
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
 from sdbench.measure.context import SweepContext
@@ -32,8 +33,8 @@ import torch
 
 Outcome = dict[str, Any]
 """What a launch found of a case, as parts of its record: `environment`, `status`, `reason`,
-`contention`, and if it ran `launch`, one of the record's `launches`, and of a first launch `memory`
-and `image`."""
+`contention`, `agreement`, and if it ran `launch`, one of the record's `launches`, and of a first
+launch `memory` and `image`."""
 
 
 def measure_launch(
@@ -67,6 +68,9 @@ def measure_launch(
             check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
             loaded = load(cases[0], sweep, measuring.project_above_s, decode=is_first)
             known["environment"] |= describe_engine(loaded.engine, cases[0])
+            expected = sweep.expected if is_first else None
+            known["agreement"] = compare(loaded.engine, cases[0], expected)
+            check_agreement(known["agreement"])
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
         for case in cases:

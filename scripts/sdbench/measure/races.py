@@ -22,6 +22,7 @@ from sdbench.devices.device import describe_device, probe_contention, torch_devi
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import platform_of
 from sdbench.devices.resident import resident_bytes, rss_after_gc
+from sdbench.measure.agreement import divergence
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.contention import watch
 from sdbench.measure.context import SweepContext
@@ -61,6 +62,7 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
         backends.import_backend(pair.reference_case)
     pending = [pair for pair in pairs if not sweep.has(pair)]
     say(f"{len(pairs)} races, {len(pairs) - len(pending)} reused")
+    pending = [] if sweep.write_failed(pending) else pending
     records = {record_path(sweep.folder, pair): _begun(pair, sweep) for pair in pending}
     lot = random.Random(0)
     while True:
@@ -204,12 +206,6 @@ def _race(
             "divergence": divergence(expected, output),
         },
     }
-
-
-def divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Return the largest absolute difference of two outputs, as a share of the largest absolute
-    value of the one that is expected."""
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 class Racer:

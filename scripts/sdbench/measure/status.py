@@ -2,7 +2,7 @@
 
 import traceback
 
-from sdbench.runtime.errors import UnsupportedError, one_line
+from sdbench.runtime.errors import UnsupportedError, UserError, one_line
 
 import torch
 
@@ -28,6 +28,8 @@ def status_from_error(error: Exception) -> tuple[str, str]:
     """Return the status and the reason that an exception stands for."""
     if isinstance(error, UnsupportedError):
         return "unsupported", str(error)
+    if isinstance(error, UserError):
+        return "error", str(error)
     reason = one_line(error)
     if is_out_of_memory(error):
         return "oom", f"out of memory: {reason}"

@@ -21,6 +21,7 @@ from sdbench.cases.options import COMPILE
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
 from sdbench.devices.platforms import platform_of, set_tf32
+from sdbench.measure.agreement import expect
 from sdbench.measure.batch_search import search_largest
 from sdbench.measure.context import SweepContext
 from sdbench.measure.intervals import launch_interval
@@ -120,6 +121,8 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
     pending = [case for case in cases if not sweep.has(case)]
     say(f"{len(cases)} cases, {len(cases) - len(pending)} reused")
     timed = _Reference(cases[0], sweep)
+    pending = [] if sweep.write_failed(pending) else pending
+    sweep = replace(sweep, expected=expect(pending, sweep))
     _measure_in_turns(pending, sweep, timed)
     found, largest = [], []
     for variant, cap in searches.items():
@@ -182,7 +185,7 @@ def _begun(case: Case, sweep: SweepContext) -> Course:
     return course
 
 
-_FIRST = ("environment", "contention", "memory")
+_FIRST = ("environment", "contention", "memory", "agreement")
 """Of a record, what its first launch found. The image is the last one that was written: a process
 that is the first for another batch size writes it again."""
 _KEPT = ("started_at", "status", "reason", "launches", "image", *_FIRST)

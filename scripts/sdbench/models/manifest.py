@@ -13,6 +13,7 @@ from typing import Any
 
 from sdbench.models.families import INDEX, Family, families, family_of
 from sdbench.runtime.errors import UserError, plain
+from sdbench.runtime.failures import KEY, failure_written
 from sdbench.runtime.files import read_json, sha256
 
 SHARDS = ".safetensors.index.json"
@@ -63,13 +64,21 @@ def describe_unmade(
     return known | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def describe_failed(source: Mapping[str, Any], name: str, reason: str) -> dict[str, Any]:
+    """Return the same of a model that could not be made, or is none: `failed` says why."""
+    return describe_unmade({}, source, name) | {KEY: reason}
+
+
 def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
     """Check that the files of a model that match `pattern` are those that its manifest describes.
 
     Raises:
-        UserError: if one was damaged or changed since; it names the file.
+        UserError: if one was damaged or changed since; it names the file. If the model could not be
+            made, it says why.
     """
     described = read_json(manifest)
+    if KEY in described:
+        raise UserError(described[KEY])
     for file in fnmatch.filter(described["files"], pattern):
         path = folder / file
         if not path.is_file() or sha256(path) != described["files"][file]:
@@ -79,6 +88,15 @@ def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
             raise UserError(
                 f"{path}: damaged, or changed after {manifest} was written: {remedy}, and run again"
             )
+
+
+def why_unusable(folder: Path | None, manifest: Path) -> str | None:
+    """Return why a model cannot be used (`check_model`); None where it can, or was not made."""
+    reasons: list[str] = []
+    if folder is not None:
+        with failure_written(reasons.append):
+            check_model(folder, manifest)
+    return reasons[0] if reasons else None
 
 
 def digest_files(files: Mapping[str, str]) -> str:

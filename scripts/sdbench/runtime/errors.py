@@ -1,6 +1,8 @@
 """The ways in which a person is told that something is not as it should be."""
 
+import contextlib
 import sys
+import traceback
 from typing import NoReturn
 
 
@@ -21,6 +23,15 @@ def refuse(error: UserError) -> NoReturn:
     """End with one line, before any job starts."""
     sys.stderr.write(f"error: {error}\n")
     sys.exit(1)
+
+
+def explain(error: Exception) -> str:
+    """Return what a person is told of a failure; print the traceback of one that is unexpected."""
+    if isinstance(error, UserError):
+        return str(error)
+    with contextlib.suppress(OSError):  # such as a full disk
+        traceback.print_exception(error)
+    return f"unexpected: {type(error).__name__}: {one_line(error)}"
 
 
 def one_line(error: BaseException, longest: int = 300) -> str:

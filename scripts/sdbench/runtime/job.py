@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdbench.runtime.environment import done_without
-from sdbench.runtime.errors import UserError, one_line, plain
+from sdbench.runtime.errors import explain, plain
+from sdbench.runtime.failures import failure_written
 from sdbench.runtime.files import storage_named
 from sdbench.runtime.ownership import TakenOver
 from sdbench.runtime.progress import say
@@ -42,8 +42,6 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
         _begin_log()
         with storage_named(f"a file of the job that logs to {log}"):
             yield
-    except UserError as refused:
-        error = str(refused)
     except TakenOver as end:
         # No failure, and no end before there is what this job should have made: its Snakemake
         # would miss that, and remove it when its successor writes it. The log is the successor's.
@@ -52,11 +50,8 @@ def logged(log: str, outputs: Iterable[str] = ()) -> Iterator[None]:
             if all(Path(file).exists() for file in outputs):
                 break
             time.sleep(1)
-    except Exception as unexpected:
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
-        kind = type(unexpected).__name__
-        error = f"unexpected, see above: {kind}: {one_line(unexpected)}"
+    except Exception as failure:
+        error = explain(failure)
     finally:
         try:
             if error is not None:
@@ -82,13 +77,23 @@ def _begin_log() -> None:
         say(f"jobs do without {plain(named, 300)}: the config decides that (docs/method.md)")
 
 
-def run_script(job: Any, work: Callable[..., None], **more: Any) -> None:
+def run_script(
+    job: Any,
+    work: Callable[..., None],
+    failed: Callable[[str], None] | None = None,
+    /,
+    **more: Any,
+) -> None:
     """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
+    `failed` makes an output of the reason why it failed, which is then no failure of the job: on a
+    cluster at the last of its attempts, each of which has more memory.
 
     An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
     is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
     """
-    with logged(job.log[0]):
+    is_last = job.resources.get("last_attempt")
+    kept = failure_written(failed) if failed and is_last else contextlib.nullcontext()
+    with logged(job.log[0]), kept:
         arguments: dict[str, Any] = {
             name: Path(given) if isinstance(given, str) else [Path(file) for file in given]
             for name, given in job.input.items()

@@ -25,8 +25,9 @@ from sdbench.models.architectures import Architecture, load_architecture
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import by_name, families, family_of
-from sdbench.models.manifest import describe, describe_components, describe_unmade, model_files
+from sdbench.models.manifest import describe, describe_unmade
 from sdbench.models.operations import count, count_flop
+from sdbench.models.reading import read_folder
 from sdbench.models.room import least_components
 from sdbench.models.seeded import outline, outline_components
 from sdbench.models.weights import device_bytes
@@ -87,7 +88,7 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     """So that what is said of a model that was not made is what would be said of it."""
     architecture = architecture_of(twin.name)
     outlined = outline_components(architecture)
-    assert outlined == describe_components(twin, model_files(twin))
+    assert outlined == read_folder(twin).components
     least = least_components(architecture)
     for options in ((), ("int8-weights",), ("nf4-weights",), ("model-offload",)):
         for precision in ("fp32", "bf16"):
@@ -96,7 +97,7 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     manifest = describe_unmade(outlined, {"seeded": twin.name, "seed": 0}, twin.name)
     described = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
     assert manifest.keys() == described.keys()
-    same = manifest.keys() - {"files", "digest"}
+    same = manifest.keys() - {"found", "files", "digest"}
     assert {key: manifest[key] for key in same} == {key: described[key] for key in same}
     numbers = {name: network.parameters for name, network in architecture.networks.items()}
     assert described["parameters"] == numbers

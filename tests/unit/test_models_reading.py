@@ -94,6 +94,11 @@ READ: dict[str, tuple[Edit, str, list[str]]] = {
     "shards": (sharded(UNET), "", [
         f"{UNET}-00001-of-00001.safetensors", f"{UNET}.safetensors.index.json",
     ]),
+    "shards that no index names": (
+        both(sharded(UNET), written(f"{UNET}-00001-of-00009.safetensors", b"x")),
+        "",
+        [f"{UNET}-00001-of-00001.safetensors"],
+    ),
     "shards of a variant": (sharded(UNET, ".bf16", ".safetensors.index.bf16.json"), "bf16", [
         f"{UNET}.bf16-00001-of-00001.safetensors", f"{UNET}.safetensors.index.bf16.json",
     ]),
@@ -253,6 +258,11 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         both(sharded(UNET), renamed(f"{UNET}-00001-of-00001.safetensors", "x")),
         "weight_map: found 'diffusion_pytorch_model-00001-of-00001.safetensors'; allowed are",
     ),
+    "weights of llama.cpp": (
+        renamed(f"{UNET}.safetensors", "flux-q4.gguf"),
+        f"weights of the unet: found only unet/flux-q4.gguf; allowed is {UNET}.safetensors",
+    ),
+    "graphs of Optimum": (changed(INDEX, unet=["diffusers", "OnnxRuntimeModel"]), "OnnxRuntime"),
     "a link to nothing": (linked, f"{UNET}.safetensors: a link to ../../blobs/0123, where no file"),
     "a pointer": (
         written(f"{UNET}.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),

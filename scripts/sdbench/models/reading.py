@@ -232,12 +232,15 @@ def choose_weights(
         ending = ".json" if library == "diffusers" else ".safetensors"
         return max(found[variant], key=lambda path: path.endswith(ending)), variant
     what, remedy = "none", "use a copy of the model in safetensors"
-    pickles = [p for p in paths if p.startswith(f"{network}/") and p.endswith((".bin", ".ckpt"))]
+    others = [p for p in paths if re.fullmatch(rf"{network}/[^./][^/]*", p) and ".json" not in p]
+    pickles = [path for path in others if path.endswith((".bin", ".ckpt"))]
     if found:
         what = " and ".join(sorted(path for some in found.values() for path in some))
         remedy = "remove all but one of these variants"
     elif pickles:
         what = f"only {min(pickles)}, a pickle, which may run any code when loaded"
+    elif others:  # such as .gguf, or graphs of another program
+        what = f"only {min(others)}"
     raise UserError(
         f"{where}: weights of the {network}: found {plain(what, 200)}; allowed is "
         f"{stem}.safetensors: {remedy}"
@@ -257,7 +260,8 @@ def _shards(index: str, paths: Collection[str], content: bytes, where: str) -> l
         if file not in paths or not file.endswith(".safetensors"):
             raise UserError(
                 f"{where}: {index}: weight_map: found {plain(file.partition('/')[2])!r}; allowed "
-                "are the files in safetensors next to it: use another copy of the model"
+                "are the files in safetensors next to it: use another copy of the model, or remove "
+                "this index if it is of an earlier save"
             )
     return sorted(files)
 

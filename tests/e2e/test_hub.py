@@ -75,7 +75,7 @@ def sharded(stem: str, count: int) -> dict[str, bytes]:
     """Return shards of 1, 2, ... numbers, and the index that says what is in each."""
     shards = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     names = {f"layer{i}": shard.rpartition("/")[2] for i, shard in enumerate(shards)}
-    index = json.dumps({"weight_map": names}).encode()
+    index = json.dumps({"metadata": {}, "weight_map": names}).encode()
     files = {shard: weights(i + 1) for i, shard in enumerate(shards)}
     return files | {f"{stem}.safetensors.index.json": index}
 

@@ -97,7 +97,8 @@ def test_the_weights_are_those_that_the_manifest_names(model: Path) -> None:
     for stem, shard in ((UNET, f"{UNET}-00001-of-00001"), (TEXT, f"{TEXT}-00001-of-00001")):
         weights = load_file(model / f"{stem}.safetensors")
         places = dict.fromkeys(weights, f"{Path(shard).name}.safetensors")
-        (model / f"{stem}.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+        index = json.dumps({"metadata": {}, "weight_map": places})
+        (model / f"{stem}.safetensors.index.json").write_text(index)
         rewrite(model, stem, lambda weights: {k: v / 2 for k, v in weights.items()}, shard)
     unet = load_file(model / f"{UNET}.safetensors")
     assert {f"{UNET}-00001-of-00001.safetensors", f"{TEXT}.safetensors"} < set(
@@ -132,7 +133,8 @@ def test_what_the_index_and_the_vae_of_a_model_say_counts(tmp_path: Path) -> Non
     change(model / "model_index.json", force_zeros_for_empty_prompt=False)
     assert np.abs(images(load(model)) - zeros).max() > 1e-3
     assert count_flop(model, GENERATION)["text_encoder_flop"] == 2 * flop
-    of_each = {"latents_mean": [0.1, -0.2, 0.3, 0.4], "latents_std": [0.9, 1.1, 2.0, 0.5]}
+    of_each: dict[str, Any] = {"shift_factor": 0.5}  # which this pipeline does not read
+    of_each |= {"latents_mean": [0.1, -0.2, 0.3, 0.4], "latents_std": [0.9, 1.1, 2.0, 0.5]}
     change(model / "vae/config.json", scaling_factor=0.7, **of_each)
     engine, reached = load(model), list[torch.Tensor]()
     image = engine.generate(GENERATION, engine.latents(GENERATION, 1), on_step_end=reached.append)

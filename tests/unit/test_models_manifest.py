@@ -73,7 +73,7 @@ def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
     """However many files one has."""
     stem = "unet/diffusion_pytorch_model"
     one, two = (f"{stem}-0000{i}-of-00002.safetensors" for i in (1, 2))
-    index = {"weight_map": {file: Path(file).name for file in (one, two)}}
+    index = {"metadata": {}, "weight_map": {file: Path(file).name for file in (one, two)}}
     painter = {
         f"{stem}.safetensors.index.json": json.dumps(index).encode(),
         one: safetensors({"a.weight": ("F16", [4, 8], 64), "a.bias": ("F16", [4], 8)}),

@@ -70,7 +70,7 @@ def sharded(stem: str, infix: str = "", index: str = ".safetensors.index.json") 
         whole, name = folder / f"{stem}.safetensors", f"{stem}{infix}-00001-of-00001.safetensors"
         weights = dict.fromkeys(read_header(whole), Path(name).name)
         whole.rename(folder / name)
-        (folder / f"{stem}{index}").write_text(json.dumps({"weight_map": weights}))
+        (folder / f"{stem}{index}").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
 
     return shard
 
@@ -257,6 +257,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "a shard that is missing": (
         both(sharded(UNET), renamed(f"{UNET}-00001-of-00001.safetensors", "x")),
         "weight_map: found 'diffusion_pytorch_model-00001-of-00001.safetensors'; allowed are",
+    ),
+    "an index without metadata": (
+        both(
+            sharded(UNET),
+            written(f"{UNET}.safetensors.index.json", b'{"weight_map": {}}'),
+        ),
+        "no map from weights to files, or no `metadata` next to it",
     ),
     "weights of llama.cpp": (
         renamed(f"{UNET}.safetensors", "flux-q4.gguf"),

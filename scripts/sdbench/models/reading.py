@@ -26,6 +26,8 @@ VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.mode
 """Files of a tokenizer's folder that its tokens are read from: all of one entry."""
 FORMATS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 """What weights may be stored in, as safetensors calls it and as this project does."""
+CHECKPOINTS = (".safetensors", ".ckpt", ".gguf")
+"""How checkpoints of whole models in a single file are called."""
 POINTER = b"version https://git-lfs"
 
 
@@ -151,7 +153,7 @@ def _check_layout(folder: Path) -> None:
     below = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{INDEX}")]
     if len(below) == 1:
         raise UserError(f"{folder}: no {INDEX}; there is one in {below[0]}: use that folder")
-    single = sorted(p.name for p in folder.glob("*") if p.suffix in (".safetensors", ".ckpt"))
+    single = sorted(p.name for p in folder.glob("*") if p.suffix in CHECKPOINTS)
     if single:
         raise UserError(
             f"{folder}: no {INDEX}; {plain(single[0])} is a checkpoint in a single file: {convert}"
@@ -251,10 +253,13 @@ def _shards(index: str, paths: Collection[str], content: bytes, where: str) -> l
     """Return the files that an index of shards names: next to it, in safetensors, and no others."""
     part = index.partition("/")[0]
     try:
-        files = {f"{part}/{name}" for name in json.loads(content)["weight_map"].values()}
+        found = json.loads(content)
+        files = {f"{part}/{name}" for name in found["weight_map"].values()}
+        found["metadata"]  # empty at the least: the libraries read it
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"{where}: {index}: no map from weights to files: download the model again"
+            f"{where}: {index}: no map from weights to files, or no `metadata` next to it: "
+            "download the model again"
         ) from None
     for file in sorted(files):
         if file not in paths or not file.endswith(".safetensors"):

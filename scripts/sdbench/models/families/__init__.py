@@ -129,7 +129,8 @@ class Family:
         """Turn what the pipeline denoised into pixels (batch, 3, height, width) from -1 to 1."""
         config = pipeline.vae.config
         scaled = latents.to(pipeline.vae.dtype) / config.scaling_factor
-        if config.get("shift_factor") is not None:
+        # The pipelines of other models do without, whatever their autoencoder says.
+        if self.schedulers == FLOW and config.get("shift_factor") is not None:
             scaled = scaled + config.shift_factor
         return pipeline.vae.decode(scaled, return_dict=False)[0]
 

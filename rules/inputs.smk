@@ -7,7 +7,6 @@ from sdbench.cases.options import INT8_GRAPHS, TUNED
 from sdbench.config.check import name_case
 from sdbench.report.figures.catalogue import FIGURES
 from sdbench.models.architectures import find_architecture, parts_of
-from sdbench.models.manifest import model_files
 from sdbench.cases.measuring import Racing, Watching
 from sdbench.models.planning import sides
 
@@ -146,9 +145,9 @@ def architecture_parts(wildcards):
 
 def local_files(wildcards):
     "The files of a local model: unlike its folder, their dates tell when it has changed."
-    local = "local" in config["models"][wildcards.model]["source"]
+    found = PLAN.folders.get(wildcards.model)
     folder = Path(model_folder(wildcards))
-    return [folder / file for file in model_files(folder)] if local else []
+    return [folder / file for file in found.files] if found else []
 
 
 def has_int8_weights(wildcards):

@@ -19,7 +19,7 @@ from sdbench.measure import launch as measurement
 from sdbench.measure.context import Graphs, SweepContext
 from sdbench.measure.launch import Loaded
 from sdbench.measure.sweep import run_sweep
-from sdbench.models.manifest import describe_components, model_files
+from sdbench.models.reading import read_folder
 from sdbench.records.record import Record, read_indexed
 from tests.unit import records_factory
 
@@ -44,7 +44,7 @@ def make_job(
     graphs: Mapping[str, Graphs] | None = None,
 ) -> SweepContext:
     """Return a job that leaves the records of a model in `folder`."""
-    components = describe_components(model, model_files(model))
+    components = read_folder(model).components
     return SweepContext(
         folder, model, components, graphs or {}, "seeded", measuring, {"model": "0" * 64}
     )

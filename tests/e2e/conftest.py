@@ -27,9 +27,9 @@ from tests.sweeps import MEASURING, make_job
 ARCHITECTURES = ROOT / "resources" / "architectures"
 
 
-@pytest.fixture(scope="session")
-def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with as few layers as there can be: every kernel costs a compiler's second."""
+def build_least(folder: Path, **of_unet: Any) -> Path:
+    """Build the tiny model with as few layers as there can be: every kernel costs a compiler's
+    second. `of_unet` is what else its UNet's configuration has."""
     tiny = load_architecture(ARCHITECTURES / "tiny.yaml")
     unet = {
         **tiny.networks["unet"].config,
@@ -37,6 +37,7 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "down_block_types": ["CrossAttnDownBlock2D"],
         "mid_block_type": None,
         "up_block_types": ["UpBlock2D"],
+        **of_unet,
     }
     vae = {
         **tiny.networks["vae"].config,
@@ -49,9 +50,14 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "unet": Network(count_parameters(UNet2DConditionModel(**unet)), unet),
         "vae": Network(count_parameters(AutoencoderKL(**vae)), vae),
     }
-    folder = tmp_path_factory.mktemp("models") / "least"
     build_seeded(replace(tiny, networks=networks), byte_vocabulary(), 0, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `build_least` builds."""
+    return build_least(tmp_path_factory.mktemp("models") / "least")
 
 
 def run_freshly(work: Callable[..., object], *args: Any) -> None:
@@ -66,14 +72,17 @@ def run_freshly(work: Callable[..., object], *args: Any) -> None:
     assert process.exitcode == 0
 
 
+def export_to(graphs: Path, model: Path) -> None:
+    """Export a model to a folder; the record lies next to it."""
+    export_each(Path(f"{graphs}.json"), graphs, export_network, model, 23, 1e-4)
+
+
 @pytest.fixture(scope="session")
 def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model's networks as ONNX graphs; their record lies next to the folder."""
 
     def export(folder: Path) -> None:
-        graphs = folder / "tiny"
-        args = (graphs.with_suffix(".json"), graphs, export_network, model, 23, 1e-4)
-        run_freshly(export_each, *args)
+        run_freshly(export_to, folder / "tiny", model)
 
     return made_once(tmp_path_factory, "onnx", export) / "tiny"
 

@@ -25,22 +25,21 @@ from sdbench.backends.engine import (
 )
 from sdbench.cases.case import Case, Device, Variant, why_absent
 from sdbench.cases.options import OPTIONS, SWITCHES, TENSORRT
-from sdbench.export.networks import export_network
-from sdbench.export.parity import export_each
 from sdbench.measure.image_series import generate_runs, generate_trajectory
 from sdbench.models.architectures import Architecture, load_architecture
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import by_name, families, family_of
-from sdbench.models.manifest import describe, describe_components, describe_unmade, model_files
+from sdbench.models.manifest import describe, describe_unmade
 from sdbench.models.operations import count, count_flop
+from sdbench.models.reading import read_folder
 from sdbench.models.room import least_components
 from sdbench.models.seeded import outline, outline_components
 from sdbench.models.weights import device_bytes
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.files import read_json
 from tests.conftest import ROOT
-from tests.e2e.conftest import ARCHITECTURES, build_twin, run_freshly
+from tests.e2e.conftest import ARCHITECTURES, build_twin, export_to, run_freshly
 
 TWINS = {
     "sdxl": "tiny-sdxl",
@@ -94,7 +93,7 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     """So that what is said of a model that was not made is what would be said of it."""
     architecture = architecture_of(twin.name)
     outlined = outline_components(architecture)
-    assert outlined == describe_components(twin, model_files(twin))
+    assert outlined == read_folder(twin).components
     least = least_components(architecture)
     for options in ((), ("int8-weights",), ("nf4-weights",), ("model-offload",)):
         for precision in ("fp32", "bf16"):
@@ -103,7 +102,7 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     manifest = describe_unmade(outlined, {"seeded": twin.name, "seed": 0}, twin.name)
     described = describe(twin, {"seeded": twin.name, "seed": 0}, twin.name)
     assert manifest.keys() == described.keys()
-    same = manifest.keys() - {"files", "digest"}
+    same = manifest.keys() - {"found", "files", "digest"}
     assert {key: manifest[key] for key in same} == {key: described[key] for key in same}
     numbers = {name: network.parameters for name, network in architecture.networks.items()}
     assert described["parameters"] == numbers
@@ -311,7 +310,7 @@ def graphs(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def export(twin: Path, folder: Path) -> None:
     onnx, openvino = folder / "onnx", folder / "openvino"
-    export_each(onnx.with_suffix(".json"), onnx, export_network, twin, 23, 1e-4)
+    export_to(onnx, twin)
     convert_openvino(twin, onnx, openvino, openvino.with_suffix(".json"), False, 1e-4)
 
 

@@ -75,7 +75,7 @@ def sharded(stem: str, count: int) -> dict[str, bytes]:
     """Return shards of 1, 2, ... numbers, and the index that says what is in each."""
     shards = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     names = {f"layer{i}": shard.rpartition("/")[2] for i, shard in enumerate(shards)}
-    index = json.dumps({"weight_map": names}).encode()
+    index = json.dumps({"metadata": {}, "weight_map": names}).encode()
     files = {shard: weights(i + 1) for i, shard in enumerate(shards)}
     return files | {f"{stem}.safetensors.index.json": index}
 
@@ -83,9 +83,9 @@ def sharded(stem: str, count: int) -> dict[str, bytes]:
 def flux() -> dict[str, bytes]:
     """Return the files of a repository like that of FLUX.1: two text encoders, and shards."""
     plain = (
-        "scheduler/scheduler_config.json",
         "text_encoder/config.json",
         "text_encoder_2/config.json",
+        "tokenizer/merges.txt",
         "tokenizer/tokenizer_config.json",
         "tokenizer/vocab.json",
         "tokenizer_2/tokenizer.json",
@@ -96,6 +96,7 @@ def flux() -> dict[str, bytes]:
     return {
         "model_index.json": b'{"_class_name": "FluxPipeline"}',
         **dict.fromkeys(plain, b"{}"),
+        "scheduler/scheduler_config.json": b'{"shift": 3.0}',
         **sharded("text_encoder_2/model", 2),
         **sharded("transformer/diffusion_pytorch_model", 3),
         "text_encoder/model.safetensors": weights(3),

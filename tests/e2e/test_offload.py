@@ -19,7 +19,7 @@ from sdbench.devices import platforms
 from sdbench.measure.context import SweepContext
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.architectures import load_architecture
-from sdbench.models.manifest import describe_components, model_files
+from sdbench.models.reading import read_folder
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
@@ -74,7 +74,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def components(model: Path) -> Components:
-    return describe_components(model, model_files(model))
+    return read_folder(model).components
 
 
 @pytest.fixture(scope="module")

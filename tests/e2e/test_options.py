@@ -29,7 +29,7 @@ from sdbench.devices.platforms import set_tf32
 from sdbench.measure import compiling
 from sdbench.measure.compiling import compile_anew
 from sdbench.measure.phases import time_phases
-from sdbench.models.manifest import describe_components, model_files
+from sdbench.models.reading import read_folder
 from sdbench.models.weights import ITEM_BYTES, weight_bytes
 from sdbench.records.record import Record, read_record, record_path
 from sdbench.runtime.errors import UnsupportedError
@@ -139,7 +139,7 @@ def test_the_bytes_of_weights_are_known_from_their_shapes(
     options: str, precision: str, model: Path
 ) -> None:
     """To the byte, and before they are loaded: what fits is decided by them."""
-    components = describe_components(model, model_files(model))
+    components = read_folder(model).components
     held = {
         name: sum(map(tensor_bytes, part.parameters()))
         for name, part in load(model, options, precision).pipeline.components.items()

@@ -92,6 +92,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("matrix.0.precisions", ["fp31"], "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
     ("matrix.0.precisions", [], "matrix[0].precisions: found []", "at least 1"),
     ("matrix.0.model", "x", "matrix[0].model: 'x' is not defined", "`shapes`"),
+    ("devices.CPU", {"kind": "cpu"}, "devices.C", "is `cpu` in other case"),
     ("matrix.0.devices", ["gpu"], "matrix[0].devices: 'gpu' is not defined", "`cpu`"),
     ("matrix.0.options", ["autocas"], "matrix[0].options[0]", "autocast"),
     ("matrix.0.options", ["autocast+autocast"], "matrix[0].options[0]: repeated option", "once"),

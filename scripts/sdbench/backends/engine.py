@@ -15,9 +15,10 @@ from typing import Any
 
 from sdbench.cases.case import Case
 from sdbench.devices.platforms import platform_of
-from sdbench.models.families import Configs, Family, families, family_of, plain
+from sdbench.models.families import INDEX, SCHEDULE, Configs, Family, families, family_of, plain
 from sdbench.models.hugging_face import diffusers
-from sdbench.runtime.errors import UnsupportedError
+from sdbench.models.reading import read_folder
+from sdbench.runtime.errors import UnsupportedError, one_line
 
 import numpy as np
 import torch
@@ -32,8 +33,8 @@ SCHEDULERS = {
     "flow-euler": diffusers.FlowMatchEulerDiscreteScheduler,
 }
 
-SCHEDULE = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "trained_betas")
-"""Keys of a scheduler's configuration that belong to the model and not to the sampler."""
+TRAINED_WITH = ("rescale_betas_zero_snr", "prediction_type", "beta_schedule", "trained_betas")
+"""Keys of `SCHEDULE` without which a sampler makes other images than the model was trained for."""
 
 Images = NDArray[np.float32]
 """Shape (batch, height, width, 3), values from 0 to 1."""
@@ -63,9 +64,8 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
             f"{family.pipeline} cannot generate images with the scheduler {name}: "
             f"{family.why_these_schedulers}; use {' or '.join(family.schedulers)}"
         )
-    config = SCHEDULERS[name].load_config(model_folder / "scheduler")
-    known = _parameters(name)
-    for key in SCHEDULE:
+    config, known = read_folder(model_folder).schedule, _parameters(name)
+    for key in TRAINED_WITH:
         if config.get(key) and key not in known:
             raise UnsupportedError(
                 f"the model was trained with {key}, which the scheduler {name} does not know: use "
@@ -78,7 +78,11 @@ def load_scheduler(model_folder: Path, name: str) -> Any:
         # Latents are not pixels; the sampler's own default is for those.
         "clip_sample": config.get("clip_sample", False),
     }
-    return SCHEDULERS[name].from_config(config, **{k: v for k, v in own.items() if k in known})
+    taken = {key: value for key, value in ({**config} | own).items() if key in known}
+    try:
+        return SCHEDULERS[name](**taken)
+    except NotImplementedError as error:
+        raise UnsupportedError(f"the scheduler {name}: {one_line(error)}") from error
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
@@ -141,9 +145,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.family = families()[type(self.pipeline).__name__]
-        self.configs: Configs = {
-            name: plain(getattr(self.pipeline, name).config) for name in self.family.networks
-        }
+        networks = {n: plain(getattr(self.pipeline, n).config) for n in self.family.networks}
+        self.configs: Configs = {INDEX: plain(self.pipeline.config)} | networks
         self.pipeline.set_progress_bar_config(disable=True)
 
     def latents(self, generation: Mapping[str, Any], batch_size: int) -> torch.Tensor:
@@ -269,6 +272,7 @@ def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
     by tokenizer how much of the prompt is too long to be read."""
     family = engine.family
     tokenizers = {name: getattr(engine.pipeline, name) for name in family.tokenizers}
+    scheduler = engine.pipeline.scheduler
     return {
         "threads": torch.get_num_threads(),
         "prompt_tokens_cut": family.tokens_cut(
@@ -279,7 +283,8 @@ def describe_engine(engine: Engine, case: Case) -> dict[str, Any]:
             "autocast_dtype": engine.autocast and str(engine.autocast).removeprefix("torch."),
             "compile_mode": engine.compile_mode,
             "attention": case.variant.attention,
-            "scheduler": type(engine.pipeline.scheduler).__name__,
+            "scheduler": type(scheduler).__name__,
+            "schedule": {k: scheduler.config[k] for k in SCHEDULE if k in scheduler.config},
             **engine.switches,
         },
     }

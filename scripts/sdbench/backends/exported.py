@@ -14,7 +14,8 @@ from sdbench.backends.engine import Engine, load_scheduler
 from sdbench.cases.case import Case
 from sdbench.models.configs import network_configs, plain_configs
 from sdbench.models.families import Configs, Family, by_name, family_of
-from sdbench.models.hugging_face import diffusers, transformers
+from sdbench.models.loading import load_network, make_pipeline
+from sdbench.models.reading import read_folder
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.failures import raise_failure
 
@@ -143,13 +144,10 @@ def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
     Raises:
         UnsupportedError: if the graphs cannot generate images of the case's size.
     """
-    family, device = family_of(model_folder), runtime.device
+    contents, device = read_folder(model_folder), runtime.device
+    family = contents.family
     configs = network_configs(family, model_folder)
     _refuse_uneven(case.generation, configs[family.denoiser], configs["vae"])
-
-    def pretrained(name: str, **settings: Any) -> Any:
-        kind = getattr(transformers, family.components[name][1])
-        return kind.from_pretrained(model_folder / name, **settings)
 
     networks: dict[str, Any] = {}
     if family.exports_text_encoders:
@@ -157,15 +155,10 @@ def load_graphs(runtime: Runtime, case: Case, model_folder: Path) -> Engine:
         networks["text_encoder"] = TextEncoder(configs["text_encoder"], graph, device)
     else:
         for name in family.text_encoders:
-            encoder = pretrained(name, use_safetensors=True, dtype=torch.float32)
-            networks[name] = encoder.to(device)
+            networks[name] = load_network(contents, name, torch.float32).to(device)
     networks[family.denoiser] = open_denoiser(runtime, model_folder)
     networks["vae"] = VaeDecoder(configs["vae"], runtime.open_graph("vae_decoder"), device)
-    pipeline = getattr(diffusers, family.pipeline)(
-        **networks,
-        **{name: pretrained(name) for name in family.tokenizers},
-        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-        **family.settings,
-    )
+    scheduler = load_scheduler(model_folder, case.generation["scheduler"])
+    pipeline = make_pipeline(contents, networks, scheduler)
     mode, switches = runtime.compile_mode, runtime.switches
     return Engine(pipeline, device, torch.float32, compile_mode=mode, switches=switches)

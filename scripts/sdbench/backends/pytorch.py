@@ -24,8 +24,9 @@ from sdbench.cases.options import (
 )
 from sdbench.devices.device import WEIGHTS, refuse_emulation, threads, torch_device
 from sdbench.devices.platforms import platform_of, set_tf32
-from sdbench.models.families import family_of
 from sdbench.models.hugging_face import diffusers
+from sdbench.models.loading import load_network, make_pipeline
+from sdbench.models.reading import read_folder
 from sdbench.models.weights import NF4_BLOCK, nf4_scales_block
 from sdbench.runtime.errors import UnsupportedError
 
@@ -207,7 +208,8 @@ def load(
     case: Case, model_folder: Path, graphs_folder: Path | None, settings: Mapping[str, Any]
 ) -> Engine:
     """Load a variant; see `sdbench.backends.load`. Neither graphs nor settings are read."""
-    family = family_of(model_folder)
+    contents = read_folder(model_folder)
+    family = contents.family
     variant, device = case.variant, torch_device(case)
     dtype, arithmetic, autocast = WEIGHTS[variant.precision], variant.precision, None
     if AUTOCAST in variant.switches:
@@ -223,16 +225,11 @@ def load(
     # PyTorch's default, and diffusers': with it on, cuDNN tries its algorithms at each new shape
     # and takes the fastest of that moment, which need not be the same the next time.
     torch.backends.cudnn.benchmark = False
-    pipeline = getattr(diffusers, family.pipeline).from_pretrained(
-        model_folder,
-        dtype=dtype,
-        scheduler=load_scheduler(model_folder, case.generation["scheduler"]),
-        **family.settings,
-        local_files_only=True,
-        use_safetensors=True,  # a pickle may run any code
-        # A mapped file stays in memory with its weights, also with those that were replaced.
-        disable_mmap=quantizer is not None,
-    )
+    # A mapped file stays in memory with its weights, also with those that were replaced.
+    unmapped = {"disable_mmap": quantizer is not None}
+    networks = {n: load_network(contents, n, dtype, **unmapped) for n in family.networks}
+    scheduler = load_scheduler(model_folder, case.generation["scheduler"])
+    pipeline = make_pipeline(contents, networks, scheduler)
     denoiser = getattr(pipeline, family.denoiser)
     if offload == GROUP_OFFLOAD and family.upcasts(pipeline.vae):
         raise UnsupportedError(

@@ -144,7 +144,15 @@ def _oversized(plan: RunConfig) -> Iterator[Fault]:
 
 
 def _misnamed(config: Config, is_auto: bool) -> Iterator[Fault]:
-    """Yield unknown and repeated options, and names of models and devices that are not defined."""
+    """Yield unknown and repeated options, and names of models and devices that are not defined, or
+    that some disks cannot tell from another."""
+    for defined in ("models", "devices"):
+        folded: dict[str, str] = {}
+        for one in config[defined]:
+            first = folded.setdefault(one.casefold(), one)
+            if first != one:
+                same = f"is `{first}` in other case, which macOS and Windows take for one file"
+                yield (defined, one), f"{same}: use another name"
     sections = {name: config[name] for name in ("matrix", "quality", "races")}
     named = [(path, name) for path, name in _leaves(sections) if isinstance(name, str)]
     for path, name in named:

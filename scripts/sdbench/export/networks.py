@@ -63,7 +63,7 @@ def quantize_network(
     """
     if name != family_of(model_folder).denoiser:
         shutil.copytree(graphs / name, quantized / name, dirs_exist_ok=True)
-        known: dict[str, Any] = read_json(graphs.with_suffix(".json"))[name]
+        known: dict[str, Any] = read_json(graphs.with_name(f"{graphs.name}.json"))[name]
         return known
     network, file = networks_of(model_folder)[name], quantized / name / FILE
     file.parent.mkdir(parents=True, exist_ok=True)

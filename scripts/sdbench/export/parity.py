@@ -12,7 +12,8 @@ from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, noise, random_inputs
 from sdbench.models.families import Family, by_name, family_of
 from sdbench.models.folders import written_whole
-from sdbench.models.hugging_face import diffusers, transformers
+from sdbench.models.loading import load_network
+from sdbench.models.reading import read_folder
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.failures import FILES, failure_written, write_failure
 from sdbench.runtime.files import write_json
@@ -26,14 +27,13 @@ from torch.utils._pytree import tree_map
 
 @dataclass(frozen=True)
 class Network:
-    """How one network is loaded, fed and called.
+    """How one network, by its folder, is fed and called.
 
-    `example` makes its inputs, by name, of what `load` returns; `call` takes them in that order and
+    `example` makes its inputs, by name, of the network; `call` takes them in that order and
     returns one tensor. `dynamic` has the axes that may vary, by input.
     """
 
     folder: str
-    load: Callable[..., Any]
     example: Callable[[Any, int, int], dict[str, torch.Tensor]]
     call: Callable[..., torch.Tensor]
     dynamic: Mapping[str, Mapping[int, Any]]
@@ -46,7 +46,9 @@ class Loaded(torch.nn.Module):
     def __init__(self, network: Network, model_folder: Path) -> None:
         super().__init__()
         self.network = network
-        self.weights = network.load(model_folder / network.folder, use_safetensors=True)
+        # In fp32 whatever they are stored in: the graphs compute in fp32 with the same numbers.
+        contents = read_folder(model_folder)
+        self.weights = load_network(contents, network.folder, torch.float32)
         self.eval()
 
     def example(self, batch: int, side: int) -> dict[str, torch.Tensor]:
@@ -70,7 +72,6 @@ def _vae_inputs(network: Any, batch: int, side: int) -> dict[str, torch.Tensor]:
 
 TEXT_ENCODER = Network(
     folder="text_encoder",
-    load=transformers.CLIPTextModel.from_pretrained,
     example=_text_inputs,
     call=lambda network, input_ids: network(input_ids)[0],
     dynamic={"input_ids": {0: "batch"}},
@@ -78,7 +79,6 @@ TEXT_ENCODER = Network(
 )
 VAE_DECODER = Network(
     folder="vae",
-    load=diffusers.AutoencoderKL.from_pretrained,
     example=_vae_inputs,
     call=lambda network, latents: network.decode(latents, return_dict=False)[0],
     dynamic={"latents": {0: "batch", 2: "height", 3: "width"}},
@@ -117,7 +117,6 @@ def _denoiser_of(family: Family, model_folder: Path) -> Network:
 
     return Network(
         folder=family.denoiser,
-        load=getattr(diffusers, family.components[family.denoiser][1]).from_pretrained,
         example=lambda _network, batch, side: random_inputs(family, shapes(batch, side)),
         call=call,
         dynamic={

@@ -4,8 +4,9 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from sdbench.models.families import Configs, Family, plain
+from sdbench.models.families import INDEX, Configs, Family, plain
 from sdbench.models.hugging_face import diffusers, transformers
+from sdbench.models.reading import read_object
 
 
 def network_configs(family: Family, model_folder: Path) -> dict[str, Any]:
@@ -16,8 +17,9 @@ def network_configs(family: Family, model_folder: Path) -> dict[str, Any]:
 
 
 def plain_configs(family: Family, model_folder: Path) -> Configs:
-    """Return the same as mappings of built-in types, as `Family` takes them."""
-    return {name: plain(config) for name, config in network_configs(family, model_folder).items()}
+    """Return the same as mappings of built-in types, as `Family` takes them, with the index."""
+    networks = network_configs(family, model_folder)
+    return {INDEX: read_object(model_folder / INDEX)} | {n: plain(c) for n, c in networks.items()}
 
 
 def _config(library: str, kind: str, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdbench.models.families import INDEX
-from sdbench.models.manifest import check_index, choose_files
+from sdbench.models.reading import check_index, check_settings, choose_files
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sha256
 from sdbench.runtime.progress import say
@@ -77,10 +78,19 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
                 "run again; if that does not help, use another mirror"
             )
 
+    def read(path: str) -> bytes:
+        get(path)
+        return (folder / path).read_bytes()
+
     # The index first: it says what else is wanted, and whether that is worth its gigabytes.
     get(INDEX)
-    wanted = choose_files(files, check_index(folder), where)
-    for path in sorted(wanted, key=lambda path: files[path].size):
+    family = check_index(folder)
+    wanted, _variants = choose_files(files, family, where, read)
+    weights = sorted(fnmatch.filter(wanted, "*.safetensors"), key=lambda path: files[path].size)
+    for path in sorted({*wanted}.difference(weights)):
+        get(path)
+    check_settings(folder, family)
+    for path in weights:
         get(path)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     for file in folder.rglob("*"):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.models.families import Family, family_of, plain
+from sdbench.models.configs import plain_configs
+from sdbench.models.families import Family, family_of
 from sdbench.models.hugging_face import diffusers, transformers
 
 import torch
@@ -28,7 +29,7 @@ def count_flop(folder: Path, generation: Mapping[str, Any]) -> dict[str, int]:
     size = generation["height"], generation["width"]
     with torch.device("meta"):
         networks = {name: make_network(family, name, folder) for name in family.networks}
-        configs = {name: plain(network.config) for name, network in networks.items()}
+        configs = plain_configs(family, folder)
         tokens = family.prompt_length(
             lambda: transformers.AutoTokenizer.from_pretrained(folder / family.tokenizers[0]),
             generation["prompt"],

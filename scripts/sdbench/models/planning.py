@@ -17,7 +17,7 @@ from sdbench.cases.options import TUNED
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import find_path, locate
 from sdbench.models.architectures import load_architecture
-from sdbench.models.manifest import model_files
+from sdbench.models.reading import Contents, read_folder
 from sdbench.models.room import was_made, without_room
 from sdbench.runtime.errors import UserError
 
@@ -40,10 +40,10 @@ class Plan:
 
     `config` is what all of it follows from. `cases` and `absent` are the cells of the matrix.
     `quality` has for each entry of that section its reference and the variants to compare with it.
-    `searches` are the variants whose largest batch is searched for, each with the cap of its
-    search. `variants` are all that any of this runs, but for the references of races. `too_large`
-    are the models that no device has room for: they are neither built nor downloaded, and all that
-    is asked of them is `unsupported`.
+    `folders` are what those of local models hold. `searches` are the variants whose largest batch
+    is searched for, each with the cap of its search. `variants` are all that any of this runs, but
+    for the references of races. `too_large` are the models that no device has room for: they are
+    neither built nor downloaded, and all that is asked of them is `unsupported`.
     """
 
     config: expansion.RunConfig
@@ -51,6 +51,7 @@ class Plan:
     absent: Sequence[Absent]
     quality: Sequence[tuple[Variant, Sequence[Variant]]]
     races: Sequence[Pair]
+    folders: Mapping[str, Contents]
     searches: Mapping[Variant, int]
     variants: frozenset[Variant]
     too_large: frozenset[str]
@@ -94,25 +95,29 @@ def sides(races: Iterable[Pair]) -> list[Variant]:
 
 def check_sources(
     models: Mapping[str, Any], workflow: Path, architectures: Path, files: Sequence[Path] = ()
-) -> None:
-    """Check the source of every model as far as that can be done without a network.
+) -> dict[str, Contents]:
+    """Check the source of every model as far as that can be done without a network; return what
+    local folders hold, by the name of their model.
 
     Raises:
-        UserError: if a local folder is missing or is not a model of a known family, or the
-            architecture of a seeded model is missing or wrong.
+        UserError: if a local folder is missing or holds nothing that can be measured
+            (`read_folder`), or the architecture of a seeded model is missing or wrong.
     """
+    found = {}
     for name, model in models.items():
         source = model["source"]
         try:
             if "local" in source:
-                model_files(find_path(source["local"], workflow))
+                found[name] = read_folder(find_path(source["local"], workflow))
             elif "seeded" in source:
                 load_architecture(architectures / f"{source['seeded']}.yaml")
         except (UserError, OSError) as error:
             where = locate(["models", name, "source"], files)
-            # Such as a name that no file system takes.
-            reason = f"{error.strerror}: use another name" if isinstance(error, OSError) else error
+            reason = str(error)
+            if isinstance(error, OSError):  # a name that is too long, a file of someone else
+                reason = f"{error.filename}: {error.strerror}: use a folder that can be read"
             raise UserError(f"{where}: {reason}") from None
+    return found
 
 
 def make_plan(
@@ -128,8 +133,9 @@ def make_plan(
             cell of the matrix can.
     """
     architectures = workflow / "resources/architectures"
+    folders = {}
     if not config["records_only"]:
-        check_sources(config["models"], workflow, architectures, files)
+        folders = check_sources(config["models"], workflow, architectures, files)
     run = expansion.RunConfig.of(config)
     cases, absent = expansion.expand_matrix(run)
     quality = expansion.expand_quality(run)
@@ -152,5 +158,13 @@ def make_plan(
         )
     searches = expansion.expand_searches(run)
     return Plan(
-        run, cases, absent, quality, races, searches, frozenset(variants), frozenset(too_large)
+        config=run,
+        cases=cases,
+        absent=absent,
+        quality=quality,
+        races=races,
+        folders=folders,
+        searches=searches,
+        variants=frozenset(variants),
+        too_large=frozenset(too_large),
     )

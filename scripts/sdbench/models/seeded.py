@@ -13,7 +13,7 @@ from typing import Any
 from sdbench.models.architectures import Architecture
 from sdbench.models.families import INDEX
 from sdbench.models.hugging_face import diffusers, transformers
-from sdbench.models.manifest import describe_component
+from sdbench.models.reading import describe_component
 from sdbench.models.tokenizer import CHAT_MARKS, CHAT_TEMPLATE, Vocabulary, made_up_pieces
 from sdbench.runtime.errors import UserError
 
@@ -118,7 +118,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def outline_components(architecture: Architecture) -> dict[str, dict[str, Any]]:
-    """Return what `manifest.describe_components` would of a model, without its weights.
+    """Return what the `components` of a model's folder would be (`Contents`), without its weights.
 
     Raises:
         UserError: as `outline` does.

@@ -8,7 +8,7 @@ from typing import Any
 from sdbench.cases.options import GROUP_OFFLOAD, MODEL_OFFLOAD, OFFLOADS, QUANTIZED
 
 Components = Mapping[str, Mapping[str, Any]]
-"""What `manifest.describe_components` returns, by name of the component."""
+"""What `describe_component` returns, by name of the component."""
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
 """Bytes of a number in each precision. TF32 is a mode of the product: it is stored as fp32."""
 NF4_BLOCK = 64

@@ -23,6 +23,15 @@ DIFFUSION = ("ddim", "pndm", "euler", "dpmsolver")
 """Samplers of models that predict noise or velocity under a schedule of betas."""
 FLOW = ("flow-euler",)
 """Samplers of models that predict the straight flow from noise to image."""
+SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr", "set_alpha_to_one", "timestep_spacing"),
+    *("steps_offset", "clip_sample", "clip_sample_range", "shift", "shift_terminal"),
+    *("time_shift_type", "invert_sigmas"),
+    *("use_dynamic_shifting", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"),
+)
+"""Keys of a scheduler's configuration that belong to the model. All others are the sampler's: what
+a program that saved the model had set there is not taken."""
 
 Configs = Mapping[str, Mapping[str, Any]]
 """The configuration of each network by its folder, as its config.json has it."""
@@ -45,8 +54,11 @@ class Family:
     """What is common to all families, as a text encoder, a denoiser and an autoencoder have it.
 
     `pipeline`: diffusers' class. `components`: folder -> library and class, as `model_index.json`
-    has them. `denoiser`: the folder of the network that every step evaluates. `schedulers`: those
-    of the config that it generates with, and `why_these_schedulers`, why with no other.
+    has them. `denoiser`: the folder of the network that every step evaluates. `fitting`: keys of
+    its configuration that are sizes of other networks, each with the folders and keys of what it is
+    the sum of; `fixed`: keys that have one value where it reads nothing but latents and a prompt.
+    `indexed`: those of `settings` that a model's index may have otherwise. `schedulers`: those of
+    the config that it generates with, and `why_these_schedulers`, why with no other.
     `unsupported`: switches that it cannot have, and why. `settings`: what the pipeline is made with
     besides its components, None for parts that are not needed to generate and `fetch_model` leaves
     out. `why_not_exported`: why its networks are not made into graphs; None where they are:
@@ -64,6 +76,9 @@ class Family:
     pipeline: ClassVar[str]
     components: ClassVar[Mapping[str, tuple[str, str]]]
     denoiser: ClassVar[str] = "transformer"
+    fitting: ClassVar[Mapping[str, Sequence[tuple[str, str]]]] = {}
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    indexed: ClassVar[Sequence[str]] = ()
     schedulers: ClassVar[Sequence[str]] = FLOW
     why_these_schedulers: ClassVar[str] = "it was trained to predict a flow, not noise"
     unsupported: ClassVar[Mapping[str, str]] = {}
@@ -114,7 +129,8 @@ class Family:
         """Turn what the pipeline denoised into pixels (batch, 3, height, width) from -1 to 1."""
         config = pipeline.vae.config
         scaled = latents.to(pipeline.vae.dtype) / config.scaling_factor
-        if config.get("shift_factor") is not None:
+        # The pipelines of other models do without, whatever their autoencoder says.
+        if self.schedulers == FLOW and config.get("shift_factor") is not None:
             scaled = scaled + config.shift_factor
         return pipeline.vae.decode(scaled, return_dict=False)[0]
 

@@ -19,6 +19,11 @@ class Flux(Family):
         "transformer": ("diffusers", "FluxTransformer2DModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
+    fitting = {
+        "in_channels": [("vae", "latent_channels")] * 4,
+        "joint_attention_dim": [("text_encoder_2", "d_model")],
+        "pooled_projection_dim": [("text_encoder", "hidden_size")],
+    }
     settings = {"image_encoder": None, "feature_extractor": None}
     numbers = {"timestep": 0.501, "guidance": 3.5}
     guided_above = math.inf  # `dev` reads the guidance as a number, `schnell` has none

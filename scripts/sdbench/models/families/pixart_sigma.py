@@ -16,6 +16,10 @@ class PixArtSigma(Family):
         "transformer": ("diffusers", "PixArtTransformer2DModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
+    fitting = {
+        "in_channels": [("vae", "latent_channels")],
+        "caption_channels": [("text_encoder", "d_model")],
+    }
     schedulers = ("ddim", "euler", "dpmsolver")
     why_these_schedulers = (
         "it was trained to predict noise, and its pipeline reports only the end of steps, but pndm "

@@ -16,6 +16,17 @@ class StableDiffusion(Family):
         "vae": ("diffusers", "AutoencoderKL"),
     }
     denoiser = "unet"
+    fitting = {
+        "in_channels": [("vae", "latent_channels")],
+        "out_channels": [("vae", "latent_channels")],
+        "cross_attention_dim": [("text_encoder", "hidden_size")],
+    }
+    fixed = {
+        "addition_embed_type": None,
+        "class_embed_type": None,
+        "encoder_hid_dim_type": None,
+        "num_class_embeds": None,
+    }
     schedulers = DIFFUSION
     why_these_schedulers = "it was trained to predict noise or velocity, not a flow"
     settings = {
@@ -26,13 +37,25 @@ class StableDiffusion(Family):
     exports_text_encoders: ClassVar[bool] = True
     multiple = 8
 
+    def passes(self, configs: Configs, guidance: float) -> int:
+        """A UNet that was distilled to read the guidance is evaluated for the prompt alone."""
+        return 1 if _reads_guidance(configs) else super().passes(configs, guidance)
+
     def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """The timestep is one number for all prompts."""
+        width = _reads_guidance(configs)
         return {
             "sample": (prompts, *self.latent_shape(configs, *size)),
             "timestep": (1,),
             "encoder_hidden_states": (prompts, tokens, configs["unet"]["cross_attention_dim"]),
+            "timestep_cond": (prompts, width) if width else None,
         }
+
+
+def _reads_guidance(configs: Configs) -> int | None:
+    """Return the width of the guidance's embedding, where the UNet reads one."""
+    width: int | None = configs["unet"].get("time_cond_proj_dim")
+    return width
 
 
 FAMILY = StableDiffusion()

@@ -20,6 +20,14 @@ class StableDiffusion3(Family):
         "transformer": ("diffusers", "SD3Transformer2DModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
+    fitting = {
+        "in_channels": [("vae", "latent_channels")],
+        "joint_attention_dim": [("text_encoder_3", "d_model")],
+        "pooled_projection_dim": [
+            ("text_encoder", "projection_dim"),
+            ("text_encoder_2", "projection_dim"),
+        ],
+    }
     settings = {"image_encoder": None, "feature_extractor": None}
     lengths = {"text_encoder_3": 256}
     told_length_of = "text_encoder_3"

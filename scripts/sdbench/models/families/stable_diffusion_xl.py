@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from sdbench.models.families import Configs, Generation, Shapes, Size
+from sdbench.models.families import INDEX, Configs, Generation, Shapes, Size
 from sdbench.models.families.stable_diffusion import StableDiffusion
 
 
@@ -20,6 +20,15 @@ class StableDiffusionXL(StableDiffusion):
         "vae": ("diffusers", "AutoencoderKL"),
     }
     exports_text_encoders = False
+    fitting = {
+        **StableDiffusion.fitting,
+        "cross_attention_dim": [
+            ("text_encoder", "hidden_size"),
+            ("text_encoder_2", "hidden_size"),
+        ],
+    }
+    fixed = {**StableDiffusion.fixed, "addition_embed_type": "text_time"}
+    indexed = ("force_zeros_for_empty_prompt",)
     settings = {
         "image_encoder": None,
         "feature_extractor": None,
@@ -29,8 +38,9 @@ class StableDiffusionXL(StableDiffusion):
     }
 
     def encoded(self, configs: Configs, guidance: float) -> int:
-        """One prompt: for the empty one there are zeros (`force_zeros_for_empty_prompt`)."""
-        return 1
+        """One prompt, where there are zeros for the empty one."""
+        zeros = configs[INDEX].get("force_zeros_for_empty_prompt", True)
+        return 1 if zeros else self.passes(configs, guidance)
 
     def denoiser_inputs(self, configs: Configs, size: Size, prompts: int, tokens: int) -> Shapes:
         """Next to the others, the pooled states, and six numbers of size and place."""
@@ -52,6 +62,11 @@ class StableDiffusionXL(StableDiffusion):
     def decode(self, pipeline: Any, latents: Any, generation: Generation) -> Any:
         """As the pipeline does."""
         vae = pipeline.vae
+        mean, deviation = (vae.config.get(key) for key in ("latents_mean", "latents_std"))
+        if mean is not None and deviation is not None:
+            mean, deviation = (latents.new_tensor(v).view(1, -1, 1, 1) for v in (mean, deviation))
+            # It is divided by the factor below.
+            latents = latents * deviation + mean * vae.config.scaling_factor
         if not self.upcasts(vae):
             return super().decode(pipeline, latents, generation)
         half = vae.dtype

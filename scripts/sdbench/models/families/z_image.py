@@ -17,6 +17,10 @@ class ZImage(Family):
         "transformer": ("diffusers", "ZImageTransformer2DModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
+    fitting = {
+        "in_channels": [("vae", "latent_channels")],
+        "cap_feat_dim": [("text_encoder", "hidden_size")],
+    }
     unsupported = {
         "attention-vanilla": SDPA_ALONE,
         "attention-sliced": SDPA_ALONE,

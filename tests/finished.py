@@ -13,9 +13,10 @@ STEPS = 10
 RUNS = [1, 2, 3, 5, STEPS]
 """What images are generated with."""
 
-TWINS: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
-"""The tiny twins of all families."""
 NOT_EXPORTED = "tiny-pixart-sigma"
+TWINS = ("tiny-sdxl", "tiny-flux-dev", NOT_EXPORTED)
+"""Tiny twins of families: each costs three imports of PyTorch; test_families.py has all."""
+PRESET: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
 LAUNCHES = 1
 """Of each case: test_sweep.py has more, and unit tests the intervals of more."""
 SAID = "said.txt"
@@ -28,7 +29,7 @@ def finished_config() -> Config:
     """Return the preset of the bundled model, with more models, measured as shortly as can be.
 
     The tiny model is in the place of the bundled one, except for images and weights in 8 bits:
-    neither means anything for random weights. All twins are measured, and one is asked for exported
+    neither means anything for random weights. Some twins are measured, and one is asked for exported
     networks, which it cannot have. A model at full size is asked for everything, on a device that
     has no room for it. `compile` is left out, since it takes minutes: test_options.py compiles a
     smaller model. Text that a user writes is hostile here: it must stay text wherever it is shown.
@@ -42,10 +43,10 @@ def finished_config() -> Config:
             "source": {"seeded": "tiny"},
             "generation": shapes["generation"] | {"prompt": HOSTILE},
         },
-        **TWINS["models"],
+        **{name: PRESET["models"][name] for name in TWINS},
         TOO_LARGE: {
             "source": {"seeded": TOO_LARGE},
-            "generation": TWINS["models"]["tiny-flux-dev"]["generation"],
+            "generation": PRESET["models"]["tiny-flux-dev"]["generation"],
         },
     }
     # Two threads would wait for each other whenever another test takes a core.
@@ -58,7 +59,7 @@ def finished_config() -> Config:
         if "options" in block:
             left_out = ("compile", "int8-weights")
             block["options"] = [o for o in block["options"] if o not in left_out]
-    (plain, *_), twin = config["matrix"], TWINS["matrix"][0]
+    (plain, *_), twin = config["matrix"], PRESET["matrix"][0]
     eights = {**plain, "model": "shapes", "precisions": ["fp32"], "batch_sizes": [1]}
     too_large = {**twin, "model": TOO_LARGE, "devices": ["small"]}
     config["matrix"] += [
@@ -68,7 +69,7 @@ def finished_config() -> Config:
             "backends": ["pytorch", "onnxruntime", "openvino"],
             "options": ["int8-weights"],
         },
-        *TWINS["matrix"],
+        *({**twin, "model": name} for name in TWINS),
         {**twin, "model": NOT_EXPORTED, "backends": ["onnxruntime"]},
         {**too_large, "options": ["none", "int8-weights"]},
         {**too_large, "backends": ["onnxruntime"], "options": ["none", "tuned"]},

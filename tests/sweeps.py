@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sdbench.backends.engine import Engine
 from sdbench.cases.case import Case, Device, Variant
@@ -22,6 +23,10 @@ from sdbench.measure.sweep import run_sweep
 from sdbench.models.reading import read_folder
 from sdbench.records.record import Record, read_indexed
 from tests.unit import records_factory
+
+# A fork of a process whose OpenMP has had more threads waits for them for ever: whether a test that
+# forks came after one that computes was chance.
+torch.set_num_threads(1)
 
 GENERATION = {
     "prompt": "a red circle",

@@ -215,7 +215,7 @@ def test_the_page_has_every_case_and_image(finished: Path, records: list[dict[st
     assert len(own) == len(records)
     # Of each compared variant the runs and the trajectory.
     assert len(data["series"]) == (8 if HAS_BF16 else 4)
-    assert all(model in page for model in ("shapes", "tiny", *TWINS["models"], TOO_LARGE))
+    assert all(model in page for model in ("shapes", "tiny", *TWINS, TOO_LARGE))
     figures = (finished / "results/figures").glob("*.svg")
     filled = [f for f in figures if len(f.with_suffix(".csv").read_text().splitlines()) > 1]
     # The one that answers stands on the first screen too.
@@ -225,10 +225,10 @@ def test_the_page_has_every_case_and_image(finished: Path, records: list[dict[st
 def test_every_family_is_measured(finished: Path) -> None:
     """What cannot be exported says why; test_families.py generates with all others."""
     results = read(finished, "results")
-    rows = results[results["model"].isin(TWINS["models"])]
+    rows = results[results["model"].isin(TWINS)]
     own = rows[rows["backend"] == "pytorch"]
-    assert set(own["model"]) == set(TWINS["models"])
-    assert len(own) == 2 * len(TWINS["models"])
+    assert set(own["model"]) == set(TWINS)
+    assert len(own) == 2 * len(TWINS)
     assert (own["status"] == "ok").all(), own["reason"].tolist()
     assert (own["denoiser_evaluations"] == 2).all()
     absent = rows[rows["backend"] == "onnxruntime"]
@@ -240,7 +240,7 @@ def test_every_family_is_measured(finished: Path) -> None:
 
 def test_what_fits_is_said_of_every_model(finished: Path) -> None:
     fits = read(finished, "fits")
-    assert set(fits["model"]) == {"shapes", "tiny", *TWINS["models"], TOO_LARGE}
+    assert set(fits["model"]) == {"shapes", "tiny", *TWINS, TOO_LARGE}
     # By its weights alone, nothing of it was measured: 33.8 GB in half precision.
     half = fits[(fits["model"] == TOO_LARGE) & (fits["precision"] == "bf16")]
     plain = half[half["options"] == "none"].set_index("memory_gb")["fits"].to_dict()

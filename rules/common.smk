@@ -13,6 +13,7 @@ from sdbench.config.check import AUTO, check_config, load_schema
 from sdbench.config.files import find_path, locate
 from sdbench.runtime.errors import UserError, refuse
 from sdbench.runtime.endings import show_answer, show_failures
+from sdbench.runtime.failures import forget_failures
 from sdbench.runtime.files import check_writable
 from sdbench.devices.discovery import found_devices, refuse_auto_elsewhere, torch_build
 from sdbench.devices.machine import missing_device
@@ -68,6 +69,9 @@ try:
     config.update(
         check_config(config, SCHEMA, config_files, FOUND.devices if FOUND else {})
     )
+    # With a lock, another run goes on here, or was killed: what it has left is its own.
+    if workflow.is_main_process and not any(Path(".snakemake/locks").glob("*")):
+        forget_failures(Path(config["pathvars"]["results"]))
     PLAN = make_plan(
         config,
         config_files,

@@ -6,7 +6,6 @@ from typing import Any
 
 from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.failures import FILES
 from sdbench.runtime.failures import KEY as FAILED
 from sdbench.runtime.files import read_json, write_whole
 from sdbench.runtime.progress import say
@@ -77,9 +76,7 @@ def _errors(table: pd.DataFrame, what: str) -> Iterator[str]:
 def _failures(stated: Mapping[Path, str]) -> Iterator[str]:
     """Yield a sentence for each file that says why nothing could be made."""
     for path, reason in stated.items():
-        folder = path.with_suffix("")
-        remove = folder if (folder / FILES["error"]).exists() else path
-        yield f"failed: {path}: {reason}; to try again, delete {remove} and run again"
+        yield f"failed: {path}: {reason}"
 
 
 def _bad_exports(exports: pd.DataFrame) -> Iterator[str]:
@@ -139,7 +136,8 @@ def check_results(
         raise UserError(
             f"{len(faults)} problems in the results, listed above: correct them and run again "
             "with --forcerun measure_sweep (or race_denoisers, measure_peak_throughput, "
-            "generate_images, export_onnx), which reuses all valid results"
+            "generate_images), which reuses all valid results; what failed with a model is tried "
+            "again in any case"
         )
     counts = results["status"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())

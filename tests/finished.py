@@ -29,9 +29,9 @@ def finished_config() -> Config:
     """Return the preset of the bundled model, with more models, measured as shortly as can be.
 
     The tiny model is in the place of the bundled one, except for images and weights in 8 bits:
-    neither means anything for random weights. Some twins are measured, and one is asked for exported
-    networks, which it cannot have. A model at full size is asked for everything, on a device that
-    has no room for it. `compile` is left out, since it takes minutes: test_options.py compiles a
+    neither means anything for random weights. One of the twins is asked for exported networks,
+    which it cannot have. A model at full size is asked for everything, on a device that has no room
+    for it. `compile` is left out, since it takes minutes: test_options.py compiles a
     smaller model. Text that a user writes is hostile here: it must stay text wherever it is shown.
     """
     config: Config = yaml.safe_load(BASE.read_text())

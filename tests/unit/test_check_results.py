@@ -110,10 +110,7 @@ SPOILT: list[tuple[Callable[[Results], Any], str]] = [
         lambda r: r.export.update(BROKEN, max_rel_error=None),
         "failed: the unet of shapes (onnx): it broke",
     ),
-    (
-        lambda r: r.fail("models/shapes.json"),
-        "models/shapes.json: it broke; to try again, delete",
-    ),
+    (lambda r: r.fail("models/shapes.json"), "models/shapes.json: it broke"),
     (lambda r: r.fail("operations/shapes/64x64.json"), "operations/shapes/64x64.json: it broke"),
     (lambda r: r.image.fill(7), "has only one colour"),
     (lambda r: setattr(r, "image", r.image[:0]), "no images in mode runs"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sdbench.runtime.errors import UserError
+from sdbench.runtime.failures import KEY, forget_failures, raise_failure, write_failure
 from sdbench.runtime.files import (
     StorageError,
     check_seal,
@@ -87,3 +88,24 @@ def test_what_libraries_say_of_the_disk_is_understood() -> None:
 def test_a_folder_to_be_made_can_be_written(tmp_path: Path) -> None:
     check_writable(tmp_path / "not/there/yet")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_failed_is_made_again_and_nothing_else(tmp_path: Path) -> None:
+    sound = {"network": "unet", "status": "ok"}
+    files = {
+        "models/good.json": {"files": {"a": "b"}},
+        "models/bad.json": {KEY: "it broke"},
+        "operations/good/8x8.json": {"denoiser_flop": 1},
+        "operations/bad/8x8.json": {KEY: "it broke"},
+        "onnx/good.json": {"unet": sound, "vae": sound | {"status": "unsupported"}},
+        "onnx-int8/bad.json": {"unet": sound, "vae": sound | {"status": "error"}},
+    }
+    for name, content in files.items():
+        write_json(tmp_path / name, content)
+    write_failure(tmp_path / "models/bad", "it broke")
+    with pytest.raises(UserError, match="it broke"):
+        raise_failure(tmp_path / "models/bad")
+    (tmp_path / "models/damaged.json").write_text("{")
+    forget_failures(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert left == {name for name in files if "bad" not in name} | {"models/damaged.json"}

@@ -5,6 +5,8 @@ made for the others. `check_results` ends such a run non-zero.
 """
 
 import contextlib
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,3 +49,22 @@ def raise_failure(folder: Path) -> None:
         file = folder / FILES[status]
         if file.exists():
             raise kind(file.read_text(encoding="utf-8"))
+
+
+def forget_failures(results: Path) -> None:
+    """Remove the outputs that say that they failed, so that a run that begins makes them again."""
+    for reason in results.glob(f"models/*/{FILES['error']}"):
+        shutil.rmtree(reason.parent)
+    for pattern in ("models/*.json", "operations/*/*.json", "onnx*/*.json", "openvino*/*.json"):
+        for path in results.glob(pattern):
+            if _failed(path):
+                path.unlink()
+
+
+def _failed(path: Path) -> bool:
+    """Tell whether a manifest, what was counted, or a record of exported networks says so."""
+    with contextlib.suppress(OSError, ValueError):  # what is wrong with it, its readers say
+        found = json.loads(path.read_text(encoding="utf-8"))
+        networks = [one for one in found.values() if isinstance(one, dict)]
+        return KEY in found or any(one.get("status") == "error" for one in networks)
+    return False

@@ -92,7 +92,7 @@ def test_a_folder_to_be_made_can_be_written(tmp_path: Path) -> None:
 
 def test_what_failed_is_made_again_and_nothing_else(tmp_path: Path) -> None:
     sound = {"network": "unet", "status": "ok"}
-    files = {
+    files: dict[str, dict[str, Any]] = {
         "models/good.json": {"files": {"a": "b"}},
         "models/bad.json": {KEY: "it broke"},
         "operations/good/8x8.json": {"denoiser_flop": 1},

@@ -46,7 +46,7 @@ class Runtime:
 
 def refuse_unreadable(graphs_folder: Path) -> None:
     """Raise the reason if a network could not be exported for an engine (`raise_failure`)."""
-    for network in sorted(graphs_folder.iterdir()):
+    for network in sorted(graphs_folder.glob("*")):
         raise_failure(network)
 
 

@@ -69,8 +69,7 @@ try:
     config.update(
         check_config(config, SCHEMA, config_files, FOUND.devices if FOUND else {})
     )
-    # With a lock, another run goes on here, or was killed: what it has left is its own.
-    if workflow.is_main_process and not any(Path(".snakemake/locks").glob("*")):
+    if workflow.is_main_process:
         forget_failures(Path(config["pathvars"]["results"]))
     PLAN = make_plan(
         config,

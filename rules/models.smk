@@ -38,8 +38,6 @@ rule fetch_model:
     localrule: True
     conda:
         "../envs/hub.yaml"
-    resources:
-        last_attempt=is_last_attempt,
     params:
         repository=lookup("models/{model}/source/hub", within=config),
         revision=lookup("models/{model}/source/revision", within=config),
@@ -81,8 +79,6 @@ rule describe_model:
     localrule: True
     conda:
         "../envs/hub.yaml"
-    resources:
-        last_attempt=is_last_attempt,
     params:
         source=lookup("models/{model}/source", within=config),
     script:
@@ -105,8 +101,6 @@ rule count_operations:
     localrule: True
     conda:
         "../envs/pytorch.yaml"
-    resources:
-        last_attempt=is_last_attempt,
     params:
         generation=counted_generation,
     script:

@@ -52,7 +52,12 @@ def raise_failure(folder: Path) -> None:
 
 
 def forget_failures(results: Path) -> None:
-    """Remove the outputs that say that they failed, so that a run that begins makes them again."""
+    """Remove the outputs that say that they failed, so that a run that begins makes them again.
+
+    Nothing where Snakemake's lock says that another run goes on here.
+    """
+    if any(Path(".snakemake/locks").glob("*")):
+        return
     for reason in results.glob(f"models/*/{FILES['error']}"):
         shutil.rmtree(reason.parent)
     for pattern in ("models/*.json", "operations/*/*.json", "onnx*/*.json", "openvino*/*.json"):

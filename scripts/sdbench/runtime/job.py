@@ -91,7 +91,7 @@ def run_script(
     An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
     is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
     """
-    is_last = job.resources.get("last_attempt")
+    is_last = job.resources.get("last_attempt", True)
     kept = failure_written(failed) if failed and is_last else contextlib.nullcontext()
     with logged(job.log[0]), kept:
         arguments: dict[str, Any] = {

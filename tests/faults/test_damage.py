@@ -19,14 +19,14 @@ from sdbench.export.exported import exported_beside
 from sdbench.measure.context import make_context
 from sdbench.models.manifest import check_model, describe
 from sdbench.records.image_archive import read_images, save_images
-from sdbench.records.record import is_reusable, record_path, write_image, write_index
+from sdbench.records.record import Record, is_reusable, record_path, write_image, write_index
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sha256_of_all, write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
-from tests.sweeps import given
+from tests.sweeps import given, indexed
 from tests.sweeps import make_case as tiny_case
 from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows
@@ -212,11 +212,13 @@ def test_damaged_weights_are_noticed_before_anything_is_measured(
     manifest = model.with_suffix(".json")
     weights = model / UNET
 
-    def sweep() -> None:
+    def sweep() -> Record:
         case = tiny_case(1)
         records = given(tmp_path / "records", model, manifest)
         job = make_context(records, case.device, SHORT)
         measure_sweep([case.as_dict()], [], job)
+        (record,) = indexed(job)
+        return record
 
     def reshape(_: bytes) -> bytes:
         tensors = load_file(weights)
@@ -230,10 +232,10 @@ def test_damaged_weights_are_noticed_before_anything_is_measured(
     for damage in damages.values():
         with tally.fault("damaged: weights"), restored(weights) as sound:
             weights.write_bytes(damage(sound))
-            with pytest.raises(UserError, match=r"damaged, or changed after") as caught:
-                sweep()
-            assert str(weights) in str(caught.value) and "delete" in str(caught.value)
-            assert not (tmp_path / "records").exists()
+            record = sweep()
+            assert record["status"] == "error" and record["launches"] is None
+            said = record["reason"]
+            assert "damaged, or changed after" in said and str(weights) in said and "delete" in said
     check_model(model, manifest)
 
 

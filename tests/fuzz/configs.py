@@ -99,7 +99,7 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "a local model of a long name": (
         sourced(f"local: {'x' * 500}"),
-        "models.shapes.source: File name too long: use another name",
+        "x: no such folder: correct `local`, or put a model there",
     ),
     "a local model that is a file": (sourced("local: README.md"), "models.shapes.source: "),
     "a seeded model elsewhere": (

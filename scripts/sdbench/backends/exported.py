@@ -90,7 +90,7 @@ class Denoiser(_Network):
     def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
         """Return what the pipeline asks a denoiser for."""
         given = dict(zip(self.arguments, args, strict=False)) | kwargs
-        found = by_name({name: given[name] for name in self.arguments})
+        found = by_name({name: given.get(name) for name in self.arguments})
         for name, shape in self.shapes.items():
             # Of some samplers the timestep is a scalar, where the graph has one for all prompts.
             value = found[name].reshape(1) if found[name].ndim < len(shape) else found[name]

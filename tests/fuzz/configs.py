@@ -99,7 +99,7 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "a local model of a long name": (
         sourced(f"local: {'x' * 500}"),
-        "x: no such folder: correct `local`, or put a model there",
+        "File name too long: use a folder that can be read",
     ),
     "a local model that is a file": (sourced("local: README.md"), "models.shapes.source: "),
     "a seeded model elsewhere": (

@@ -19,7 +19,7 @@ from sdbench.config.files import find_path, locate
 from sdbench.models.architectures import load_architecture
 from sdbench.models.reading import Contents, read_folder
 from sdbench.models.room import was_made, without_room
-from sdbench.runtime.errors import UserError
+from sdbench.runtime.errors import UserError, plain
 
 Place = tuple[str, str, str]
 """Model, device and backend: what one job measures together (`Variant.place`)."""
@@ -115,7 +115,7 @@ def check_sources(
             where = locate(["models", name, "source"], files)
             reason = str(error)
             if isinstance(error, OSError):  # a name that is too long, a file of someone else
-                reason = f"{error.filename}: {error.strerror}: use a folder that can be read"
+                reason = f"{plain(error.filename, 300)}: {error.strerror}: use a folder that can be read"
             raise UserError(f"{where}: {reason}") from None
     return found
 

@@ -115,7 +115,8 @@ def check_sources(
             where = locate(["models", name, "source"], files)
             reason = str(error)
             if isinstance(error, OSError):  # a name that is too long, a file of someone else
-                reason = f"{plain(error.filename, 300)}: {error.strerror}: use a folder that can be read"
+                named = plain(error.filename, 300)
+                reason = f"{named}: {error.strerror}: use a folder that can be read"
             raise UserError(f"{where}: {reason}") from None
     return found
 

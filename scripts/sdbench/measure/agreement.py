@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_DIVERGENCE = 1e-3
-"""Of the denoiser's outputs, as a share of the largest. ONNX Runtime was at 1e-6 (docs/method.md)."""
+"""Of the denoiser's outputs, as a share of the largest. ONNX Runtime was at 1e-6."""
 LEAST_PSNR_DB = 40.0
 """Of the image. A graph that lacked an input had 33 dB, and the status `ok`."""
 IDENTICAL = 1e-20

@@ -29,7 +29,7 @@ rule export_onnx:
 rule quantize_onnx:
     "Quantize the weights of exported networks for ONNX Runtime, and compare each with PyTorch."
     input:
-        record="<results>/onnx/{model}.json",
+        exported="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
         model=ancient(made_model),
     output:
@@ -54,7 +54,7 @@ rule quantize_onnx:
 rule convert_openvino:
     "Convert exported networks to OpenVINO's format, and compare each with PyTorch."
     input:
-        record="<results>/onnx/{model}.json",
+        exported="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
         model=ancient(made_model),
     output:

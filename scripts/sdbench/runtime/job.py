@@ -103,7 +103,7 @@ def run_script(
         work(**arguments, **more)
 
 
-_FOR_SNAKEMAKE = ("caption", "code", "files", "parts", "version")
+_FOR_SNAKEMAKE = ("caption", "code", "exported", "files", "parts", "version")
 
 
 def optional(files: str | Sequence[str]) -> Path | None:

@@ -111,9 +111,10 @@ def check_results(
 ) -> None:
     """Check the tables, by the name of their schema, against each other and what cannot be.
 
-    `made` are the manifests of models, and what was counted of each, <model>/<size>.json. Write how
-    many cases there are to `report`; or print every fault, a line each, and raise `UserError`. The
-    tables and figures are there all the same: a failed case is a row in them.
+    `made` are the manifests of models, what was counted of each, <model>/<size>.json, and records
+    of exported networks: those that failed are made again for this. Write how many cases there are
+    to `report`; or print every fault, a line each, and raise `UserError`. The tables and figures
+    are there all the same: a failed case is a row in them.
     """
     read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
     results = read["results"]

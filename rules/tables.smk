@@ -208,7 +208,7 @@ rule check_results:
                 "<results>/models/{model}.json", model=unique(MODELS + COMPARED_MODELS)
             ),
             *unique(OPERATIONS + RACE_OPERATIONS),
-            *graph_records(PLAN.measured_or_raced),
+            *graph_records(sorted(PLAN.variants)),
         ],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=[

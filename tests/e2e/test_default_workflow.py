@@ -92,7 +92,7 @@ def test_the_results_say_what_the_records_say(
         assert row["launches"] == len(launches) == LAUNCHES
         samples = [launch["latency"]["samples_s"] for launch in launches]
         assert row["latency_s"] == pytest.approx(geometric_mean(map(np.median, samples)))
-        assert row["latency_n"] == sum(map(len, samples)) >= 6
+        assert row["latency_n"] == sum(map(len, samples)) >= 3  # the least, on a slow machine
         assert np.isnan(row["latency_ci_low_s"]) and np.isnan(row["half_width"])
         # So many steps are as many evaluations, in every phase sample.
         assert {len(phase["step_s"]) for one in launches for phase in one["phases"]} == {steps}

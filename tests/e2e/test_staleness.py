@@ -14,7 +14,7 @@ import yaml
 
 from sdbench.report.figures.catalogue import FIGURES
 from tests.conftest import ROOT, planned
-from tests.finished import copy_run
+from tests.finished import TWINS, copy_run
 
 Jobs = dict[str, int]
 
@@ -50,7 +50,7 @@ AFTER_IMAGES = {
     **IMAGE_FIGURES,
     **ENDS,
 }
-SWEEPS = {"measure_sweep": 15}
+SWEEPS = {"measure_sweep": 9 + len(TWINS)}
 """All that is measured."""
 RACE_TABLE = {"collect_races": 1, "plot_ladder": 1}
 """What follows from a race."""
@@ -123,7 +123,7 @@ IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
     # A new case, and a new peak to hold it against; the other device has its own.
     "threads": (
         lambda c: c["devices"]["cpu"].update(threads=2),
-        {"measure_sweep": 13, **PEAK, **IMAGED},
+        {"measure_sweep": 7 + len(TWINS), **PEAK, **IMAGED},
     ),
     # No export: a graph does not depend on what is generated with it, nor do peaks. There are
     # families that read no more of a prompt than it has.
@@ -204,7 +204,7 @@ IN_FILES: dict[str, Jobs] = {
         **RACE_TABLE,
         **AFTER_RECORDS,
     },
-    f"{LIBRARY}/models/operations.py": {"count_operations": 8, **AFTER_RECORDS},
+    f"{LIBRARY}/models/operations.py": {"count_operations": 2 + len(TWINS), **AFTER_RECORDS},
     f"{LIBRARY}/backends/onnxruntime.py": {
         **{"search_settings": 1, "measure_sweep": 4},
         **AFTER_RECORDS,
@@ -213,7 +213,8 @@ IN_FILES: dict[str, Jobs] = {
     },
     # Of any family: only the files of a model say which is its own. The bundled one is not made.
     f"{LIBRARY}/models/families/flux.py": {
-        **{"build_model": 7, "outline_model": 1, "describe_model": 8, "count_operations": 8},
+        **{"build_model": 1 + len(TWINS), "outline_model": 1},
+        **{"describe_model": 2 + len(TWINS), "count_operations": 2 + len(TWINS)},
         **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
         **SWEEPS,
         **RACE_TABLE,
@@ -222,7 +223,12 @@ IN_FILES: dict[str, Jobs] = {
         **{"search_settings": 2, "race_denoisers": 1, "generate_images": 7, "compare_quality": 5},
     },
     # Without conda too: it is part of a record's fingerprint. The others: tests/conda.
-    "envs/pytorch.yaml": ALL_MEASURED | RACE_TABLE | AFTER_RECORDS | {"measure_sweep": 9},
+    "envs/pytorch.yaml": {
+        **ALL_MEASURED,
+        **RACE_TABLE,
+        **AFTER_RECORDS,
+        "measure_sweep": 3 + len(TWINS),
+    },
 }
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import RACES, RESULTS
+from sdbench.tables.schemas import NOISE, RACES, RESULTS
 
 ROOT = Path(__file__).parent.parent
 CONFIG = Path(__file__).with_suffix(".yaml")
@@ -61,7 +61,8 @@ def measure(configfile: Path, tables: Path, number: int) -> None:
     results = ROOT / yaml.safe_load(configfile.read_text(encoding="utf-8"))["pathvars"]["results"]
     for folder in ("records", "races"):
         shutil.rmtree(results / folder, ignore_errors=True)
-    targets = [str(results.relative_to(ROOT) / "tables" / f"{name}.csv") for name in TABLES]
+    tables_of_run = results.relative_to(ROOT) / "tables"
+    targets = [str(tables_of_run / f"{name}.csv") for name in (*TABLES, "noise")]
     # Tables that are there would be enough for Snakemake, without the records below them.
     again = ["--forcerun", "measure_sweep", "race_denoisers"]
     command = ["snakemake", "--cores", "all", *targets, *again, "--configfile", str(configfile)]
@@ -85,6 +86,24 @@ def read_runs(tables: Path) -> dict[str, list[Value]]:
                     label = f"race of {label}" if name == "races" else label
                     found.setdefault(label, []).append(Value(row[value], row[low], row[high]))
     return found
+
+
+def follow(tables: Path) -> dict[str, float]:
+    """Return for each case the correlation over runs of its logarithm with that of the fixed work
+    that its job timed."""
+    cases: dict[str, list[tuple[float, float]]] = {}
+    for table in sorted(tables.glob("*-noise.csv")):
+        works = {row["backend"]: row["reference_s"] for row in read_rows(table, NOISE)}
+        results = table.with_name(table.name.replace("noise", "results"))
+        for row in read_rows(results, RESULTS):
+            if row["status"] == "ok":
+                pair = math.log(row["latency_s"]), math.log(works[row["backend"]])
+                cases.setdefault(f"{row['backend']} {row['precision']}", []).append(pair)
+    return {
+        label: statistics.correlation(*zip(*pairs, strict=True))
+        for label, pairs in cases.items()
+        if len(pairs) > 2
+    }
 
 
 def shares(runs: Sequence[Value]) -> dict[str, tuple[int, int]]:
@@ -142,6 +161,8 @@ def main() -> int:
         most = "at most" if name == "false" else "at least"
         print(f"{hits} of {count} ({hits / count:.0%}; {most} {target:.0%}) {said[name]}")
         status |= missed
+    for label, correlation in follow(given.keep).items():
+        print(f"{label}: correlation of runs with the fixed work {correlation:.2f}")
     return int(status)
 
 

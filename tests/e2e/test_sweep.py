@@ -269,6 +269,7 @@ def test_a_job_that_was_stopped_goes_on_with_the_launches_it_has(
         for key in ("started_at", "environment", "contention", "memory", "image"):
             assert after[key] == before[key]
     assert len(noted()) == 2 * 3
+    assert len(json.loads((job.folder / "reference.json").read_text())["blocks"]) == 3
 
 
 def test_what_is_on_the_disk_is_the_image_of_the_record(

@@ -77,12 +77,13 @@ def _send_expected(send: Callable[[Any], None], case: Case, sweep: SweepContext)
         with memory_limit(budget_bytes(case.device, sweep.granted_bytes)):
             check_weights_fit(case, sweep.components, sweep.granted_bytes)
             engine, _ = sweep.load(case)
-            send(_expected(engine, case, sweep.measuring.project_above_s))
+            send(expected_by(engine, case, sweep.measuring.project_above_s))
     except Exception as error:
         send(one_line(error))
 
 
-def _expected(engine: Engine, case: Case, limit_s: float) -> Expected:
+def expected_by(engine: Engine, case: Case, limit_s: float) -> Expected:
+    """Return what an engine makes of a case; of `FEW_STEPS` where a call takes over `limit_s`."""
     latents = engine.latents(case.generation, 1)
     is_whole = begin_call(engine, case.generation, latents, limit_s, decode=False).left_s == 0
     generation = case.generation if is_whole else {**case.generation, "steps": FEW_STEPS}

@@ -36,7 +36,7 @@ from sdbench.records.record import (
     write_index,
 )
 from sdbench.runtime.errors import UnsupportedError, UserError, WrongDeviceError
-from sdbench.runtime.files import write_json
+from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended, run_in_subprocess
 from sdbench.runtime.progress import say
 
@@ -121,6 +121,8 @@ def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant,
     pending = [case for case in cases if not sweep.has(case)]
     say(f"{len(cases)} cases, {len(cases) - len(pending)} reused")
     timed = _Reference(cases[0], sweep)
+    if len(pending) < len(cases) or any(_begun(case, sweep).launches for case in pending):
+        timed.keep()
     pending = [] if sweep.write_failed(pending) else pending
     sweep = replace(sweep, expected=expect(pending, sweep))
     _measure_in_turns(pending, sweep, timed)
@@ -142,6 +144,11 @@ class _Reference:
     def __init__(self, case: Case, sweep: SweepContext) -> None:
         self.case, self.sweep, self.path = case, sweep, sweep.folder / REFERENCE
         self.blocks: list[list[float]] = []
+
+    def keep(self) -> None:
+        """Take the blocks of an earlier job, some of whose launches count."""
+        with contextlib.suppress(UserError):
+            self.blocks = read_json(self.path)["blocks"]
 
     def time(self) -> None:
         """Time it in a process of its own, and write what is known so far."""

@@ -234,10 +234,12 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float, full: float) 
         axes.set_xscale("log")
         axes.set_xlim(10 ** (start - short / 2), 10 ** (stop + short / 2))
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-        if wide / (stop - start + short) < 3 * _TICKS_APART:
+        decade = wide / (stop - start + short)
+        if decade < 3 * _TICKS_APART:
             # Powers of ten alone have room, and beyond the last mark there is only text.
             last = math.ceil(math.log10(max(end for end, _ in room)))
-            places = [10.0**power for power in range(math.ceil(start), last + 1)]
+            stride = math.ceil(1.5 * _TICKS_APART / decade)
+            places = [10.0**power for power in range(math.ceil(start), last + 1, stride)]
             axes.xaxis.set_major_locator(ticker.FixedLocator(places))
         axes.xaxis.set_minor_locator(ticker.NullLocator())
     else:

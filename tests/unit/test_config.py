@@ -98,7 +98,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("matrix.0.options", ["autocast+autocast"], "matrix[0].options[0]: repeated option", "once"),
     ("matrix.0.batch_sizes", [0], "matrix[0].batch_sizes[0]: found 0", "1 or more"),
     ("matrix.0.batch_sizes", [1, 1], "matrix[0].batch_sizes", "without repeats"),
-    ("matrix.0.batch_sizes", ["1"], "matrix[0].batch_sizes[0]: found '1'", "whole number"),
+    ("matrix.0.batch_sizes", ["1,2"], "matrix[0].batch_sizes[0]: found '1,2'", "whole number"),
     ("devices.cpu.kind", "gpu", "devices.cpu.kind: found 'gpu'", "`cuda`"),
     ("devices", {"a/b": {"kind": "cpu"}}, "devices: found 'a/b'", "dots"),
     ("devices.cpu.gpu_model", "a100", "devices.cpu.gpu_model: found 'a100' on a CPU", "`cuda`"),
@@ -149,6 +149,9 @@ YAML: list[tuple[str, Any]] = [
     ("devices: {cpu: {price_per_hour: 5e-1}}", 0.5),
     ("need: {memory_gb: 1e+1}", 10.0),
     ("campaign: 1e5", "1e5"),
+    # As `--config "measuring={case_time_limit_s: 90}"` gives it.
+    ("measuring: {case_time_limit_s: '90'}", 90),
+    ("measuring: {launches: '3'}", 3),
     ("records_only: yes", True),
     ("measuring: {case_time_limit_s: 1_000}", 1000),
     ("\ufeffcurrency: EUR\r\n", "EUR"),

@@ -73,7 +73,7 @@ def check_config(
             **config,
             "devices": {**devices, "cpu": {"kind": "cpu", **devices.get("cpu", {})}},
         }
-    config = _with_powers(config, schema, schema)
+    config = _with_numbers(config, schema, schema)
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         _refuse([_explain(error)], files)
@@ -268,22 +268,30 @@ def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, 
     return {**resolve(target, root), **{k: v for k, v in schema.items() if k != "$ref"}}
 
 
-def _with_powers(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Return `value` with a number where the schema wants one and it has a text such as 1e-3: YAML
-    1.1, which Snakemake reads, asks for a point and a sign (1.0e-3)."""
+def _with_numbers(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Return `value` with a number where the schema wants one and it has the text of one.
+
+    Of 1e-3 YAML 1.1, which Snakemake reads, makes a text, since it lacks a point and a sign
+    (1.0e-3). Of `--config "measuring={launches: 1}"` Snakemake itself makes texts.
+    """
     schema = resolve(schema, root)
     for choice in schema.get("oneOf", ()):
-        value = _with_powers(value, choice, root)
+        value = _with_numbers(value, choice, root)
     if isinstance(value, dict):
         known, other = schema.get("properties", {}), schema.get("additionalProperties") or {}
-        return {k: _with_powers(v, known.get(k, other), root) for k, v in value.items()}
+        return {k: _with_numbers(v, known.get(k, other), root) for k, v in value.items()}
     if isinstance(value, list):
-        return [_with_powers(item, schema.get("items", {}), root) for item in value]
-    is_power = schema.get("type") == "number" and isinstance(value, str) and _POWER.fullmatch(value)
-    return float(value) if is_power else value
+        return [_with_numbers(item, schema.get("items", {}), root) for item in value]
+    if isinstance(value, str) and (written := _NUMBERS.get(schema.get("type", ""))):
+        pattern, read = written
+        return read(value) if pattern.fullmatch(value) else value
+    return value
 
 
-_POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_NUMBERS: dict[str, tuple[re.Pattern[str], type[int | float]]] = {
+    "integer": (re.compile(r"[-+]?(0|[1-9]\d*)"), int),
+    "number": (re.compile(r"[-+]?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][-+]?\d+)?"), float),
+}
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sdbench import backends
 from sdbench.cases.case import Case
 from sdbench.measure.context import SweepContext
-from sdbench.measure.projection import STEPS, begin_call
+from sdbench.measure.projection import SETTLED, begin_call
 from sdbench.measure.sweep import run_sweep
 from sdbench.tables.rows import result_rows
 from tests.sweeps import GENERATION, MEASURING, indexed, make_case, make_job
@@ -54,12 +54,13 @@ def test_a_projected_case_has_all_that_a_measured_one_has_but_the_image(
         for launch in record["launches"]:
             assert launch["throughput"] is None
             found = launch["projection"]
-            assert (found["steps"], found["evaluations"]) == (STEPS, 21)
+            assert (found["steps"], found["evaluations"]) == (SETTLED, 21)
             for call, sample in zip(found["calls"], launch["latency"]["samples_s"], strict=True):
                 steps = call["step_s"]
-                assert len(steps) == 3
+                assert len(steps) == SETTLED
                 besides = call["call_s"] - sum(steps)
-                assert sample == pytest.approx(besides + 21 * sum(steps) / 3)
+                # The first is warm-up: a later launch has no other.
+                assert sample == pytest.approx(besides + 21 * steps[1])
             assert {phase["denoiser_evaluations"] for phase in launch["phases"]} == {21}
             assert len(launch["device_state"]["during"]) == len(found["calls"])
             # And what little lies before the first.

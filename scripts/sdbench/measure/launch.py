@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,11 @@ launch `memory` and `image`."""
 
 
 def measure_launch(
-    send: Callable[[Outcome], None], cases: list[Case], sweep: SweepContext, is_first: bool
+    send: Callable[[Outcome], None],
+    cases: list[Case],
+    sweep: SweepContext,
+    is_first: bool,
+    projected: Sequence[int | None],
 ) -> None:
     """Load a variant, then measure its cases in order; send the outcome of each.
 
@@ -50,6 +54,8 @@ def measure_launch(
         cases: of one variant.
         sweep: what is the same for all cases of the job.
         is_first: whether nothing is known of the cases yet: images and memory are looked at.
+        projected: of each case how many evaluations the denoiser has in a whole call, if an earlier
+            launch found that one takes too long.
     """
     measuring = sweep.measuring
     assert isinstance(measuring, Measuring), "a race has less of it"
@@ -66,20 +72,22 @@ def measure_launch(
                 # Before loading: a neighbour's memory must not look like a small device.
                 known["contention"] = watch(lambda: probe_contention(device), measuring)
             check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
-            loaded = load(cases[0], sweep, measuring.project_above_s, decode=is_first)
+            limit_s = measuring.project_above_s
+            begins = is_first or projected[0] is None
+            loaded = load(cases[0], sweep, limit_s, decode=is_first, begins=begins)
             known["environment"] |= describe_engine(loaded.engine, cases[0])
             expected = sweep.expected if is_first else None
             known["agreement"] = compare(loaded.engine, cases[0], expected)
             check_agreement(known["agreement"])
         except Exception as error:
             failure, lost = status_from_error(error), is_lost(error)
-        for case in cases:
+        for case, evaluations in zip(cases, projected, strict=True):
             if loaded is None or failure is not None:
                 assert failure is not None
                 outcome = _failed(failure)
             else:
                 try:
-                    outcome = _measure(loaded, case, sweep, each, is_first)
+                    outcome = _measure(loaded, case, sweep, each, is_first, evaluations)
                 except StorageError:
                     raise
                 except Exception as error:
@@ -140,7 +148,9 @@ class Loaded:
         return call_s + calls[0].left_s
 
 
-def load(case: Case, sweep: SweepContext, limit_s: float, decode: bool = True) -> Loaded:
+def load(
+    case: Case, sweep: SweepContext, limit_s: float, decode: bool = True, begins: bool = True
+) -> Loaded:
     """Load the variant of `case` and make its first call, of one image.
 
     Args:
@@ -148,13 +158,14 @@ def load(case: Case, sweep: SweepContext, limit_s: float, decode: bool = True) -
         sweep: what is the same for all cases of the job.
         limit_s: a call that would take longer is only begun; 0 for no limit.
         decode: whether such a call is decoded; if not, what it would have taken is not known.
+        begins: whether there is such a call at all, unless networks are compiled in it.
     """
     engine, load_s = sweep.load(case)
     cold_start = {"load_s": load_s, "compile_s": None, "compile_cached": None}
     loaded = Loaded(engine, cold_start, rss_after_gc(), limit_s)
     one = replace(case, batch_size=1)
     first_call_s = loaded.compile_for(one)
-    if first_call_s is None:
+    if first_call_s is None and begins:
         loaded.first = call = loaded.begin(one, decode)
         is_known = call.images is not None
         first_call_s = call.made_s + call.left_s if is_known else None
@@ -163,17 +174,27 @@ def load(case: Case, sweep: SweepContext, limit_s: float, decode: bool = True) -
 
 
 def _measure(
-    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring, is_first: bool
+    loaded: Loaded,
+    case: Case,
+    sweep: SweepContext,
+    measuring: Measuring,
+    is_first: bool,
+    projected: int | None,
 ) -> Outcome:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
     loaded.compile_for(case)
     # Should a network have to be compiled again after all, that is an error, and in no sample.
     with torch.compiler.set_stance("fail_on_recompile"):
-        return _measure_passes(loaded, case, sweep, measuring, is_first)
+        return _measure_passes(loaded, case, sweep, measuring, is_first, projected)
 
 
 def _measure_passes(
-    loaded: Loaded, case: Case, sweep: SweepContext, measuring: Measuring, is_first: bool
+    loaded: Loaded,
+    case: Case,
+    sweep: SweepContext,
+    measuring: Measuring,
+    is_first: bool,
+    projected: int | None,
 ) -> Outcome:
     began, engine = time.perf_counter(), loaded.engine
     device = engine.device
@@ -186,7 +207,11 @@ def _measure_passes(
         found["memory"] = measure_memory(call, device, loaded.loaded_bytes)
         refuse_above(budget, found["memory"])
 
-    own = _warm_up(loaded, case, measured, is_first)
+    # The first evaluation of a short call is warm-up enough.
+    is_known = projected is not None and not is_first
+    own = Call(None, 0.0, evaluations=projected)
+    if not is_known:
+        own = _warm_up(loaded, case, measured, is_first)
     during: list[Mapping[str, Any]] = []
     before = platform.state(device)
     usage = Usage()

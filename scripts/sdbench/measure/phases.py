@@ -10,13 +10,22 @@ from sdbench.backends.engine import Engine
 import torch
 
 
+class EnoughError(Exception):
+    """A call that was ended after some evaluations of the denoiser: the latents of that moment."""
+
+    def __init__(self, latents: torch.Tensor) -> None:
+        super().__init__()
+        self.latents = latents
+
+
 def time_phases(
     engine: Engine,
     generation: Mapping[str, Any],
     latents: torch.Tensor,
     look: Callable[[], None] = lambda: None,
+    evaluations: int | None = None,
 ) -> dict[str, Any]:
-    """Time the parts of one call.
+    """Time the parts of one call, or of one that is ended and decoded after some `evaluations`.
 
     The device is synchronised around every part, which costs time: the sum is not the latency.
     `look` is called in the middle of the call, when the device has been busy, and is in no part.
@@ -29,11 +38,13 @@ def time_phases(
     spent: dict[str, list[tuple[float, float]]] = {}
     ends: list[float] = []
 
-    def on_step_end(_: torch.Tensor) -> None:
+    def on_step_end(now: torch.Tensor) -> None:
         engine.synchronize()
         ends.append(time.perf_counter())
-        if len(ends) == generation["steps"] // 2:
+        if len(ends) == (evaluations or generation["steps"]) // 2:
             look()
+        if len(ends) == evaluations:
+            raise EnoughError(now)
 
     parts = [(name, "forward", "text_encoder") for name in engine.family.text_encoders]
     parts += [(engine.family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
@@ -41,7 +52,10 @@ def time_phases(
         for name, method, part in parts:
             network, times = getattr(engine.pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
-        engine.generate(generation, latents, on_step_end=on_step_end)
+        try:
+            engine.generate(generation, latents, on_step_end=on_step_end)
+        except EnoughError as enough:
+            engine.decode(generation, enough.latents)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
     begins = [begin for begin, _ in spent["denoiser"]]
     return {

@@ -1,7 +1,8 @@
 """Calls that would take minutes, from a few of their steps: a step takes as long as any other."""
 
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,15 +10,13 @@ from sdbench.backends.engine import Engine, Images
 from sdbench.cases.measuring import Measuring
 from sdbench.devices.energy import Counter
 from sdbench.measure.latency import sample_latency
-from sdbench.measure.phases import time_phases
+from sdbench.measure.phases import EnoughError, time_phases
 
 import torch
 
-STEPS = 2
-"""Denoising steps of a short call: the fewest of which one follows another."""
 SETTLED, SETTLED_COMPILED = 2, 4
-"""Evaluations after which the rest of a call is judged: the first sets kernels up; with CUDA graphs
-the first three compile, warm up and record."""
+"""Evaluations of the denoiser after which the rest of a call is known: the first sets kernels up;
+with CUDA graphs the first three compile, warm up and record."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,6 @@ class Call:
     evaluations: int | None = None
 
 
-class _LongError(Exception):
-    """The call would take too long."""
-
-
 def begin_call(
     engine: Engine,
     generation: Mapping[str, Any],
@@ -56,9 +51,8 @@ def begin_call(
         limit_s: seconds; 0 for no limit.
         decode: whether what was only begun is decoded too.
     """
-    settled = SETTLED if engine.compile_mode is None else SETTLED_COMPILED
+    settled = _settled(engine)
     ends: list[float] = []
-    reached: list[torch.Tensor] = []
 
     def left_s() -> float:
         left = len(engine.pipeline.scheduler.timesteps) - settled
@@ -70,22 +64,27 @@ def begin_call(
         engine.synchronize()
         ends.append(time.perf_counter())
         if len(ends) == settled and ends[-1] - begin + left_s() > limit_s:
-            reached.append(now)
-            raise _LongError
+            raise EnoughError(now)
 
     engine.synchronize()
     begin = time.perf_counter()
     images: Images | None = None
+    is_whole = True
     try:
         images = engine.generate(generation, latents, on_step_end=on_step_end if limit_s else None)
-    except _LongError:
+    except EnoughError as enough:
+        is_whole = False
         if decode:
-            images = engine.decode(generation, reached[0])
+            images = engine.decode(generation, enough.latents)
     engine.synchronize()
     made_s = time.perf_counter() - begin
-    if not reached:
+    if is_whole:
         return Call(images, made_s)
     return Call(images, made_s, left_s(), len(engine.pipeline.scheduler.timesteps))
+
+
+def _settled(engine: Engine) -> int:
+    return SETTLED if engine.compile_mode is None else SETTLED_COMPILED
 
 
 def project(
@@ -98,11 +97,12 @@ def project(
     look: Callable[[], None] = lambda: None,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Measure short calls, and project the whole call from each.
+    """Measure short calls, which end after `SETTLED` evaluations, and project the whole from each.
 
     The whole call is what a short one takes besides its steps, and for each evaluation of the
-    denoiser the mean of a step. The device is synchronised around every part: what that costs is
-    nothing next to steps of a second.
+    denoiser the mean of its steps but the first, in which a process that has just begun sets up
+    kernels. The device is synchronised around every part: what that costs is nothing next to steps
+    of a second.
 
     Args:
         engine: what generates.
@@ -118,11 +118,11 @@ def project(
         `latency`, `phases`, as a launch holds them, of the whole call; `projection`: what it was
         projected from.
     """
-    short = {**generation, "steps": STEPS}
+    settled = _settled(engine)
     phases: list[dict[str, Any]] = []
     before = energy.read()
     sampled = sample_latency(
-        lambda: phases.append(time_phases(engine, short, latents, look)),
+        lambda: phases.append(time_phases(engine, generation, latents, look, settled)),
         engine.synchronize,
         replace(measuring, warmup_calls=0),
         between=between,
@@ -134,17 +134,21 @@ def project(
     ]
     energy_j = None if before is None or after is None or after < before else after - before
     return {
-        "latency": {"warmup_s": [], "samples_s": [_whole_s(call, evaluations) for call in calls]},
+        "latency": {
+            "warmup_s": [],
+            "samples_s": [call["call_s"] + _more_s(call["step_s"], evaluations) for call in calls],
+        },
         "phases": [
             phase
             | {
-                "denoiser_s": phase["denoiser_s"] / phase["denoiser_evaluations"] * evaluations,
+                "denoiser_s": phase["denoiser_s"]
+                * (1 + _more_s(phase["step_s"], evaluations) / sum(phase["step_s"])),
                 "denoiser_evaluations": evaluations,
             }
             for phase in phases
         ],
         "projection": {
-            "steps": STEPS,
+            "steps": settled,
             "evaluations": evaluations,
             "calls": calls,
             "energy": energy_j and {"source": energy.source, "energy_j": energy_j},
@@ -152,7 +156,6 @@ def project(
     }
 
 
-def _whole_s(call: Mapping[str, Any], evaluations: int) -> float:
-    steps = call["step_s"]
-    seconds: float = call["call_s"] - sum(steps) + evaluations * sum(steps) / len(steps)
-    return seconds
+def _more_s(steps: Sequence[float], evaluations: int) -> float:
+    """Return what the steps of a whole call take more than those of a short one."""
+    return evaluations * statistics.fmean(steps[1:]) - sum(steps)

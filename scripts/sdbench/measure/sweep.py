@@ -69,6 +69,12 @@ class Course:
         """Return the launches that count."""
         return self.record.get("launches") or []
 
+    @property
+    def projected(self) -> int | None:
+        """Return how many evaluations the denoiser has in a call that is projected."""
+        found = (one["projection"] for one in self.launches)
+        return next((one["evaluations"] for one in found if one), None)
+
     def is_done(self, precision: float) -> bool:
         """Tell whether it failed, or has all launches or as many as the precision needs."""
         if self.record.get("status", "ok") != "ok" or len(self.launches) >= self.wanted:
@@ -88,8 +94,7 @@ class Course:
             self.is_disturbed |= bool(launch["disturbed"])
             launches = [*launches, launch | {"repeats": self.repeats}]
             self.repeats = 0
-            if launch["seconds"] > LONG_S:
-                self.wanted = min(self.wanted, LONG_LAUNCHES)
+            self.wanted = _wanted(launch, self.wanted)
         else:
             self.repeats = 0
             if launches:
@@ -104,7 +109,12 @@ class Course:
 MOST_REPEATS = 2
 """Of a launch that was disturbed."""
 LONG_S, LONG_LAUNCHES = 30.0, 3
-"""A case whose launch takes so long has as few as an interval needs."""
+"""A case whose launch takes so long, or that is projected, has as few as an interval needs."""
+
+
+def _wanted(launch: Mapping[str, Any], launches: int) -> int:
+    is_long = launch["seconds"] > LONG_S or launch["projection"]
+    return min(launches, LONG_LAUNCHES) if is_long else launches
 
 
 def run_sweep(cases: list[Case], sweep: SweepContext, searches: Mapping[Variant, int]) -> None:
@@ -187,8 +197,8 @@ def _begun(case: Case, sweep: SweepContext) -> Course:
         holds = record["fingerprint"] == sweep.fingerprint(case) and has_its_image(path, record)
         if holds and record["launches"]:
             course.record = {key: value for key, value in record.items() if key in _KEPT}
-            if max(launch["seconds"] for launch in record["launches"]) > LONG_S:
-                course.wanted = min(course.wanted, LONG_LAUNCHES)
+            for launch in record["launches"]:
+                course.wanted = _wanted(launch, course.wanted)
     return course
 
 
@@ -204,11 +214,12 @@ def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> Non
     say(_launching(courses))
     while courses:
         cases = [course.case for course in courses]
+        projected = [course.projected for course in courses]
         is_first = any(not course.launches for course in courses)
         begun = now()
         try:
             outcomes = run_in_subprocess(
-                measure_launch, cases, sweep, is_first, limit_s=sweep.limit_s
+                measure_launch, cases, sweep, is_first, projected, limit_s=sweep.limit_s
             )
         except Ended as error:
             outcomes = error.args[1][: len(cases)]

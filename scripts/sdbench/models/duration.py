@@ -55,8 +55,8 @@ RULE_S = {
 }
 """Seconds of a job of other rules, on two cores."""
 OTHER_RULE_S = 3.0
-STEPS, LONG_S, LONG_LAUNCHES = 2, 30.0, 3
-"""Of a short call, as `measure.projection` has them; and of long launches, as `measure.sweep`."""
+SETTLED, LONG_S, LONG_LAUNCHES = 2, 30.0, 3
+"""Of a short call, as `measure.projection`, and of long launches, as `measure.sweep` has them."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +113,21 @@ class Reckoning:
             return 0.0
         if case.device.kind == "cpu" and precision in HALF_PRODUCTS and is_emulated(precision):
             return 0.0  # unsupported
-        call, short = self.call_s(case), self.call_s(case, STEPS)
+        call, short = self.call_s(case), self.call_s(case, SETTLED)
         start = self._start_s(case.variant.model) if case.batch_size == 1 else 0.0
         compiles = COMPILE in case.variant.switches
         each = measuring if compiles else measuring.share()
-        if measuring.project_above_s and call > measuring.project_above_s:
-            first, launch = 0.5 * short, start + (0.7 + _samples(short, each)) * short
+        is_projected = measuring.project_above_s and call > measuring.project_above_s
+        if is_projected:
+            first, launch = short, start + _samples(short, each) * short
         else:
             back_to_back = math.ceil(each.throughput_duration_s / call)
             calls = measuring.warmup_calls + _samples(call, each) + back_to_back
             first, launch = 2 * call, start + (calls + each.phase_samples) * call
         launches = 1 if compiles else measuring.launches
-        return first + launch * min(launches, LONG_LAUNCHES if launch > LONG_S else launches)
+        if is_projected or launch > LONG_S:
+            launches = min(launches, LONG_LAUNCHES)
+        return first + launch * launches
 
     def race_s(self, race: Pair) -> float:
         """Return the seconds that a race takes."""

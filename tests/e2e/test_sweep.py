@@ -393,7 +393,7 @@ def found(job: SweepContext) -> Any:
 
 def test_the_largest_batch_runs_and_is_found_again(job: SweepContext) -> None:
     """The limit of the process is real: the answer was measured, and the next one up failed."""
-    budget = (resident_now() + 60e6) / 1e9
+    budget = (resident_now() + 35e6) / 1e9
     cases = [make_case(n, memory_budget_gb=budget) for n in (2, 4, 8)]
     last = run(job, *cases, largest=2048)[-1]
     assert found(job)["reason"] is None

@@ -62,10 +62,12 @@ def _wrong_numbers(results: pd.DataFrame, uncounted: Collection[str]) -> Iterato
                 yield f"{said} with status {row['status']}"
 
 
-def _errors(table: pd.DataFrame, what: str) -> Iterator[str]:
-    """Yield a sentence for each reason of rows that ended in an error; `what` names the first of
-    them, by its columns."""
-    for reason, rows in table[table["status"] == "error"].groupby("reason", sort=False):
+def _errors(table: pd.DataFrame, what: str, said: set[str]) -> Iterator[str]:
+    """Yield a sentence for each reason of rows that ended in an error and was not `said` before;
+    `what` names the first of them, by its columns."""
+    new = (table["status"] == "error") & ~table["reason"].isin(said)
+    for reason, rows in table[new].groupby("reason", sort=False):
+        said.add(str(reason))
         row = rows.iloc[0].to_dict()
         precision = f" in {row['precision']}" if pd.notna(row.get("precision")) else ""
         named = what.format_map(row | {"case": _case(row), "in_precision": precision})
@@ -73,10 +75,12 @@ def _errors(table: pd.DataFrame, what: str) -> Iterator[str]:
         yield f"failed: {named}{others}: {reason}"
 
 
-def _failures(stated: Mapping[Path, str]) -> Iterator[str]:
-    """Yield a sentence for each file that says why nothing could be made."""
+def _failures(stated: Mapping[Path, str], said: set[str]) -> Iterator[str]:
+    """Yield a sentence for each file that says why nothing could be made, and no row says it."""
     for path, reason in stated.items():
-        yield f"failed: {path}: {reason}"
+        if reason not in said:
+            said.add(reason)
+            yield f"failed: {path}: {reason}"
 
 
 def _bad_exports(exports: pd.DataFrame) -> Iterator[str]:
@@ -121,14 +125,16 @@ def check_results(
     for model, cut in results.groupby("model")["prompt_tokens_cut"].max().dropna().items():
         say(f"{model}: {cut} tokens of its prompt are more than its text encoder reads: shorten it")
     stated = {path: found[FAILED] for path in made if FAILED in (found := read_json(path))}
+    # What failed once is the reason of many rows and files: the first of them says it.
+    said: set[str] = set()
     faults = [
         *_missing(read["cases"], read["largest"], results),
         *_wrong_numbers(results, {path.parent.name for path in stated}),
-        *_failures(stated),
-        *_errors(results, "{case}"),
-        *_errors(read["races"], "the race at {width} px of {case}"),
-        *_errors(read["peak_throughput"], "{operation}{in_precision} on {device}"),
-        *_errors(read["exports"], "the {network} of {model} ({graphs})"),
+        *_errors(results, "{case}", said),
+        *_errors(read["races"], "the race at {width} px of {case}", said),
+        *_errors(read["peak_throughput"], "{operation}{in_precision} on {device}", said),
+        *_errors(read["exports"], "the {network} of {model} ({graphs})", said),
+        *_failures(stated, said),
         *_bad_exports(read["exports"]),
         *_bad_images(images),
     ]

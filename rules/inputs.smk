@@ -39,6 +39,19 @@ RACES_DROPPED_IN = sorted(
     for file in (WORKFLOW / "resources/races").glob("*.csv")
 )
 
+# Tables of the same form that others exported on their machines: whatever lies there is shown.
+DROPPED_IN = sorted(
+    in_workflow(f"resources/{file.name}")
+    for file in (WORKFLOW / "resources").glob("*.csv")
+    if file.name != "published.csv" and not file.name.startswith(".")
+)
+
+# The models that are known without their weights.
+DESCRIBED = sorted(
+    resource(f"architectures/{file.name}")
+    for file in (WORKFLOW / "resources/architectures").glob("*.yaml")
+)
+
 # The ladder is a figure of races, own or of other machines.
 SHOWN_FIGURES = {
     name: figure

@@ -2,14 +2,6 @@
 
 from sdbench.cases.expansion import matrix_rows
 
-# Tables of the same form that others exported on their machines: whatever lies there is shown.
-DROPPED_IN = sorted(
-    in_workflow(f"resources/{file.name}")
-    for file in (WORKFLOW / "resources").glob("*.csv")
-    if file.name != "published.csv" and not file.name.startswith(".")
-)
-
-
 TABLES = [
     "cases",
     "results",

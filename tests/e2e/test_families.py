@@ -31,7 +31,7 @@ from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import by_name, families, family_of
 from sdbench.models.manifest import describe, describe_unmade
-from sdbench.models.operations import count, count_flop
+from sdbench.models.operations import count_flop, count_work
 from sdbench.models.reading import read_folder
 from sdbench.models.room import least_components
 from sdbench.models.seeded import outline, outline_components
@@ -175,7 +175,7 @@ def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
         encoder = getattr(engine.pipeline, name)
         encoder.register_forward_pre_hook(
             lambda network, args, named: texts.append(
-                count(type(network).forward, network, named.get("input_ids", *args[:1]))
+                count_work(type(network).forward, network, named.get("input_ids", *args[:1])).flop
             ),
             with_kwargs=True,
         )
@@ -184,7 +184,7 @@ def test_what_is_counted_is_what_the_pipeline_computes(twin: Path) -> None:
     counted = count_flop(twin, case.generation)
     assert len(evaluations) == case.generation["steps"]
     args, named = evaluations[-1]
-    assert count(denoiser, *args, **named) == counted["denoiser_flop"]
+    assert count_work(denoiser, *args, **named).flop == counted["denoiser_flop"]
     assert sum(texts) == counted["text_encoder_flop"]
     one, two = (
         count_flop(twin, {**case.generation, "guidance": guidance})["denoiser_flop"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from transformers import CLIPTextConfig
@@ -19,10 +20,12 @@ from sdbench.devices.machine import processor_name
 from sdbench.measure import peak_throughput as peaks
 from sdbench.models import operations
 from sdbench.models.architectures import load_architecture
+from sdbench.models.described import COUNTED
 from sdbench.models.families import families
 from sdbench.models.hugging_face import diffusers
 from sdbench.models.operations import count_flop
 from sdbench.models.seeded import outline
+from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.runtime.errors import UnsupportedError
 from tests.conftest import ROOT
 from tests.unit.clock import Clock
@@ -85,12 +88,42 @@ def test_what_a_network_computes_is_what_is_counted(tiny: Path) -> None:
     wanted = count_flop(tiny, generated(64, 64))["denoiser_flop"]
     for processor in (processors.AttnProcessor(), processors.AttnProcessor2_0()):
         network.set_attn_processor(processor)
-        assert operations.count(network, latents, 1, states) == wanted
+        assert operations.count_work(network, latents, 1, states).flop == wanted
 
 
-def test_a_multiply_add_counts_as_two() -> None:
+def test_a_multiply_add_counts_as_two_and_weights_are_not_moved() -> None:
     layer = torch.nn.Linear(3, 5, bias=False)
-    assert operations.count(layer, torch.zeros(7, 3)) == 2 * 7 * 3 * 5
+    work = operations.count_work(layer, torch.zeros(7, 3), weights=layer.parameters())
+    assert work.flop == work.products_flop == 2 * 7 * 3 * 5
+    assert (work.moved, work.operators) == (7 * 3 + 7 * 5, 1)
+
+
+def test_attention_is_one_operator_and_its_scores_are_told_separately() -> None:
+    states = torch.zeros(1, 2, 16, 8)
+    work = operations.count_work(
+        lambda x: torch.nn.functional.scaled_dot_product_attention(x, x, x), states
+    )
+    assert work.attention_flop == work.flop == 2 * 2 * (2 * 16 * 16 * 8)
+    assert (work.moved, work.operators) == (4 * states.numel(), 1)
+    # Written by the first product, read by the second, and by softmax in between.
+    assert work.scores_moved >= 4 * 2 * 16 * 16
+
+
+def test_a_described_model_takes_what_its_folder_does(tmp_path: Path) -> None:
+    folder = write_configuration("tiny", tmp_path)
+    architectures = {"tiny": load_architecture(ROOT / "resources/architectures/tiny.yaml")}
+    asked = [("tiny", 64, 128, 2), ("tiny", 64, 64, 1)]
+    rows = operations.count_described(architectures, asked, byte_vocabulary())
+    table = pd.DataFrame(rows)
+    assert {*COUNTED} < {*table}
+    for (height, width), guidance in (((64, 64), 1.0), ((128, 64), 4.0)):
+        found = table[table["height"] == height].set_index("network")
+        kinds = [f"{kind}_flop" for kind in ("products", "convolutions", "attention")]
+        flop = found[kinds].sum(axis=1)
+        wanted = count_flop(folder, generated(height, width, guidance))
+        assert {f"{name}_flop": value for name, value in flop.items()} == wanted
+    parameters = [n.parameters for n in architectures["tiny"].networks.values()]
+    assert sorted(found["parameters"]) == sorted(parameters)
 
 
 def test_the_best_product_of_all_sizes_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +189,10 @@ def test_a_real_product_a_real_convolution_and_a_real_copy(monkeypatch: pytest.M
     monkeypatch.setattr(peaks, "CHANNELS", 8)
     convolution = peaks.convolution_peak(torch.device("cpu"), "fp32")
     best = min(convolution["samples_s"][str(convolution["images"])])
-    flop = convolution["images"] * operations.count(
+    one = operations.count_work(
         torch.nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.zeros(1, 8, 32, 32)
     )
+    flop = convolution["images"] * one.flop
     assert convolution["tflops"] == pytest.approx(flop / best / 1e12)
     copy = peaks.copy_peak(torch.device("cpu"))
     # Read and written.

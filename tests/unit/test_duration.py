@@ -28,9 +28,11 @@ SHEETS = read_datasheets(ROOT / "resources/datasheets/gpus.csv")
         ("Tesla V100-SXM2-16GB", "NVIDIA V100 SXM2 16GB"),
         ("Tesla T4", "NVIDIA T4"),
         ("NVIDIA H200", "NVIDIA H200 SXM 141GB"),
-        ("a100", "NVIDIA A100 PCIe 40GB"),
+        ("a100", "NVIDIA A100 SXM4 40GB"),
+        ("NVIDIA A100 80GB SXM", "NVIDIA A100 SXM4 80GB"),
         ("NVIDIA GeForce RTX 3080 Laptop GPU", None),
-        ("Quadro RTX 8000", None),
+        ("Quadro RTX 8000", "NVIDIA Quadro RTX 8000"),
+        ("NVIDIA H100 PCIe MIG 1g.10gb", None),
         ("", None),
     ],
 )

@@ -35,7 +35,8 @@ CPU_FLOP = {"avx512f": 0.11e12, "": 0.05e12}
 HALF_FLOP = {"avx512_bf16": 1.7, "amx_bf16": 4.0}
 """How many times that in bf16."""
 HALF_SHARE, FP32_SHARE = 0.25, 0.5
-"""Of the peak of a datasheet, in half precision and in fp32: medians of resources/published.csv."""
+"""Of the peak of a datasheet, in half precision and in fp32: medians of published rows of Stable
+Diffusion 1.x."""
 OTHER_GPU = 20e12
 """Operations in a second by a GPU whose datasheet is not known, as those of ten years have them."""
 EVALUATION_S = 0.015

@@ -16,6 +16,7 @@ from sdbench.cases.expansion import Absent
 from sdbench.cases.options import TUNED
 from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import find_path, locate
+from sdbench.devices.datasheets import check_cards
 from sdbench.models.architectures import load_architecture
 from sdbench.models.reading import Contents, read_folder
 from sdbench.models.room import was_made, without_room
@@ -152,6 +153,7 @@ def make_plan(
     else:
         too_large = without_room(config, asked, architectures, models, elsewhere)
     check_campaigns(config, workflow / "resources/published.csv", files)
+    check_cards(config["cards"], workflow / "resources/datasheets/gpus.csv", files)
     if not cases:
         raise UserError(
             f"{locate(['matrix'], files)}: no combination can exist; reason of the first: "

@@ -202,6 +202,22 @@ value: of numbers, not of images. `tflop`: 10^12 floating-point operations of an
 next four as in RESULTS. `contended`: `waiting_cores` were too many, or something else used the
 device just before. `campaign` is empty for what was measured here."""
 
+GPUS = _table(
+    """
+    name vendor year compute_capability memory_gb bandwidth_gb_s fp16_dense_tflops fp32_tflops tdp_w
+    source fp16_acc16_tflops measured_bf16_tflops notes
+    """,
+    "name",
+    name=_text(),
+    vendor=_text(),
+    year=_count(2000),
+    memory_gb=_number(),
+    notes=_text(nullable=True),
+)
+"""Facts of cards, each row with its source. Rates are of matrix products without sparsity, with
+sums in fp32 (`dense`) and in fp16 (`acc16`); fp32 without tensor cores. `measured_bf16_tflops`: the
+best product that somebody reached. Memory is in GB as sold, bandwidth in 10^9 bytes a second."""
+
 EXPORTS = _table(
     """
     model graphs network status reason opset parameters max_abs_error max_rel_error tolerance

@@ -1,0 +1,76 @@
+"""How far are predicted seconds off, for a card or a model that was left out?
+
+    PYTHONPATH=scripts python benchmarks/prediction.py
+
+Counts what the networks of all described models take, fits the model of time to resources/*.csv,
+and again without each card and each model in turn. Prints the fit and the tables of errors that
+docs/method.md has; ends with status 1 if the typical factor of either is more than 1.2.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sdbench.analysis.prediction import Miss, Predictor, published_questions, quantile, work_of
+from sdbench.devices.datasheets import read_datasheets
+from sdbench.models.architectures import load_architecture
+from sdbench.tables.files import rows_of
+from sdbench.tables.published import read_published
+
+ROOT = Path(__file__).parents[1]
+MOST = 1.2
+
+
+def show(misses: Sequence[Miss], what: str) -> None:
+    """Print the errors of what was left out, each and all."""
+    print(f"\n| {what} left out | rows | typical factor | worst | predicted / published |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, count in sorted(Counter(miss.left_out for miss in misses).items()):
+        errors = np.array([miss.error for miss in misses if miss.left_out == name])
+        sizes = np.exp(np.abs(errors))
+        print(
+            f"| {name} | {count} | {np.median(sizes):.2f} | {sizes.max():.2f} "
+            f"| {np.exp(np.median(errors)):.2f} |"
+        )
+    sizes = np.exp(np.abs([miss.error for miss in misses]))
+    shares = (0.5, 0.9, 0.95)
+    by_row = " ".join(f"{np.quantile(sizes, share):.3f}" for share in shares)
+    alike = " ".join(f"{quantile(misses, share):.3f}" for share in shares)
+    print(f"\n{len(sizes)} rows: half, 90 % and 95 % within {by_row}; each {what} alike: {alike}")
+
+
+def main() -> int:
+    """Print the tables; return the exit status."""
+    from sdbench.models.operations import count_described
+    from sdbench.models.tokenizer import clip_vocabulary
+
+    folder = ROOT / "resources/architectures"
+    architectures = {path.stem: load_architecture(path) for path in folder.glob("*.yaml")}
+    tables = [read_published(path, "restore it") for path in (ROOT / "resources").glob("*.csv")]
+    sheets = read_datasheets(ROOT / "resources/datasheets/gpus.csv")
+    rows = [row for table in tables for row in rows_of(table)]
+    samples = published_questions(rows, architectures, sheets)
+    vocabulary = clip_vocabulary(ROOT / "resources/tokenizers/bpe_simple_vocab_16e6.txt.gz")
+    asked = sorted({question.work for question, _ in samples})
+    work = work_of(count_described(architectures, asked, vocabulary))
+    predictor = Predictor.of(samples, work)
+    for kind in ("terms", "engines", "campaigns"):
+        values = getattr(predictor.whole, kind).items()
+        print(
+            f"{kind}:",
+            ", ".join(
+                f"{' '.join([*name]) if kind == 'campaigns' else name} {value:.3g}"
+                for name, value in values
+            ),
+        )
+    show(predictor.cards_left_out, "card")
+    show(predictor.models_left_out, "model")
+    found = [quantile(m, 0.5) for m in (predictor.cards_left_out, predictor.models_left_out)]
+    return int(max(found) > MOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Count what the networks of described models take, for all that was published and is asked for."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdbench.models.architectures import load_architecture
+from sdbench.models.described import WorkKey, published_keys
+from sdbench.models.tokenizer import clip_vocabulary
+from sdbench.runtime.files import write_json
+from sdbench.runtime.job import run_script
+
+
+def count_work(
+    published: Sequence[Path],
+    architectures: Sequence[Path],
+    vocabulary: Path,
+    asked: Sequence[WorkKey],
+    work: Path,
+) -> None:
+    """Write what `sdbench.models.operations.count_described` returns as JSON.
+
+    Args:
+        published: tables of schema PUBLISHED.
+        architectures: the descriptions of models.
+        vocabulary: CLIP's.
+        asked: what is counted besides all that was published.
+        work: written.
+
+    Raises:
+        UserError: if a description is wrong.
+    """
+    # Imported here so that no log of these libraries comes before the job's own log is open.
+    from sdbench.models.operations import count_described
+
+    described = {path.stem: load_architecture(path) for path in architectures}
+    # What was JSON has lists in place of tuples.
+    others = {(name, width, height, prompts) for name, width, height, prompts in asked}
+    wanted = published_keys(published, described) | others
+    rows = count_described(described, wanted, clip_vocabulary(vocabulary))
+    write_json(work, {"rows": rows})
+    print(f"{len(wanted)} models and sizes: {len(rows)} networks")
+
+
+if __name__ == "__main__":
+    os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
+    run_script(snakemake, count_work, work=Path(snakemake.output[0]))

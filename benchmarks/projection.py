@@ -6,9 +6,10 @@
     PYTHONPATH=scripts python benchmarks/projection.py resources/models/shapes --size 64 \
         --steps 20 --scheduler ddim --backend onnxruntime --graphs results/onnx/shapes
 
-In one process and in turns: short calls as `sdbench.measure.projection` makes them, a second or one
-call long, from which the whole is projected, and the whole call itself. Prints the ratio of the medians, projected by whole,
-with its 95 % interval over the rounds; ends with status 1 if it is off by more than 3 %.
+In one process and in turns: short calls as `sdbench.measure.projection` makes them, for a second or
+one call, from which the whole is projected, and the whole call itself. Prints the ratio of the
+medians, projected by whole, with its 95 % interval over the rounds; ends with status 1 if it is off
+by more than 3 %.
 """
 
 import argparse

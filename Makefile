@@ -21,7 +21,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes)$(XDG_CACHE_HOME),)
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 endif
 
-.PHONY: run setup records page bundle test test-fast test-all test-cuda-build lint docs lock audit clean
+.PHONY: run setup records page bundle gpu-day test test-fast test-all test-cuda-build lint docs lock audit clean
 
 run: $(VENV)/.ready
 	snakemake --cores all $(ARGS)
@@ -33,6 +33,10 @@ records: $(VENV)/.ready
 	snakemake --cores all pack_records $(or $(ARGS),$(PYTORCH_ONLY))
 
 PYTORCH_ONLY = $(if $(wildcard wheels/bundle),--configfile config/presets/pytorch.yaml)
+
+# A slice of a day with a GPU, within minutes (docs/gpu-day.md): SLICE=1, ARGS="--rehearse".
+gpu-day: $(VENV)/.ready
+	PYTHONPATH=scripts python benchmarks/gpu_day/run.py $(SLICE) $(ARGS)
 
 # RECORDS is what `make records` left, on any machine.
 page: $(VENV)/.ready

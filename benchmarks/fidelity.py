@@ -1,16 +1,18 @@
 """Does the harness report what a bare loop would?
 
     PYTHONPATH=scripts python benchmarks/fidelity.py
+    PYTHONPATH=scripts python benchmarks/fidelity.py --kind cuda --model FOLDER --size 512
 
-In one process, on the bundled model, each round takes one sample in three ways, in rotating order:
-by our meter, by a bare timed call of the same diffusers pipeline, and by torch.utils.benchmark. The
-medians must agree within 1 %, or the program ends with status 1.
+In one process, on the bundled model or another, each round takes one sample in several ways, in
+rotating order: by our meter, by a bare timed call of the same diffusers pipeline, by
+torch.utils.benchmark, and on CUDA by the GPU's own events around a bare call. The medians must
+agree within 1 %, or the program ends with status 1.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 
 ROOT = Path(__file__).parent.parent
+SHAPES = ROOT / "resources" / "models" / "shapes"
 TOLERANCE = 0.01
 
 
@@ -34,10 +37,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="6 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--kind", choices=["cpu", "cuda"], default="cpu", help="cuda: in fp16")
+    parser.add_argument("--model", type=Path, default=SHAPES, help="in the diffusers layout")
+    parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
     arguments = parser.parse_args()
-    case = default_case(arguments.threads)
+    case = make_case(arguments.kind, arguments.threads, arguments.size)
     generated = case.generation
-    engine = backends.load(case, ROOT / "resources" / "models" / "shapes", None)
+    engine = backends.load(case, arguments.model, None)
     latents = engine.latents(generated, 1)
 
     def bare_call() -> None:
@@ -67,16 +73,20 @@ def main() -> int:
     def torchs() -> float:
         return float(timer.timeit(1).times[0])
 
+    def events() -> float:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        bare_call()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / 1000
+
     ways: dict[str, Callable[[], float]] = {"ours": ours, "bare": bare, "torch": torchs}
-    samples: dict[str, list[float]] = {name: [] for name in ways}
-    names = list(ways)
-    for way in names:
-        ways[way]()
-    for i in range(arguments.rounds):
-        for name in names[i % 3 :] + names[: i % 3]:
-            samples[name].append(ways[name]())
+    if arguments.kind == "cuda":
+        ways["events"] = events
+    samples = take_turns(ways, arguments.rounds)
     status = 0
-    for name in ("bare", "torch"):
+    for name in list(ways)[1:]:
         pairs = zip(samples["ours"], samples[name], strict=True)
         ratio, low, high = launch_interval([ours_s / other_s for ours_s, other_s in pairs])
         good = abs(ratio - 1) <= TOLERANCE
@@ -87,13 +97,29 @@ def main() -> int:
     return int(status)
 
 
-def default_case(threads: int) -> Case:
-    """Return one image of the default config in fp32, on so many threads."""
+def take_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return the samples of each way, in rotating order, after one that is not counted."""
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for way in names:
+        ways[way]()
+    for i in range(rounds):
+        first = i % len(names)
+        for name in names[first:] + names[:first]:
+            samples[name].append(ways[name]())
+    return samples
+
+
+def make_case(kind: str, threads: int, size: int) -> Case:
+    """Return one image as the default config generates those of `shapes`, of a size in pixels: in
+    fp32 on so many threads, or in fp16 on a GPU."""
     file = ROOT / "config" / "config.yaml"
     schema = load_schema(ROOT / "config" / "schema.yaml")
     config = yaml.safe_load(file.read_text())
-    config["devices"] = {"cpu": {"threads": threads}}
-    variant = Variant("shapes", "cpu", "pytorch", "fp32", "none")
+    config["devices"] = {"gpu": {"kind": "cuda"}, "cpu": {"kind": "cpu", "threads": threads}}
+    config["models"]["shapes"]["generation"] |= {"height": size, "width": size}
+    device, precision = {"cpu": ("cpu", "fp32"), "cuda": ("gpu", "fp16")}[kind]
+    variant = Variant("shapes", device, "pytorch", precision, "none")
     return name_case(RunConfig.of(check_config(config, schema, [file])), schema, variant, 1)
 
 

@@ -1,13 +1,15 @@
 """Do intervals hold when a run is repeated?
 
-    PYTHONPATH=scripts python benchmarks/repeatability.py [--runs 7] [--configfile FILE]
+    PYTHONPATH=scripts python benchmarks/repeatability.py [--runs 7] [--configfile FILE] [--resume]
 
 Measures a config several times, from new records each time, and prints for each case how its runs
 and their intervals agree. Of perfect 95 % intervals, 95 of 100 hold the value of all runs; an
 interval of one run holds the value of another run 83 times of 100, since that varies too; and two
 runs are called different 5 times of 100. Ends with status 1 where a target is missed.
 
-Needs a machine on which nothing else runs. `--keep` takes tables that were made before.
+Needs a machine on which nothing else runs. The records of each run are kept as an archive, such as
+`make records` leaves; `--resume` goes on after those that are there, and `--runs 0 --resume` only
+reads them.
 """
 
 import argparse
@@ -17,20 +19,22 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import NOISE, RACES, RESULTS
+from sdbench.measure.intervals import launch_interval
+from sdbench.records.archive import unpack
+from sdbench.records.record import REFERENCE, Record, read_indexed
+from sdbench.runtime.files import read_json
+from sdbench.runtime.processes import time_left_s
 
 ROOT = Path(__file__).parent.parent
 CONFIG = Path(__file__).with_suffix(".yaml")
-TABLES = {"results": ("latency_s", "latency_ci_low_s", "latency_ci_high_s"),
-          "races": ("ratio", "ratio_ci_low", "ratio_ci_high")}  # fmt: skip
-"""Table -> the columns of a value and its interval."""
 TARGETS = {"pairs": 0.75, "all": 0.85, "ones": 0.9, "false": 0.05}
 
 
@@ -56,49 +60,74 @@ def differ(one: Value, other: Value) -> bool:
     return abs(math.log(one.value / other.value)) > math.hypot(one.half, other.half)
 
 
-def measure(configfile: Path, tables: Path, number: int) -> None:
-    """Measure once more, and keep the tables."""
-    results = ROOT / yaml.safe_load(configfile.read_text(encoding="utf-8"))["pathvars"]["results"]
+def measure(configfile: Path, results: Path, archive: Path) -> bool:
+    """Measure once more into a folder of results, and keep the archive of it; tell whether it was
+    made, which it is not where the time of the run is over before (`SDBENCH_DEADLINE`)."""
     for folder in ("records", "races"):
-        shutil.rmtree(results / folder, ignore_errors=True)
-    tables_of_run = results.relative_to(ROOT) / "tables"
-    targets = [str(tables_of_run / f"{name}.csv") for name in (*TABLES, "noise")]
-    # Tables that are there would be enough for Snakemake, without the records below them.
-    again = ["--forcerun", "measure_sweep", "race_denoisers"]
-    command = ["snakemake", "--cores", "all", *targets, *again, "--configfile", str(configfile)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    tables.mkdir(parents=True, exist_ok=True)
-    for target in targets:
-        kept = tables / f"{number}-{Path(target).name}"
-        shutil.copyfile(ROOT / target, kept)
-        shutil.copyfile(ROOT / f"{target}.sha256", f"{kept}.sha256")
+        shutil.rmtree(ROOT / results / folder, ignore_errors=True)
+    made = ROOT / results / "records.tar.gz"
+    made.unlink(missing_ok=True)
+    command = ["snakemake", "--cores", "all", "--nolock", "--configfile", str(configfile), "--"]
+    subprocess.run([*command, "pack_records"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    if time_left_s() == 0:
+        return False
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made, archive)
+    return True
 
 
-def read_runs(tables: Path) -> dict[str, list[Value]]:
+def read_jobs(keep: Path) -> Iterator[tuple[list[Record], list[list[float]]]]:
+    """Yield of each job of each run its records that are ok, and the fixed work that it timed, in
+    seconds, block by block; of races no work."""
+    for archive in sorted(keep.glob("*.tar.gz")):
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(archive, Path(folder))
+            for index in sorted(Path(folder).glob("r*/*/*/*/index.json")):
+                records = [one for _, one in read_indexed(index) if one["status"] == "ok"]
+                timed = index.with_name(REFERENCE)
+                yield records, read_json(timed)["blocks"] if timed.exists() else []
+
+
+def label_of(record: Record) -> str:
+    """Return what was measured."""
+    variant, size = record["case"]["variant"], record["case"]["batch_size"]
+    race = "race of " if "reference" in record else ""
+    return f"{race}{variant['backend']} {variant['precision']}, batch {size}"
+
+
+def value_of(record: Record) -> Value | None:
+    """Return the latency of a record, or the ratio of a race; None without an interval."""
+    median, launches = statistics.median, record["launches"]
+    if "reference" in record:
+        runs = ("challenger_run", "reference_run")
+        pairs = [[median(launch[run]["evaluation_s"]) for run in runs] for launch in launches]
+        interval = launch_interval([ours / theirs for ours, theirs in pairs])
+    else:
+        interval = launch_interval([median(one["latency"]["samples_s"]) for one in launches])
+    value, low, high = interval
+    return None if low is None or high is None else Value(value, low, high)
+
+
+def read_runs(keep: Path) -> dict[str, list[Value]]:
     """Return what each run found, by what was measured."""
     found: dict[str, list[Value]] = {}
-    for name, (value, low, high) in TABLES.items():
-        schema = {"results": RESULTS, "races": RACES}[name]
-        for table in sorted(tables.glob(f"*-{name}.csv")):
-            for row in read_rows(table, schema):
-                if row["status"] == "ok" and row.get("campaign") is None and row[low] is not None:
-                    label = f"{row['backend']} {row['precision']}, batch {row['batch_size']}"
-                    label = f"race of {label}" if name == "races" else label
-                    found.setdefault(label, []).append(Value(row[value], row[low], row[high]))
+    for records, _ in read_jobs(keep):
+        for record in records:
+            if value := value_of(record):
+                found.setdefault(label_of(record), []).append(value)
     return found
 
 
-def follow(tables: Path) -> dict[str, float]:
+def follow(keep: Path) -> dict[str, float]:
     """Return for each case the correlation over runs of its logarithm with that of the fixed work
     that its job timed."""
     cases: dict[str, list[tuple[float, float]]] = {}
-    for table in sorted(tables.glob("*-noise.csv")):
-        works = {row["backend"]: row["reference_s"] for row in read_rows(table, NOISE)}
-        results = table.with_name(table.name.replace("noise", "results"))
-        for row in read_rows(results, RESULTS):
-            if row["status"] == "ok":
-                pair = math.log(row["latency_s"]), math.log(works[row["backend"]])
-                cases.setdefault(f"{row['backend']} {row['precision']}", []).append(pair)
+    for records, blocks in read_jobs(keep):
+        work = [statistics.median(block) for block in blocks if block]
+        for record in records if work else ():
+            if value := value_of(record):
+                pair = math.log(value.value), math.log(launch_interval(work).value)
+                cases.setdefault(label_of(record), []).append(pair)
     return {
         label: statistics.correlation(*zip(*pairs, strict=True))
         for label, pairs in cases.items()
@@ -118,6 +147,18 @@ def shares(runs: Sequence[Value]) -> dict[str, tuple[int, int]]:
     }
 
 
+def measure_again(configfile: Path, results: Path, keep: Path, runs: int) -> None:
+    """Measure until there are so many runs, or the time is too short for another."""
+    longest_s = 0.0
+    for number in range(len(list(keep.glob("*.tar.gz"))), runs):
+        begin, left_s = time.monotonic(), time_left_s()
+        if left_s is not None and left_s < longest_s:
+            break
+        if not measure(configfile, results, keep / f"{number:03}.tar.gz"):
+            break
+        longest_s = max(longest_s, time.monotonic() - begin)
+
+
 def main() -> int:
     """Print the table; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -125,16 +166,24 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--configfile", type=Path, default=CONFIG)
-    parser.add_argument("--keep", type=Path, default=ROOT / "results/repeatability/kept")
+    parser.add_argument("--resume", action="store_true")
     given = parser.parse_args()
-    if given.keep == parser.get_default("keep"):
-        for number in range(given.runs):
-            measure(given.configfile, given.keep, number)
+    told = yaml.safe_load(given.configfile.read_text(encoding="utf-8"))
+    results = Path(told["pathvars"]["results"])
+    keep = ROOT / results / "kept"
+    if not given.resume:
+        shutil.rmtree(keep, ignore_errors=True)
+    measure_again(given.configfile, results, keep, given.runs)
+    return tell(keep)
+
+
+def tell(keep: Path) -> int:
+    """Print how runs that were kept agree; return the exit status."""
     totals: dict[str, list[tuple[int, int]]] = {name: [] for name in TARGETS}
     heads = ("what", "values", "half-width", "largest / smallest", "hold that of all",
              "pairs that hold the other", "called different")  # fmt: skip
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for label, runs in read_runs(given.keep).items():
+    for label, runs in read_runs(keep).items():
         counted: Mapping[str, Any] = shares(runs)
         for name in TARGETS:
             if (name == "ones") <= label.startswith("race"):
@@ -148,6 +197,9 @@ def main() -> int:
             *("{} of {}".format(*counted[name]) for name in ("all", "pairs", "false")),
         ]
         print("| " + " | ".join(cells) + " |")
+    if not any(totals.values()):
+        print("no run has an interval: nothing to compare")
+        return 1
     status = 0
     said = {
         "all": "intervals hold the value of all runs",
@@ -156,13 +208,13 @@ def main() -> int:
         "false": "pairs of runs are called different",
     }
     for name, target in TARGETS.items():
+        if not any(count for _, count in totals[name]):
+            continue  # no race, or one run
         hits, count = (sum(part) for part in zip(*totals[name], strict=True))
         missed = hits / count > target if name == "false" else hits / count < target
         most = "at most" if name == "false" else "at least"
         print(f"{hits} of {count} ({hits / count:.0%}; {most} {target:.0%}) {said[name]}")
         status |= missed
-    for label, correlation in follow(given.keep).items():
-        print(f"{label}: correlation of runs with the fixed work {correlation:.2f}")
     return int(status)
 
 

@@ -4,7 +4,7 @@
 rule pack_records:
     "Pack all that tables, figures and page are made of. `make page RECORDS=...` reads it."
     input:
-        files=unique(
+        measured=unique(
             [
                 *INDEXES,
                 *RACE_INDEXES,

@@ -8,15 +8,15 @@ from sdbench.records.archive import pack
 from sdbench.runtime.progress import say
 
 
-def pack_records(files: Sequence[Path], config: Mapping[str, Any], archive: Path) -> None:
+def pack_records(measured: Sequence[Path], config: Mapping[str, Any], archive: Path) -> None:
     """Write the archive of a run.
 
     Args:
-        files: what was measured: indexes of records, peaks, operations, models, images.
+        measured: indexes of records, peaks, operations, models, images.
         config: complete.
         archive: written, into the folder of results.
     """
-    count = pack(files, config, archive)
+    count = pack(measured, config, archive)
     size = archive.stat().st_size / 1e6
     say(f"{count} files, {size:.1f} MB in {archive}: `make page RECORDS=...` reads it anywhere")
 

@@ -23,10 +23,11 @@ from sdbench import backends
 from sdbench.backends.engine import Engine
 from sdbench.devices import resident
 from sdbench.measure.context import SweepContext
+from sdbench.measure.sweep import Course
 from sdbench.records.image_archive import read_images
 from sdbench.records.record import Record
 from sdbench.runtime.errors import UserError
-from sdbench.runtime.processes import Ended, TimedOut, run_in_subprocess
+from sdbench.runtime.processes import DEADLINE, Ended, OutOfTime, TimedOut, run_in_subprocess
 from tests.conftest import ROOT, run_python
 from tests.faults.conftest import SHORT
 from tests.reliability import Tally
@@ -185,6 +186,32 @@ def test_a_backend_that_hangs_while_it_loads_is_a_timeout(
         (record,) = run(limited, make_case(1))
         assert (record["status"], record["reason"][:9]) == ("error", "timeout: ")
         assert_no_numbers(record)
+
+
+def test_a_run_whose_time_is_over_keeps_what_it_has_and_goes_on_from_there(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first of two launches of one case, and before any of the other variant."""
+    cases = [make_case(1), make_case(1, "vae-slicing")]
+    twice = replace(job, measuring=replace(SHORT, launches=2))
+    add = Course.add
+
+    def add_and_end(self: Course, outcome: Any) -> None:
+        monkeypatch.setenv(DEADLINE, str(time.monotonic()))
+        add(self, outcome)
+
+    monkeypatch.setattr(Course, "add", add_and_end)
+    records = run(twice, *cases)
+    monkeypatch.undo()
+    assert sorted(statuses(records)) == ["error", "ok"]
+    begun, missing = sorted(records, key=lambda record: record["status"] == "error")
+    assert missing["reason"] == OutOfTime.REASON
+    assert_no_numbers(missing)
+    assert not begun["complete"]
+    (first,) = begun["launches"]
+    after = run(twice, *cases)
+    assert [len(record["launches"]) for record in after] == [2, 2]
+    assert first in [record["launches"][0] for record in after]
 
 
 def test_generating_that_hangs_is_a_timeout_and_what_was_generated_is_kept(

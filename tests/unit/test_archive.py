@@ -66,6 +66,16 @@ def test_it_holds_what_the_indexes_name_and_opens_as_results(tmp_path: Path) -> 
     assert len(files) == 4 + len(("index", "reference", "peaks", "config", "manifest"))
 
 
+def test_images_of_seeded_weights_stay_behind(tmp_path: Path) -> None:
+    folder, case = tmp_path / "records/shapes/cpu/pytorch", make_case()
+    image = write_image(folder, case, np.zeros((8, 8, 3), np.uint8))
+    write_record(folder, case, make_record(case, image=image, weights="seeded"))
+    write_index(folder, [case])
+    pack([folder / "index.json"], CONFIGURED, tmp_path / "records.tar.gz")
+    with tarfile.open(tmp_path / "records.tar.gz") as opened:
+        assert not [name for name in opened.getnames() if name.endswith(".png")]
+
+
 def test_a_changed_record_is_not_packed(tmp_path: Path) -> None:
     files = measured(tmp_path)
     (record, *_) = sorted(files[0].parent.rglob("batch-1*.json"))

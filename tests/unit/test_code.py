@@ -1,5 +1,6 @@
 """The digest of a rule's code: what changes it, and what does not."""
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdbench.runtime.code import INFRASTRUCTURE, code_digest, reached, read_module
+from sdbench.runtime.job import _FOR_SNAKEMAKE
 from tests.environments import BACKENDS, SCRIPTS
 
 LIBRARY = SCRIPTS / "sdbench"
@@ -128,3 +130,17 @@ def test_no_file_of_the_library_is_forgotten() -> None:
     loading = re.compile(r"import_module\(|__import__\(|iter_modules\(|spec_from_file|runpy")
     modules = [path for path in LIBRARY.rglob("*.py") if loading.search(path.read_text())]
     assert modules and all(read_module(path).loaded_by_name for path in modules)
+
+
+def test_no_script_asks_for_an_input_that_is_there_for_snakemake_alone() -> None:
+    """`run_script` leaves it out, and the job would end for want of it."""
+    called = 0
+    for path in SCRIPTS.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        works = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "run_script":
+                asked = {argument.arg for argument in works[ast.unparse(node.args[1])].args.args}
+                assert not asked & set(_FOR_SNAKEMAKE), path.name
+                called += 1
+    assert called > 10

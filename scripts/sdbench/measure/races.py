@@ -37,7 +37,7 @@ from sdbench.measure.memory import (
 from sdbench.measure.status import status_from_error
 from sdbench.records.record import now, read_record, record_path, write_index
 from sdbench.runtime.errors import UnsupportedError, UserError
-from sdbench.runtime.processes import Ended, WorkerProcess
+from sdbench.runtime.processes import Ended, WorkerProcess, time_left_s
 from sdbench.runtime.progress import say
 
 import numpy as np
@@ -74,6 +74,8 @@ def run_races(pairs: list[Pair], sweep: SweepContext) -> None:
         left.sort(key=lambda pair: pair.reference_case.id)
         for _, group in itertools.groupby(left, key=lambda pair: pair.reference_case):
             _race_all(list(group), records, sweep)
+        if time_left_s() == 0:
+            break
     sweep.assert_owner()
     write_index(sweep.folder, pairs)
 
@@ -120,6 +122,8 @@ def _added(record: dict[str, Any], pair: Pair, found: dict[str, Any]) -> dict[st
         first = record.get("contention")
         seen = first if first and first["contended"] else found["contention"]
         return record | found | {"contention": seen}
+    if launches and time_left_s() == 0:
+        return record  # the next run goes on with it
     if launches:
         found["reason"] = f"in launch {len(launches) + 1}: {found['reason']}"
     return record | found | {"environment": describe_machine(pair.case.device), "launches": None}

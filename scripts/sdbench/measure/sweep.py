@@ -37,7 +37,7 @@ from sdbench.records.record import (
 )
 from sdbench.runtime.errors import UnsupportedError, UserError, WrongDeviceError
 from sdbench.runtime.files import read_json, write_json
-from sdbench.runtime.processes import Ended, run_in_subprocess
+from sdbench.runtime.processes import Ended, OutOfTime, run_in_subprocess, time_left_s
 from sdbench.runtime.progress import say
 
 import torch
@@ -181,6 +181,12 @@ def _measure_in_turns(cases: list[Case], sweep: SweepContext, timed: _Reference)
         if not left and timed.path.exists():
             return
         timed.time()
+        if time_left_s() == 0:
+            for course in left:
+                if not course.launches:  # else its record is there, and is gone on with
+                    machine = describe_machine(course.case.device)
+                    sweep.write(course.case, now(), machine, "error", OutOfTime.REASON)
+            return
         groups = [list(group) for _, group in itertools.groupby(left, key=lambda c: c.case.variant)]
         lot.shuffle(groups)
         for group in groups:
@@ -210,7 +216,8 @@ _KEPT = ("started_at", "status", "reason", "launches", "image", *_FIRST)
 
 def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> None:
     """Have one launch of a variant, for the cases that are not done; repeat it for those that were
-    disturbed. Where the process crashes, the case is an error, and the rest has another."""
+    disturbed. Where the process crashes, the case is an error, and the rest has another. Where the
+    run must end, what was not measured stays as it was."""
     say(_launching(courses))
     while courses:
         cases = [course.case for course in courses]
@@ -223,7 +230,9 @@ def _launch(courses: list[Course], sweep: SweepContext, precision: float) -> Non
             )
         except Ended as error:
             outcomes = error.args[1][: len(cases)]
-            if len(outcomes) < len(cases):
+            if isinstance(error, OutOfTime):
+                courses = courses[: len(outcomes)]
+            elif len(outcomes) < len(cases):
                 case = cases[len(outcomes)]
                 outcomes.append(
                     {

@@ -49,7 +49,7 @@ VERSIONS = {"record": SCHEMA_VERSION, "race": RACE_VERSION}
 def pack(files: Iterable[Path], config: Mapping[str, Any], archive: Path) -> int:
     """Write an archive of `files`, with all records and images that the indexes among them name.
 
-    The same contents make the same bytes.
+    The same contents make the same bytes. Images of seeded weights mean nothing and stay behind.
 
     Args:
         files: of the folder of results.
@@ -66,7 +66,8 @@ def pack(files: Iterable[Path], config: Mapping[str, Any], archive: Path) -> int
     for index in [file for file in found if file.name == INDEX]:
         found |= {index.with_name(REFERENCE)} & set(index.parent.iterdir())
         for path, record in read_indexed(index):
-            image = record.get("image")  # a race has none
+            # A race has none.
+            image = record["weights"] != "seeded" and record.get("image")
             found |= {path, path.with_name(image["file"])} if image else {path}
     found |= {seal for file in found if (seal := file.with_name(f"{file.name}.sha256")).exists()}
     contents = {path.relative_to(archive.parent).as_posix(): path for path in found}

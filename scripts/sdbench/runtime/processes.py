@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -14,6 +15,10 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import storage_named
 
 PR_SET_PDEATHSIG = 1
+
+DEADLINE = "SDBENCH_DEADLINE"
+"""The variable that says when all measuring of a run must have ended, in seconds of the machine's
+monotonic clock, which nobody sets: a machine that is rented by the hour is gone after it."""
 
 START = "spawn" if sys.platform == "darwin" else "fork"
 """How a process is begun. Metal does not work in a fork; what is spawned imports all again."""
@@ -35,6 +40,22 @@ class TimedOut(Ended):
         return f"timeout: {super().reason(doing)} (measuring.case_time_limit_s in the config)"
 
 
+class OutOfTime(TimedOut):
+    """The process was killed, or not begun, since the run must end now."""
+
+    REASON = "timeout: the time of the run was over"
+
+    def reason(self, doing: str) -> str:
+        """Return what a record says of it, whatever was done."""
+        return self.REASON
+
+
+def time_left_s() -> float | None:
+    """Return the seconds until all measuring must have ended, 0 after that; None for any number."""
+    told = os.environ.get(DEADLINE)
+    return None if told is None else max(0.0, float(told) - time.monotonic())
+
+
 class UnfitError(Exception):
     """This process cannot go on, such as after its GPU was lost; what it sent stands. It ends at
     once: nothing of it is torn down, which might fail too."""
@@ -50,7 +71,8 @@ def run_in_subprocess(
     anything sent, or without an end, the process is killed with all that it has started.
 
     Return what was sent, in order; less than all of it if the work raised `UnfitError`. Raise
-    `Ended` if the process crashed or raised, or a `UserError` that the work raised.
+    `Ended` if the process crashed or raised, `OutOfTime` if the run must end before it, or a
+    `UserError` that the work raised.
     """
     context: Any = multiprocessing.get_context(START)
     receiver, sender = context.Pipe(duplex=False)
@@ -59,9 +81,9 @@ def run_in_subprocess(
     sender.close()
     sent: list[Any] = []
     try:
-        while receiver.poll(limit_s):  # by a clock that nobody sets
+        while True:
+            _wait_for(receiver, limit_s, sent)
             sent.append(receiver.recv())
-        raise TimedOut(f"the process did not respond for {limit_s:g} s and was killed", sent)
     except EOFError:
         process.join()
     except BaseException:
@@ -109,12 +131,22 @@ class WorkerProcess:
         """Return the answer to a question; both can be pickled. Raises what ended the process."""
         try:
             self._connection.send(question)
-            if self._connection.poll(self._limit_s):
-                return self._connection.recv()
+            _wait_for(self._connection, self._limit_s, [])
+            return self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
             raise Ended(_how(self._process), []) from None
-        raise TimedOut(f"the process did not respond for {self._limit_s:g} s and was killed", [])
+
+
+def _wait_for(connection: Connection, limit_s: float | None, sent: list[Any]) -> None:
+    """Wait until something comes, or the other side has ended; raise `TimedOut` if that takes
+    longer than `limit_s`, and `OutOfTime` if the run must end before."""
+    left_s = time_left_s()
+    if left_s is not None and (limit_s is None or left_s < limit_s):
+        if not connection.poll(left_s):
+            raise OutOfTime("the time of the run was over", sent)
+    elif not connection.poll(limit_s):  # by a clock that nobody sets
+        raise TimedOut(f"the process did not respond for {limit_s:g} s and was killed", sent)
 
 
 def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:

@@ -20,7 +20,7 @@ from sdbench.devices.machine import missing_device
 from sdbench.models.duration import Reckoning, summary
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
-from sdbench.runtime.environment import leave_out_user_site
+from sdbench.runtime.environment import leave_out_user_site, refuse_old_libraries
 from sdbench.runtime.progress import Progress
 
 
@@ -59,6 +59,8 @@ try:
             "--use-conda: found no `conda` on PATH: install Miniforge, which brings it, "
             "or leave the option out; `make run` needs no conda"
         )
+    if workflow.is_main_process and not USE_CONDA:
+        refuse_old_libraries()
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
     config_files = sorted(
         map(Path, workflow.configfiles), key=lambda f: str(f) in overriding

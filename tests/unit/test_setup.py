@@ -1,5 +1,6 @@
 """Which Python and which PyTorch `make setup` takes, with doubles of both; what it refuses."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sdbench.runtime.environment import LEAST, refuse_old_libraries
+from sdbench.runtime.errors import UserError
 from setup import bundle, system_torch
 from tests.conftest import ROOT
 
@@ -210,6 +213,27 @@ def distribution(folder: Path, name: str, version: str, *requires: str) -> None:
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
     (info / "METADATA").write_text(about)
     (info / "RECORD").write_text(f"{name}/__init__.py,,\n{info.name}/METADATA,,\n../../bin/x,,\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "fault"),
+    [
+        ("diffusers", "0.30.3", "diffusers: found 0.30.3; allowed is 0."),
+        ("transformers", "4.57.6", "transformers: found 4.57.6; allowed is 5."),
+        ("torch", "2.8.0+cu129", "torch: found 2.8.0+cu129; allowed is 2.9 or later"),
+        ("diffusers", "99.0.dev0", ""),
+    ],
+)
+def test_a_library_older_than_any_that_was_run_is_refused_in_one_line(
+    name: str, version: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, name, version)
+    monkeypatch.syspath_prepend(tmp_path)
+    refused = pytest.raises(UserError) if fault else contextlib.nullcontext()
+    with refused as caught:
+        refuse_old_libraries()
+    assert not fault or str(caught.value).startswith(fault)
+    assert LEAST["torch"] == system_torch.OLDEST
 
 
 def run_link(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

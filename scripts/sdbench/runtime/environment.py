@@ -4,12 +4,16 @@ A job does without it before anything else is imported (`sdbench/__init__.py`): 
 that finds `OMP_PROC_BIND` when PyTorch is imported binds the whole process to one processor.
 """
 
+import contextlib
 import getpass
 import os
 import re
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from site import getusersitepackages
+
+from sdbench.runtime.errors import UserError
 
 WITHOUT = re.compile(
     # Processors and threads: those that the device has.
@@ -46,6 +50,9 @@ _LEFT_OUT = re.compile(
 _RUNTIMES = re.compile(r"lib(jemalloc|tcmalloc|mimalloc|tbbmalloc_proxy|hoard|gomp|iomp|omp).*")
 """Libraries of which a process has one or another, by what is loaded first."""
 
+LEAST = {"torch": (2, 9), "diffusers": (0, 41), "transformers": (5, 0)}
+"""The oldest versions that were run, but for PyTorch, whose setup/system_torch.py has the same."""
+
 done_without: dict[str, str] = {}
 """What this job does without, by name."""
 
@@ -70,6 +77,20 @@ def leave_out_user_site() -> None:
     conda's comes before its own packages; unless Snakemake is run from there."""
     if not str(sys.modules["snakemake"].__file__).startswith(getusersitepackages()):
         os.environ["PYTHONNOUSERSITE"] = "1"
+
+
+def refuse_old_libraries() -> None:
+    """Raise `UserError` if a library of this Python is older than any that was run: each case would
+    fail, by another error in each. What is not installed, others say."""
+    for name, least in LEAST.items():
+        with contextlib.suppress(PackageNotFoundError):
+            version = distribution(name).version
+            found = re.match(r"(\d+)\.(\d+)", version)
+            if found and tuple(map(int, found.groups())) < least:
+                raise UserError(
+                    f"{name}: found {version}; allowed is {least[0]}.{least[1]} or later: set up "
+                    "again with `rm -r .venv; make setup`"
+                )
 
 
 def variables() -> dict[str, str]:

@@ -3,7 +3,7 @@
 
 # Repository and revision decide every byte of a model that is downloaded: a change in how it is
 # fetched is not worth fetching gigabytes again.
-PINNED = ("fetch_model.py",)
+PINNED = ("fetch_model.py", "fetch_judge.py")
 
 
 def add_code(each):

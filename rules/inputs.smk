@@ -27,6 +27,16 @@ COMPARED_IMAGES = {
     "others": [images_of(other) for _, other in PLAN.compared],
 }
 
+# The variants of all sets of images, each reference before what is compared with it.
+SET_VARIANTS = [variant for found in PLAN.sets.values() for variant in found.variants]
+
+# For each of these but the references the images of its reference and its own.
+SET_PAIRS = [(found.reference, v) for found in PLAN.sets.values() for v in found.others]
+SET_IMAGES = {
+    "references": [images_of(reference) for reference, _ in SET_PAIRS],
+    "others": [images_of(other) for _, other in SET_PAIRS],
+}
+
 # An index for each job that measures, and for each that races.
 INDEXES = [f"<results>/records/{'/'.join(place)}/index.json" for place in PLAN.cases_at]
 RACE_INDEXES = [
@@ -287,14 +297,52 @@ def profiled_model(wildcards):
     return model_folder(wildcards)
 
 
+def is_compared_by_step(wildcards):
+    pairs = (variant for pair in PLAN.compared for variant in pair)
+    references = (reference for reference, _ in PLAN.quality)
+    return Variant(**wildcards) in {*pairs, *references}
+
+
 def quality_runs(wildcards):
-    entry = quality_entry(wildcards.model)
-    count = entry.trajectory_steps
-    return list(range(1, count + 1)) if entry.runs == "all" else sorted(entry.runs)
+    count = trajectory_steps(wildcards)
+    runs = quality_entry(wildcards.model).runs if count else []
+    return list(range(1, count + 1)) if runs == "all" else sorted(runs)
 
 
 def trajectory_steps(wildcards):
-    return quality_entry(wildcards.model).trajectory_steps
+    "Return 0 for a variant that has images of a set alone."
+    there = is_compared_by_step(wildcards)
+    return quality_entry(wildcards.model).trajectory_steps if there else 0
+
+
+def set_of(wildcards):
+    "Return the set of images that a variant has a part in; None without."
+    found = PLAN.sets.get(wildcards.model)
+    return found if found and Variant(**wildcards) in found.variants else None
+
+
+def wanted_images(wildcards):
+    found = set_of(wildcards)
+    return found.wanted if found else []
+
+
+def batch_of_set(wildcards):
+    found = set_of(wildcards)
+    return found.entry.batch_size if found else 1
+
+
+def images_of_set(wildcards):
+    return [images_of(variant) for variant in PLAN.sets[wildcards.model].variants]
+
+
+def judge_of(wildcards):
+    "Return the folder of the model that judges, where one does."
+    judge = PLAN.sets[wildcards.model].entry.judge
+    return [] if isinstance(judge, str) else f"<results>/judges/{wildcards.model}"
+
+
+def named_judge(wildcards):
+    return PLAN.sets[wildcards.model].entry.judge
 
 
 def reference_images(wildcards):

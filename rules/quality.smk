@@ -1,8 +1,8 @@
-# Images of every variant over the number of steps.
+# Images of every variant: over the number of steps, and of a set of prompts, which are judged.
 
 
 rule generate_images:
-    "Generate the images of one variant over the number of steps."
+    "Generate the images of one variant: over the number of steps, and of a set of prompts."
     input:
         manifest="<results>/models/{model}.json",
         model=ancient(model_with_room),
@@ -15,7 +15,7 @@ rule generate_images:
     benchmark:
         f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
-        "../envs/{backend}.yaml" if PLAN.quality else "../envs/pytorch.yaml"
+        "../envs/{backend}.yaml" if PLAN.generated else "../envs/pytorch.yaml"
     # Generating next to a measurement would disturb it.
     threads: cores_of_device
     resources:
@@ -25,5 +25,48 @@ rule generate_images:
         case=generated_case,
         runs=quality_runs,
         trajectory_steps=trajectory_steps,
+        wanted=wanted_images,
+        batch_size=batch_of_set,
     script:
         "../scripts/generate_images.py"
+
+
+rule judge_images:
+    "Score how well each image of a set follows its prompt, in fp32 on the CPU."
+    input:
+        archives=images_of_set,
+        judge_folder=judge_of,
+    output:
+        "<results>/quality/{model}/judged.json",
+    log:
+        "<logs>/judge_images/{model}.log",
+    wildcard_constraints:
+        model=one_of(PLAN.sets),
+    conda:
+        "../envs/judge.yaml"
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        judge=named_judge,
+    script:
+        "../scripts/judge_images.py"
+
+
+# As fetch_model.
+rule fetch_judge:
+    "Download the model that judges images, at its pinned revision."
+    output:
+        directory("<results>/judges/{model}"),
+    log:
+        "<logs>/fetch_judge/{model}.log",
+    wildcard_constraints:
+        model=one_of(PLAN.sets),
+    localrule: True
+    conda:
+        "../envs/hub.yaml"
+    params:
+        repository=lambda wildcards: named_judge(wildcards)["hub"],
+        revision=lambda wildcards: named_judge(wildcards)["revision"],
+    script:
+        "../scripts/fetch_judge.py"

@@ -21,11 +21,8 @@ rule pack_records:
                 *OPERATIONS,
                 *RACE_OPERATIONS,
                 *graph_records(PLAN.measured_or_raced),
-                *[
-                    images_of(variant)
-                    for reference, others in PLAN.quality
-                    for variant in (reference, *others)
-                ],
+                *map(images_of, PLAN.generated),
+                *collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
             ]
         ),
     output:

@@ -11,6 +11,8 @@ TABLES = [
     "races",
     "exports",
     "quality",
+    "quality_set",
+    "quality_pairs",
 ]
 
 
@@ -38,6 +40,7 @@ rule collect_records:
             device=unique(device for _, device, _ in PLAN.cases_at),
         ),
         model_operations=OPERATIONS,
+        quality_set="<results>/tables/quality_set.csv",
     output:
         results=table("results"),
         largest=table("largest"),
@@ -148,6 +151,39 @@ rule collect_quality:
         "../scripts/collect_quality.py"
 
 
+rule collect_quality_set:
+    "Make the tables of what sets of images say, and of their pairs."
+    input:
+        judgements=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
+        manifests=collect("<results>/models/{model}.json", model=PLAN.sets),
+        archives=[*map(images_of, SET_VARIANTS)],
+    output:
+        verdicts=table("quality_set"),
+        # Not in Snakemake's report: prompts are anybody's text.
+        pairs="<results>/tables/quality_pairs.csv",
+    log:
+        "<logs>/collect_quality_set.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        sets=[
+            {
+                "reference": vars(found.reference),
+                "others": [vars(other) for other in found.others],
+                "margin": found.entry.margin,
+                "settings": {
+                    key: config["models"][model]["generation"][key]
+                    for key in ("width", "height", "steps", "scheduler", "guidance")
+                },
+            }
+            for model, found in PLAN.sets.items()
+        ],
+        gate=config["quality_gate"],
+    script:
+        "../scripts/collect_quality_set.py"
+
+
 rule collect_published:
     "Make the table of what others published and measured, which figures show next to these results."
     input:
@@ -190,11 +226,8 @@ rule check_results:
     "Check that every case has its row, that no number is impossible, and that nothing failed."
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
-        images=[
-            images_of(variant)
-            for reference, others in PLAN.quality
-            for variant in (reference, *others)
-        ],
+        images=[*map(images_of, PLAN.generated)],
+        judged=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
         made=[
             *collect(
                 "<results>/models/{model}.json", model=unique(MODELS + COMPARED_MODELS)

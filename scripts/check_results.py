@@ -98,27 +98,35 @@ def _bad_images(images: Iterable[Path]) -> Iterator[str]:
     """Yield a sentence for each series that failed, is empty, or has an image of one colour."""
     for path in images:
         series = read_images(path)
-        if series["status"] == "error":
-            yield f"failed: {path}: {series['reason']}"
+        ends = {(str(series[f"{of}status"]), str(series[f"{of}reason"])) for of in ("", "set_")}
+        yield from (f"failed: {path}: {reason}" for status, reason in ends if status == "error")
         if series["status"] != "ok":
             continue
+        # A variant may have images of a set alone.
+        asked = not len(series["set_prompts"]) or any(len(series[mode]) for mode in MODES)
         for mode in MODES:
             generated = series[mode]
             if not len(generated):
-                yield f"{path}: no images in mode {mode}"
+                if asked:
+                    yield f"{path}: no images in mode {mode}"
             elif (generated.reshape(len(generated), -1, 3).std(axis=1).max(axis=1) == 0).any():
                 yield f"{path}: an image in mode {mode} has only one colour"
 
 
 def check_results(
-    images: Sequence[Path], made: Sequence[Path], report: Path, **tables: Path
+    images: Sequence[Path],
+    judged: Sequence[Path],
+    made: Sequence[Path],
+    report: Path,
+    **tables: Path,
 ) -> None:
     """Check the tables, by the name of their schema, against each other and what cannot be.
 
-    `made` are the manifests of models, what was counted of each, <model>/<size>.json, and records
-    of exported networks: those that failed are made again for this. Write how many cases there are
-    to `report`; or print every fault, a line each, and raise `UserError`. The tables and figures
-    are there all the same: a failed case is a row in them.
+    `judged` is what `judge_images` wrote. `made` are the manifests of models, what was counted of
+    each, <model>/<size>.json, and records of exported networks: those that failed are made again
+    for this. Write how many cases there are to `report`; or print every fault, a line each, and
+    raise `UserError`. The tables and figures are there all the same: a failed case is a row in
+    them.
     """
     read = {name: read_table(path, getattr(schemas, name.upper())) for name, path in tables.items()}
     results = read["results"]
@@ -137,6 +145,7 @@ def check_results(
         *_failures(stated, said),
         *_bad_exports(read["exports"]),
         *_bad_images(images),
+        *(f"failed: {path}: {why}" for path in judged if (why := read_json(path)["reason"])),
     ]
     if faults:
         print("\n".join(faults))
@@ -165,6 +174,7 @@ if __name__ == "__main__":
         check_results(
             **tables,
             images=[Path(path) for path in snakemake.input.images],
+            judged=[Path(path) for path in snakemake.input.judged],
             made=[Path(path) for path in snakemake.input.made],
             report=Path(snakemake.output[0]),
         )

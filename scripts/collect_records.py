@@ -6,10 +6,10 @@ from pathlib import Path
 from sdbench.analysis.utilization import utilization_columns
 from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
-from sdbench.tables.files import write_table
+from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import largest_row, noise_row, peak_rows, result_rows
-from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, RESULTS
+from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, QUALITY_SET, RESULTS
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ def collect_records(
     indexes: Sequence[Path],
     device_peaks: Sequence[Path],
     model_operations: Sequence[Path],
+    quality_set: Path,
     prices: Mapping[str, float],
     currency: str,
     gate: Mapping[str, float],
@@ -32,7 +33,8 @@ def collect_records(
 
     `device_peaks` are what `measure_peak_throughput` wrote for each device, `model_operations` what
     `count_operations` wrote for each model, in a folder of its name. `prices` are what an hour of
-    each device costs, 0 for unknown. `precision` is the config's.
+    each device costs, 0 for unknown. `precision` is the config's. `quality_set`
+    is the table of that schema.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
@@ -42,9 +44,10 @@ def collect_records(
         noises.append(noise_row(job[0][1], timed["blocks"]))
         records += job
         noise_of += [noises[-1].get("noise")] * len(job)
+    verdicts = read_rows(quality_set, QUALITY_SET)
     rows = result_rows([record for _, record in records], prices, currency, precision)
     for row, (_, record), own, quality in zip(
-        rows, records, noise_of, compare_cases(records, gate), strict=True
+        rows, records, noise_of, compare_cases(records, gate, verdicts), strict=True
     ):
         row |= {"noise": own, **quality}
         if row["status"] == "ok":

@@ -17,6 +17,11 @@ def fetch_model(repository: str, revision: str, folder: Path) -> None:
     Raises:
         UserError: if the model cannot be had.
     """
+    download_whole(repository, revision, folder)
+
+
+def download_whole(repository: str, revision: str, folder: Path, is_judge: bool = False) -> None:
+    """Do the work of `fetch_model`, or of `fetch_judge`."""
     # Set before the client is imported, which reads them then. Plain HTTP resumes what was cut and
     # is the same for every hub and mirror; bars would fill the log.
     os.environ.update(
@@ -29,7 +34,7 @@ def fetch_model(repository: str, revision: str, folder: Path) -> None:
     from sdbench.models.hub import fetch, find_token
 
     with written_whole(folder, resume=True) as part:
-        fetch(repository, revision, find_token(), part)
+        fetch(repository, revision, find_token(), part, is_judge)
     print(f"{folder}: {repository} at {revision}")
 
 

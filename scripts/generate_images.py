@@ -1,4 +1,4 @@
-"""Generate the images of one variant over the number of steps."""
+"""Generate the images of one variant: over the number of steps, and of a set of prompts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from sdbench import backends
 from sdbench.cases.case import Case
 from sdbench.devices.machine import budget_bytes
 from sdbench.export.exported import exported_beside
-from sdbench.measure.image_series import generate_runs, generate_trajectory
+from sdbench.measure.image_series import Wanted, generate_runs, generate_set, generate_trajectory
 from sdbench.measure.memory import check_weights_fit, memory_limit
 from sdbench.measure.status import status_from_error
 from sdbench.models.manifest import why_unusable
@@ -34,8 +34,11 @@ def generate_images(
     settings: Path | None = None,
     limit_s: float | None = None,
     failed: str | None = None,
+    wanted: Sequence[Wanted] = (),
+    batch_size: int = 1,
 ) -> None:
-    """Generate both series of a variant and leave them in `output`, an .npz file.
+    """Generate the series of a variant and its images of a set, and leave them in `output`, an .npz
+    file. It has no series where `trajectory_steps` is 0.
 
     A variant that fails leaves what was generated until then, with status and reason: the others go
     on.
@@ -52,6 +55,7 @@ def generate_images(
         settings: what the search for settings found; None where the variant is not tuned.
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.
         failed: why the model cannot be used; None where it can.
+        wanted: the set, in calls of `batch_size` images.
 
     Raises:
         TakenOver: if another job has begun to generate the same.
@@ -62,30 +66,39 @@ def generate_images(
     chosen = backends.chosen_settings(settings).get(generated.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
     loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen)
-    images: list[Any] = []
+    sent: list[Any] = []
     try:
         if failed is not None:
             raise UserError(failed)
-        *images, (status, reason) = run_in_subprocess(
-            _generate, generated, runs, trajectory_steps, *loaded_from, limit_s=limit_s
-        )
+        asked = runs, trajectory_steps, wanted, batch_size
+        sent = run_in_subprocess(_generate, generated, *asked, *loaded_from, limit_s=limit_s)
     except Ended as error:
-        status, reason, images = "error", error.reason("it generated"), error.args[1]
+        sent = [*error.args[1], ("status", ("error", error.reason("it generated")))]
     except UserError as error:
-        status, reason = "error", str(error)
+        sent = [("status", ("error", str(error)))]
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
-    states, *ends = images or [nothing]
-    made = [(n, end) for n, end in zip(runs, ends, strict=False) if end is not None]
+    made: dict[str, list[Any]] = {"trajectory": [], "run": [], "set": [], "status": []}
+    for kind, content in sent:
+        made[kind].append(content)
+    states = made["trajectory"][0] if made["trajectory"] else nothing
+    ends = [(n, end) for n, end in zip(runs, made["run"], strict=False) if end is not None]
+    (status, reason), (set_status, set_reason) = made["status"][0], made["status"][-1]
     owner.assert_held()
     save_images(
         output,
         status,
         reason,
-        runs=np.stack([end for _, end in made]) if made else nothing,
-        runs_steps=np.array([n for n, _ in made], np.int64),
+        runs=np.stack([end for _, end in ends]) if ends else nothing,
+        runs_steps=np.array([n for n, _ in ends], np.int64),
         trajectory=states,
         trajectory_steps=np.arange(1, len(states) + 1),
+        set=np.concatenate([nothing, *(images for _, images in made["set"])]),
+        set_at=np.array([place for places, _ in made["set"] for place in places], np.int64),
+        set_prompts=np.array([prompt for prompt, _, _ in wanted], np.str_),
+        set_seeds=np.array([seed for _, _, seed in wanted], np.int64),
+        set_status=np.array(set_status if wanted else "ok"),
+        set_reason=np.array(set_reason if wanted else ""),
     )
 
 
@@ -94,6 +107,8 @@ def _generate(
     case: Case,
     runs: Sequence[int],
     trajectory_steps: int,
+    wanted: Sequence[Wanted],
+    batch_size: int,
     components: Components,
     model_folder: Path | None,
     graphs_folder: Path | None,
@@ -101,21 +116,33 @@ def _generate(
     settings: Mapping[str, Any] | None,
 ) -> None:
     """Send the images of the trajectory, then that of each run, None where the sampler has no such
-    run, then a status and a reason."""
-    status, reason = "ok", ""
+    run, and the status and reason of both; then the batches of the set, and status and reason of
+    that. Each stands after what it is."""
+
+    def end(error: Exception | None = None) -> None:
+        send(("status", status_from_error(error) if error else ("ok", "")))
+
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):
             check_weights_fit(case, components, granted_bytes)
             engine = backends.load(
                 case, backends.require_model(model_folder), graphs_folder, settings
             )
-            states = generate_trajectory(engine, case, trajectory_steps)
-            send(states)
-            for image in generate_runs(engine, case, runs, states):
-                send(image)
+            if trajectory_steps:
+                states = generate_trajectory(engine, case, trajectory_steps)
+                send(("trajectory", states))
+                for image in generate_runs(engine, case, runs, states):
+                    send(("run", image))
     except Exception as error:
-        status, reason = status_from_error(error)
-    send((status, reason))
+        return end(error)
+    end()
+    try:
+        with memory_limit(budget_bytes(case.device, granted_bytes)):
+            for batch in generate_set(engine, case, wanted, batch_size):
+                send(("set", batch))
+    except Exception as error:
+        return end(error)
+    end()
 
 
 if __name__ == "__main__":
@@ -136,4 +163,6 @@ if __name__ == "__main__":
             settings=optional(snakemake.input.settings),
             limit_s=time_limit_s(snakemake.config),
             failed=why_unusable(model_folder, manifest),
+            wanted=snakemake.params.wanted,
+            batch_size=snakemake.params.batch_size,
         )

@@ -35,8 +35,9 @@ _IMPORTED_AS = {
 """Packages, by the names of their modules where these differ."""
 
 
-_OPTIONAL = {"tensorrt", "triton"}
-"""What is imported where a GPU needs it: the user's own, and PyTorch's CUDA build brings it."""
+_OPTIONAL = {"lpips", "tensorrt", "triton"}
+"""What is imported where it is there or a GPU needs it: the user's own, and PyTorch's CUDA build
+brings it."""
 
 
 class Job(NamedTuple):

@@ -88,6 +88,7 @@ class Results:
             quality=write("quality", []),
             made=self.made,
             images=[images],
+            judged=[],
             report=report,
         )
         return report.read_text()

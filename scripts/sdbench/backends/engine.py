@@ -7,7 +7,7 @@ objects for every backend: a difference between two rows is the backend and noth
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +174,7 @@ class Engine:
         latents: torch.Tensor,
         steps: int | None = None,
         on_step_end: Callable[[torch.Tensor], None] | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> Images:
         """Generate one image for each of `latents`, from prompt to pixels.
 
@@ -182,10 +183,11 @@ class Engine:
             latents: what `latents` returned, one for each image.
             steps: denoising steps, if not those of `generation`.
             on_step_end: called with the latents at the end of each evaluation of the denoiser.
+            prompts: one for each image, if not that of `generation` for all.
         """
         with self._context():
             images: Images = self.pipeline(
-                prompt=[generation["prompt"]] * len(latents),
+                prompt=list(prompts or [generation["prompt"]] * len(latents)),
                 num_inference_steps=steps or generation["steps"],
                 latents=latents,
                 **self.family.arguments(self.configs, generation),

@@ -61,6 +61,26 @@ class QualityEntry(Grid):
 
 
 @dataclass(frozen=True)
+class SetEntry:
+    """An entry of `quality_set`; the schema says what its keys mean."""
+
+    model: str
+    device: str
+    reference: Mapping[str, str]
+    variants: Sequence[Mapping[str, str]]
+    prompts: str | Sequence[str]
+    seeds: Sequence[int]
+    pairs: int
+    batch_size: int
+    judge: str | Mapping[str, str]
+    margin: float
+
+    def variant(self, given: Mapping[str, str]) -> Variant:
+        """Return `given`, the reference or one of the variants, with this model and device."""
+        return _variant(self.model, self.device, **given)
+
+
+@dataclass(frozen=True)
 class RaceEntry:
     """An entry of `races`; the schema says what its keys mean."""
 
@@ -86,6 +106,7 @@ class RunConfig:
     matrix: Sequence[MatrixEntry]
     quality: Sequence[QualityEntry]
     races: Sequence[RaceEntry]
+    quality_set: Sequence[SetEntry]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "RunConfig":
@@ -96,6 +117,7 @@ class RunConfig:
             [MatrixEntry(**entry) for entry in config["matrix"]],
             [QualityEntry(**entry) for entry in config["quality"]],
             [RaceEntry(**entry) for entry in config["races"]],
+            [SetEntry(**entry) for entry in config["quality_set"]],
         )
 
     def case(self, variant: Variant, batch_size: int = 1) -> Case:
@@ -139,7 +161,8 @@ def count_jobs(config: RunConfig) -> int:
     One measures all of a model, device and backend; two generate and compare a compared variant.
     """
     sweeps = {place for entry in config.matrix for place in itertools.product(*entry.lists[:3])}
-    return len(sweeps) + 2 * sum(1 + entry.count() for entry in config.quality)
+    sets = sum(1 + len(entry.variants) for entry in config.quality_set)
+    return len(sweeps) + sets + 2 * sum(1 + entry.count() for entry in config.quality)
 
 
 def expand_matrix(config: RunConfig) -> tuple[list[Case], list[Absent]]:
@@ -192,6 +215,23 @@ def expand_quality(config: RunConfig) -> list[tuple[Variant, list[Variant]]]:
         reference = entry.reference_variant()
         others = dict.fromkeys(v for v in entry.variants() if config.why_absent(v) is None)
         pairs.append((reference, [variant for variant in others if variant != reference]))
+    return pairs
+
+
+def expand_sets(config: RunConfig) -> list[tuple[Variant, list[Variant]]]:
+    """Return for each `quality_set` entry its reference and the variants to compare with it: those
+    that it names, else all of its model and device that are measured or compared."""
+    pairs = []
+    for entry in config.quality_set:
+        reference = entry.variant(entry.reference)
+        grids = [*config.matrix, *config.quality] if not entry.variants else []
+        there = (variant for grid in grids for variant in grid.variants())
+        others = [entry.variant(given) for given in entry.variants] or [
+            v
+            for v in there
+            if (v.model, v.device) == (entry.model, entry.device) and not config.why_absent(v)
+        ]
+        pairs.append((reference, [v for v in dict.fromkeys(others) if v != reference]))
     return pairs
 
 

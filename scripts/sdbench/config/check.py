@@ -93,7 +93,8 @@ def check_config(
             entry["devices"] = named[entry["devices"]]
     plan = RunConfig.of(complete)
     misnamed = _misnamed(complete, is_auto)
-    for faults in (_oversized(plan), misnamed, _impossible(plan), _raced_in_vain(plan)):
+    impossible = itertools.chain(_impossible(plan), _impossible_sets(plan))
+    for faults in (_oversized(plan), misnamed, impossible, _raced_in_vain(plan)):
         _refuse(faults, files)
     ordered: Config = json.loads(json.dumps(complete, sort_keys=True))
     return ordered
@@ -153,7 +154,7 @@ def _misnamed(config: Config, is_auto: bool) -> Iterator[Fault]:
             if first != one:
                 same = f"is `{first}` in other case, which macOS and Windows take for one file"
                 yield (defined, one), f"{same}: use another name"
-    sections = {name: config[name] for name in ("matrix", "quality", "races")}
+    sections = {name: config[name] for name in ("matrix", "quality", "races", "quality_set")}
     named = [(path, name) for path, name in _leaves(sections) if isinstance(name, str)]
     for path, name in named:
         if "options" in path[-2:]:
@@ -202,6 +203,19 @@ def _impossible(plan: RunConfig) -> Iterator[Fault]:
                 f"found {entry.model!r} a second time; allowed is one entry for each model: put "
                 "its devices and precisions together",
             )
+
+
+def _impossible_sets(plan: RunConfig) -> Iterator[Fault]:
+    """Yield variants of sets of images that cannot exist, and models that have two sets."""
+    for i, asked in enumerate(plan.quality_set):
+        for key, given in (("reference", [asked.reference]), ("variants", asked.variants)):
+            for j, one in enumerate(given):
+                if reason := plan.why_absent(asked.variant(one)):
+                    where = ("quality_set", i, key, *([j] if key == "variants" else ()))
+                    yield where, f"found a variant that cannot exist: {reason}: choose another"
+        if asked.model in [entry.model for entry in plan.quality_set[:i]]:
+            fault = f"found {asked.model!r} a second time; allowed is one entry for each model"
+            yield ("quality_set", i, "model"), f"{fault}: put its variants together"
 
 
 def _raced_in_vain(plan: RunConfig) -> Iterator[Fault]:

@@ -1,7 +1,8 @@
-"""Images of one variant over the number of steps, from fixed prompt and latents.
+"""Images of one variant: over the number of steps from one prompt and latents, and of many prompts.
 
-Two modes: `runs`, a full run of N steps for each N, and `trajectory`, the states of one long run,
-each decoded. The N-th of these is not what an N-step run makes, whose timesteps differ.
+Over the number of steps there are two modes: `runs`, a full run of N steps for each N, and
+`trajectory`, the states of one long run, each decoded. The N-th of these is not what an N-step run
+makes, whose timesteps differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,13 @@ from collections.abc import Iterator, Sequence
 from sdbench.backends.engine import Engine, Images, Images8Bit, check_images, to_8_bits
 from sdbench.backends.schedules import refuse_steps, steps_fault
 from sdbench.cases.case import Case
+from sdbench.measure.status import status_from_error
 
 import numpy as np
 import torch
+
+Wanted = tuple[str, int, int]
+"""An image of a set: its prompt, the number of that, and a seed."""
 
 
 def generate_runs(
@@ -52,6 +57,39 @@ def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:
     stack = [_first(engine.decode(case.generation, state)) for state in states[-steps:]]
     print(f"{steps} states of one run decoded", flush=True)
     return np.stack(stack)
+
+
+def generate_set(
+    engine: Engine, case: Case, wanted: Sequence[Wanted], batch_size: int
+) -> Iterator[tuple[list[int], Images8Bit]]:
+    """Generate an image of each of `wanted`, in batches: yield their places in it, and the images.
+
+    The latents of an image are those of its seed and the number of its prompt alone, whatever the
+    batch. A batch that does not fit into memory is halved, and so are those after it.
+    """
+    left = list(range(len(wanted)))
+    while left:
+        batch = left[:batch_size]
+        rows = [wanted[place] for place in batch]
+        seeds = [seed * PROMPTS + number for _, number, seed in rows]
+        latents = [engine.latents({**case.generation, "seed": seed}, 1) for seed in seeds]
+        try:
+            prompts = [prompt for prompt, _, _ in rows]
+            images = engine.generate(case.generation, torch.cat(latents), prompts=prompts)
+        except Exception as error:
+            if len(batch) == 1 or status_from_error(error)[0] != "oom":
+                raise
+            batch_size = len(batch) // 2
+            print(f"a batch of {len(batch)} does not fit: {batch_size} from here on", flush=True)
+            continue
+        check_images(images)
+        yield batch, to_8_bits(images)
+        left = left[len(batch) :]
+        print(f"{len(wanted) - len(left)} of {len(wanted)} images of the set", flush=True)
+
+
+PROMPTS = 1_000_000
+"""More than there are prompts: the seeds of two images of a set differ."""
 
 
 def _first(images: Images) -> Images8Bit:

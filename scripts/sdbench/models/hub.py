@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,15 @@ def find_token() -> Token:
     return Token(get_token(), "the login of huggingface")
 
 
-def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
-    """Download a model in the diffusers layout.
+JUDGE_MUST = ("config.json", "model.safetensors")
+JUDGE_FILES = (*JUDGE_MUST, "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+"""Of a CLIP model in the layout of transformers: what it must have, and all that is read."""
+
+
+def fetch(
+    repository: str, revision: str, token: Token, folder: Path, is_judge: bool = False
+) -> None:
+    """Download a model in the diffusers layout; or a CLIP model, if it is a judge of images.
 
     `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
     unfinished call has left, and it does not compare what it got with its hash.
@@ -58,11 +65,7 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
             repository, recursive=True, revision=revision
         )
         files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    if INDEX not in files:
-        raise UserError(
-            f"{where}: the file {INDEX} is missing: use a complete copy of the model in the "
-            "diffusers layout"
-        )
+    _refuse_incomplete(files, is_judge, where)
 
     def get(path: str) -> None:
         if is_right(folder / path, files[path]):
@@ -82,20 +85,38 @@ def fetch(repository: str, revision: str, token: Token, folder: Path) -> None:
         get(path)
         return (folder / path).read_bytes()
 
-    # The index first: it says what else is wanted, and whether that is worth its gigabytes.
-    get(INDEX)
-    family = check_index(folder)
-    wanted, _variants = choose_files(files, family, where, read)
-    weights = sorted(fnmatch.filter(wanted, "*.safetensors"), key=lambda path: files[path].size)
-    for path in sorted({*wanted}.difference(weights)):
+    if is_judge:
+        wanted = {name for name in JUDGE_FILES if name in files}
+    else:
+        # The index first: it says what else is wanted, and whether that is worth its gigabytes.
+        get(INDEX)
+        family = check_index(folder)
+        wanted = {*choose_files(files, family, where, read)[0]}
+    weights = fnmatch.filter(wanted, "*.safetensors")
+    for path in sorted(wanted.difference(weights)):
         get(path)
-    check_settings(folder, family)
-    for path in weights:
+    if not is_judge:
+        check_settings(folder, family)
+    for path in sorted(weights, key=lambda path: files[path].size):
         get(path)
+    _keep(wanted, folder)
+
+
+def _keep(wanted: Collection[str], folder: Path) -> None:
+    """Remove all files of a folder but these."""
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     for file in folder.rglob("*"):
         if file.is_file() and file.relative_to(folder).as_posix() not in wanted:
             file.unlink()
+
+
+def _refuse_incomplete(files: Collection[str], is_judge: bool, where: str) -> None:
+    missing = [name for name in (JUDGE_MUST if is_judge else (INDEX,)) if name not in files]
+    if missing:
+        layout = "CLIP model with safetensors" if is_judge else "model in the diffusers layout"
+        raise UserError(
+            f"{where}: the file {missing[0]} is missing: use a complete copy of the {layout}"
+        )
 
 
 def download(repository: str, revision: str, token: Token, path: str, folder: Path) -> None:

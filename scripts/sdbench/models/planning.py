@@ -36,11 +36,30 @@ def _by_place(items: Iterable[tuple[Variant, Item]]) -> dict[Place, list[Item]]:
 
 
 @dataclass(frozen=True)
+class ImageSet:
+    """A set of images: of each of `wanted`, a prompt, its number and a seed, one by each variant.
+
+    `wanted` is empty where nothing is generated: what was is in the archives.
+    """
+
+    entry: expansion.SetEntry
+    reference: Variant
+    others: Sequence[Variant]
+    wanted: Sequence[tuple[str, int, int]]
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The reference and the others."""
+        return [self.reference, *self.others]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is to be run.
 
     `config` is what all of it follows from. `cases` and `absent` are the cells of the matrix.
-    `quality` has for each entry of that section its reference and the variants to compare with it.
+    `quality` has for each entry of that section its reference and the variants to compare with it,
+    and `sets` what each of `quality_set` asks for, by its model.
     `folders` are what those of local models hold. `searches` are the variants whose largest batch
     is searched for, each with the cap of its search. `variants` are all that any of this runs, but
     for the references of races. `too_large` are the models that no device has room for: they are
@@ -51,6 +70,7 @@ class Plan:
     cases: Sequence[Case]
     absent: Sequence[Absent]
     quality: Sequence[tuple[Variant, Sequence[Variant]]]
+    sets: Mapping[str, ImageSet]
     races: Sequence[Pair]
     folders: Mapping[str, Contents]
     searches: Mapping[Variant, int]
@@ -61,6 +81,13 @@ class Plan:
     def compared(self) -> list[tuple[Variant, Variant]]:
         """Every compared variant after its reference."""
         return [(reference, other) for reference, others in self.quality for other in others]
+
+    @cached_property
+    def generated(self) -> list[Variant]:
+        """All variants that generate images to compare."""
+        compared = [v for reference, others in self.quality for v in (reference, *others)]
+        of_sets = [v for found in self.sets.values() for v in found.variants]
+        return list(dict.fromkeys([*compared, *of_sets]))
 
     @cached_property
     def cases_at(self) -> dict[Place, list[Case]]:
@@ -122,6 +149,72 @@ def check_sources(
     return found
 
 
+def read_prompts(path: Path) -> list[str]:
+    """Return the prompts of a file, one in each line that is not blank.
+
+    Raises:
+        UserError: if it cannot be read, is too large, or has no prompts, one that is too long or
+            has control characters, or the same twice. It names the line.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: use a file that can be read") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start}: not UTF-8: save it as UTF-8 text") from None
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{path}: more than {MOST_BYTES:,} bytes; allowed is less: shorten it")
+    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    first: dict[str, int] = {}
+    for n, line in lines:
+        where = f"{path}: line {n}: found {plain(line, 40)!r}"
+        if len(line) > LONGEST_PROMPT:
+            raise UserError(
+                f"{where}, {len(line):,} characters; allowed are {LONGEST_PROMPT:,}: shorten it"
+            )
+        if not line.isprintable():
+            raise UserError(f"{where}; allowed is text without control characters: change it")
+        if line in first:
+            raise UserError(f"{where}, as line {first[line]} has it; allowed is once: remove one")
+        first[line] = n
+    if not 0 < len(lines) <= MOST_PROMPTS:
+        raise UserError(f"{path}: found {len(lines):,} prompts; allowed are 1 to {MOST_PROMPTS:,}")
+    return list(first)
+
+
+MOST_BYTES, MOST_PROMPTS, LONGEST_PROMPT = 4_000_000, 10_000, 1000
+"""Of a file of prompts, as the schema has them for a list."""
+
+
+def _image_sets(
+    config: expansion.RunConfig, workflow: Path, files: Sequence[Path], records_only: bool
+) -> dict[str, ImageSet]:
+    sets = {}
+    for i, (entry, (reference, others)) in enumerate(
+        zip(config.quality_set, expansion.expand_sets(config), strict=True)
+    ):
+        where: list[str | int] = ["quality_set", i]
+        wanted: list[tuple[str, int, int]] = []
+        if not records_only:
+            prompts = entry.prompts
+            try:
+                if isinstance(prompts, str):
+                    prompts = read_prompts(find_path(prompts, workflow))
+            except UserError as error:
+                raise UserError(f"{locate([*where, 'prompts'], files)}: {error}") from None
+            wanted = [(p, n, seed) for seed in entry.seeds for n, p in enumerate(prompts)]
+            if entry.pairs > len(wanted):
+                raise UserError(
+                    f"{locate([*where, 'pairs'], files)}: found {entry.pairs}; allowed are "
+                    f"{len(wanted)}, of {len(prompts)} prompts and {len(entry.seeds)} seeds: add "
+                    "some, or ask for less"
+                )
+        sets[entry.model] = ImageSet(entry, reference, others, wanted[: entry.pairs or None])
+    return sets
+
+
 def make_plan(
     config: Config, files: Sequence[Path], workflow: Path, models: Path, elsewhere: bool
 ) -> Plan:
@@ -142,8 +235,10 @@ def make_plan(
     cases, absent = expansion.expand_matrix(run)
     quality = expansion.expand_quality(run)
     races = expansion.expand_races(run)
+    sets = _image_sets(run, workflow, files, config["records_only"])
     variants = {case.variant for case in cases}.union(
         *([reference, *others] for reference, others in quality),
+        *(found.variants for found in sets.values()),
         (race.case.variant for race in races),
     )
     asked = variants.union(sides(races))
@@ -165,6 +260,7 @@ def make_plan(
         cases=cases,
         absent=absent,
         quality=quality,
+        sets=sets,
         races=races,
         folders=folders,
         searches=searches,

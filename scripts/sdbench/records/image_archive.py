@@ -1,4 +1,4 @@
-"""The archive of a variant's images over the number of steps (.npz): written, and read back."""
+"""The archive of a variant's images (.npz): over the number of steps, and of a set of prompts."""
 
 import io
 import zipfile
@@ -14,15 +14,28 @@ from numpy.typing import NDArray
 
 MODES = ("runs", "trajectory")
 _ENTRIES = {"status", "reason", *MODES, *(f"{mode}_steps" for mode in MODES)}
+_NO_SET: dict[str, NDArray[Any]] = {
+    "set": np.empty((0, 0, 0, 3), np.uint8),
+    "set_at": np.empty(0, np.int64),
+    "set_prompts": np.empty(0, np.str_),
+    "set_seeds": np.empty(0, np.int64),
+    "set_status": np.array("ok"),
+    "set_reason": np.array(""),
+}
 _REMEDY = "delete it and run again"
 
 
 def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
     """Write the series of a variant next to a seal, whole or not at all: `runs` and `trajectory` (8
     bits, shape (count, height, width, 3)), `runs_steps` and `trajectory_steps` (integers, shape
-    (count,)). With another status than `ok` the `reason` says why they are not complete."""
+    (count,)). With another status than `ok` the `reason` says why they are not complete.
+
+    Of a set that was wanted, `set_prompts` and `set_seeds` say what, n of each; `set` are the
+    images that came of it, `set_at` which of the n each is, `set_status` and `set_reason` its end.
+    """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, status=np.array(status), reason=np.array(reason), **series)
+    said: dict[str, Any] = {"status": np.array(status), "reason": np.array(reason)}
+    np.savez_compressed(buffer, **said | _NO_SET | series)
     write_beside_seal(path, buffer.getvalue())
 
 
@@ -32,7 +45,8 @@ def read_images(path: Path) -> dict[str, NDArray[Any]]:
         check_seal(path, _REMEDY)
         with np.load(path) as archive:
             entries = dict(archive)
-        if set(entries) != _ENTRIES:
+        entries = _NO_SET | entries  # older archives have none
+        if set(entries) != _ENTRIES | set(_NO_SET):
             raise ValueError("not an archive of images")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged ({error}): {_REMEDY}") from error

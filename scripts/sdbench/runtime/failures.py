@@ -58,8 +58,9 @@ def forget_failures(results: Path) -> None:
     """
     if any(Path(".snakemake/locks").glob("*")):
         return
-    for reason in results.glob(f"models/*/{FILES['error']}"):
-        shutil.rmtree(reason.parent)
+    for made in ("models", "judges"):
+        for reason in results.glob(f"{made}/*/{FILES['error']}"):
+            shutil.rmtree(reason.parent)
     for pattern in ("models/*.json", "operations/*/*.json", "onnx*/*.json", "openvino*/*.json"):
         for path in results.glob(pattern):
             if _failed(path):

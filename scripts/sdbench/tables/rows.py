@@ -289,12 +289,22 @@ def quality_rows(
     weights: str,
 ) -> list[Row]:
     """Return the rows of the table `quality` for one compared variant; `settings` are columns."""
+    common = variant_columns(variant, reference, settings, weights)
+    return [common | row for row in rows_of(comparison)]
+
+
+def variant_columns(
+    variant: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    weights: str,
+) -> Row:
+    """Return what a row says of a variant that is compared; `settings` are columns."""
     names = ("device", "backend", "precision", "options")
-    common = {
+    return {
         **variant,
         "attention": Variant(**variant).attention,
         "weights": weights,
         **{f"reference_{key}": reference[key] for key in names},
         **settings,
     }
-    return [common | row for row in rows_of(comparison)]

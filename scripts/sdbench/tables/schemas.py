@@ -12,6 +12,8 @@ from sdbench.cases.measuring import COMPUTING, COPY
 import pandera.pandas as pa
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
+SAME, WORSE, BETTER, UNSAID = "same", "worse", "better", "cannot be said"
+"""What a set of images says of a variant."""
 MEASURED, PROJECTED = "measured", "projected"
 """Where a number comes from: whole calls, or a few steps of one."""
 DERIVED, WEIGHTS = "derived", "weights"
@@ -34,12 +36,13 @@ def _count(minimum: int = 0) -> pa.Column:
 
 _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "model device backend precision options attention graphs network scheduler": _text,
-    "origin claim statement campaign source": _text,
+    "origin claim statement campaign source judge prompt": _text,
     "reference_device reference_backend reference_precision reference_options": _text,
     "device_name backend_version memory_counter counter": lambda: _text(nullable=True),
     "reason case_id absent_because misses": lambda: _text(nullable=True),
     "batch_sizes currency energy_source": lambda: _text(nullable=True),
-    "subject unit figure rows": lambda: _text(nullable=True),
+    "subject unit figure rows judge_version": lambda: _text(nullable=True),
+    "quality_verdict": lambda: _text((SAME, WORSE, BETTER, UNSAID), nullable=True),
     "device_kind": lambda: _text(list(KINDS)),
     "status": lambda: _text(("ok", "oom", "unsupported", "error")),
     "weights": lambda: _text(("trained", "seeded")),
@@ -53,12 +56,14 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "precise": lambda: pa.Column("boolean", nullable=True),
     "largest best at_least tf32_convolutions meets": lambda: pa.Column(bool),
     "n launches latency_n throughput_n parts_n warmup_calls denoiser_evaluations": _count,
-    "probes opset parameters": _count,
+    "probes opset parameters prompts seeds seed missing decides_n": _count,
     "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch prompt_tokens_cut": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim batch_error derived_error": lambda: _number(-1.0),
+    "ssim ssim_q1 ssim_q3 batch_error derived_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
+    "score reference_score score_difference": lambda: _number(float("-inf")),
+    "score_ci_low score_ci_high": lambda: _number(float("-inf")),
 }
 """What columns hold, in whichever table. All others are numbers of 0 or more."""
 _MAKERS = {name: make for names, make in _NOT_NUMBERS.items() for name in names.split()}
@@ -96,7 +101,7 @@ CASES = _table(f"{_CASE} case_id absent_because", _CASE)
 RESULTS = _table(
     f"""
     model device device_name backend precision options batch_size status reason
-    latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY}
+    latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY} quality_verdict
     basis device_kind threads weights attention backend_version {_SETTINGS} prompt_tokens_cut
     {_CIRCUMSTANCES} launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
     half_width precise warmup_calls
@@ -113,6 +118,9 @@ RESULTS = _table(
     _CASE,
 )
 """What a person looks for; how it was run; one call; calls back to back; memory; the limit.
+
+`quality_verdict`: of QUALITY_SET, where the way has a set of images; it then decides `passes_gate`,
+which is empty where the quality cannot be said.
 
 How it was run: `threads` of the process; `prompt_tokens_cut`, how many tokens of the prompt a text
 encoder did not read, since its model reads no more, empty where it read all.
@@ -241,6 +249,30 @@ QUALITY = _table(
 )
 """Images of 8 bits; `psnr_db` is `inf` where they are identical; `ssim` is that of a uniform window
 of 7 x 7 pixels, not the Gaussian one of Wang et al."""
+
+QUALITY_SET = _table(
+    f"""
+    {_VARIANT} reference_device {_REFERENCE} {_SETTINGS} status reason
+    judge judge_version prompts seeds n missing
+    psnr_q1_db psnr_db psnr_q3_db ssim_q1 ssim ssim_q3 lpips_q1 lpips lpips_q3 below_gate
+    score reference_score score_difference score_ci_low score_ci_high margin verdict decides_n
+    """,
+    f"{_WAY} reference_device {_REFERENCE}",
+    verdict=_text((SAME, WORSE, BETTER, UNSAID)),
+)
+"""The images of a variant in `n` pairs with its reference's, of the same prompts and latents, by
+`prompts` and `seeds`; `missing` pairs lack an image. Medians and quartiles, identical images with a
+PSNR of `inf`, SSIM in a window of 7 x 7 pixels; `below_gate`: the share of pairs that do not keep
+`quality_gate`. `score`: the mean of what the `judge` says of the images, and `score_difference`,
+how much more that is than the reference's, with its 95 % interval over prompts. `verdict`: `same`
+where that lies within `margin` of 0, `worse` or `better` where it does not and 0 is not in it;
+`decides_n`: how many pairs would probably decide what `cannot be said`."""
+
+QUALITY_PAIRS = _table(
+    f"{_WAY} prompt seed psnr_db ssim lpips passes_gate score reference_score",
+    f"{_WAY} prompt seed",
+)
+"""Every pair of QUALITY_SET; one that is missing has no numbers."""
 
 PUBLISHED = _table(
     f"""

@@ -1,0 +1,22 @@
+"""Download the model that judges images, at a pinned revision."""
+
+from functools import partial
+from pathlib import Path
+
+from fetch_model import download_whole
+from sdbench.runtime.failures import write_failure
+from sdbench.runtime.job import run_script
+
+
+def fetch_judge(repository: str, revision: str, folder: Path) -> None:
+    """Write a CLIP model of a Hugging Face hub to `folder`, as `fetch_model` does a model.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
+    download_whole(repository, revision, folder, is_judge=True)
+
+
+if __name__ == "__main__":
+    folder = Path(snakemake.output[0])
+    run_script(snakemake, fetch_judge, partial(write_failure, folder), folder=folder)

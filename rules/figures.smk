@@ -26,6 +26,7 @@ for name, figure in FIGURES.items():
         input:
             **{table: f"<results>/tables/{table}.csv" for table in figure.tables},
             **(COMPARED_IMAGES if figure.reads_images else {}),
+            **(SET_IMAGES if figure.reads_sets else {}),
             caption=caption(name),
         output:
             **reported_figure(name, figure),

@@ -17,6 +17,10 @@ rule write_page:
         choices="<results>/tables/choices.csv",
         references=COMPARED_IMAGES["references"],
         others=COMPARED_IMAGES["others"],
+        quality_set="<results>/tables/quality_set.csv",
+        quality_pairs="<results>/tables/quality_pairs.csv",
+        set_references=SET_IMAGES["references"],
+        set_others=SET_IMAGES["others"],
         # The machines are in the records.
         indexes=INDEXES,
         figures=collect("<results>/figures/{figure}.svg", figure=PAGE_FIGURES),

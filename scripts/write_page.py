@@ -12,7 +12,7 @@ from sdbench.report.figures.style import colour
 from sdbench.report.page.answer import Stat, best_by_condition, subjects
 from sdbench.report.page.charts import MARKS, charts
 from sdbench.report.page.document import read_svg, render_page
-from sdbench.report.page.images import make_viewer
+from sdbench.report.page.images import make_gallery, make_viewer
 from sdbench.report.page.machine import read_machines
 from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.report.page.rows import Case, as_columns, case_rows, distinct, own
@@ -67,6 +67,10 @@ def write_page(
     choices: Path,
     references: Sequence[Path],
     others: Sequence[Path],
+    quality_set: Path,
+    quality_pairs: Path,
+    set_references: Sequence[Path],
+    set_others: Sequence[Path],
     indexes: Sequence[Path],
     figures: Sequence[Path],
     captions: Sequence[Path],
@@ -79,6 +83,8 @@ def write_page(
     Args:
         results, published, noise, cases, quality, findings, choices: tables of these schemas.
         references, others: archives of images, as `load_comparisons` reads them.
+        quality_set, quality_pairs: tables of these schemas.
+        set_references, set_others: archives of sets of images, as `load_sets` reads them.
         indexes: the index of each job's records, for the machines they name.
         figures: SVG.
         captions: reStructuredText, one for each figure.
@@ -95,7 +101,9 @@ def write_page(
     absent = _absent(read_rows(cases, CASES))
     plotted = [_figure(*pair) for pair in zip(figures, captions, strict=True)]
     filled = [figure for figure in plotted if not figure["empty"]]
-    inputs = (results, quality, noise, cases, published, findings, choices)
+    inputs = (results, quality, quality_set, noise, cases, published, findings, choices)
+    gallery = make_gallery(quality_set, quality_pairs, set_references, set_others)
+    viewers = [("", make_viewer(quality, references, others)), ("pairs-", gallery)]
     content = {
         "version": sdbench.__version__,
         "summary": _summary(rows, dates),
@@ -115,7 +123,11 @@ def write_page(
         "absent_count": sum(len(cells) for _, cells in absent),
         "figures": filled,
         "empty": listing(figure["title"] for figure in plotted if figure["empty"]),
-        "viewer": make_viewer(quality, references, others),
+        "viewers": viewers,
+        "shown": [
+            {"prefix": prefix, "series": viewer.series, "sheets": viewer.sheets}
+            for prefix, viewer in viewers
+        ],
         "machines": machines,
         "noise": noises,
         "method": render_markdown(method, below=2),

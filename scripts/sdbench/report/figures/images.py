@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.records.image_archive import read_images
-from sdbench.tables.files import read_rows
+from sdbench.report.figures.results import grouped
+from sdbench.tables.files import Row, read_rows
 from sdbench.tables.labels import shorten, status_label, variant_label
-from sdbench.tables.schemas import QUALITY
+from sdbench.tables.schemas import QUALITY, QUALITY_PAIRS, QUALITY_SET
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,10 @@ AMPLIFICATIONS = (50, 20, 10, 5, 2, 1)
 """By how much differences may be brightened."""
 
 DIFFERENCE_COLOURS = "magma"
+NO_SET = "No set of images is configured (config key `quality_set`)."
+SET = "set"
+"""The mode of images of a set of prompts."""
+
 SEEDED = "Images from seeded weights mean nothing, so none are shown."
 
 
@@ -93,6 +98,83 @@ def load_comparisons(
         _comparison(rows, images, reference, other, several_devices)
         for reference, other in zip(references, others, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A variant's images of a set next to its reference's.
+
+    `comparison` has them in the mode SET, the place of an image in the set as its step. `pairs` are
+    rows of QUALITY_PAIRS, each with its `place`, the worst first. `verdict`: a row of QUALITY_SET.
+    """
+
+    comparison: Comparison
+    pairs: Sequence[Row]
+    verdict: Row
+
+
+def load_sets(
+    quality_set: Path, quality_pairs: Path, references: Sequence[Path], others: Sequence[Path]
+) -> list[PairSet]:
+    """Read the sets of images that are compared.
+
+    Args:
+        quality_set, quality_pairs: tables of these schemas.
+        references, others: as `load_comparisons` has them.
+    """
+    verdicts = {_folder(row, ""): row for row in read_rows(quality_set, QUALITY_SET)}
+    rows = grouped(read_rows(quality_pairs, QUALITY_PAIRS), lambda row: _folder(row, ""))
+    archives = {path: read_images(path) for path in dict.fromkeys((*references, *others))}
+    several_devices = len({path.parts[-4] for path in archives}) > 1
+    sets = []
+    for reference, other in zip(references, others, strict=True):
+        verdict, wanted = verdicts[_names(other)], archives[other]
+        named = zip(wanted["set_prompts"].tolist(), wanted["set_seeds"].tolist(), strict=True)
+        places = {pair: place for place, pair in enumerate(named)}
+        pairs = [
+            row | {"place": places[row["prompt"], row["seed"]]}
+            for row in rows.get(_names(other), [])
+            if row["psnr_db"] is not None
+        ]
+        if verdict["weights"] == "seeded":
+            pairs = []
+        made, kept = (
+            ImageSeries({SET: tuple(one["set_at"].tolist())}, {SET: one["set"]})
+            for one in (archives[reference], wanted)
+        )
+        comparison = Comparison(
+            model=verdict["model"],
+            reference_label=_label(reference, several_devices),
+            label=_label(other, several_devices),
+            reference=made,
+            other=kept,
+            scores={(SET, row["place"]): (row["psnr_db"], row["ssim"]) for row in pairs},
+            words="" if pairs else SEEDED if verdict["weights"] == "seeded" else _failed(verdict),
+        )
+        sets.append(PairSet(comparison, sorted(pairs, key=_worth), verdict))
+    return sets
+
+
+def _failed(verdict: Row) -> str:
+    return f"No images: {status_label(verdict['status'], verdict['reason'] or '')}."
+
+
+def _worth(pair: Row) -> tuple[float, float]:
+    """Return what the worst of pairs has least of: first of what the judge says, then of PSNR."""
+    judged = pair["score"] is not None
+    return pair["score"] - pair["reference_score"] if judged else 0.0, pair["psnr_db"]
+
+
+def verdict_text(verdict: Row) -> str:
+    """Say what a set of images says of a variant, and by which difference of its judge's score."""
+    value = verdict["score_difference"]
+    if value is None:
+        return f"{verdict['verdict']}: no score of a judge"
+    low, high = verdict["score_ci_low"], verdict["score_ci_high"]
+    text = f"{verdict['verdict']}: {value:+.3f}"
+    text += "" if low is None else f" ({low:+.3f} to {high:+.3f})"
+    more = verdict["decides_n"]
+    return f"{text}; about {more} pairs would decide" if more else text
 
 
 def missing_words(comparisons: Sequence[Comparison]) -> list[str]:

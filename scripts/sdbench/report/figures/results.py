@@ -11,7 +11,7 @@ from sdbench.tables.files import read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.tables.labels import backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
-from sdbench.tables.schemas import PROJECTED, PUBLISHED, RESULTS
+from sdbench.tables.schemas import CASE_KEY, PROJECTED, PUBLISHED, RESULTS
 
 import pandas as pd
 
@@ -26,10 +26,10 @@ class Result:
     """One row of a table: how something was run, and the numbers that came of it.
 
     `campaign` is empty for what was measured here. `contended`: something else used the device.
-    `projected`: its times come from a few steps of a call. `fails_gate`: its image misses the
-    config's quality gate. `peak_operation`: what reached the peak of its device. `numbers` holds
-    the columns of the table that are numbers and not empty, under their names, in the units of
-    their names.
+    `projected`: its times come from a few steps of a call. `fails_gate`: its images miss the
+    config's quality gate; `quality`: what a set of them says. `way`: its names in the tables.
+    `peak_operation`: what reached the peak of its device. `numbers` holds the columns of the table
+    that are numbers and not empty, under their names, in the units of their names.
     """
 
     condition: Condition
@@ -50,6 +50,8 @@ class Result:
     contended: bool = False
     projected: bool = False
     fails_gate: bool = False
+    quality: str = ""
+    way: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -124,6 +126,8 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         contended=row["contended"] is True,
         projected=row["basis"] == PROJECTED,
         fails_gate=row["passes_gate"] is False,
+        quality=row.get("quality_verdict") or "",
+        way=tuple(str(row[name]) for name in CASE_KEY[:-1]),
         numbers={
             name: float(value)
             for name, value in row.items()

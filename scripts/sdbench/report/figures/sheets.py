@@ -23,6 +23,7 @@ from sdbench.tables.labels import (
     published_number,
     status_label,
 )
+from sdbench.tables.schemas import UNSAID
 
 import pandas as pd
 
@@ -31,6 +32,9 @@ INTERVAL = "95 % intervals over launches"
 
 FAILS_GATE = "fails the quality gate"
 """What stands behind a bar whose image strayed too far for its speed to count."""
+
+QUALITY_UNSAID = "its quality cannot be said"
+"""What stands behind a bar whose set of images does not decide whether its speed counts."""
 
 DATA = ["panel", "device", "setting", "precision", "published", "measure", "value", "low", "high",
         "words"]  # fmt: skip
@@ -127,8 +131,8 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
     if extra is None:
         calls = None if "launches" in numbers else numbers.get("latency_n")
         extra = f"n = {calls:.0f}" if calls else ""
-    if result.fails_gate:
-        extra = ", ".join(filter(None, (extra, FAILS_GATE)))
+    said = FAILS_GATE if result.fails_gate else QUALITY_UNSAID if result.quality == UNSAID else ""
+    extra = ", ".join(filter(None, (extra, said)))
     ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")
     return Cell(value, value_text(result, value, "s"), extra, *ends)
 

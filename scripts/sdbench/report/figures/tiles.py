@@ -24,6 +24,7 @@ def plot_comparisons(
     blocks: Sequence[Block],
     comparisons: Sequence[Comparison],
     factor: int,
+    nothing: str = "",
 ) -> Figure:
     """Plot a figure of images: below its blocks it says what has none, and what maps show.
 
@@ -31,8 +32,10 @@ def plot_comparisons(
         title, subtitle, blocks: of images; there may be none.
         comparisons: all of them.
         factor: how many times as bright as they are differences are shown.
+        nothing: what is said if there are no comparisons, if not that of `quality`.
     """
-    missing = said(missing_words(comparisons))
+    words = missing_words(comparisons)
+    missing = said([nothing] if nothing and not comparisons else words)
     if not blocks:
         return plot_blocks(title, subtitle, "", [missing])
     bright = "unscaled" if factor == 1 else f"shown {factor} times as bright"

@@ -1,4 +1,4 @@
-"""The images of the viewer: one sheet of tiles for each series, small enough for a page."""
+"""The images of the viewers: one sheet of tiles for each series, small enough for a page."""
 
 import base64
 import io
@@ -10,15 +10,20 @@ from typing import Any
 
 from sdbench.report.figures.images import (
     MODES,
+    NO_SET,
+    SET,
     Comparison,
     amplification,
     choose_steps,
     load_comparisons,
+    load_sets,
     missing_words,
     score_text,
     shrink,
 )
 from sdbench.report.figures.tiles import colour_differences
+from sdbench.tables.files import Row
+from sdbench.tables.labels import plural
 from sdbench.tables.published import model_family
 
 import numpy as np
@@ -72,10 +77,56 @@ def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path
     )
     sheets: dict[str, int] = {}
     for comparison, mode in shown:
-        viewer.series.append(_series(comparison, mode, steps, side, factor, sheets))
+        chosen = choose_steps(comparison.steps(mode), steps)
+        said = [f"After {plural(step, 'step')}" for step in chosen]
+        name = f"{comparison.model}: {comparison.label}, {MODES[mode]}"
+        series = _series(comparison, mode, chosen, side, factor, sheets)
+        viewer.series.append(series | {"name": name, "steps": chosen, "said": said})
     viewer.sheets.extend(sheets)
     viewer.notes.insert(0, _note(factor, steps, most, side, largest))
     return viewer
+
+
+def make_gallery(
+    quality_set: Path, quality_pairs: Path, references: Sequence[Path], others: Sequence[Path]
+) -> Viewer:
+    """Return the pairs of each variant of a set of images, the worst first, as `make_viewer` does.
+
+    Args:
+        quality_set, quality_pairs, references, others: what `load_sets` reads.
+    """
+    sets = load_sets(quality_set, quality_pairs, references, others)
+    shown = [one for one in sets if one.pairs]
+    viewer = Viewer(notes=missing_words([one.comparison for one in sets]) if sets else [NO_SET])
+    if not shown:
+        return viewer
+    largest = max(max(one.comparison.other.images[SET].shape[1:3]) for one in shown)
+    most = max(len(one.pairs) for one in shown)
+    count, side = _affordable(len(shown), most, largest)
+    worst = {id(one): one.pairs[:count] for one in shown}
+    factor = amplification(
+        one.comparison.at(SET, pair["place"])[2] for one in shown for pair in worst[id(one)]
+    )
+    sheets: dict[str, int] = {}
+    for one in shown:
+        pairs = worst[id(one)]
+        places = [pair["place"] for pair in pairs]
+        series = _series(one.comparison, SET, places, side, factor, sheets)
+        series["name"] = f"{one.comparison.model}: {one.comparison.label}"
+        series["steps"] = [f"{n} of {len(one.pairs)}" for n in range(1, len(pairs) + 1)]
+        series["said"] = [
+            f"“{pair['prompt']}”, seed {pair['seed']}{_scored(pair)}" for pair in pairs
+        ]
+        viewer.series.append(series)
+    viewer.sheets.extend(sheets)
+    viewer.notes.insert(0, _note(factor, count, most, side, largest, "pairs"))
+    return viewer
+
+
+def _scored(pair: Row) -> str:
+    if pair["score"] is None:
+        return ""
+    return f", score {pair['score']:.2f} (reference {pair['reference_score']:.2f})"
 
 
 def _affordable(series: int, steps: int, side: int) -> tuple[int, int]:
@@ -92,9 +143,13 @@ def _affordable(series: int, steps: int, side: int) -> tuple[int, int]:
 
 
 def _series(
-    comparison: Comparison, mode: str, count: int, side: int, factor: int, sheets: dict[str, int]
+    comparison: Comparison,
+    mode: str,
+    steps: Sequence[int],
+    side: int,
+    factor: int,
+    sheets: dict[str, int],
 ) -> dict[str, Any]:
-    steps = choose_steps(comparison.steps(mode), count)
     shown = [comparison.at(mode, step) for step in steps]
     columns = math.ceil(math.sqrt(len(steps)))
     height, width = shown[0][0].shape[:2]
@@ -104,14 +159,12 @@ def _series(
         "difference": [colour_differences(levels, factor) for *_, levels in shown],
     }
     return {
-        "name": f"{comparison.model}: {comparison.label}, {MODES[mode]}",
         "family": model_family(comparison.model),
         "labels": {
             "reference": f"reference ({comparison.reference_label})",
             "other": comparison.label,
             "difference": f"difference, {factor} times brighter",
         },
-        "steps": steps,
         "scores": [score_text(comparison, mode, step) for step in steps],
         "columns": columns,
         "rows": math.ceil(len(steps) / columns),
@@ -138,7 +191,7 @@ def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _note(factor: int, steps: int, most: int, side: int, largest: int) -> str:
+def _note(factor: int, steps: int, most: int, side: int, largest: int, what: str = "steps") -> str:
     said = [
         f"Differences are the largest of the three channels, shown {factor} times as bright.",
         f"To fit into one file, images are WebP of quality {QUALITY} here;",
@@ -146,6 +199,6 @@ def _note(factor: int, steps: int, most: int, side: int, largest: int) -> str:
     if side < largest:
         said.append(f"they have {side} of {largest} pixels a side;")
     if steps < most:
-        said.append(f"at most {steps} of {most} steps are shown;")
+        said.append(f"at most {steps} of {most} {what} are shown;")
     said.append("the originals are in quality/ next to this page.")
     return " ".join(said)

@@ -1,5 +1,5 @@
 // Interaction: choice of the model, filters of charts and table, image-comparison slider.
-const { columns, charts, headers, series, sheets } = JSON.parse(
+const { columns, charts, headers, viewers } = JSON.parse(
   document.getElementById("data").textContent,
 );
 const rows = columns.rows.map((values) =>
@@ -169,10 +169,13 @@ function showCases() {
   say();
 }
 
-function showImages() {
-  const { elements } = document.getElementById("viewer");
-  const stage = document.querySelector(".stage");
-  const said = document.getElementById("said");
+/** Starts a viewer: of images by step (no prefix), or of pairs, which begins with the first. */
+function showImages({ prefix, series, sheets }) {
+  const form = document.getElementById(`${prefix}viewer`);
+  const { elements } = form;
+  const viewer = form.closest(".viewer");
+  const stage = viewer.querySelector(".stage");
+  const said = document.getElementById(`${prefix}said`);
 
   function place(layer, chosen, kind, index) {
     const column = index % chosen.columns;
@@ -198,13 +201,12 @@ function showImages() {
     place(stage.querySelector(".right"), chosen, right, index);
     stage.querySelector(".right").style.clipPath = `inset(0 0 0 ${wipe}%)`;
     stage.querySelector(".edge").style.left = `${wipe}%`;
-    const steps = chosen.steps[index];
-    elements.steps.value = steps;
+    elements.steps.value = chosen.steps[index];
     elements.share.value = `${wipe} %`;
-    elements.step.setAttribute("aria-valuetext", `after ${steps} steps`);
+    elements.step.setAttribute("aria-valuetext", chosen.said[index]);
     const score = chosen.scores[index];
     const words =
-      `After ${steps} ${steps === 1 ? "step" : "steps"}${score ? `: ${score}` : ""}. ` +
+      `${chosen.said[index]}${score ? `: ${score}` : ""}. ` +
       `Left of the wipe: ${chosen.labels[left]}. Right of it: ${chosen.labels[right]}.`;
     // Announce only changes.
     if (said.textContent !== words) said.textContent = words;
@@ -213,14 +215,14 @@ function showImages() {
 
   function start() {
     elements.step.max = series[elements.series.value].steps.length - 1;
-    elements.step.value = elements.step.max;
+    elements.step.value = prefix ? 0 : elements.step.max;
     show();
   }
 
   function choose() {
     const found = chooseFirst(elements.series);
-    document.querySelector(".viewer").hidden = !found;
-    document.getElementById("no-images").hidden = found;
+    viewer.hidden = !found;
+    document.getElementById(`${prefix}no-images`).hidden = found;
     if (found) start();
   }
 
@@ -242,7 +244,7 @@ function showImages() {
 
 if (model) ask();
 model?.form.addEventListener("submit", (event) => event.preventDefault());
-if (series.length) showImages();
+for (const viewer of viewers) if (viewer.series.length) showImages(viewer);
 if (rows.length) showCases();
 performance.mark("ready");
 document.documentElement.dataset.ready = "";

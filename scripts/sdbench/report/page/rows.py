@@ -7,6 +7,7 @@ from typing import Any
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.results import Result, read_results
 from sdbench.tables.labels import backend_label, condition_label, shorten
+from sdbench.tables.schemas import UNSAID
 
 HERE = "measured here"
 
@@ -15,8 +16,8 @@ Case = dict[str, Any]
 
 `origin` is `HERE` or the name of the campaign that published it; only rows of one `condition` are
 comparable. `family` is the name that models of the same networks share. `gate`: `keeps` or `misses`
-the config's quality gate, empty where it is not known. `memory_gb` counts what `memory_counter`
-says, in 10^9 bytes.
+the config's quality gate, or `cannot be said`; empty where nothing was compared. `memory_gb` counts
+what `memory_counter` says, in 10^9 bytes.
 """
 
 _NUMBERS = (
@@ -72,7 +73,13 @@ def _case(result: Result) -> Case:
         else "published"
         if result.published
         else "measured",
-        "gate": "misses" if result.fails_gate else "keeps" if "ssim" in numbers else "",
+        "gate": "misses"
+        if result.fails_gate
+        else result.quality
+        if result.quality == UNSAID
+        else "keeps"
+        if "ssim" in numbers
+        else "",
         "contended": result.contended,
         "memory_counter": "" if memory is None else result.counter,
         "memory_gb": None if memory is None else memory / GB,

@@ -51,8 +51,8 @@ def plot_verdicts(
     return plot_blocks(
         "What many images say of each setting",
         "Left: each dot is a pair of images from the same prompt and latents; the line is the "
-        "median, the box the quartiles. Right: how much better the images follow their prompts than the "
-        "reference's, with the 95 % interval over prompts; within the band it is the same.",
+        "median, the box the quartiles. Right: how much better the images follow their prompts "
+        "than the reference's, with the 95 % interval over prompts; within the band it is equal.",
         "PSNR of images with 8 bits. A verdict needs the whole interval within the band, or on one "
         "side of 0.",
         blocks or [said([NO_SET])],

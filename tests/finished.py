@@ -19,6 +19,12 @@ TWINS = ("tiny-sdxl", "tiny-flux-dev", NOT_EXPORTED)
 PRESET: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
 LAUNCHES = 1
 """Of each case: test_sweep.py has more, and unit tests the intervals of more."""
+PROMPTS = [
+    "a red circle on a blue background",
+    "a green square on a white background",
+    "a yellow triangle on a black background",
+]
+"""Of the set of images."""
 SAID = "said.txt"
 """A file of the clone: what Snakemake wrote, which was no terminal's."""
 TOO_LARGE = "flux.1-dev"
@@ -86,6 +92,17 @@ def finished_config() -> Config:
             "precisions": ["fp32"],
         }
     )
+    # As few as can be compared. The variants have images by step too.
+    config["quality_set"] = [
+        {
+            "model": "shapes",
+            "device": "cpu",
+            "prompts": PROMPTS,
+            "batch_size": 2,
+            "judge": "shapes",
+            "variants": [{"precision": "bf16"}, {"backend": "onnxruntime"}],
+        }
+    ]
     race = {"model": TOO_LARGE, "device": "small", "sizes": [64], "variants": [{"options": "none"}]}
     config["races"] = [race]
     # As short as can be, and no busy machine has a launch repeated.

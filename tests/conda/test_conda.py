@@ -55,6 +55,15 @@ def short_config(clone: Path) -> Config:
     for entry in config["quality"]:
         entry |= {"backends": ["onnxruntime"], "precisions": ["fp32"]}
         entry |= {"trajectory_steps": 2, "runs": [1, 2], "panel_step": 2}
+    config["quality_set"] = [
+        {
+            "model": "shapes",
+            "device": "cpu",
+            "prompts": ["a red circle on a blue background"],
+            "judge": "shapes",
+            "variants": [{"backend": "onnxruntime"}],
+        }
+    ]
     config["measuring"] |= {
         "launches": 1,
         "max_busy_cores": 1000,

@@ -47,6 +47,7 @@ SHORT = {
             "panel_step": 2,
         }
     ],
+    "quality_set": [],
     "measuring": {
         "launches": 1,
         "max_busy_cores": 1000,

@@ -24,7 +24,17 @@ from sdbench.report.figures.catalogue import FIGURES
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import planned, run_snakemake
-from tests.finished import LAUNCHES, NOT_EXPORTED, RUNS, SAID, STEPS, TOO_LARGE, TWINS, copy_run
+from tests.finished import (
+    LAUNCHES,
+    NOT_EXPORTED,
+    PROMPTS,
+    RUNS,
+    SAID,
+    STEPS,
+    TOO_LARGE,
+    TWINS,
+    copy_run,
+)
 
 CASE = ["model", "device", "backend", "precision", "options", "batch_size"]
 
@@ -180,6 +190,21 @@ def test_quality_has_all_steps_of_both_modes(finished: Path) -> None:
         assert (series["runs"][-1] == series["trajectory"][-1]).mean() > 0.99
 
 
+def test_a_set_of_images_is_compared_in_pairs_and_read(finished: Path) -> None:
+    table = read(finished, "quality_set").set_index("backend")
+    exact = table.loc["onnxruntime"]
+    assert (exact["n"], exact["missing"], exact["judge"]) == (len(PROMPTS), 0, "shapes")
+    assert exact["psnr_q1_db"] > 40 and exact["below_gate"] == 0
+    assert exact["score"] == exact["reference_score"] > 0.7
+    # Three prompts decide nothing, and their speed is shown as such.
+    assert set(table["verdict"]) == {"cannot be said"}
+    results = read(finished, "results").query("model == 'shapes' and options == 'none'")
+    judged = results[results["backend"] == "onnxruntime"]
+    assert set(judged["quality_verdict"].dropna()) <= {"cannot be said"}
+    pairs = read(finished, "quality_pairs")
+    assert list(pairs[pairs["backend"] == "onnxruntime"]["prompt"]) == PROMPTS
+
+
 def test_a_case_with_weights_in_8_bits_keeps_the_gate(finished: Path) -> None:
     """Next to its speed stands the quality of the image that it generated."""
     table = read(finished, "results")
@@ -214,7 +239,9 @@ def test_the_page_has_every_case_and_image(finished: Path, records: list[dict[st
     own = [row for row in data["columns"]["rows"] if row[origin] == "measured here"]
     assert len(own) == len(records)
     # Of each compared variant the runs and the trajectory.
-    assert len(data["series"]) == (8 if HAS_BF16 else 4)
+    by_step, pairs = (viewer["series"] for viewer in data["viewers"])
+    assert len(by_step) == (8 if HAS_BF16 else 4)
+    assert len(pairs) == (2 if HAS_BF16 else 1)
     assert all(model in page for model in ("shapes", "tiny", *TWINS, TOO_LARGE))
     figures = (finished / "results/figures").glob("*.svg")
     filled = [f for f in figures if len(f.with_suffix(".csv").read_text().splitlines()) > 1]

@@ -24,10 +24,12 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 time.sleep = lambda seconds: None
+from fetch_judge import fetch_judge
 from fetch_model import fetch_model
 from sdbench.runtime.job import logged
+fetch = fetch_judge if "clip" in sys.argv[2] else fetch_model
 with logged(sys.argv[1]):
-    fetch_model(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+    fetch(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
 """
 UNET = "unet/diffusion_pytorch_model.safetensors"
 CHUNK = 10 * 1024 * 1024
@@ -105,6 +107,19 @@ def flux() -> dict[str, bytes]:
     }
 
 
+UNWANTED_OF_CLIP = ("pytorch_model.bin", "tf_model.h5", "README.md", "preprocessor_config.json")
+
+
+def clip() -> dict[str, bytes]:
+    """Return the files of a repository like those that CLIP was published in."""
+    needed = ("config.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json")
+    return {
+        **dict.fromkeys(needed, b"{}"),
+        "model.safetensors": weights(5),
+        **dict.fromkeys(UNWANTED_OF_CLIP, b"unwanted"),
+    }
+
+
 UNWANTED_OF_FLUX = (
     "flux1-schnell.safetensors",
     "ae.safetensors",
@@ -127,6 +142,8 @@ def hub() -> Iterator[HubDouble]:
         "acme/gated": Repository(stable_diffusion(), REVISION, gated=True),
         "acme/pickled": Repository(pickled, REVISION),
         "acme/other": Repository(other, REVISION),
+        "acme/clip": Repository(clip(), REVISION),
+        "acme/pickled-clip": Repository({"config.json": b"{}"}, REVISION),
         "acme/flux": Repository(flux() | dict.fromkeys(UNWANTED_OF_FLUX, b"unwanted"), REVISION),
     }
     with HubDouble(repositories) as double:
@@ -184,6 +201,17 @@ def fetch(tmp_path: Path, hub: HubDouble) -> Fetch:
 
 def files_in(folder: Path) -> set[str]:
     return {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_judge_is_what_clip_reads_and_nothing_else(hub: HubDouble, fetch: Fetch) -> None:
+    fetch.fetched("acme/clip")
+    assert files_in(fetch.folder) == set(clip()) - set(UNWANTED_OF_CLIP)
+    assert not any(map(hub.downloads, UNWANTED_OF_CLIP))
+
+
+def test_a_judge_without_safetensors_is_refused(fetch: Fetch) -> None:
+    line = fetch.refused("acme/pickled-clip")
+    assert "the file model.safetensors is missing: use a complete copy of the CLIP model" in line
 
 
 def test_only_what_a_pipeline_reads_is_downloaded(hub: HubDouble, fetch: Fetch) -> None:

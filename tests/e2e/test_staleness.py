@@ -29,6 +29,8 @@ def figures_of(*tables: str) -> Jobs:
 BAR_FIGURES = figures_of("results", "fits")
 """The figures of speed and memory."""
 IMAGE_FIGURES = figures_of("quality")
+SET_FIGURES = figures_of("quality_set")
+"""The figures of verdicts."""
 PUBLISHED = figures_of("published") | {
     "collect_published": 1,
     "write_findings": 1,
@@ -43,10 +45,13 @@ AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
 GENERATED = {"search_settings": 2, "generate_images": 5}
 """What is done again where an image is another one, or another is generated."""
+AFTER_VERDICTS = {"collect_quality_set": 1, **SET_FIGURES, **AFTER_RECORDS}
+"""What follows from what is said of a set of images: the gate uses it."""
 AFTER_IMAGES = {
     "compare_quality": 4,
     "collect_quality": 1,
-    "write_findings": 1,
+    "judge_images": 1,
+    **AFTER_VERDICTS,
     **IMAGE_FIGURES,
     **ENDS,
 }
@@ -145,7 +150,13 @@ IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
         {**SWEEPS, "race_denoisers": 1, **RACE_TABLE, **AFTER_RECORDS},
     ),
     "a price": (lambda c: c["devices"]["cpu"].update(price_per_hour=1), AFTER_RECORDS),
-    "the gate": (lambda c: c.update(quality_gate={"min_ssim": 0.5}), AFTER_RECORDS),
+    "the gate": (lambda c: c.update(quality_gate={"min_ssim": 0.5}), AFTER_VERDICTS),
+    "the margin": (lambda c: c["quality_set"][0].update(margin=0.1), AFTER_VERDICTS),
+    # Of the reference and two others; those without a set are compared with it as well.
+    "the prompts of the set": (
+        lambda c: c["quality_set"][0]["prompts"].append("a red square on a blue background"),
+        {**AFTER_IMAGES, "generate_images": 3},
+    ),
     "the need": (lambda c: c.update(need={"memory_gb": 8}), {"rank_choices": 1, **ENDS}),
     "which published": (lambda c: c.update(published=["fal-2023"]), PUBLISHED),
     "the steps of the images": (
@@ -193,7 +204,13 @@ IN_FILES: dict[str, Jobs] = {
     "scripts/search_settings.py": {"search_settings": 2, "measure_sweep": 2, **AFTER_RECORDS},
     "report/speed.rst": {"plot_speed": 1, **ENDS},
     "scripts/plot_speed.py": {"plot_speed": 1, **ENDS},
-    f"{LIBRARY}/report/figures/style.py": BAR_FIGURES | IMAGE_FIGURES | LADDER | ENDS,
+    f"{LIBRARY}/report/figures/style.py": {
+        **BAR_FIGURES,
+        **IMAGE_FIGURES,
+        **SET_FIGURES,
+        **LADDER,
+        **ENDS,
+    },
     "docs/method.md": ENDS,
     "scripts/write_page.py": ENDS,
     f"{LIBRARY}/report/page/answer.py": ENDS,

@@ -53,6 +53,7 @@ def write_config(clone: Path, results: Path | str, **changes: Any) -> str:
         "devices": {"cpu": {"kind": "cpu", "threads": 1}},
         "matrix": [BLOCK],
         "quality": [],
+        "quality_set": [],
         "measuring": vars(SHORT),
         "pathvars": {"results": str(results)},
     }

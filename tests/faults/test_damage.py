@@ -106,6 +106,7 @@ def collect(folder: Path) -> None:
         indexes=[folder / "index.json"],
         device_peaks=[above / "cpu.json"],
         model_operations=[above / "shapes" / "64x64.json"],
+        quality_set=write_rows([], above / "quality_set.csv", schemas.QUALITY_SET),
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},

@@ -42,6 +42,7 @@ TINY: Config = {
     # The cases of one variant are measured, and written, together.
     "matrix": [BLOCK | {"options": OPTIONS, "batch_sizes": [1]}],
     "quality": [],
+    "quality_set": [],
     # Some seconds a case: long enough for something to go wrong in the middle.
     "measuring": {
         "launches": 1,

@@ -44,6 +44,7 @@ def cluster_config() -> Config:
         if block["backends"] == ["pytorch"]:
             block["devices"] = list(config["devices"])
     config["quality"] = [config["quality"][0] | {"backends": ["pytorch"]}]
+    config["quality_set"] = []
     config["races"] = []
     return config
 

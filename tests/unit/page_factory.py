@@ -4,6 +4,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from sdbench.tables.schemas import CHOICES
@@ -172,6 +174,15 @@ def page_inputs(
         for mode, numbers in made.items():
             scores = [30.0 + step for step in numbers], [0.9] * len(numbers)
             quality += factory.quality_rows(base, mode, numbers, *scores)
+    verdict, pairs = factory.set_rows(factory.SHAPES | {"precision": "bf16"})
+    of_set = [
+        factory.write_set(folder / f"sets/shapes/cpu/pytorch/{precision}/none.npz", noisy)
+        for precision, noisy in (("fp32", 0.0), ("bf16", 6.0))
+    ]
+    if hostile:
+        pairs[0]["prompt"] = hostile
+        named = {"set_prompts": np.array([row["prompt"] for row in pairs])}
+        factory.write_set(of_set[1], 6.0, **named)
     svg = folder / "figures" / "speed.svg"
     svg.parent.mkdir(parents=True, exist_ok=True)
     svg.write_text(
@@ -180,7 +191,9 @@ def page_inputs(
     )
     (folder / "speed.rst").write_text(caption)
     tables = {"results": rows, "noise": noise, "cases": cells, "quality": quality,
-              "findings": findings, "choices": choices}  # fmt: skip
+              "findings": findings, "choices": choices,
+              "quality_set": [verdict] if images else [],
+              "quality_pairs": pairs if images else []}  # fmt: skip
     records = folder / "records" / "shapes" / "cpu" / "pytorch"
     return {
         **{
@@ -192,6 +205,8 @@ def page_inputs(
         "published": factory.published(campaigns),
         "references": archives[:1],
         "others": archives[1:],
+        "set_references": of_set[:1] if images else [],
+        "set_others": of_set[1:] if images else [],
         "indexes": [write_records(records, **(environment or {}))] if rows else [],
         "figures": [svg],
         "captions": [folder / "speed.rst"],

@@ -184,6 +184,48 @@ def write_images(
     return path
 
 
+SET_PROMPTS = ("a red circle on a blue background", "a green square on a white background")
+
+
+def write_set(path: Path, noise: float, missing: Sequence[int] = (), **changes: Any) -> Path:
+    """Write an archive of a set of images of two prompts and two seeds, without those `missing`."""
+    places = [place for place in range(4) if place not in missing]
+    drawn = [generate_discs([30], 16, place, noise)[0] for place in places]
+    nothing = np.empty((0, 16, 16, 3), np.uint8)
+    series = {mode: nothing for mode in ("runs", "trajectory")}
+    steps = {f"{mode}_steps": np.empty(0, np.int64) for mode in series}
+    own = {
+        "set": np.stack(drawn) if drawn else nothing,
+        "set_at": np.array(places, np.int64),
+        "set_prompts": np.array([*SET_PROMPTS] * 2),
+        "set_seeds": np.array([0, 0, 1, 1]),
+    }
+    save_images(path, "ok", "", **series, **steps, **own | changes)
+    return path
+
+
+def set_rows(base: Row, missing: Sequence[int] = (), **changes: Any) -> tuple[Row, Rows]:
+    """Return a row of QUALITY_SET and those of QUALITY_PAIRS of such an archive."""
+    way = {name: base[name] for name in ("model", "device", "backend", "precision", "options")}
+    named = [(prompt, seed) for seed in (0, 1) for prompt in SET_PROMPTS]
+    pairs = [
+        way
+        | {"prompt": prompt, "seed": seed}
+        | ({} if place in missing else {"psnr_db": 40.0 - place, "ssim": 0.99, "passes_gate": True})
+        | ({} if place in missing else {"score": 1 - place / 3, "reference_score": 1.0})
+        for place, (prompt, seed) in enumerate(named)
+    ]
+    kept = {name: value for name, value in base.items() if name != "batch_size"}
+    kept |= {f"reference_{name}": SHAPES[name] for name in ("backend", "precision", "options")}
+    kept |= {"reference_device": base["device"], "judge": "shapes", "judge_version": "1"}
+    kept |= {"prompts": 2, "seeds": 2, "n": 4 - len(missing), "missing": len(missing)}
+    kept |= {f"psnr{q}_db": 38.0 for q in ("_q1", "", "_q3")}
+    kept |= {"ssim_q1": 0.98, "ssim": 0.99, "ssim_q3": 0.99, "below_gate": 0.0, "margin": 0.05}
+    kept |= {"score": 0.5, "reference_score": 1.0, "score_difference": -0.5}
+    kept |= {"score_ci_low": -0.7, "score_ci_high": -0.3, "verdict": "worse"}
+    return kept | changes, pairs
+
+
 def quality_rows(
     base: Row, mode: str, steps: list[int], psnr: list[float], ssim: list[float], **changes: Any
 ) -> Rows:

@@ -86,6 +86,8 @@ class Results:
             races=write("races", self.races),
             exports=write("exports", [export_row("shapes", "onnx", self.export)]),
             quality=write("quality", []),
+            quality_set=write("quality_set", []),
+            quality_pairs=write("quality_pairs", []),
             made=self.made,
             images=[images],
             judged=[],

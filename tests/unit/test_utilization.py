@@ -20,6 +20,7 @@ from tests.unit.records_factory import (
     make_peaks,
     make_record,
 )
+from tests.unit.tables_factory import write_rows
 
 RATE = {"latency": 1.0}
 
@@ -138,6 +139,7 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
         indexes=[folder / "index.json"],
         device_peaks=[tmp_path / "cpu.json"],
         model_operations=[tmp_path / "shapes/64x64.json"],
+        quality_set=write_rows([], tmp_path / "quality_set.csv", schemas.QUALITY_SET),
         prices={"cpu": 0},
         currency="USD",
         gate={"min_ssim": 0.9, "min_psnr_db": 20},

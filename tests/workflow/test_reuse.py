@@ -88,7 +88,7 @@ def test_the_results_can_lie_in_another_folder(tmp_path: Path) -> None:
 
 def test_the_config_of_another_folder_comes_first(tmp_path: Path) -> None:
     """And its models."""
-    config = yaml.safe_load(BASE.read_text()) | {"quality": [], "pathvars": {}}
+    config = yaml.safe_load(BASE.read_text()) | {"quality": [], "quality_set": [], "pathvars": {}}
     (tmp_path / "mine").symlink_to(ROOT / config["models"]["shapes"]["source"]["local"])
     config["models"]["shapes"]["source"]["local"] = "mine"
     (tmp_path / "config").mkdir()

@@ -11,7 +11,7 @@ from typing import Any
 import sdbench
 from sdbench.models.shapes.reader import read
 from sdbench.models.shapes.scenes import descriptions
-from sdbench.runtime.errors import UserError
+from sdbench.runtime.errors import UserError, one_line, plain
 from sdbench.runtime.failures import raise_failure
 
 import numpy as np
@@ -78,7 +78,9 @@ def clip_judge(folder: Path) -> Judge:
         ).eval()
         tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{folder}: no CLIP model ({error}): name another `judge`") from error
+        raise UserError(
+            f"{folder}: no CLIP model ({plain(one_line(error), 200)}): name another `judge`"
+        ) from error
     side, longest = model.config.vision_config.image_size, model.config.text_config
     mean, deviation = (torch.tensor(each).reshape(3, 1, 1) for each in (CLIP_MEAN, CLIP_DEVIATION))
 

@@ -74,15 +74,18 @@ class Reckoning:
         found = {}
         for job in jobs:
             name, wildcards = job.rule.name, job.wildcards_dict
-            runs = job.params.runs if name == "generate_images" else ()
-            found[job.jobid] = job_label(name, wildcards), self.job_s(name, wildcards, runs)
+            generates = name == "generate_images"
+            runs, wanted = (job.params.runs, job.params.wanted) if generates else ((), ())
+            seconds = self.job_s(name, wildcards, runs, len(wanted))
+            found[job.jobid] = job_label(name, wildcards), seconds
         return found
 
     def job_s(
-        self, rule: str, wildcards: Mapping[str, str], runs: Iterable[int]
+        self, rule: str, wildcards: Mapping[str, str], runs: Iterable[int], images: int = 0
     ) -> dict[str, float]:
         """Return the seconds that a job takes: by what it says when one of several things is done,
-        and under the empty name for the rest. `runs` are the steps of images that it generates."""
+        and under the empty name for the rest. `runs` are the steps of images that it generates, and
+        `images` how many it does of a set."""
         place: Place = (
             wildcards.get("model", ""),
             wildcards.get("device", ""),
@@ -98,7 +101,8 @@ class Reckoning:
             return {**races, "": START_S}
         if rule == "generate_images":
             case = next(c for c in self._cases if c.variant.place == place)
-            return {"": START_S + self._start_s(model) + self._images_s(case, list(runs))}
+            of_set = images * self.call_s(case)
+            return {"": START_S + self._start_s(model) + self._images_s(case, list(runs)) + of_set}
         if model in self.plan.too_large:
             return {"": OTHER_RULE_S}
         if rule in ("build_model", "fetch_model", "export_onnx", "convert_openvino"):

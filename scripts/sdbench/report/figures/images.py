@@ -168,6 +168,8 @@ def _worth(pair: Row) -> tuple[float, float]:
 def verdict_text(verdict: Row) -> str:
     """Say what a set of images says of a variant, and by which difference of its judge's score."""
     value = verdict["score_difference"]
+    if verdict["status"] != "ok":
+        return f"{verdict['verdict']}: {status_label(verdict['status'], '')}"
     if value is None:
         return f"{verdict['verdict']}: no score of a judge"
     low, high = verdict["score_ci_low"], verdict["score_ci_high"]

@@ -199,6 +199,44 @@ def test_a_model_may_be_compared_once_only(raw_config: Config, check: Check) -> 
         check(raw_config)
 
 
+SET = {"model": "shapes", "device": "cpu", "prompts": ["a cat"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"variants": [{"precision": "tf32"}]},
+            "variants[0]: found a variant that cannot exist: TF32",
+        ),
+        (
+            {"reference": {"precision": "tf32"}},
+            "reference: found a variant that cannot exist: TF32",
+        ),
+        ({"device": "gpu9"}, "device: 'gpu9' is not defined"),
+        ({"prompts": []}, "prompts: found []; allowed is a list of at least 1 item(s)"),
+        ({"prompts": ["a", "a"]}, "prompts: found ['a', 'a']; allowed is a list without repeats"),
+        ({"prompts": [""]}, "prompts[0]: found ''; allowed is a text of at least 1 character(s)"),
+        ({"judge": "me"}, "judge: found 'me'; allowed is one of `none` or `shapes`"),
+        ({"judge": {"hub": "a/b", "revision": "main"}}, "judge.revision: found 'main'"),
+        ({"margin": 0}, "margin: found 0; allowed is more than 0"),
+    ],
+)
+def test_a_set_of_images_that_is_wrong_is_refused_in_one_line(
+    changes: Config, said: str, raw_config: Config, check: Check
+) -> None:
+    raw_config["quality_set"] = [SET | changes]
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
+        check(raw_config)
+    assert "quality_set[0]." in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_model_has_one_set_of_images(raw_config: Config, check: Check) -> None:
+    raw_config["quality_set"] = [SET, SET]
+    with pytest.raises(UserError, match=r"quality_set\[1\]\.model: found 'shapes' a second time"):
+        check(raw_config)
+
+
 def test_the_file_that_holds_the_wrong_key_or_the_command_line_is_named(
     raw_config: Config, check: Check, tmp_path: Path
 ) -> None:

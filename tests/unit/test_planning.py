@@ -55,3 +55,43 @@ def test_a_matrix_without_a_cell_that_can_exist(config: Config) -> None:
     config["matrix"] = [block]
     with pytest.raises(UserError, match=r"matrix: no combination can exist.*: change devices"):
         plan_of(config)
+
+
+SET: Config = {
+    **{"model": "shapes", "device": "cpu", "reference": {"backend": "pytorch"}},
+    **{"prompts": ["a", "b", "c"], "seeds": [5, 7], "pairs": 4, "batch_size": 2},
+    **{"judge": "shapes", "margin": 0.05, "variants": []},
+}
+WAY = {"backend": "pytorch", "precision": "fp32", "options": "none"}
+
+
+def test_a_set_has_all_prompts_of_a_seed_before_the_next_seed(config: Config) -> None:
+    config["quality_set"] = [SET | {"reference": WAY, "variants": [WAY | {"precision": "bf16"}]}]
+    found = plan_of(config).sets["shapes"]
+    assert found.wanted == [("a", 0, 5), ("b", 1, 5), ("c", 2, 5), ("a", 0, 7)]
+    assert [variant.precision for variant in found.variants] == ["fp32", "bf16"]
+    assert {*found.variants} <= {*plan_of(config).generated}
+
+
+def test_a_set_that_names_no_variants_has_all_that_are_measured_or_compared(config: Config) -> None:
+    config["quality_set"] = [SET | {"reference": WAY}]
+    plan = plan_of(config)
+    measured = {case.variant for case in plan.cases} | {other for _, other in plan.compared}
+    assert {*plan.sets["shapes"].others} == measured - {plan.sets["shapes"].reference}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"pairs": 7},
+            r"\[0\]\.pairs: found 7; allowed are 6, of 3 prompts and 2 seeds",
+        ),
+        ({"pairs": 0, "seeds": [*range(40_000)]}, r"found 120,000; allowed are 100,000"),
+        ({"prompts": "no/such.txt"}, r"quality_set\[0\]\.prompts: .*no/such\.txt: No such file"),
+    ],
+)
+def test_a_set_that_cannot_be_is_refused(config: Config, changes: Config, said: str) -> None:
+    config["quality_set"] = [SET | {"reference": WAY} | changes]
+    with pytest.raises(UserError, match=said):
+        plan_of(config)

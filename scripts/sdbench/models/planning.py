@@ -3,6 +3,7 @@
 Light, for the Snakefile.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ def read_prompts(path: Path) -> list[str]:
     return list(first)
 
 
+MOST_PAIRS = 100_000
+"""Of a set, as the schema has it."""
 MOST_BYTES, MOST_PROMPTS, LONGEST_PROMPT = 4_000_000, 10_000, 1000
 """Of a file of prompts, as the schema has them for a list."""
 
@@ -204,14 +207,16 @@ def _image_sets(
                     prompts = read_prompts(find_path(prompts, workflow))
             except UserError as error:
                 raise UserError(f"{locate([*where, 'prompts'], files)}: {error}") from None
-            wanted = [(p, n, seed) for seed in entry.seeds for n, p in enumerate(prompts)]
-            if entry.pairs > len(wanted):
+            most = len(prompts) * len(entry.seeds)
+            if (entry.pairs or most) > min(most, MOST_PAIRS):
                 raise UserError(
-                    f"{locate([*where, 'pairs'], files)}: found {entry.pairs}; allowed are "
-                    f"{len(wanted)}, of {len(prompts)} prompts and {len(entry.seeds)} seeds: add "
-                    "some, or ask for less"
+                    f"{locate([*where, 'pairs'], files)}: found {entry.pairs or most:,}; allowed "
+                    f"are {min(most, MOST_PAIRS):,}, of {len(prompts):,} prompts and "
+                    f"{len(entry.seeds):,} seeds: change one of them"
                 )
-        sets[entry.model] = ImageSet(entry, reference, others, wanted[: entry.pairs or None])
+            every = ((p, n, seed) for seed in entry.seeds for n, p in enumerate(prompts))
+            wanted = list(itertools.islice(every, entry.pairs or most))
+        sets[entry.model] = ImageSet(entry, reference, others, wanted)
     return sets
 
 

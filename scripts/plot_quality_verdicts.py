@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-_LABEL, _GAP, _ROW, _AXIS = 1.9, 0.35, 0.46, 0.5
+_LABEL, _GAP, _ROW, _AXIS = 1.9, 0.35, 0.6, 0.5
 _WIDE = (INNER - _LABEL - _GAP) / 2
 _WAY = ("model", "device", "backend", "precision", "options")
 _LEAST_TOP_DB = 60.0
@@ -116,15 +116,19 @@ def _plot_pairs(axes: Any, place: int, row: Row, values: Sequence[float], top: f
 def _plot_difference(axes: Any, place: int, row: Row) -> None:
     look: style.Look = {"fontsize": style.SMALL, "va": "bottom", "ha": "center"}
     axes.text(
-        0, place + 0.42, verdict_text(row), color=_COLOURS.get(row["verdict"], style.INK), **look
+        0,
+        place + 0.6,
+        style.wrap(verdict_text(row), style.SMALL, _WIDE),
+        color=_COLOURS.get(row["verdict"], style.INK),
+        **look,
     )
     value = row["score_difference"]
     if value is None:
         return
     colour = style.colour(row["precision"])
     if row["score_ci_low"] is not None:
-        axes.plot([row["score_ci_low"], row["score_ci_high"]], [place + 0.68] * 2, color=colour)
-    axes.plot([value], [place + 0.68], marker="o", markersize=5, color=colour)
+        axes.plot([row["score_ci_low"], row["score_ci_high"]], [place + 0.78] * 2, color=colour)
+    axes.plot([value], [place + 0.78], marker="o", markersize=5, color=colour)
 
 
 _COLOURS = {SAME: style.INK, WORSE: style.ALARM, UNSAID: style.GREY}

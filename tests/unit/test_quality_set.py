@@ -152,7 +152,7 @@ def test_the_judge_of_shapes_counts_the_parts_that_are_right() -> None:
 
 
 def test_the_set_decides_the_gate_of_a_case_and_not_its_one_image(tmp_path: Path) -> None:
-    records = [(tmp_path / "a.json", make_record(make_case(precision="bf16")))]
+    records = [(tmp_path / "a.json", make_record(make_case(precision="bf16"), image=None))]
     said = {}
     for verdict in ("same", "better", "worse", "cannot be said"):
         row, _ = set_rows(BF16, verdict=verdict)
@@ -168,7 +168,12 @@ def test_the_set_decides_the_gate_of_a_case_and_not_its_one_image(tmp_path: Path
     for share, passes in ((0.4, True), (0.6, False)):
         row, _ = set_rows(BF16, score_difference=None, below_gate=share)
         assert compare_cases(records, {}, [row]) == [{"passes_gate": passes}]
-    seeded = [(tmp_path / "a.json", make_record(make_case(precision="bf16"), weights="seeded"))]
+    seeded = [
+        (
+            tmp_path / "a.json",
+            make_record(make_case(precision="bf16"), image=None, weights="seeded"),
+        )
+    ]
     assert compare_cases(seeded, {}, [row]) == [{}]
 
 

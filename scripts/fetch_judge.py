@@ -1,19 +1,15 @@
-"""Download the model that judges images, at a pinned revision."""
+"""Download the model that judges images at a pinned revision."""
 
 from functools import partial
 from pathlib import Path
 
-from fetch_model import download_whole
+from sdbench.models.downloads import download_whole
 from sdbench.runtime.failures import write_failure
 from sdbench.runtime.job import run_script
 
 
 def fetch_judge(repository: str, revision: str, folder: Path) -> None:
-    """Write a CLIP model of a Hugging Face hub to `folder`, as `fetch_model` does a model.
-
-    Raises:
-        UserError: if it cannot be had.
-    """
+    """Write a CLIP model of a Hugging Face hub, which judges images, to `folder`, as `download_whole` says."""
     download_whole(repository, revision, folder, is_judge=True)
 
 

@@ -37,9 +37,14 @@ def after(tmp_path: Path, file: str, text: str, backend: str = "pytorch") -> set
     return {name for name in EVERY_SCRIPT if now[name] != before[name]}
 
 
+COMPARING = {
+    *("compare_quality.py", "collect_quality_set.py", "collect_records.py", "write_findings.py")
+}
+"""The scripts that compare images."""
+
+
 def test_a_change_of_a_module(tmp_path: Path) -> None:
-    changed = after(tmp_path, "sdbench/tables/image_comparison.py", "# changed\n")
-    assert changed == {"compare_quality.py", "collect_records.py", "write_findings.py"}
+    assert after(tmp_path, "sdbench/tables/image_comparison.py", "# changed\n") == COMPARING
 
 
 @pytest.mark.parametrize(
@@ -53,13 +58,14 @@ def test_a_change_of_a_module(tmp_path: Path) -> None:
 )
 def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
     """What it names counts from then on, for those that reach the module and for no others."""
-    added = {"compare_quality.py", "collect_records.py", "write_findings.py"}
-    assert after(tmp_path, "sdbench/tables/image_comparison.py", statement) == added
+    assert after(tmp_path, "sdbench/tables/image_comparison.py", statement) == COMPARING
     scripts = tmp_path / "changed"
     for name in EVERY_SCRIPT:
         files = reached(scripts / name, {"backend": ["pytorch"]})
-        own = {"score_shapes.py"}
-        assert (scripts / "sdbench/models/shapes/reader.py" in files) == (name in added | own), name
+        own = {"score_shapes.py", "judge_images.py"}
+        assert (scripts / "sdbench/models/shapes/reader.py" in files) == (
+            name in COMPARING | own
+        ), name
         if name in added:
             assert scripts / "sdbench/models/shapes/__init__.py" in files
 

@@ -9,7 +9,7 @@ from sdbench.runtime.job import run_script
 
 
 def fetch_judge(repository: str, revision: str, folder: Path) -> None:
-    """Write a CLIP model of a Hugging Face hub, which judges images, to `folder`, as `download_whole` says."""
+    """Write a CLIP model of a hub to `folder`, as `download_whole` says."""
     download_whole(repository, revision, folder, is_judge=True)
 
 

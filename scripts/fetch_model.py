@@ -9,7 +9,7 @@ from sdbench.runtime.job import run_script
 
 
 def fetch_model(repository: str, revision: str, folder: Path) -> None:
-    """Write a model of a Hugging Face hub in the diffusers layout to `folder`, as `download_whole` says."""
+    """Write a model of a hub to `folder`, as `download_whole` says."""
     download_whole(repository, revision, folder)
 
 

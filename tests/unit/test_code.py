@@ -62,11 +62,11 @@ def test_an_import_that_is_added(tmp_path: Path, statement: str) -> None:
     scripts = tmp_path / "changed"
     for name in EVERY_SCRIPT:
         files = reached(scripts / name, {"backend": ["pytorch"]})
-        own = {"score_shapes.py", "judge_images.py"}
+        reading = COMPARING | {"score_shapes.py", "judge_images.py"}
         assert (scripts / "sdbench/models/shapes/reader.py" in files) == (
             name in COMPARING | own
         ), name
-        if name in added:
+        if name in COMPARING:
             assert scripts / "sdbench/models/shapes/__init__.py" in files
 
 

@@ -22,11 +22,13 @@ from tests.unit.tables_factory import Rows, published, write_rows
 
 def sheet_of(name: str, rows: Rows, folder: Path, campaigns: Sequence[str] = ()) -> Sheet:
     """Return the sheet of a figure of bars, by its name: of rows of the table that it reads first,
-    and of these campaigns of what others published if it reads them."""
+    of these campaigns of what others published if it reads them, and of no sets of images."""
     table, *others = FIGURES[name].tables
     first = write_rows(rows, folder / f"{table}.csv", getattr(schemas, table.upper()))
     make = getattr(import_module(f"plot_{name}"), f"{name}_sheet")
-    sheet: Sheet = make(first, *(published(campaigns) for _ in others))
+    no_sets = write_rows([], folder / "quality_set.csv", schemas.QUALITY_SET)
+    more = (no_sets if other == "quality_set" else published(campaigns) for other in others)
+    sheet: Sheet = make(first, *more)
     return sheet
 
 

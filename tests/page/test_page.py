@@ -282,7 +282,7 @@ def test_the_slider_goes_through_the_steps(page: Browser) -> None:
     last = background(page, "left")
     slider.send_keys(Keys.HOME)
     assert "After 1 step: PSNR 31.0 dB" in stage(page)
-    assert slider.get_attribute("aria-valuetext") == "after 1 steps"
+    assert slider.get_attribute("aria-valuetext") == "After 1 step"
     assert background(page, "left")[0] == last[0], "the same sheet"
     assert background(page, "left")[1] != last[1], "and another place on it"
     slider.send_keys(Keys.ARROW_RIGHT)
@@ -290,6 +290,18 @@ def test_the_slider_goes_through_the_steps(page: Browser) -> None:
     # Another comparison begins at its last step.
     choose(page, "viewer", "series", "selectedIndex = 1")
     assert "After 12 steps" in stage(page)
+
+
+def test_the_pairs_of_a_set_begin_with_the_worst(page: Browser) -> None:
+    slider = page.find("#pairs-viewer input[name=step]")
+    said = page.find("#pairs-said").text
+    # Scores fall from place to place, so that the last of the set is the worst.
+    assert said.startswith("“a green square on a white background”, seed 1, score 0.00")
+    assert "PSNR 37.0 dB" in said and "Left of the wipe: reference" in said
+    assert page.find("#pairs-viewer output[name=steps]").text == "1 of 4"
+    slider.send_keys(Keys.END)
+    assert "seed 0, score 1.00 (reference 1.00)" in page.find("#pairs-said").text
+    assert "After 10 steps" in stage(page), "the other viewer stays where it is"
 
 
 def test_the_wipe_uncovers_one_image_or_the_difference_under_the_other(page: Browser) -> None:

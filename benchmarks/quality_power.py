@@ -78,7 +78,7 @@ def draw(differences: Any, n: int, draws: int, margin: float) -> Counter[str]:
     """Return how often each verdict came of sets of `n` pairs."""
     random = np.random.default_rng(n)
     sets = (random.choice(differences, n) for _ in range(draws))
-    estimates = (paired_difference(one, STEPS[JUDGED]) for one in sets)
+    estimates = (paired_difference(one.tolist(), STEPS[JUDGED]) for one in sets)
     return Counter(judge_difference(found, margin, n)[0] for found in estimates)
 
 

@@ -230,7 +230,8 @@ rule check_results:
         judged=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
         made=[
             *collect(
-                "<results>/models/{model}.json", model=unique([*MODELS, *COMPARED_MODELS, *PLAN.sets])
+                "<results>/models/{model}.json",
+                model=unique([*MODELS, *COMPARED_MODELS, *PLAN.sets]),
             ),
             *unique(OPERATIONS + RACE_OPERATIONS),
             *graph_records(sorted(PLAN.variants)),

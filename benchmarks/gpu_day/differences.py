@@ -8,6 +8,7 @@ what is missing in them. A line for each answer; the last says how many differ. 
 same is asked of the CPU, as far as it goes, as a rehearsal.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -209,7 +210,8 @@ def events(tell: Tell, device: torch.device) -> None:
             torch.mm(matrix, matrix)
 
     work()
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    event: Any = torch.cuda.Event
+    begin, end = (event(enable_timing=True) for _ in range(2))
     ratios = []
     for _ in range(9):
         ours_s = time_call(work, lambda: PLATFORMS[KIND].synchronize(device))
@@ -357,7 +359,9 @@ def main() -> int:
     print(f"PyTorch {torch.__version__}, asked of {KIND}"
           + ("" if KIND == "cuda" else ": A REHEARSAL, which says nothing of a GPU"))  # fmt: skip
     answers: list[Answer] = []
-    steps: list[Callable[[], list[Answer]]] = [lambda c=check: answers_of(c) for check in CHECKS]
+    steps: list[Callable[[], list[Answer]]] = [
+        functools.partial(answers_of, check) for check in CHECKS
+    ]
     steps.insert(2, of_others)
     if len(sys.argv) > 1:
         steps.insert(0, lambda: of_records(Path(sys.argv[1])))

@@ -181,8 +181,8 @@ def page_inputs(
     ]
     if hostile:
         pairs[0]["prompt"] = hostile
-        named = {"set_prompts": np.array([row["prompt"] for row in pairs])}
-        factory.write_set(of_set[1], 6.0, **named)
+        prompts = np.array([row["prompt"] for row in pairs])
+        factory.write_set(of_set[1], 6.0, set_prompts=prompts)
     svg = folder / "figures" / "speed.svg"
     svg.parent.mkdir(parents=True, exist_ok=True)
     svg.write_text(

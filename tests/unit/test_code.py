@@ -144,7 +144,10 @@ def test_no_script_asks_for_an_input_that_is_there_for_snakemake_alone() -> None
         works = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "run_script":
-                asked = {argument.arg for argument in works[ast.unparse(node.args[1])].args.args}
+                work = works.get(ast.unparse(node.args[1]))
+                if work is None:  # a function of the library
+                    continue
+                asked = {argument.arg for argument in work.args.args}
                 assert not asked & set(_FOR_SNAKEMAKE), path.name
                 called += 1
     assert called > 10

@@ -45,7 +45,7 @@ def test_an_interval_covers_the_mean_and_narrows_with_the_root_of_n() -> None:
     random = np.random.default_rng(1)
     held, wide = 0, {}
     for n in (25, 100):
-        found = [paired_difference(random.normal(0.02, 0.1, n)) for _ in range(60)]
+        found = [paired_difference(random.normal(0.02, 0.1, n).tolist()) for _ in range(60)]
         held += sum(one.low <= 0.02 <= one.high for one in found if one.low and one.high)
         wide[n] = np.mean([(one.high or 0) - (one.low or 0) for one in found])
     assert held >= 0.88 * 120
@@ -237,7 +237,8 @@ def test_the_worst_pairs_come_first_with_their_own_images(tmp_path: Path) -> Non
     assert "1.00 → 0.00, 37.0 dB" in shown
     assert "worse: -0.500 (-0.700 to -0.300)" in shown
     files = figure_files(tmp_path)
-    plot_quality_worst(*made, files)
+    table, pairs, references, others = made
+    plot_quality_worst(table, pairs, references, others, files)
     assert list(pd.read_csv(files.csv)["psnr_db"]) == [37.0, 38.0, 40.0]
 
 
@@ -254,12 +255,10 @@ def test_verdicts_are_plotted_with_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_figures_without_a_set_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    empty = [
-        write_rows([], tmp_path / f"{n}.csv", schema)
-        for n, schema in (("s", QUALITY_SET), ("p", QUALITY_PAIRS))
-    ]
-    plot_quality_verdicts(*empty, figure_files(tmp_path))
-    plot_quality_worst(*empty, [], [], figure_files(tmp_path))
+    table = write_rows([], tmp_path / "s.csv", QUALITY_SET)
+    pairs = write_rows([], tmp_path / "p.csv", QUALITY_PAIRS)
+    plot_quality_verdicts(table, pairs, figure_files(tmp_path))
+    plot_quality_worst(table, pairs, [], [], figure_files(tmp_path))
     assert capsys.readouterr().out.count(NO_SET) == 2
     assert NO_SET in texts(plot_worst([])) and NO_SET in texts(plot_verdicts([], {}))
 

@@ -47,14 +47,9 @@ GENERATED = {"search_settings": 2, "generate_images": 5}
 """What is done again where an image is another one, or another is generated."""
 AFTER_VERDICTS = {"collect_quality_set": 1, **SET_FIGURES, **AFTER_RECORDS}
 """What follows from what is said of a set of images: the gate uses it."""
-AFTER_IMAGES = {
-    "compare_quality": 4,
-    "collect_quality": 1,
-    "judge_images": 1,
-    **AFTER_VERDICTS,
-    **IMAGE_FIGURES,
-    **ENDS,
-}
+AFTER_COMPARED = {"compare_quality": 4, "collect_quality": 1, **IMAGE_FIGURES, **ENDS}
+"""What follows from images that are compared by step."""
+AFTER_IMAGES = {"judge_images": 1, **AFTER_VERDICTS, **AFTER_COMPARED}
 SWEEPS = {"measure_sweep": 9 + len(TWINS)}
 """All that is measured."""
 RACE_TABLE = {"collect_races": 1, "plot_ladder": 1}
@@ -198,7 +193,8 @@ IN_FILES: dict[str, Jobs] = {
     f"{LIBRARY}/export/conversion.py": {
         **{"convert_openvino": 3, "collect_exports": 1, "search_settings": 1, "measure_sweep": 2},
         **AFTER_RECORDS,
-        **AFTER_IMAGES,
+        # The set of images has none of OpenVINO's.
+        **AFTER_COMPARED,
         **{"generate_images": 2, "compare_quality": 2},
     },
     "scripts/search_settings.py": {"search_settings": 2, "measure_sweep": 2, **AFTER_RECORDS},

@@ -10,7 +10,13 @@ import pytest
 
 from sdbench.cases.case import Case, measured_device
 from sdbench.cases.expansion import Absent, RunConfig, expand_matrix, expand_quality
-from sdbench.config.check import ONLY_CPU, Config, check_campaigns, check_config
+from sdbench.config.check import (
+    ONLY_CPU,
+    Config,
+    _with_numbers,
+    check_campaigns,
+    check_config,
+)
 from sdbench.config.files import read_config_file
 from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
@@ -76,7 +82,7 @@ def outcome(file: Path, base: Config, schema: dict[str, Any], *parts: str) -> st
         assert_one_line(str(error), file.name, *parts)
         result = "refused"
     else:
-        assert_right(config, cases, absent)
+        assert_right(_with_numbers(config, schema, schema), cases, absent)
         result = "accepted"
     assert time.process_time() - begin < LIMIT_S
     return result

@@ -21,6 +21,7 @@ from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sealed, sha256, write_json
 from sdbench.tables.rows import noise_row, result_rows
+from sdbench.tables.schemas import QUALITY_SET
 from tests.fuzz import refusal
 from tests.fuzz.configs import VALUES, at, mutated, paths
 from tests.reliability import Tally
@@ -32,6 +33,7 @@ from tests.unit.records_factory import (
     make_record,
     make_rows,
 )
+from tests.unit.tables_factory import write_rows
 
 CASE = make_case()
 
@@ -197,11 +199,13 @@ def test_the_log_has_one_line(name: str, tmp_path: Path, tally: Tally) -> None:
     write_json(tmp_path / REFERENCE, {"blocks": [[1.0]]})
     write_json(tmp_path / "peaks.json", make_peaks({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
+    write_rows([], tmp_path / "dropped.csv", QUALITY_SET)
     tables = ("results", "largest", "peak_throughput", "noise")
     call = (
         f"indexes=[here / {INDEX!r}], device_peaks=[here / 'peaks.json'], "
         "model_operations=[here / 'shapes.json'], prices={'cpu': 0}, currency='USD', "
         "gate={'min_ssim': 0.9, 'min_psnr_db': 20}, precision=0.02, "
+        "quality_set=here / 'dropped.csv', "
         + ", ".join(f"{table}=here / '{table}.csv'" for table in tables)
     )
     refusal.refused_in_log("collect_records", call, tmp_path, path.name, TEXTS[name][1])

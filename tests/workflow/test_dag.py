@@ -101,7 +101,7 @@ def test_an_archive_of_records_needs_what_is_measured_and_no_table(folder: Path)
 
 
 def test_with_records_only_nothing_is_measured(folder: Path) -> None:
-    run = run_snakemake(folder, "-n", "--config", "records_only=True")
+    run = run_snakemake(folder, "-n", "--config", "records_only=True", "quality_set=[]")
     assert run.returncode != 0 and "MissingInputException" in run.stdout + run.stderr
     assert "results/records/shapes/cpu/pytorch/index.json" in run.stdout + run.stderr
 

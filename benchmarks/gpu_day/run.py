@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,22 +144,29 @@ def rehearsal(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def unfinished(results: Path) -> Iterator[Path]:
-    """Yield the outputs that a run which ended early, or found errors, would not make again."""
-    for index in results.glob("r*/*/*/*/index.json"):  # of records and races
-        with contextlib.suppress(UserError):
-            records = [record for _, record in read_indexed(index)]
-            searches = read_json(index)["largest"]
-            if all(one["complete"] and one["status"] != "error" for one in records) and not any(
-                search["reason"] for search in searches
-            ):
-                continue
-        yield index
-    for peaks in results.glob("peak_throughput/*.json"):
-        if any(peak["status"] == "error" for peak in read_json(peaks)["peaks"]):
-            yield peaks
-    for images in results.glob("quality/**/*.npz"):
-        if read_images(images)["status"] == "error":
-            yield images
+    """Yield the outputs that a run which ended early, or found errors, would not make again; those
+    that are damaged are among them."""
+    asked: Mapping[str, Callable[[Path], bool]] = {
+        "r*/*/*/*/index.json": _is_measured,  # of records and races
+        "peak_throughput/*.json": lambda path: _none_failed(read_json(path)["peaks"]),
+        "quality/**/*.npz": lambda path: _none_failed([read_images(path)]),
+    }
+    for pattern, is_finished in asked.items():
+        for path in results.glob(pattern):
+            with contextlib.suppress(UserError):
+                if is_finished(path):
+                    continue
+            yield path
+
+
+def _is_measured(index: Path) -> bool:
+    records = [record for _, record in read_indexed(index)]
+    searched = not any(search["reason"] for search in read_json(index)["largest"])
+    return searched and _none_failed(records) and all(record["complete"] for record in records)
+
+
+def _none_failed(parts: Iterable[Mapping[str, Any]]) -> bool:
+    return all(part["status"] != "error" for part in parts)
 
 
 class Log:

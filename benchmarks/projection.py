@@ -22,7 +22,6 @@ import torch
 from sdbench import backends
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Measuring
-from sdbench.devices.platforms import platform_of
 from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 from sdbench.measure.projection import begin_call, project
@@ -62,12 +61,11 @@ def main() -> int:
     case = Case(variant, 1, generation, Device("cpu", threads=torch.get_num_threads()))
     engine = backends.load(case, given.model, given.graphs)
     latents = engine.latents(generation, 1)
-    energy = platform_of(engine.device).energy(engine.device)
     evaluations = begin_call(engine, generation, latents, 1e-9).evaluations
     assert evaluations is not None, "two steps are the whole call: give more"
 
     def projected_s() -> float:
-        found = project(engine, generation, latents, evaluations, A_SECOND, energy)
+        found = project(engine, generation, latents, evaluations, A_SECOND)
         return float(np.median(found["latency"]["samples_s"]))
 
     def whole_s() -> float:

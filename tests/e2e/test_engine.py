@@ -77,7 +77,7 @@ def test_a_step_is_as_long_as_its_network_sleeps(model: Path) -> None:
         looks.append(time.perf_counter())
         time.sleep(LOOK_S)
 
-    phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1), look)
+    phases, _ = time_phases(engine, GENERATION, engine.latents(GENERATION, 1), look)
     assert len(looks) == 1, "once, in the middle"
     assert phases["denoiser_evaluations"] == len(phases["step_s"]) == 4
     for step, nap in zip(phases["step_s"], NAPS, strict=True):

@@ -272,7 +272,7 @@ def test_what_a_compiled_network_returns_outlives_its_next_call(model: Path) -> 
     # Timing its parts leaves it compiled.
     forward = unet.forward
     with torch.compiler.set_stance("force_eager"):
-        phases = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
+        phases, _ = time_phases(engine, GENERATION, engine.latents(GENERATION, 1))
     assert phases["denoiser_evaluations"] == 4
     assert unet.forward is forward
     assert "decode" not in vars(vae)

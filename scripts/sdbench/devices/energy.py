@@ -16,6 +16,12 @@ class Counter:
     read: Callable[[], float | None]
 
 
+def spent_j(before: float | None, after: float | None) -> float | None:
+    """Return the joules between two readings; None if one is missing, or the counter began again,
+    as RAPL's does when it is full."""
+    return None if before is None or after is None or after < before else after - before
+
+
 def rapl_energy_j(powercap: Path = POWERCAP) -> float | None:
     """Return the joules that all processor packages counted; None without RAPL or a right to it."""
     try:

@@ -24,6 +24,7 @@ def sample_latency(
     warmed_s: Sequence[float] = (),
     ramp_s: float = 0.0,
     between: Callable[[], None] = lambda: None,
+    taken_s: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Time calls until there are enough of them and they have taken long enough.
 
@@ -34,6 +35,7 @@ def sample_latency(
         warmed_s: calls of the warm-up that were made before.
         ramp_s: how long the warm-up takes at the least, for the device to raise its clocks.
         between: called after the warm-up and after each sample.
+        taken_s: samples that there are.
 
     Returns:
         `warmup_s` and `samples_s`, the seconds of each call in order.
@@ -41,7 +43,7 @@ def sample_latency(
     warmup = list(warmed_s)
     while len(warmup) < measuring.warmup_calls or sum(warmup) < ramp_s:
         warmup.append(time_call(call, synchronize))
-    samples: list[float] = []
+    samples = list(taken_s)
     # A collection in the middle of a call would be counted as the network's time.
     gc.collect()
     gc.disable()

@@ -1,8 +1,9 @@
 """One launch of a variant: its cases measured in a process that does nothing else."""
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from sdbench.cases.case import Case
 from sdbench.cases.measuring import Measuring
 from sdbench.cases.options import COMPILE
 from sdbench.devices.device import describe_device, probe_contention, torch_device
+from sdbench.devices.energy import spent_j
 from sdbench.devices.machine import budget_bytes, describe_machine
 from sdbench.devices.platforms import is_lost, platform_of
 from sdbench.devices.resident import rss_after_gc
@@ -105,6 +107,51 @@ def _failed(failure: tuple[str, str]) -> Outcome:
     return dict(zip(("status", "reason"), failure, strict=True))
 
 
+class Watch:
+    """What is read around the calls of a launch: its device's state and energy, and what else the
+    processors did."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.platform = device, platform_of(device)
+        self.before = self.platform.state(device)
+        self.during: list[Mapping[str, Any]] = []
+        self.energies: list[float | None] = []
+        self.counter = self.platform.energy(device)
+        self.usage = Usage()
+
+    def look(self) -> None:
+        """Read the state, in the middle of a call."""
+        self.during.append(self.platform.state(self.device))
+
+    @contextlib.contextmanager
+    def metering(self) -> Iterator[None]:
+        """Count the energy of a block."""
+        before = self.counter.read()
+        yield
+        self.energies.append(spent_j(before, self.counter.read()))
+
+    def energy(self) -> dict[str, Any] | None:
+        """Return the energy of all blocks, as a pass holds it; None where nothing counts."""
+        known = [joules for joules in self.energies if joules is not None]
+        if len(known) < len(self.energies):
+            return None
+        return {"source": self.counter.source, "energy_j": sum(known)}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A first call of a case, what was read around it, and the memory that it took."""
+
+    call: Call
+    watch: Watch
+    memory: dict[str, int | None]
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it is a short call with all of its parts, from which the whole is projected."""
+        return self.call.evaluations is not None and self.call.images is not None
+
+
 @dataclass
 class Loaded:
     """A loaded variant: its engine, its cold start as a launch has it, and the bytes then resident.
@@ -118,13 +165,23 @@ class Loaded:
     cold_start: dict[str, Any]
     loaded_bytes: int | None
     limit_s: float
-    first: Call | None = None
+    first: Begun | None = None
     compiled_for: int = 0
 
-    def begin(self, case: Case, decode: bool = True) -> Call:
+    def begin(self, case: Case, decode: bool = True) -> Begun:
         """Make a call of `case`, or begin it if it would take too long."""
-        latents = self.engine.latents(case.generation, case.batch_size)
-        return begin_call(self.engine, case.generation, latents, self.limit_s, decode)
+        engine, calls = self.engine, list[Call]()
+        latents = engine.latents(case.generation, case.batch_size)
+        watch = Watch(engine.device)
+
+        def call() -> None:
+            how = engine, case.generation, latents, self.limit_s, decode
+            calls.append(begin_call(*how, watch.look))
+
+        with watch.metering():
+            memory = measure_memory(call, engine.device, self.loaded_bytes)
+        watch.usage.read()
+        return Begun(calls[0], watch, memory)
 
     def compile_for(self, case: Case) -> float | None:
         """Have the networks compiled for the batch size of `case`, where that is an option.
@@ -137,7 +194,7 @@ class Loaded:
         engine = self.engine
         if engine.compile_mode is None or self.compiled_for == case.batch_size:
             return None
-        calls: list[Call] = []
+        calls: list[Begun] = []
         call_s, compiled = compile_anew(
             lambda: calls.append(self.begin(case)), engine.synchronize, engine.device
         )
@@ -145,7 +202,7 @@ class Loaded:
         self.compiled_for = case.batch_size
         # What the compiler leaves in memory is none of a call's.
         self.loaded_bytes = rss_after_gc()
-        return call_s + calls[0].left_s
+        return call_s + calls[0].call.left_s
 
 
 def load(
@@ -166,7 +223,8 @@ def load(
     one = replace(case, batch_size=1)
     first_call_s = loaded.compile_for(one)
     if first_call_s is None and begins:
-        loaded.first = call = loaded.begin(one, decode)
+        loaded.first = loaded.begin(one, decode)
+        call = loaded.first.call
         is_known = call.images is not None
         first_call_s = call.made_s + call.left_s if is_known else None
     loaded.cold_start["first_call_s"] = first_call_s
@@ -198,65 +256,63 @@ def _measure_passes(
 ) -> Outcome:
     began, engine = time.perf_counter(), loaded.engine
     device = engine.device
-    platform = platform_of(device)
     generation, latents = case.generation, engine.latents(case.generation, case.batch_size)
-    budget = budget_bytes(case.device, sweep.granted_bytes)
     found: Outcome = {}
-
-    def measured(call: Callable[[], object]) -> None:
-        found["memory"] = measure_memory(call, device, loaded.loaded_bytes)
-        refuse_above(budget, found["memory"])
-
+    begun, evaluations = None, projected
+    budget = budget_bytes(case.device, sweep.granted_bytes)
     # The first evaluation of a short call is warm-up enough.
-    is_known = projected is not None and not is_first
-    own = Call(None, 0.0, evaluations=projected)
-    if not is_known:
-        own = _warm_up(loaded, case, measured, is_first)
-    during: list[Mapping[str, Any]] = []
-    before = platform.state(device)
-    usage = Usage()
-
-    def look() -> None:
-        during.append(platform.state(device))
+    if projected is None or is_first:
+        begun = _warm_up(loaded, case, is_first, budget)
+        evaluations = begun.call.evaluations
+    watch = begun.watch if begun is not None and begun.is_sample else Watch(device)
+    usage = watch.usage
 
     def call() -> Images:
         return engine.generate(generation, latents)
 
     parts: dict[str, Any] = {"projection": None, "throughput": None}
-    if own.evaluations is not None:
-        evaluations = own.evaluations
-
-        def short_calls() -> None:
-            counter = platform.energy(device)
-            how = engine, generation, latents, evaluations, measuring, counter
-            parts.update(project(*how, look, usage.read))
-
+    if evaluations is not None:
+        sample = begun.call if begun is not None and begun.is_sample else None
+        with watch.metering():
+            how = engine, generation, latents, evaluations, measuring
+            parts |= project(*how, watch.look, usage.read, sample)
+        parts["projection"]["energy"] = watch.energy()
         if is_first:
-            measured(short_calls)
-        else:
-            short_calls()
+            assert begun is not None
+            found["memory"] = begun.memory
     else:
-        warmed = [own.made_s]
+        assert begun is not None
         parts["latency"] = sample_latency(
-            call, engine.synchronize, measuring, warmed, platform.ramp_s, usage.read
+            call,
+            engine.synchronize,
+            measuring,
+            [begun.call.made_s],
+            watch.platform.ramp_s,
+            usage.read,
         )
         parts["throughput"] = measure_throughput(
-            call, engine.synchronize, platform.energy(device), measuring.throughput_duration_s
+            call, engine.synchronize, watch.counter, measuring.throughput_duration_s
         )
         usage.read()
         parts["phases"] = [
-            time_phases(engine, generation, latents, look) for _ in range(measuring.phase_samples)
+            time_phases(engine, generation, latents, watch.look)[0]
+            for _ in range(measuring.phase_samples)
         ]
         usage.read()
         if is_first:
-            measured(call)
-            assert own.images is not None
-            found["image"] = write_image(sweep.folder, case, to_8_bits(own.images)[0])
+            found["memory"] = measure_memory(call, device, loaded.loaded_bytes)
+            refuse_above(budget, found["memory"])
+            assert begun.call.images is not None
+            found["image"] = write_image(sweep.folder, case, to_8_bits(begun.call.images)[0])
     launch = {
         "cold_start": loaded.cold_start,
-        "device_state": {"before": before, "during": during, "after": platform.state(device)},
+        "device_state": {
+            "before": watch.before,
+            "during": watch.during,
+            "after": watch.platform.state(device),
+        },
         "usage": usage.as_dict(),
-        "gpu_processes": platform.others(device),
+        "gpu_processes": watch.platform.others(device),
         **parts,
         "seconds": time.perf_counter() - began,
         "measured_at": now(),
@@ -266,25 +322,20 @@ def _measure_passes(
     return {"status": "ok", "reason": None, **found, "launch": launch}
 
 
-def _warm_up(
-    loaded: Loaded, case: Case, measured: Callable[[Callable[[], object]], None], is_first: bool
-) -> Call:
+def _warm_up(loaded: Loaded, case: Case, is_first: bool, budget: int | None) -> Begun:
     """Return the first call of the warm-up: with one image that of the process, else another.
 
     A first launch makes another in any case, unless it would take too long: the first sets up what
     stays in memory. It is looked at: what is wrong or too large is said before more is spent.
     """
-    own = loaded.first if case.batch_size == 1 else None
-    if own is None or (is_first and own.evaluations is None):
-        begun: list[Call] = []
-        if is_first:
-            measured(lambda: begun.append(loaded.begin(case)))
-        else:
-            begun.append(loaded.begin(case, decode=False))
-        own = begun[0]
-    if own.images is not None:
-        check_images(own.images)
-    return own
+    begun = loaded.first if case.batch_size == 1 else None
+    if begun is None or (is_first and begun.call.evaluations is None):
+        begun = loaded.begin(case, decode=is_first)
+    if is_first:
+        refuse_above(budget, begun.memory)
+    if begun.call.images is not None:
+        check_images(begun.call.images)
+    return begun
 
 
 def empty_allocator(engine: Engine) -> None:

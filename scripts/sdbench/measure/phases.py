@@ -2,10 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sdbench.backends.engine import Engine
+from sdbench.backends.engine import Engine, Images
 
 import torch
 
@@ -23,14 +23,25 @@ def time_phases(
     generation: Mapping[str, Any],
     latents: torch.Tensor,
     look: Callable[[], None] = lambda: None,
-    evaluations: int | None = None,
-) -> dict[str, Any]:
-    """Time the parts of one call, or of one that is ended and decoded after some `evaluations`.
+    is_enough: Callable[[Sequence[float]], bool] = lambda ends: False,
+    decode: bool = True,
+) -> tuple[dict[str, Any], Images | None]:
+    """Time the parts of one call.
 
     The device is synchronised around every part, which costs time: the sum is not the latency.
-    `look` is called in the middle of the call, when the device has been busy, and is in no part.
+
+    Args:
+        engine: what generates.
+        generation: prompt, steps and guidance, as in the config.
+        latents: of the batch.
+        look: called where the call is half over, or ended, when the device has been busy; it is in
+            no part.
+        is_enough: told after each step at what seconds of the clock each so far ended: whether the
+            call is ended there.
+        decode: whether the latents of a call that is ended are decoded.
 
     Returns:
+        The images, None where they were not decoded; before them
         `text_encoder_s`, `denoiser_s`, `vae_decoder_s`: seconds in all evaluations of a part, or of
         all text encoders; `denoiser_evaluations`: how many the denoiser had; `step_s`: seconds of
         each of those together with guidance and scheduler, from its start to the step's end.
@@ -41,28 +52,28 @@ def time_phases(
     def on_step_end(now: torch.Tensor) -> None:
         engine.synchronize()
         ends.append(time.perf_counter())
-        if len(ends) == (evaluations or generation["steps"]) // 2:
+        ended = is_enough(ends)
+        if ended or len(ends) == generation["steps"] // 2:
             look()
-        if len(ends) == evaluations:
+        if ended:
             raise EnoughError(now)
 
     parts = [(name, "forward", "text_encoder") for name in engine.family.text_encoders]
     parts += [(engine.family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
+    images: Images | None = None
     with contextlib.ExitStack() as stack:
         for name, method, part in parts:
             network, times = getattr(engine.pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
         try:
-            engine.generate(generation, latents, on_step_end=on_step_end)
+            images = engine.generate(generation, latents, on_step_end=on_step_end)
         except EnoughError as enough:
-            engine.decode(generation, enough.latents)
+            if decode:
+                images = engine.decode(generation, enough.latents)
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
     begins = [begin for begin, _ in spent["denoiser"]]
-    return {
-        **totals,
-        "denoiser_evaluations": len(begins),
-        "step_s": [end - begin for begin, end in zip(begins, ends, strict=True)],
-    }
+    steps = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    return {**totals, "denoiser_evaluations": len(begins), "step_s": steps}, images
 
 
 @contextlib.contextmanager

@@ -8,9 +8,8 @@ from typing import Any
 
 from sdbench.backends.engine import Engine, Images
 from sdbench.cases.measuring import Measuring
-from sdbench.devices.energy import Counter
 from sdbench.measure.latency import sample_latency
-from sdbench.measure.phases import EnoughError, time_phases
+from sdbench.measure.phases import time_phases
 
 import torch
 
@@ -23,14 +22,15 @@ with CUDA graphs the first three compile, warm up and record."""
 class Call:
     """A call that was made, or begun.
 
-    `made_s`: what was made of it took; `left_s`: what the rest of its steps would have taken, 0 of
-    a whole call. `evaluations`: how many the denoiser has in the whole call, None if it was made.
-    The images of a call that was only begun are decoded from the latents that it had come to, if at
-    all.
+    `made_s`: what was made of it took; `phases`: its parts (`time_phases`); `left_s`: what the rest
+    of its steps would have taken, 0 of a whole call. `evaluations`: how many the denoiser has in
+    the whole call, None if it was made. The images of a call that was only begun are decoded from the
+    latents that it had come to, if at all.
     """
 
     images: Images | None
     made_s: float
+    phases: Mapping[str, Any]
     left_s: float = 0.0
     evaluations: int | None = None
 
@@ -41,6 +41,7 @@ def begin_call(
     latents: torch.Tensor,
     limit_s: float,
     decode: bool = True,
+    look: Callable[[], None] = lambda: None,
 ) -> Call:
     """Make a call; if it would take longer than `limit_s`, only its first steps and the decoder.
 
@@ -50,37 +51,25 @@ def begin_call(
         latents: of the batch.
         limit_s: seconds; 0 for no limit.
         decode: whether what was only begun is decoded too.
+        look: called once in the middle of the call.
     """
     settled = _settled(engine)
-    ends: list[float] = []
+    lefts: list[float] = []
 
-    def left_s() -> float:
-        left = len(engine.pipeline.scheduler.timesteps) - settled
-        return left * (ends[-1] - ends[-2])
-
-    def on_step_end(now: torch.Tensor) -> None:
-        if len(ends) == settled:
-            return
-        engine.synchronize()
-        ends.append(time.perf_counter())
-        if len(ends) == settled and ends[-1] - begin + left_s() > limit_s:
-            raise EnoughError(now)
+    def is_enough(ends: Sequence[float]) -> bool:
+        if not limit_s or len(ends) != settled:
+            return False
+        lefts.append((len(engine.pipeline.scheduler.timesteps) - settled) * (ends[-1] - ends[-2]))
+        return ends[-1] - begin + lefts[0] > limit_s
 
     engine.synchronize()
     begin = time.perf_counter()
-    images: Images | None = None
-    is_whole = True
-    try:
-        images = engine.generate(generation, latents, on_step_end=on_step_end if limit_s else None)
-    except EnoughError as enough:
-        is_whole = False
-        if decode:
-            images = engine.decode(generation, enough.latents)
-    engine.synchronize()
+    phases, images = time_phases(engine, generation, latents, look, is_enough, decode)
     made_s = time.perf_counter() - begin
-    if is_whole:
-        return Call(images, made_s)
-    return Call(images, made_s, left_s(), len(engine.pipeline.scheduler.timesteps))
+    evaluations = len(engine.pipeline.scheduler.timesteps)
+    if phases["denoiser_evaluations"] == evaluations:
+        return Call(images, made_s, phases)
+    return Call(images, made_s, phases, lefts[0], evaluations)
 
 
 def _settled(engine: Engine) -> int:
@@ -93,9 +82,9 @@ def project(
     latents: torch.Tensor,
     evaluations: int,
     measuring: Measuring,
-    energy: Counter,
     look: Callable[[], None] = lambda: None,
     between: Callable[[], None] = lambda: None,
+    begun: Call | None = None,
 ) -> dict[str, Any]:
     """Measure short calls, which end after `SETTLED` evaluations, and project the whole from each.
 
@@ -110,49 +99,48 @@ def project(
         latents: of the batch.
         evaluations: how many evaluations of the denoiser the whole call has.
         measuring: how many samples, and how long.
-        energy: counter of energy, read before and after the short calls.
         look: called once in the middle of each short call.
         between: called before, between and after the short calls.
+        begun: a first such call that there is, decoded.
 
     Returns:
         `latency`, `phases`, as a launch holds them, of the whole call; `projection`: what it was
-        projected from.
+        projected from, but for its energy.
     """
     settled = _settled(engine)
-    phases: list[dict[str, Any]] = []
-    before = energy.read()
+    phases = [] if begun is None else [begun.phases]
+
+    def call() -> None:
+        phases.append(
+            time_phases(engine, generation, latents, look, lambda ends: len(ends) == settled)[0]
+        )
+
     sampled = sample_latency(
-        lambda: phases.append(time_phases(engine, generation, latents, look, settled)),
+        call,
         engine.synchronize,
         replace(measuring, warmup_calls=0),
         between=between,
+        taken_s=() if begun is None else (begun.made_s,),
     )
-    after = energy.read()
     calls = [
         {"call_s": seconds, "step_s": phase["step_s"]}
         for seconds, phase in zip(sampled["samples_s"], phases, strict=True)
     ]
-    energy_j = None if before is None or after is None or after < before else after - before
     return {
         "latency": {
             "warmup_s": [],
             "samples_s": [call["call_s"] + _more_s(call["step_s"], evaluations) for call in calls],
         },
         "phases": [
-            phase
-            | {
+            {
+                **phase,
                 "denoiser_s": phase["denoiser_s"]
                 * (1 + _more_s(phase["step_s"], evaluations) / sum(phase["step_s"])),
                 "denoiser_evaluations": evaluations,
             }
             for phase in phases
         ],
-        "projection": {
-            "steps": settled,
-            "evaluations": evaluations,
-            "calls": calls,
-            "energy": energy_j and {"source": energy.source, "energy_j": energy_j},
-        },
+        "projection": {"steps": settled, "evaluations": evaluations, "calls": calls},
     }
 
 

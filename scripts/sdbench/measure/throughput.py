@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sdbench.devices.energy import Counter
+from sdbench.devices.energy import Counter, spent_j
 
 
 def measure_throughput(
@@ -33,10 +33,7 @@ def measure_throughput(
         ends.append(time.perf_counter())
     synchronize()
     ends[-1] = time.perf_counter()
-    after = counter.read()
-    energy = None
-    # RAPL's counter begins again when it is full.
-    if before is not None and after is not None and after >= before:
-        energy = {"source": counter.source, "energy_j": after - before}
+    joules = spent_j(before, counter.read())
+    energy = None if joules is None else {"source": counter.source, "energy_j": joules}
     intervals = [end - last for last, end in itertools.pairwise([begin, *ends])]
     return {"intervals_s": intervals, "energy": energy}

@@ -24,7 +24,9 @@ from typing import Any
 
 import yaml
 
+from sdbench.cases.case import Variant, why_absent
 from sdbench.cases.kinds import nvidia_gpus
+from sdbench.cases.options import NONE
 from sdbench.records.image_archive import read_images
 from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
@@ -133,7 +135,9 @@ def rehearsal(config: dict[str, Any]) -> dict[str, Any]:
         devices = named if isinstance(entry["devices"], str) else entry["devices"]
         few = {"batch_sizes": small, "largest_batch": min(3, entry.get("largest_batch", 0))}
         matrix.append(entry | {"devices": devices} | few)
+    sets = [wanted | {"variants": _on_cpus(wanted)} for wanted in config["quality_set"]]
     return config | {
+        "quality_set": sets,
         "pathvars": {"results": (results.parent / "rehearsal" / results.name).as_posix()},
         "models": twins,
         "devices": {name: {"kind": "cpu"} for name in named},
@@ -141,6 +145,18 @@ def rehearsal(config: dict[str, Any]) -> dict[str, Any]:
         "races": [race | {"sizes": [64], "rounds": 2} for race in config.get("races", [])],
         "measuring": config["measuring"] | SHORT,
     }
+
+
+def _on_cpus(wanted: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Return the variants of a set of images that a CPU has."""
+    model, device = wanted["model"], wanted["device"]
+    return [
+        one
+        for one in wanted["variants"]
+        if not why_absent(
+            Variant(model, device, "pytorch", one["precision"], one.get("options", NONE)), "cpu"
+        )
+    ]
 
 
 def unfinished(results: Path) -> Iterator[Path]:

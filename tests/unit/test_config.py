@@ -48,6 +48,19 @@ def test_presets_are_valid_and_have_cases(preset: Path, check: Check) -> None:
     assert cases
 
 
+@pytest.mark.parametrize(
+    "path",
+    [*PRESETS, *sorted((ROOT / "benchmarks").rglob("*.yaml"))],
+    ids=lambda path: path.stem,
+)
+def test_no_image_of_the_default_config_is_generated_by_another(path: Path) -> None:
+    """What a config does not say is the default's: its sets of images would need every engine."""
+    config = yaml.safe_load(path.read_text())
+    models = {entry["model"] for entry in config["matrix"]}
+    whole = overlay(yaml.safe_load((ROOT / "config/config.yaml").read_text()), config)
+    assert {entry["model"] for entry in whole["quality"] + whole["quality_set"]} <= models
+
+
 def test_the_ladder_with_the_search_is_the_ladder_and_what_is_tuned() -> None:
     """Two files, since no search fits into half an hour; they must not drift apart."""
     ladder, tuned = (

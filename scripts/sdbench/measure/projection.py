@@ -24,8 +24,8 @@ class Call:
 
     `made_s`: what was made of it took; `phases`: its parts (`time_phases`); `left_s`: what the rest
     of its steps would have taken, 0 of a whole call. `evaluations`: how many the denoiser has in
-    the whole call, None if it was made. The images of a call that was only begun are decoded from the
-    latents that it had come to, if at all.
+    the whole call, None if it was made. The images of a call that was only begun are decoded from
+    the latents that it had come to, if at all.
     """
 
     images: Images | None

@@ -73,9 +73,9 @@ def _choices(generated: Condition, rows: Sequence[Mapping[str, Any]]) -> dict[st
     own = {row["model"] for row in rows if row["origin"] == MEASURED}
     meeting = sum(row["meets"] is True for row in rows)
     words = (
-        f"{meeting} of {plural(len(rows), 'setting')} meet the requirements (`need` in the config)."
+        f"{meeting} of {plural(len(rows), 'setting')} meet the requirements of the config."
         if meeting < len(rows)
-        else "Every setting meets the requirements, or the config has none (`need`). Fastest first."
+        else "Every setting meets the requirements, or the config names none. Fastest first."
     )
     if len(rows) > MOST_CHOICES:
         words += f" The first {MOST_CHOICES} are shown; tables/choices.csv has all."

@@ -59,3 +59,38 @@ rule predict_fits:
         "../envs/tables.yaml"
     script:
         "../scripts/predict_fits.py"
+
+
+rule predict_memory:
+    "Compute the memory that described models take on a GPU: no weights are read, nothing is measured."
+    input:
+        architectures=[
+            file for file in DESCRIBED if not Path(file).stem.startswith("tiny")
+        ],
+        parts=DESCRIBED_PARTS,
+        vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
+    output:
+        "<results>/operations/memory.json",
+    log:
+        "<logs>/predict_memory.log",
+    threads: 2
+    localrule: True
+    conda:
+        "../envs/pytorch.yaml"
+    script:
+        "../scripts/predict_memory.py"
+
+
+rule collect_predicted_memory:
+    "Make the table of the memory that described models take, as it is computed."
+    input:
+        memory="<results>/operations/memory.json",
+    output:
+        table("predicted_memory"),
+    log:
+        "<logs>/collect_predicted_memory.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    script:
+        "../scripts/collect_predicted_memory.py"

@@ -62,6 +62,11 @@ DESCRIBED = sorted(
     for file in (WORKFLOW / "resources/architectures").glob("*.yaml")
 )
 
+DESCRIBED_PARTS = sorted(
+    resource(f"architectures/parts/{file.name}")
+    for file in (WORKFLOW / "resources/architectures/parts").glob("*.yaml")
+)
+
 # The ladder is a figure of races, own or of other machines.
 SHOWN_FIGURES = {
     name: figure

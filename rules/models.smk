@@ -112,10 +112,7 @@ rule count_work:
     input:
         published=[resource("published.csv"), *DROPPED_IN],
         architectures=DESCRIBED,
-        parts=sorted(
-            resource(f"architectures/parts/{file.name}")
-            for file in (WORKFLOW / "resources/architectures/parts").glob("*.yaml")
-        ),
+        parts=DESCRIBED_PARTS,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
     output:
         "<results>/operations/described.json",

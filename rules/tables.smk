@@ -10,6 +10,7 @@ TABLES = [
     "noise",
     "races",
     "exports",
+    "predicted_memory",
     "quality",
     "quality_set",
     "quality_pairs",

@@ -173,6 +173,25 @@ def _tile(vae: Any, generation: Mapping[str, Any]) -> int:
     return int(vae.tile_sample_min_size)
 
 
+def set_options(
+    pipeline: Any, denoiser: Any, variant: Variant, generation: Mapping[str, Any]
+) -> int | None:
+    """Give denoiser and VAE the attention, slices, tiles and layout of a variant; return the side
+    of a tile in pixels, if there are any.
+
+    Raises:
+        UnsupportedError: as `_tile` does.
+    """
+    _set_attention(denoiser, pipeline.vae, variant)
+    if "vae-slicing" in variant.switches:
+        pipeline.vae.enable_slicing()
+    tile = _tile(pipeline.vae, generation) if VAE_TILING in variant.switches else None
+    if "channels-last" in variant.switches:
+        denoiser.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+    return tile
+
+
 def _place(pipeline: Any, device: torch.device, offload: str | None) -> None:
     """Move all weights to the device, or have them moved there whenever they are needed: each
     network as a whole, or each layer, the next one while this one computes where the device has
@@ -241,13 +260,7 @@ def load(
             f"{variant.precision} weights of the VAE are cast to fp32 and back for every image, so "
             f"{COMPILE} would record its CUDA graph again in every call: use bf16"
         )
-    _set_attention(denoiser, pipeline.vae, variant)
-    if "vae-slicing" in variant.switches:
-        pipeline.vae.enable_slicing()
-    tile = _tile(pipeline.vae, case.generation) if VAE_TILING in variant.switches else None
-    if "channels-last" in variant.switches:
-        denoiser.to(memory_format=torch.channels_last)
-        pipeline.vae.to(memory_format=torch.channels_last)
+    tile = set_options(pipeline, denoiser, variant, case.generation)
     if not KINDS[device.type].is_gpu:
         _read_weights(getattr(pipeline, name) for name in family.networks)
     if quantizer is not None:

@@ -30,7 +30,7 @@ def _nf4(rows: int, columns: int, item_bytes: int) -> int:
     return numbers // 2 + blocks + item_bytes * (blocks // nf4_scales_block(blocks) + 1 + 16)
 
 
-_FORMATS: dict[str, Callable[[int, int, int], int]] = {
+BYTES_OF_FORMAT: dict[str, Callable[[int, int, int], int]] = {
     # torchao: a scale in fp32 for each row, and for int8 a zero point of eight bits.
     "int8": lambda rows, columns, _item_bytes: rows * (columns + 4 + 1),
     "fp8": lambda rows, columns, _item_bytes: rows * (columns + 4),
@@ -50,7 +50,7 @@ def weight_bytes(
         size = component["parameters"] * item
         if quantized and component["denoiser"]:
             size += sum(
-                count * (_FORMATS[quantized](rows, columns, item) - rows * columns * item)
+                count * (BYTES_OF_FORMAT[quantized](rows, columns, item) - rows * columns * item)
                 for rows, columns, count in component["matrices"]
             )
         sizes[name] = size

@@ -174,6 +174,19 @@ batch not been measured; `derived_error`, of what would have been derived, in th
 largest measured batch. `found_batch`: the largest on the device's own memory, and
 `predicted_batch`, what the smaller ones promised."""
 
+PREDICTED_MEMORY = _table(
+    """
+    model width height precision options batch predicted_allocated_bytes predicted_reserved_bytes
+    """,
+    "model width height precision options batch",
+    batch=_count(1),
+)
+"""The peak of loading and one call of PyTorch on a CUDA GPU, computed from descriptions of models on
+the `meta` device: nothing was measured. `predicted_allocated_bytes`: of tensors, what torch's
+`max_memory_allocated` counts; `predicted_reserved_bytes`: what its allocator holds for them,
+`max_memory_reserved`. The CUDA context comes on top (`sdbench.measure.predicted_memory.CONTEXT`).
+`options`: without any, attention is SDPA."""
+
 PEAK_THROUGHPUT = _table(
     """
     device device_name threads operation precision status reason n side images tflops gb_per_s

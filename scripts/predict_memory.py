@@ -1,0 +1,62 @@
+"""Compute the memory that described models take: no weights are read, and no device is used."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from sdbench.models.architectures import load_architecture
+from sdbench.models.tokenizer import clip_vocabulary
+from sdbench.runtime.files import write_json
+from sdbench.runtime.job import run_script
+
+PLAIN = {"height": 512, "width": 512, "guidance": 7.5, "steps": 50}
+"""How a model generates whose description does not say it: as Stable Diffusion 1.x does."""
+
+
+def rows_of_model(architecture: Path, vocabulary: Path) -> list[dict[str, Any]]:
+    """Return the rows of a described model at its own size.
+
+    Raises:
+        UserError: if the description is wrong.
+    """
+    # Imported here so that no log of these libraries comes before the job's own log is open.
+    from sdbench.measure.predicted_memory import Outline, predict_rows
+
+    described = load_architecture(architecture)
+    model = Outline.of(described, clip_vocabulary(vocabulary))
+    return list(predict_rows(model, described.generation or PLAIN))
+
+
+def predict_memory(
+    architectures: Sequence[Path], vocabulary: Path, processes: int, memory: Path
+) -> None:
+    """Write the rows of the table `predicted_memory` as JSON.
+
+    Args:
+        architectures: the descriptions of models.
+        vocabulary: CLIP's.
+        processes: how many models are looked at side by side.
+        memory: written.
+
+    Raises:
+        UserError: if a description is wrong.
+    """
+    ask = partial(rows_of_model, vocabulary=vocabulary)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        rows = [row for rows in pool.map(ask, architectures) for row in rows]
+    write_json(memory, {"rows": rows})
+    print(f"{len(architectures)} models: {len(rows)} ways to run them")
+
+
+if __name__ == "__main__":
+    os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
+    run_script(
+        snakemake,
+        predict_memory,
+        processes=snakemake.threads,
+        memory=Path(snakemake.output[0]),
+    )

@@ -73,10 +73,10 @@ rule predict_memory:
         "<results>/operations/memory.json",
     log:
         "<logs>/predict_memory.log",
-    threads: 2
     localrule: True
     conda:
         "../envs/pytorch.yaml"
+    threads: 2
     script:
         "../scripts/predict_memory.py"
 

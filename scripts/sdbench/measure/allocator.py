@@ -1,5 +1,6 @@
 """torch's allocator of a GPU's memory, as a model: what it reserves for what is allocated."""
 
+import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +31,13 @@ class _Block:
 
 
 class Allocator:
-    """Segments that are never given back, cut into blocks: the smallest free one that is large
-    enough is taken, its rest stays free, and free neighbours grow together."""
+    """Segments that are cut into blocks: the smallest free one that is large enough is taken, its
+    rest stays free, and free neighbours grow together. A segment without blocks is given back only
+    where `limit`, in bytes, would else be exceeded; where that does not help, it is."""
 
-    def __init__(self) -> None:
-        self.allocated = self.peak_allocated = self.reserved = 0
+    def __init__(self, limit: float = math.inf) -> None:
+        self.allocated = self.peak_allocated = self.reserved = self.peak_reserved = 0
+        self._limit = limit
         self._held: dict[Any, _Block] = {}
         self._free: dict[bool, list[tuple[int, int, _Block]]] = {True: [], False: []}
         self._end = 0
@@ -89,10 +92,19 @@ class Allocator:
         segment = SMALL_SEGMENT if small else LARGE_SEGMENT
         if size >= MIDDLE:
             segment = -(-size // SEGMENT_ROUNDED) * SEGMENT_ROUNDED
+        if self.reserved + segment > self._limit:
+            self._empty()
         self.reserved += segment
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
         block = _Block(self._end, segment, small)
         self._end += segment
         return block
+
+    def _empty(self) -> None:
+        for small, free in self._free.items():
+            whole = [entry for entry in free if not (entry[2].before or entry[2].after)]
+            self.reserved -= sum(size for size, _, _ in whole)
+            self._free[small] = [entry for entry in free if entry not in whole]
 
     def _release(self, block: _Block) -> None:
         block.free = True

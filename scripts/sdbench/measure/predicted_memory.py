@@ -9,7 +9,7 @@ import copy
 import itertools
 import math
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,7 +47,9 @@ COMPUTED = ("attention-vanilla", "attention-sliced", "vae-slicing", "vae-tiling"
 """Options that change what is computed; others change how weights are kept."""
 OPTIONS = (NONE, *COMPUTED, *QUANTIZED, *OFFLOADS, f"{NF4}+{MODEL_OFFLOAD}")
 CONTEXT = 500 * 2**20
-"""Bytes that a CUDA context takes besides the allocator. TODO"""
+"""Bytes that a CUDA context is taken to have besides the allocator. Before any kernel is loaded,
+others saw 256 MiB (RTX 3090, invoke-ai/InvokeAI#9413) and 426 MiB (RTX 6000 Ada, unslothai/
+unsloth-zoo#1053); kernels come on top when they are first used."""
 MOVED_ALONE = (torch.nn.Conv2d, torch.nn.Linear, torch.nn.Embedding)
 """Layers that diffusers moves one by one (`_GO_LC_SUPPORTED_PYTORCH_LAYERS` of its hooks)."""
 
@@ -97,9 +99,7 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 made_of_others = func.decompose(*args, **kwargs)
             if made_of_others is not NotImplemented:
                 return made_of_others
-        if func is not aten.index.Tensor:  # which values decide, where the index is a mask
-            args, kwargs = _on_one_device((args, kwargs))
-        result = func(*args, **kwargs)
+        result = self._computed(func, args, kwargs)
         for tensor in _tensors(result):
             if tensor.is_meta:
                 self.number(tensor)
@@ -107,6 +107,27 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
             half = result.element_size() == 2
             with self:
                 args[0].new_empty(args[0].numel() + (result.numel() if half else 0))
+        return result
+
+    @staticmethod
+    def _computed(func: Any, args: Any, kwargs: Any) -> Any:
+        """Return what an operator returns. Most are called many times with arguments of one form:
+        a new tensor is then made as it was the first time, which is several times as fast."""
+        if func is aten.index.Tensor:  # whose values decide, where the index is a mask
+            return func(*args, **kwargs)
+        args, kwargs = _on_one_device((args, kwargs))
+        form = (func, _form(args), _form(list(kwargs.items())))
+        made = _MADE.get(form)
+        if made is not None:
+            return torch.empty_strided(*made[:2], dtype=made[2], device="meta")
+        result = func(*args, **kwargs)
+        is_new = not func._schema.is_mutable and not any(
+            returned.alias_info for returned in func._schema.returns
+        )
+        if is_new and isinstance(result, torch.Tensor) and result.is_meta:
+            there = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
+            if result.untyped_storage()._cdata not in there and not result.storage_offset():
+                _MADE[form] = tuple(result.shape), result.stride(), result.dtype
         return result
 
     @staticmethod
@@ -128,9 +149,13 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         fp32 for each row, in half precision without a mask, which FlashAttention keeps."""
         with self:
             shape = (*query.shape[:-1], value.shape[-1])
-            output = query.transpose(1, 2).new_empty(
-                (shape[0], shape[2], shape[1], shape[3])
-            ).transpose(1, 2) if query.ndim == 4 else query.new_empty(shape)
+            output = (
+                query.transpose(1, 2)
+                .new_empty((shape[0], shape[2], shape[1], shape[3]))
+                .transpose(1, 2)
+                if query.ndim == 4
+                else query.new_empty(shape)
+            )
             query.new_empty(query.shape[:-1], dtype=torch.float32)
         return output
 
@@ -153,6 +178,19 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return the bytes of each tensor that a network has on the device, by its number."""
         tensors = [*network.parameters(recurse), *network.buffers(recurse)]
         return {self.number(t): t.untyped_storage().nbytes() for t in tensors if t.is_meta}
+
+
+_MADE: dict[Any, tuple[tuple[int, ...], tuple[int, ...], torch.dtype]] = {}
+"""Operator and form of its arguments -> size, strides and type of the tensor that it makes."""
+
+
+def _form(value: Any) -> Any:
+    """Return what an operator's result depends on besides values."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), value.stride(), value.dtype, value.device.type
+    if isinstance(value, list | tuple):
+        return tuple(map(_form, value))
+    return type(value), str(value)
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:
@@ -266,60 +304,82 @@ def _announce(follower: _Follower, name: str, network: Any) -> None:
         network.register_forward_pre_hook(entered)
 
 
-def predict_peaks(trace: Trace, precision: str, switches: Collection[str]) -> Peaks:
-    """Return what the allocator holds at most, with weights that are kept as `switches` say.
+class _Replay:
+    """What is allocated when a call is made again with weights that are kept in a certain way.
 
     With `model-offload` a network's weights are there from its call to that of the next one, with
     `group-offload` those of a layer and of the next one. The denoiser's quantized matrices are
     brought back to the precision one by one, for each product.
     """
-    memory = Allocator()
-    kept = next((QUANTIZED[switch] for switch in switches if switch in QUANTIZED), None)
-    item = ITEM_BYTES[precision]
 
-    def take(weights: Mapping[int, int], place: str = "") -> None:
+    def __init__(
+        self, trace: Trace, precision: str, switches: Collection[str], limit: float
+    ) -> None:
+        self.memory = Allocator(limit)
+        self._trace, self._item = trace, ITEM_BYTES[precision]
+        self._format = next((QUANTIZED[s] for s in switches if s in QUANTIZED), None)
+        self._by_layer = GROUP_OFFLOAD in switches
+        self._layers = [what for kind, _, what in trace.events if kind == "layer"]
+        self._called = 0
+        self._resident: Mapping[int, int] = {}
+        self._moved: set[int] = set()
+        if any(switch in OFFLOADS for switch in switches):
+            entered = (what for kind, _, what in trace.events if kind == "enter")
+            self._moved = set().union(*trace.weights.values(), *entered, *self._layers)
+        else:
+            for weights in trace.weights.values():
+                self._take(weights)
+
+    def run(self) -> Peaks:
+        """Do all that the call did."""
+        act = {"enter": self._enter, "layer": self._layer, "left": self._left}
+        for kind, number, what in self._trace.events:
+            if kind in act:
+                act[kind](what)
+            elif number not in self._moved:
+                self.memory.take(number, what) if kind == "take" else self.memory.give(number)
+        return Peaks(self.memory.peak_allocated, self.memory.peak_reserved)
+
+    def _take(self, weights: Mapping[int, int], turn: int = 0) -> None:
+        """Have weights on the device; those of a layer that is called again are others by turn."""
         for number, size in weights.items():
-            if kept and number in trace.matrices:
-                size = BYTES_OF_FORMAT[kept](*trace.matrices[number], item)
-            memory.take((place, number) if place else number, size)
+            if self._format and number in self._trace.matrices:
+                size = BYTES_OF_FORMAT[self._format](*self._trace.matrices[number], self._item)
+            self.memory.take((number, turn) if turn else number, size)
 
-    def give(weights: Iterable[int], place: str = "") -> None:
+    def _give(self, weights: Mapping[int, int], turn: int = 0) -> None:
         for number in weights:
-            memory.give((place, number) if place else number)
+            self.memory.give((number, turn) if turn else number)
 
-    moved: set[int] = set()
-    if any(switch in OFFLOADS for switch in switches):
-        moved.update(*trace.weights.values())
-        moved.update(*(what for kind, _, what in trace.events if kind in ("enter", "layer")))
-    else:
-        for weights in trace.weights.values():
-            take(weights)
-    layers = [what for kind, _, what in trace.events if kind == "layer"]
-    resident: Mapping[int, int] = {}
-    called = 0
-    for kind, number, what in trace.events:
-        if kind == "enter" and moved:
-            give(resident)
-            alone = set().union(*layers) if GROUP_OFFLOAD in switches else set()
-            resident = {n: size for n, size in what.items() if n not in alone}
-            take(resident)
-        elif kind == "layer":
-            if GROUP_OFFLOAD in switches:
-                if called == 0:
-                    take(what, "layer 0")
-                if called + 1 < len(layers):
-                    take(layers[called + 1], f"layer {called + 1}")
-            if kept:
-                for n in trace.matrices.keys() & what.keys():
-                    memory.take("unpacked", item * math.prod(trace.matrices[n]))
-        elif kind == "left":
-            memory.give("unpacked")
-            if GROUP_OFFLOAD in switches:
-                give(layers[called], f"layer {called}")
-            called += 1
-        elif number not in moved:
-            memory.take(number, what) if kind == "take" else memory.give(number)
-    return Peaks(memory.peak_allocated, memory.reserved)
+    def _enter(self, weights: Mapping[int, int]) -> None:
+        if self._moved:
+            self._give(self._resident)
+            alone = set().union(*self._layers) if self._by_layer else set()
+            self._resident = {n: size for n, size in weights.items() if n not in alone}
+            self._take(self._resident)
+
+    def _layer(self, weights: Mapping[int, int]) -> None:
+        if self._by_layer:
+            first = self._called + 1 if self._called else 0
+            for turn, layer in enumerate(self._layers[first : self._called + 2], first + 1):
+                self._take(layer, turn)
+        if self._format:
+            for number in self._trace.matrices.keys() & weights.keys():
+                self.memory.take("unpacked", self._item * math.prod(self._trace.matrices[number]))
+
+    def _left(self, _: Any) -> None:
+        self.memory.give("unpacked")
+        self._called += 1
+        if self._by_layer:
+            self._give(self._layers[self._called - 1], self._called)
+
+
+def predict_peaks(
+    trace: Trace, precision: str, switches: Collection[str], limit: float = math.inf
+) -> Peaks:
+    """Return what the allocator holds at most, with weights that are kept as `switches` say; beyond
+    `limit`, in bytes, it gives back what nothing is in."""
+    return _Replay(trace, precision, switches, limit).run()
 
 
 def predict_rows(model: Outline, generation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -328,13 +388,17 @@ def predict_rows(model: Outline, generation: Mapping[str, Any]) -> Iterator[dict
     Raises:
         UserError: as `Outline.of` does.
     """
-    for precision, batch in itertools.product(DTYPES, BATCHES):
-        traces: dict[str, Trace] = {}
+    # What is published in bf16 overflows in fp16.
+    precisions = [p for p in DTYPES if not (p == "fp16" and model.architecture.stored == "bf16")]
+    for batch, precision in itertools.product(BATCHES, precisions):
+        if precision != "bf16" or "fp16" not in precisions or not _as_in_fp16(model):
+            traces: dict[str, Trace] = {}
         for options in OPTIONS:
             way = Variant(model.architecture.path.stem, "gpu", "pytorch", precision, options)
             if why_not(model, way) is not None:
                 continue
-            computed = format_options(s for s in way.switches if s in COMPUTED)
+            alone = {"vae-slicing"} if batch == 1 else set()  # slices of one image: none
+            computed = format_options(s for s in way.switches if s in set(COMPUTED) - alone)
             if computed not in traces:
                 alike = Variant(way.model, way.device, way.backend, precision, computed)
                 traces[computed] = trace_call(model, alike, generation, batch)
@@ -349,6 +413,14 @@ def predict_rows(model: Outline, generation: Mapping[str, Any]) -> Iterator[dict
                 "predicted_allocated_bytes": peaks.allocated,
                 "predicted_reserved_bytes": peaks.reserved,
             }
+
+
+def _as_in_fp16(model: Outline) -> bool:
+    """Say whether bf16 takes what fp16 does: no part is in fp32 in one of them alone."""
+    kept = any(getattr(n, "_keep_in_fp32_modules", None) for n in model.networks.values())
+    return not kept and not model.architecture.family.upcasts(
+        _cast(model.networks["vae"], torch.float16)
+    )
 
 
 def why_not(model: Outline, way: Variant) -> str | None:

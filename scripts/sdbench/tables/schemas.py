@@ -181,8 +181,8 @@ PREDICTED_MEMORY = _table(
     "model width height precision options batch",
     batch=_count(1),
 )
-"""The peak of loading and one call of PyTorch on a CUDA GPU, computed from descriptions of models on
-the `meta` device: nothing was measured. `predicted_allocated_bytes`: of tensors, what torch's
+"""The peak of loading and one call of PyTorch on a CUDA GPU, computed from descriptions of models
+on the `meta` device: nothing was measured. `predicted_allocated_bytes`: of tensors, what torch's
 `max_memory_allocated` counts; `predicted_reserved_bytes`: what its allocator holds for them,
 `max_memory_reserved`. The CUDA context comes on top (`sdbench.measure.predicted_memory.CONTEXT`).
 `options`: without any, attention is SDPA."""

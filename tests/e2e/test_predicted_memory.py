@@ -1,0 +1,60 @@
+"""Memory that is computed: as a device of tests counts it, and as torch's allocator holds it."""
+
+from pathlib import Path
+
+import pytest
+
+from sdbench.cases.case import Variant
+from sdbench.measure.allocator import LARGE_SEGMENT, SMALL_SEGMENT, Allocator
+from sdbench.measure.predicted_memory import Outline, predict_peaks, trace_call
+from sdbench.models.architectures import load_architecture
+from sdbench.models.tokenizer import byte_vocabulary
+from tests.e2e.conftest import ARCHITECTURES, build_twin
+from tests.e2e.test_offload import OFFLOADS, TWINS, library, measure  # noqa: F401
+
+MIB = 2**20
+
+
+def test_allocations_share_segments_by_their_size() -> None:
+    memory = Allocator()
+    memory.take("a", 1)
+    assert (memory.allocated, memory.reserved) == (512, SMALL_SEGMENT)
+    memory.take("b", 5 * MIB)
+    memory.take("c", 5 * MIB)
+    assert memory.reserved == SMALL_SEGMENT + LARGE_SEGMENT
+    memory.take("d", 33 * MIB + 1)
+    assert memory.reserved == SMALL_SEGMENT + LARGE_SEGMENT + 34 * MIB
+    assert memory.peak_allocated == memory.allocated
+
+
+def test_what_is_freed_is_taken_again_and_grows_together() -> None:
+    memory = Allocator()
+    for key in "abcd":
+        memory.take(key, 5 * MIB)
+    for key in "acb":  # b joins both of its neighbours
+        memory.give(key)
+    memory.take("e", 15 * MIB)
+    assert memory.reserved == LARGE_SEGMENT
+    memory.take("f", 6 * MIB)  # nothing is left of that size
+    assert memory.reserved == 2 * LARGE_SEGMENT
+    memory.give("no such key")
+    assert memory.allocated == 26 * MIB == memory.peak_allocated
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_the_peak_is_that_of_a_device_that_counts_every_byte(
+    twin: str,
+    library: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Which has neither cuDNN nor blocks. Its attention is not fused."""
+    model = build_twin(twin, tmp_path)
+    architecture = load_architecture(ARCHITECTURES / f"{twin}.yaml")
+    options = ["none", "vae-tiling", "model-offload"]
+    rows = measure(library, tmp_path / "records", model, options)
+    outlined = Outline.of(architecture, byte_vocabulary())
+    for option, row in rows.items():
+        way = Variant(twin, "gpu", "pytorch", "fp32", option)
+        trace = trace_call(outlined, way, row["case"]["generation"], 1, cudnn=False)
+        found = predict_peaks(trace, "fp32", way.switches).allocated
+        assert found == pytest.approx(row["memory"]["peak_allocated_bytes"], rel=0.05), option

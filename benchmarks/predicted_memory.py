@@ -22,6 +22,7 @@ import numpy as np
 from sdbench.cases.case import Variant
 from sdbench.cases.options import parse_options
 from sdbench.devices.datasheets import Datasheet, find_datasheet, read_datasheets
+from sdbench.measure.allocator import Allocator
 from sdbench.measure.predicted_memory import CONTEXT, Outline, Peaks, predict_peaks, trace_call
 from sdbench.models.architectures import load_architecture
 from sdbench.models.described import find_described
@@ -79,8 +80,8 @@ def main() -> int:
                 models = {name: Outline.of(described, vocabulary)}  # one at a time
             way = Variant(name, "gpu", "pytorch", row["precision"], switches)
             found[key] = trace_call(models[name], way, size, row["batch_size"])
-        limit = card_bytes(row["device_name"], sheets) - CONTEXT
-        peaks = predict_peaks(found[key], row["precision"], parse_options(switches), limit)
+        memory = Allocator(card_bytes(row["device_name"], sheets) - CONTEXT)
+        peaks = predict_peaks(found[key], row["precision"], parse_options(switches), memory)
         ratio = computed(peaks, row["memory_counter"]) / row["memory_bytes"]
         errors[row["campaign"], name, row["precision"]].append(ratio - 1)
         if "-v" in sys.argv:

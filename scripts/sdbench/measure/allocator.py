@@ -35,9 +35,9 @@ class Allocator:
     rest stays free, and free neighbours grow together. A segment without blocks is given back only
     where `limit`, in bytes, would else be exceeded; where that does not help, it is."""
 
-    def __init__(self, limit: float = math.inf) -> None:
+    def __init__(self, limit: float = math.inf, rounded: int = ROUNDED) -> None:
         self.allocated = self.peak_allocated = self.reserved = self.peak_reserved = 0
-        self._limit = limit
+        self._limit, self._rounded = limit, rounded
         self._held: dict[Any, _Block] = {}
         self._free: dict[bool, list[tuple[int, int, _Block]]] = {True: [], False: []}
         self._end = 0
@@ -46,10 +46,10 @@ class Allocator:
         """Allocate `size` bytes, which `key` then names; nothing of 0 bytes."""
         if size == 0:
             return
-        size = -(-size // ROUNDED) * ROUNDED
+        size = -(-size // self._rounded) * self._rounded
         block = self._find(size)
         rest = block.size - size
-        if rest >= ROUNDED if block.small else rest > SMALL:
+        if rest >= self._rounded if block.small else rest > SMALL:
             after = _Block(block.address + size, rest, block.small, block, block.after)
             if block.after:
                 block.after.before = after

@@ -145,17 +145,13 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _attention(
         self, query: Any, key: Any, value: Any, mask: Any = None, *_args: Any, **_kwargs: Any
     ) -> torch.Tensor:
-        """As a fused kernel: an output laid out as the query is, and of the softmax one number in
-        fp32 for each row, in half precision without a mask, which FlashAttention keeps."""
+        """As a fused kernel: the output, and while it runs one number in fp32 of each row's softmax,
+        as FlashAttention keeps it."""
         with self:
             shape = (*query.shape[:-1], value.shape[-1])
-            output = (
-                query.transpose(1, 2)
-                .new_empty((shape[0], shape[2], shape[1], shape[3]))
-                .transpose(1, 2)
-                if query.ndim == 4
-                else query.new_empty(shape)
-            )
+            # Heads before places, which lie in memory the other way round.
+            places = query.new_empty((shape[0], shape[2], shape[1], shape[3]))
+            output: torch.Tensor = places.transpose(1, 2)
             query.new_empty(query.shape[:-1], dtype=torch.float32)
         return output
 
@@ -299,7 +295,12 @@ def _announce(follower: _Follower, name: str, network: Any) -> None:
             layer.register_forward_hook(layer_left)
     if name == "vae":  # is not called itself
         decode = network.decode
-        network.decode = lambda *args, **kwargs: (entered(), decode(*args, **kwargs))[1]
+
+        def entered_and_decoded(*args: Any, **kwargs: Any) -> Any:
+            entered()
+            return decode(*args, **kwargs)
+
+        network.decode = entered_and_decoded
     else:
         network.register_forward_pre_hook(entered)
 
@@ -313,9 +314,9 @@ class _Replay:
     """
 
     def __init__(
-        self, trace: Trace, precision: str, switches: Collection[str], limit: float
+        self, trace: Trace, precision: str, switches: Collection[str], memory: Allocator
     ) -> None:
-        self.memory = Allocator(limit)
+        self.memory = memory
         self._trace, self._item = trace, ITEM_BYTES[precision]
         self._format = next((QUANTIZED[s] for s in switches if s in QUANTIZED), None)
         self._by_layer = GROUP_OFFLOAD in switches
@@ -375,11 +376,11 @@ class _Replay:
 
 
 def predict_peaks(
-    trace: Trace, precision: str, switches: Collection[str], limit: float = math.inf
+    trace: Trace, precision: str, switches: Collection[str], memory: Allocator | None = None
 ) -> Peaks:
-    """Return what the allocator holds at most, with weights that are kept as `switches` say; beyond
-    `limit`, in bytes, it gives back what nothing is in."""
-    return _Replay(trace, precision, switches, limit).run()
+    """Return what `memory` (without: a GPU's, as much as is needed) holds at most, with weights
+    that are kept as `switches` say."""
+    return _Replay(trace, precision, switches, memory or Allocator()).run()
 
 
 def predict_rows(model: Outline, generation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

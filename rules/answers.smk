@@ -49,6 +49,7 @@ rule predict_fits:
         results="<results>/tables/results.csv",
         largest="<results>/tables/largest.csv",
         manifests=collect("<results>/models/{model}.json", model=MODELS),
+        predicted="<results>/tables/predicted_memory.csv",
         caption=caption("fits_table"),
     output:
         reported("<results>/tables/fits.csv", "Answers", "fits_table"),
@@ -57,6 +58,8 @@ rule predict_fits:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    params:
+        described=described_models(),
     script:
         "../scripts/predict_fits.py"
 

@@ -166,6 +166,18 @@ def architecture_file(wildcards):
     return resource(f"architectures/{name}")
 
 
+def described_models():
+    "For each model with a description its name there, and the width and height of its images."
+    found = {}
+    for model in MODELS:
+        entry = config["models"][model]
+        folder = WORKFLOW / "resources/architectures"
+        if described := find_architecture(entry["source"], folder):
+            size = [entry["generation"][side] for side in ("width", "height")]
+            found[model] = [described.path.stem, *size]
+    return found
+
+
 def architecture_parts(wildcards):
     "The descriptions of those of its networks that other models have too."
     return parts_of(Path(architecture_file(wildcards)))

@@ -14,7 +14,7 @@ from sdbench.report.figures.results import grouped, precision_place
 from sdbench.report.figures.style import Files, run_figure, save_figure
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import number, shorten, variant_label
-from sdbench.tables.schemas import DERIVED, FITS, MEASURED, NO, UNKNOWN, YES
+from sdbench.tables.schemas import DERIVED, FITS, MEASURED, NO, PREDICTED, UNKNOWN, YES
 
 import pandas as pd
 from matplotlib.patches import Patch, Rectangle
@@ -118,7 +118,8 @@ def _check(cells: Sequence[Row]) -> str:
         parts.append(f"batch {row['predicted_batch']}, found {row['found_batch']}")
     if parts or row["basis"] == MEASURED:
         return "; ".join(parts) or "too few batches to check"
-    return f"not measured: {'derived' if row['basis'] == DERIVED else 'weights only'}"
+    known = {DERIVED: "derived", PREDICTED: "computed"}
+    return f"not measured: {known.get(row['basis'], 'weights only')}"
 
 
 def _percent(share: float) -> str:
@@ -156,7 +157,7 @@ def cell_text(cell: Row) -> str:
     """Return what a cell says: the largest batch, `~` before one that is derived; `no`, or `?`."""
     if cell["fits"] != YES:
         return {NO: "no", UNKNOWN: "?"}[cell["fits"]]
-    before = "\u2265" if cell["at_least"] else "~" if cell["basis"] == DERIVED else ""
+    before = "\u2265" if cell["at_least"] else "~" if cell["basis"] in (DERIVED, PREDICTED) else ""
     return f"{before}{cell['largest_batch']}"
 
 

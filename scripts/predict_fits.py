@@ -1,27 +1,48 @@
 """Make the table of what fits in how much memory, from what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sdbench.analysis.fits import find_memory_configs, fit_rows
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_rows, write_table
-from sdbench.tables.schemas import FITS, LARGEST, RESULTS
+from sdbench.tables.schemas import FITS, LARGEST, PREDICTED_MEMORY, RESULTS
 
 import pandas as pd
 
+CONTEXT_BYTES = 500 * 2**20
+"""`measure.predicted_memory.CONTEXT`, without PyTorch."""
 
-def predict_fits(results: Path, largest: Path, manifests: Sequence[Path], fits: Path) -> None:
+
+def predict_fits(
+    results: Path,
+    largest: Path,
+    manifests: Sequence[Path],
+    predicted: Path,
+    described: Mapping[str, Sequence[Any]],
+    fits: Path,
+) -> None:
     """Write for each model, precision and option the largest batch in each size of memory.
 
     Args:
         results: table of schema RESULTS.
         largest: table of schema LARGEST.
         manifests: of every model in it, <model>.json.
+        predicted: table of schema PREDICTED_MEMORY.
+        described: for each model with a description its name there, and the width and height of
+            its images.
         fits: table of schema FITS to write.
     """
+    known = {(name, *size): model for model, (name, *size) in described.items()}
+    computed: dict[tuple[str, str, str], dict[int, int]] = {}
+    for row in read_rows(predicted, PREDICTED_MEMORY):
+        if model := known.get((row["model"], row["width"], row["height"])):
+            way = computed.setdefault((model, row["precision"], row["options"]), {})
+            way[row["batch"]] = int(row["predicted_reserved_bytes"]) + CONTEXT_BYTES
     components = {path.stem: read_json(path)["components"] for path in manifests}
-    ways = find_memory_configs(read_rows(results, RESULTS), read_rows(largest, LARGEST), components)
+    measured = read_rows(results, RESULTS), read_rows(largest, LARGEST)
+    ways = find_memory_configs(*measured, components, computed)
     write_table(pd.DataFrame(fit_rows(ways)), fits, FITS)
 
 

@@ -27,7 +27,7 @@ from sdbench.analysis.fits import (
 from sdbench.models.weights import ITEM_BYTES, device_bytes, host_bytes, weight_bytes
 from sdbench.runtime.files import write_json
 from sdbench.tables.files import read_rows
-from sdbench.tables.schemas import FITS, LARGEST, NO, RESULTS, UNKNOWN, YES
+from sdbench.tables.schemas import FITS, LARGEST, NO, PREDICTED_MEMORY, RESULTS, UNKNOWN, YES
 from tests.unit import tables_factory as factory
 from tests.unit.figure_reading import faults, texts
 
@@ -233,6 +233,26 @@ def test_what_was_not_measured_is_derived_with_its_own_weights() -> None:
     assert row["derived_error"] == pytest.approx((12.7 - 3.9) / 8 - 1)
 
 
+def test_what_was_not_measured_is_computed_where_its_model_is_described() -> None:
+    model = LINE[0]["model"]
+    computed = {(model, p, "none"): {1: 6 * 10**9, 2: 7 * 10**9} for p in ("fp16", "fp32")}
+    found = find_memory_configs(LINE, [], {model: make_components()}, computed)
+    rows = {
+        (row["precision"], row["options"], row["memory_gb"]): row
+        for row in fit_rows(found)
+        if row["options"] == "none"
+    }
+    half = rows["fp16", "none", 8]
+    assert (half["basis"], half["largest_batch"], half["counter"]) == (
+        *("predicted", 3, "peak_reserved_bytes"),
+    )
+    assert half["predicted_error"] is None
+    # What was measured says how far off a prediction is: of two images, 7 GB.
+    whole = rows["fp32", "none", 8]
+    assert whole["basis"] == "measured"
+    assert whole["predicted_error"] == pytest.approx(7e9 / found[0].peaks[2] - 1)
+
+
 def test_offload_is_no_way_to_run_on_a_cpu() -> None:
     peaks = {size: 6e8 + 4e7 * size for size in (1, 2)}
     found = ways(
@@ -240,6 +260,13 @@ def test_offload_is_no_way_to_run_on_a_cpu() -> None:
     )
     assert {way.variant.options for way in found} == {"none", "int8-weights", "nf4-weights"}
     assert found[0].counter == "resident_peak_bytes"
+
+
+def predicted_row(batch: int, reserved: float) -> dict[str, Any]:
+    return {
+        **{"model": "sd-v1", "width": 512, "height": 512, "precision": "fp16", "options": "none"},
+        **{"batch": batch, "predicted_allocated_bytes": 2e9, "predicted_reserved_bytes": reserved},
+    }
 
 
 @pytest.fixture
@@ -259,6 +286,8 @@ def table(tmp_path: Path) -> Path:
         factory.write_rows(memory, tmp_path / "results.csv", RESULTS),
         factory.write_rows([largest_row(18, 19)], tmp_path / "largest.csv", LARGEST),
         manifests,
+        factory.write_rows([predicted_row(1, 4e9)], tmp_path / "predicted.csv", PREDICTED_MEMORY),
+        {"sd-v1-4": ["sd-v1", 512, 512]},
         tmp_path / "fits.csv",
     )
     return tmp_path / "fits.csv"

@@ -3,10 +3,12 @@
 Bytes of weights are exact, from the model's shapes. What each image adds, and the rest, are the
 straight line of `measure.batch_prediction` through measured peaks. A way that was not measured, and
 differs from one that was in how its weights are kept, has that one's line with its own weights.
+Another on a CUDA GPU has the line through computed peaks, where its model is described.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sdbench.cases.case import Variant, why_absent
@@ -15,7 +17,7 @@ from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
 from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.tables.files import Row
-from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, UNKNOWN, WEIGHTS, YES
+from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, PREDICTED, UNKNOWN, WEIGHTS, YES
 
 SIZES_GB = (8, 12, 16, 24, 48, 80)
 """Memory of devices in GB of 10^9 bytes."""
@@ -29,6 +31,10 @@ KEPT_OTHERWISE = {*QUANTIZED, *OFFLOADS}
 from what has none."""
 OFFERED = (NONE, INT8, "nf4-weights", *OFFLOADS, f"nf4-weights+{MODEL_OFFLOAD}")
 """Options that are derived where they were not measured; fp8 takes as much as int8."""
+
+
+Computed = tuple[str, str, str]
+"""A model, precision and options."""
 
 
 class Verdict(NamedTuple):
@@ -94,8 +100,9 @@ class MemoryConfig:
     """A way to run a model, with what is known of its memory.
 
     `peaks`: bytes that decide whether a batch fits, by batch size, of what was measured;
-    `counter`: what they count; `found`, `predicted`: the largest batch on the device itself as
-    searched, and what the smaller ones promised.
+    `computed`: the same, not measured but computed; `counter`: what they count; `found`,
+    `predicted`: the largest batch on the device itself as searched, and what the smaller ones
+    promised.
     """
 
     variant: Variant
@@ -105,11 +112,19 @@ class MemoryConfig:
     counter: str | None = None
     found: int | None = None
     predicted: int | None = None
+    computed: dict[int, int] = field(default_factory=dict)
 
     @property
     def device_bytes(self) -> int:
         """Bytes of weights on the device at one time, at least."""
         return device_bytes(self.components, self.variant.precision, self.variant.switches)
+
+    @property
+    def predicted_error(self) -> float | None:
+        """By which share the computed peak misses the measured one of the largest batch that has
+        both."""
+        size = max(self.peaks.keys() & self.computed.keys(), default=None)
+        return None if size is None else self.computed[size] / self.peaks[size] - 1
 
     def derived_from(self, plain: "MemoryConfig") -> dict[int, int]:
         """Return the peaks of `plain` with the weights of this way in place of its own."""
@@ -130,6 +145,7 @@ def find_memory_configs(
     results: Sequence[Row],
     largest: Sequence[Row],
     components: Mapping[str, Components],
+    computed: Mapping[Computed, dict[int, int]] = MappingProxyType({}),
 ) -> list[MemoryConfig]:
     """Return every way that was measured, and the same with weights that are kept otherwise.
 
@@ -137,13 +153,16 @@ def find_memory_configs(
         results: rows of RESULTS, None for what is empty.
         largest: rows of LARGEST, of the same devices.
         components: the components of each model.
+        computed: the peaks of each, by batch size, that are computed for CUDA GPUs.
     """
     kinds = {row["device"]: str(row["device_kind"]) for row in results}
     ways: dict[Variant, MemoryConfig] = {}
 
     def way(variant: Variant) -> MemoryConfig:
         kind = kinds[variant.device]
-        return ways.setdefault(variant, MemoryConfig(variant, kind, components[variant.model]))
+        own = MemoryConfig(variant, kind, components[variant.model])
+        own.computed = _computed(variant, kind, computed)
+        return ways.setdefault(variant, own)
 
     for row in results:
         variant = Variant(*(row[name] for name in CASE_KEY[:-1]))
@@ -169,6 +188,15 @@ def find_memory_configs(
     return list(ways.values())
 
 
+def _computed(
+    variant: Variant, kind: str, computed: Mapping[Computed, dict[int, int]]
+) -> dict[int, int]:
+    if (kind, variant.backend) != ("cuda", "pytorch"):
+        return {}
+    precision = variant.precision.replace("tf32", "fp32")  # stored alike
+    return computed.get((variant.model, precision, variant.options), {})
+
+
 def _without_overflow(variant: Variant) -> Variant:
     """Return bf16 in place of fp16 where PyTorch has int8 weights: `backends.pytorch` refuses
     these in fp16, which they overflow."""
@@ -187,6 +215,8 @@ def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
         basis, peaks, counter = MEASURED, way.peaks, way.counter
         if not peaks and plain is not None:
             basis, peaks, counter = DERIVED, way.derived_from(plain), plain.counter
+        if not peaks and way.computed:
+            basis, peaks, counter = PREDICTED, way.computed, "peak_reserved_bytes"
         if not peaks:
             basis = WEIGHTS
         line = fit_line(peaks)
@@ -202,6 +232,7 @@ def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
             "other_bytes": line and line.at(0) - way.device_bytes,
             "image_bytes": line and line.image_bytes,
             "derived_error": way.derived_error(plain),
+            "predicted_error": way.predicted_error,
             "found_batch": way.found,
             "predicted_batch": way.predicted if way.found else None,
         }

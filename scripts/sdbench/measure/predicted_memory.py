@@ -104,6 +104,8 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if tensor.is_meta:
                 self.number(tensor)
         if func is aten.convolution.default and self._cudnn and result.is_meta:
+            # Tensor cores want channels last: cuDNN transposes what it reads and, in half precision
+            # also what it writes, in a workspace (docs/method.md).
             half = result.element_size() == 2
             with self:
                 args[0].new_empty(args[0].numel() + (result.numel() if half else 0))
@@ -145,8 +147,8 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _attention(
         self, query: Any, key: Any, value: Any, mask: Any = None, *_args: Any, **_kwargs: Any
     ) -> torch.Tensor:
-        """As a fused kernel: the output, and while it runs one number in fp32 of each row's softmax,
-        as FlashAttention keeps it."""
+        """As a fused kernel: the output, and while it runs a number of each row in fp32, as
+        FlashAttention keeps it."""
         with self:
             shape = (*query.shape[:-1], value.shape[-1])
             # Heads before places, which lie in memory the other way round.

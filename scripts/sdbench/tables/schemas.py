@@ -16,10 +16,10 @@ SAME, WORSE, BETTER, UNSAID = "same", "worse", "better", "cannot be said"
 """What a set of images says of a variant."""
 MEASURED, PROJECTED = "measured", "projected"
 """Where a number comes from: whole calls, or a few steps of one."""
-DERIVED, WEIGHTS = "derived", "weights"
+DERIVED, PREDICTED, WEIGHTS = "derived", "predicted", "weights"
 """With MEASURED, on what an answer of FITS stands: the memory of this way; that of the way without
-its options, with its own weights in place of those; or its weights alone, which is the least that
-it takes."""
+its options, with its own weights in place of those; what was computed (PREDICTED_MEMORY); or its
+weights alone, which is the least that it takes."""
 
 
 def _text(allowed: Collection[str] | None = None, nullable: bool = False) -> pa.Column:
@@ -60,7 +60,7 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch prompt_tokens_cut": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim ssim_q1 ssim_q3 batch_error derived_error": lambda: _number(-1.0),
+    "ssim ssim_q1 ssim_q3 batch_error derived_error predicted_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
     "score reference_score score_difference": lambda: _number(float("-inf")),
     "score_ci_low score_ci_high": lambda: _number(float("-inf")),
@@ -160,10 +160,10 @@ FITS = _table(
     f"""
     {_WAY} memory_gb fits largest_batch at_least basis counter batch_sizes
     weights_bytes device_weights_bytes other_bytes image_bytes batch_error derived_error
-    found_batch predicted_batch
+    predicted_error found_batch predicted_batch
     """,
     f"{_WAY} memory_gb",
-    basis=_text((MEASURED, DERIVED, WEIGHTS)),
+    basis=_text((MEASURED, DERIVED, PREDICTED, WEIGHTS)),
 )
 """The largest batch in `memory_gb` (10^9 bytes) of memory; `at_least`: larger ones may fit as well.
 `counter`: which one decides, with what the driver counts beyond it. `weights_bytes`: of all
@@ -171,7 +171,8 @@ weights; `device_weights_bytes`: of those on the device at one time, at least; w
 and for each image `image_bytes` they are the peak, by the line through the two `batch_sizes`. Its
 errors, as shares of the batch: `batch_error`, by which this one would be another had the largest
 batch not been measured; `derived_error`, of what would have been derived, in the memory of the
-largest measured batch. `found_batch`: the largest on the device's own memory, and
+largest measured batch; and as a share of memory `predicted_error`, of what is computed for that
+batch. `found_batch`: the largest on the device's own memory, and
 `predicted_batch`, what the smaller ones promised."""
 
 PREDICTED_MEMORY = _table(

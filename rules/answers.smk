@@ -80,6 +80,8 @@ rule predict_memory:
     conda:
         "../envs/pytorch.yaml"
     threads: 2
+    params:
+        code=code_of("predict_memory.py", "pytorch"),
     script:
         "../scripts/predict_memory.py"
 

@@ -16,7 +16,7 @@ EVERY_SCRIPT = sorted(script.name for script in SCRIPTS.glob("*.py"))
 PLOTS = [name for name in EVERY_SCRIPT if name.startswith("plot_")]
 RUN_A_BACKEND = {
     *("generate_images.py", "measure_sweep.py", "profile_case.py"),
-    *("race_denoisers.py", "search_settings.py"),
+    *("race_denoisers.py", "search_settings.py", "predict_memory.py"),
 }
 MEASURING = [*sorted(RUN_A_BACKEND), "measure_peak_throughput.py"]
 

@@ -1,4 +1,13 @@
-# What the results say: the post's claims judged, what to use for a need, and what fits.
+# What the results say: the post's claims judged, what to use for a need, what fits, and what cards
+# would do that are not at hand.
+
+from sdbench.models.architectures import load_architecture
+from sdbench.models.described import find_asked, find_descriptions, work_key
+
+ARCHITECTURES = WORKFLOW / "resources/architectures"
+
+# How an image of each described model is generated.
+ASKED = find_asked(config["models"], ARCHITECTURES)
 
 
 rule write_findings:
@@ -99,3 +108,57 @@ rule collect_predicted_memory:
         "../envs/tables.yaml"
     script:
         "../scripts/collect_predicted_memory.py"
+
+
+rule count_work:
+    "Count what the networks of described models take, for all published rows: no weights are read."
+    input:
+        published=[resource("published.csv"), *DROPPED_IN],
+        architectures=DESCRIBED,
+        parts=DESCRIBED_PARTS,
+        vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
+    output:
+        "<results>/operations/described.json",
+    log:
+        "<logs>/count_work.log",
+    localrule: True
+    conda:
+        "../envs/pytorch.yaml"
+    params:
+        asked=[
+            work_key(load_architecture(ARCHITECTURES / f"{name}.yaml"), generation)
+            for name, generation in ASKED.items()
+        ],
+    script:
+        "../scripts/count_work.py"
+
+
+rule give_advice:
+    "Say what every card would take for every described model: measured, published or predicted."
+    input:
+        results="<results>/tables/results.csv",
+        published=[resource("published.csv"), *DROPPED_IN],
+        memory="<results>/tables/predicted_memory.csv",
+        described="<results>/operations/described.json",
+        architectures=DESCRIBED,
+        parts=DESCRIBED_PARTS,
+        datasheets=resource("datasheets/gpus.csv"),
+        caption=caption("advice"),
+    output:
+        reported("<results>/tables/advice.csv", "Answers", "advice"),
+    log:
+        "<logs>/give_advice.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        asked=ASKED,
+        models=find_descriptions(config["models"], ARCHITECTURES),
+        cards=config["cards"],
+        prices={
+            name: device["price_per_hour"]
+            for name, device in config["devices"].items()
+        },
+        currency=config["currency"],
+    script:
+        "../scripts/give_advice.py"

@@ -105,24 +105,3 @@ rule count_operations:
         generation=counted_generation,
     script:
         "../scripts/count_operations.py"
-
-
-rule count_work:
-    "Count what the networks of described models take, for all published rows: no weights are read."
-    input:
-        published=[resource("published.csv"), *DROPPED_IN],
-        architectures=DESCRIBED,
-        parts=DESCRIBED_PARTS,
-        vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
-    output:
-        "<results>/operations/described.json",
-    log:
-        "<logs>/count_work.log",
-    localrule: True
-    conda:
-        "../envs/pytorch.yaml"
-    params:
-        # What is asked for besides: see `sdbench.models.described.work_key`.
-        asked=[],
-    script:
-        "../scripts/count_work.py"

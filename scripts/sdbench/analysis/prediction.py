@@ -469,24 +469,39 @@ class Predictor:
         """The same for a model without rows."""
         return quantile(self.models_left_out, 0.95)
 
+    @cached_property
+    def _seen(self) -> dict[tuple[str, str], tuple[set[str], set[str]]]:
+        """By engine and vendor, the cards and precisions that rows are of."""
+        seen: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+        for other, _ in self.samples:
+            cards, precisions = seen.setdefault((other.engine, other.vendor), (set(), set()))
+            cards.add(other.card.name)
+            precisions.add(other.precision)
+        return seen
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """The families and the models that rows are of."""
+        return {name for other, _ in self.samples for name in (other.family, other.model)}
+
     def why_not(self, question: Question) -> str | None:
         """Say why rows do not tell enough of a question; None where they do."""
-        rows = [other for other, _ in self.samples]
-        if all(other.family != question.family for other in rows):
+        if question.family not in self._known:
             return f"no published row is of models of {question.family}"
-        alike = [o for o in rows if (o.engine, o.vendor) == (question.engine, question.vendor)]
-        if _cards(alike) < FEWEST_CARDS:
+        vendor = question.vendor
+        cards, precisions = self._seen.get((question.engine, vendor), (set(), set()))
+        if len(cards) < FEWEST_CARDS:
             return (
-                f"published rows of {question.engine} are of {_cards(alike)} cards like "
+                f"published rows of {question.engine} are of {len(cards)} cards like "
                 f"{question.card.name}, and {FEWEST_CARDS} are needed"
             )
         if question.precision == "fp32":
             strict = not question.convolutions_tf32
-            if strict and question.vendor == "nvidia" and _capability(question.card) >= 8:
+            if strict and vendor == "nvidia" and _capability(question.card) >= 8:
                 return (
                     f"no published row is of fp32 without TF32 on cards like {question.card.name}"
                 )
-            if all(o.precision != "fp32" for o in alike):
+            if "fp32" not in precisions:
                 return f"no published row of {question.engine} is of fp32"
         return None
 
@@ -498,8 +513,17 @@ class Predictor:
         """
         if reason := self.why_not(question):
             raise UnsupportedError(reason)
+        return self.estimates([question], work)[0]
+
+    def estimates(self, questions: Sequence[Question], work: Work) -> list[Estimate]:
+        """Return the same of many questions at once, which `why_not` has nothing against."""
+        if not questions:
+            return []
         fitted = replace(self.whole, campaigns={})
-        value = float(fitted.seconds([question], Arrays([question], work))[0])
-        known = any(other.model == question.model for other, _ in self.samples)
-        factor = self.card_factor if known else max(self.card_factor, self.model_factor)
-        return Estimate(value, value / factor, value * factor)
+        new_factor = max(self.card_factor, self.model_factor)
+        estimates = []
+        values = fitted.seconds(questions, Arrays(questions, work)).tolist()
+        for question, value in zip(questions, values, strict=True):
+            factor = self.card_factor if question.model in self._known else new_factor
+            estimates.append(Estimate(value, value / factor, value * factor))
+        return estimates

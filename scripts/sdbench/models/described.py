@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.models.architectures import Architecture
+from sdbench.models.architectures import Architecture, find_architecture, load_architecture
 from sdbench.models.families import INDEX
 
 PUBLISHED_AS = {
@@ -46,6 +46,39 @@ def work_key(architecture: Architecture, generation: Mapping[str, Any]) -> WorkK
     configs |= {name: network.config for name, network in architecture.networks.items()}
     prompts = architecture.family.passes(configs, float(generation["guidance"]))
     return architecture.path.stem, int(generation["width"]), int(generation["height"]), prompts
+
+
+DECIDING = ("width", "height", "steps", "scheduler", "guidance")
+"""What of a generation decides how long it takes."""
+
+
+def find_asked(models: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
+    """Return by description how an image of it is generated: as the config has it, or as the model
+    is meant to.
+
+    Args:
+        models: the config's.
+        folder: of descriptions.
+
+    Raises:
+        UserError: if a description is wrong.
+    """
+    asked = {}
+    for name in PUBLISHED_AS:
+        if generation := load_architecture(folder / f"{name}.yaml").generation:
+            asked[name] = generation
+    own = find_descriptions(models, folder)
+    # The first model of a description counts.
+    asked |= {own[name]: models[name]["generation"] for name in reversed(own)}
+    return {
+        name: {key: asked[name][key] for key in DECIDING} for name in PUBLISHED_AS if name in asked
+    }
+
+
+def find_descriptions(models: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
+    """Return the models of a config that are described, each with its description."""
+    found = {name: find_architecture(model["source"], folder) for name, model in models.items()}
+    return {name: found.path.stem for name, found in found.items() if found}
 
 
 def published_keys(

@@ -16,6 +16,9 @@ BACKENDS = {
     "tensorrt": "TensorRT",
     "oneflow": "OneFlow",
     "stable-fast": "Stable Fast",
+    "onediff": "OneDiff",
+    "comfyui": "ComfyUI",
+    "coreml": "Core ML",
 }
 STATUSES = {"oom": "out of memory", "unsupported": "not supported", "error": "failed: see its log"}
 ATTENTION = {
@@ -27,7 +30,14 @@ ATTENTION = {
 }
 PEAKS = {PRODUCT: "product", CONVOLUTION: "convolution"}
 """What reached the peak of a device, where there is little room."""
-SCHEDULERS = {"ddim": "DDIM", "pndm": "PNDM", "euler": "Euler", "dpmsolver": "DPM-Solver"}
+SCHEDULERS = {
+    "ddim": "DDIM",
+    "pndm": "PNDM",
+    "euler": "Euler",
+    "euler-ancestral": "Euler ancestral",
+    "dpmsolver": "DPM-Solver",
+    "lcm": "LCM",
+}
 
 _NOISE = (
     r"\((R|TM)\)",

@@ -16,7 +16,9 @@ SAME, WORSE, BETTER, UNSAID = "same", "worse", "better", "cannot be said"
 """What a set of images says of a variant."""
 MEASURED, PROJECTED = "measured", "projected"
 """Where a number comes from: whole calls, or a few steps of one."""
-DERIVED, PREDICTED, WEIGHTS = "derived", "predicted", "weights"
+ELSEWHERE, PREDICTED = "published", "predicted"
+"""Or others, or a model of what others published."""
+DERIVED, WEIGHTS = "derived", "weights"
 """With MEASURED, on what an answer of FITS stands: the memory of this way; that of the way without
 its options, with its own weights in place of those; what was computed (PREDICTED_MEMORY); or its
 weights alone, which is the least that it takes."""
@@ -319,6 +321,31 @@ FINDINGS = _table(
 empty for what was read once, such as memory, and for what was measured too few times; `rows`: the
 tables and lines that it is made of; `campaign`: of those that other machines measured, empty where
 all are of this run."""
+
+ADVICE = _table(
+    f"""
+    model {_SETTINGS} batch_size card device gpu precision backend options fits basis
+    latency_s latency_ci_low_s latency_ci_high_s
+    images_per_minute images_per_minute_ci_low images_per_minute_ci_high
+    memory_basis memory_bytes card_memory_gb
+    cost_per_1000_images cost_ci_low cost_ci_high currency source reason
+    """,
+    f"model {_SETTINGS} batch_size card device precision",
+    card=_text(),
+    gpu=pa.Column(bool),
+    basis=_text((MEASURED, PROJECTED, ELSEWHERE, PREDICTED), nullable=True),
+    device=_text(nullable=True),
+    backend=_text(nullable=True),
+    options=_text(nullable=True),
+    source=_text(nullable=True),
+    memory_basis=_text((MEASURED, ELSEWHERE, PREDICTED), nullable=True),
+    card_memory_gb=_number(),
+)
+"""What a call would take on every card. `model`: a description of resources/architectures; `card`:
+the name of a GPU or processor, and `device` that of the config, where it was measured here.
+`basis`: of the seconds, images per minute and cost, which have their 95 % interval where others did
+not publish them; `memory_basis`: of the memory, which was computed or counted once. `source`: the
+campaign that published. `fits`: whether the memory suffices. Without seconds `reason` says why."""
 
 CHOICES = _table(
     f"""

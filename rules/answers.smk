@@ -17,6 +17,7 @@ rule write_findings:
         quality="<results>/tables/quality.csv",
         races="<results>/tables/races.csv",
         published="<results>/tables/published.csv",
+        advice="<results>/tables/advice.csv",
         references=[images_of(reference) for reference, _ in PLAN.quality],
         caption=caption("findings"),
     output:

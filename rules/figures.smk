@@ -5,6 +5,7 @@ from sdbench.cases.expansion import thread_families
 
 # Parameters of scripts that take more than files.
 FIGURE_PARAMETERS = {
+    "cards": {"model": config["cards_model"]},
     "threads": {"families": thread_families(PLAN.config.devices)},
     "quality_panel": {
         "panel_steps": [

@@ -15,6 +15,7 @@ rule write_page:
         quality="<results>/tables/quality.csv",
         findings="<results>/tables/findings.csv",
         choices="<results>/tables/choices.csv",
+        advice="<results>/tables/advice.csv",
         references=COMPARED_IMAGES["references"],
         others=COMPARED_IMAGES["others"],
         quality_set="<results>/tables/quality_set.csv",

@@ -6,11 +6,12 @@ from pathlib import Path
 from sdbench.analysis.findings.claims import CLAIMS
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import findings_text
+from sdbench.analysis.question import answer_question
 from sdbench.records.image_archive import read_images
 from sdbench.runtime.files import write_whole
-from sdbench.tables.files import Row, read_table, write_table
+from sdbench.tables.files import Row, read_rows, read_table, write_table
 from sdbench.tables.image_comparison import by_step
-from sdbench.tables.schemas import FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
+from sdbench.tables.schemas import ADVICE, FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
 
 import pandas as pd
 from pandera.pandas import DataFrameSchema
@@ -21,6 +22,7 @@ def write_findings(
     quality: Path,
     races: Path,
     published: Path,
+    advice: Path,
     references: Sequence[Path],
     models: Sequence[str],
     text: Path,
@@ -33,6 +35,7 @@ def write_findings(
         quality: table of schema QUALITY.
         races: table of schema RACES.
         published: table of schema PUBLISHED; of it, what others measured with sdbench.
+        advice: table of schema ADVICE.
         references: for each of `models`, the archive of the reference's images.
         models: names.
         text: Markdown, written.
@@ -57,7 +60,7 @@ def write_findings(
         for claim, finding in findings
     ]
     write_table(pd.DataFrame(said).replace("", None), table, FINDINGS)
-    write_whole(text, findings_text(findings).encode())
+    write_whole(text, findings_text(findings, answer_question(read_rows(advice, ADVICE))).encode())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import sdbench
+from sdbench.analysis.question import answer_question
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.style import colour
+from sdbench.report.page.advice import advice_rows
 from sdbench.report.page.answer import Stat, best_by_condition, subjects
 from sdbench.report.page.charts import MARKS, charts
 from sdbench.report.page.document import read_svg, render_page
@@ -21,7 +23,7 @@ from sdbench.runtime.endings import ANSWER
 from sdbench.runtime.files import write_whole
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import STATUSES, listing, number, plural
-from sdbench.tables.schemas import CASES, NOISE
+from sdbench.tables.schemas import ADVICE, CASES, NOISE
 
 HEADERS = {
     "device": "device",
@@ -65,6 +67,7 @@ def write_page(
     quality: Path,
     findings: Path,
     choices: Path,
+    advice: Path,
     references: Sequence[Path],
     others: Sequence[Path],
     quality_set: Path,
@@ -81,7 +84,8 @@ def write_page(
     """Write the page.
 
     Args:
-        results, published, noise, cases, quality, findings, choices: tables of these schemas.
+        results, published, noise, cases, quality, findings, choices, advice: tables of these
+            schemas.
         references, others: archives of images, as `load_comparisons` reads them.
         quality_set, quality_pairs: tables of these schemas.
         set_references, set_others: archives of sets of images, as `load_sets` reads them.
@@ -101,7 +105,8 @@ def write_page(
     absent = _absent(read_rows(cases, CASES))
     plotted = [_figure(*pair) for pair in zip(figures, captions, strict=True)]
     filled = [figure for figure in plotted if not figure["empty"]]
-    inputs = (results, quality, quality_set, noise, cases, published, findings, choices)
+    told = read_rows(advice, ADVICE)
+    inputs = (results, quality, quality_set, noise, cases, published, findings, choices, advice)
     gallery = make_gallery(quality_set, quality_pairs, set_references, set_others)
     viewers = [("", make_viewer(quality, references, others)), ("pairs-", gallery)]
     content = {
@@ -111,6 +116,10 @@ def write_page(
         "nothing": _nothing(rows),
         "notes": notes,
         "choices": read_choices(choices),
+        "question": answer_question(told),
+        "advice": as_columns(advice_rows(told)),
+        "priced": any(row["cost_per_1000_images"] for row in told),
+        "currency": next((row["currency"] for row in told if row["currency"]), "money"),
         "groups": best_by_condition(rows),
         **read_claims(findings),
         "verdicts": count_verdicts(findings),

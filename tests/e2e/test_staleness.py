@@ -26,7 +26,7 @@ def figures_of(*tables: str) -> Jobs:
     return {f"plot_{name}": 1 for name, fig in FIGURES.items() if {*tables} & {*fig.tables}}
 
 
-BAR_FIGURES = figures_of("results", "fits")
+BAR_FIGURES = figures_of("results", "fits", "advice")
 """The figures of speed and memory."""
 IMAGE_FIGURES = figures_of("quality")
 SET_FIGURES = figures_of("quality_set")
@@ -40,7 +40,7 @@ PUBLISHED = figures_of("published") | {
 """What follows from published results."""
 LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) else {}
 """The figure of races, where those of another machine are shown."""
-ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1}
+ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1, "give_advice": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
 GENERATED = {"search_settings": 2, "generate_images": 5}

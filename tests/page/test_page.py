@@ -31,6 +31,7 @@ def small(folder: Path) -> Path:
         findings=[made.FINDING],
         choices=[made.CHOICE, made.CHOICE | {"rank": 2, "meets": False, "misses": "too slow"}],
         campaigns=("lambda-2022-10",),
+        advice=made.advice_rows(),
     )
 
 
@@ -235,6 +236,42 @@ def test_published_rows_follow_their_family_and_a_reset_keeps_the_model(models: 
     models.find("#filters button[type=reset]").send_keys(Keys.ENTER)
     counted(models, "9 of 9 ")
     assert models.find("#model").get_attribute("value") == "sdxl"
+
+
+def cards(page: Browser) -> list[str]:
+    return [head.text.split("\n")[0] for head in page.all("#advice-table tbody th")]
+
+
+def test_cards_are_ranked_by_what_is_needed(page: Browser) -> None:
+    assert cards(page) == ["RTX 4090", "RTX 3090", "L4", "RTX 2060"]
+    assert page.find("#advice-count").text == "3 of 4 cards have an answer"
+    first, second, *_, last = page.all("#advice-table tbody tr")
+    assert "1.28 published" in first.text
+    assert "2.5 predicted" in second.text and "1.25 to 5" in second.text
+    assert "it needs 39 GiB" in last.text
+    # By key: from the batch size to the need, and what it is bounded by.
+    Select(page.find("#advice [name=need]")).select_by_value("memory_gb")
+    assert cards(page)[0] == "L4"
+    assert "GB at most" in page.find("#advice .unit").text
+    page.find("#advice [name=bound]").send_keys("3")
+    assert cards(page) == ["L4"]
+    assert page.find("#advice-count").text == "1 of 4 cards meet this"
+    assert not Select(page.find("#advice [name=need]")).options[-1].is_enabled(), "no prices"
+
+
+def test_what_is_asked_of_cards_can_be_linked_to(browser: Browser, pages: Pages) -> None:
+    browser.open(pages(small), PHONE)
+    Select(browser.find("#advice [name=model]")).select_by_value("sdxl")
+    browser.find("#advice [name=name]").send_keys("rtx")
+    hash = browser.script("return location.hash")
+    assert hash.startswith("#cards?model=sdxl&size=512") and hash.endswith("&name=rtx")
+    browser.script("location.hash = '#cards?model=sd-v1&batch=4&bound=5'")
+    browser.wait("return document.querySelector('#advice [name=batch]').value === '4'")
+    assert cards(browser) == ["RTX 4090"]
+    browser.script(f"location.hash = '{hash}'")
+    browser.wait("return document.querySelector('#advice [name=model]').value === 'sdxl'")
+    assert cards(browser) == ["RTX 4090", "RTX 3090", "RTX 2060"]
+    assert browser.errors() == []
 
 
 def test_filters_that_leave_nothing_say_so(page: Browser) -> None:

@@ -31,6 +31,20 @@ CHOICE = {
 }
 
 
+def advice_rows() -> Rows:
+    """Rows of ADVICE: of two models in two batch sizes, predicted, published and refused."""
+    rows = []
+    for model, batch, share in (("sd-v1", 1, 1.0), ("sd-v1", 4, 3.0), ("sdxl", 1, 5.0)):
+        of: dict[str, Any] = {"model": model, "batch_size": batch}
+        rows += [
+            factory.advice_row("NVIDIA GeForce RTX 3090", 2.5 * share, **of),
+            factory.advice_row("NVIDIA GeForce RTX 4090", 1.28 * share, "published", **of),
+            factory.advice_row("NVIDIA L4", 3.2 * share, memory_bytes=2e9, **of),
+            factory.advice_row("NVIDIA GeForce RTX 2060", None, **of),
+        ]
+    return rows
+
+
 def default_rows() -> Rows:
     """Rows such as a small run has."""
     rows = []
@@ -94,6 +108,10 @@ def hostile_page(folder: Path) -> Path:
         rows=rows,
         findings=[FINDING | dict.fromkeys(texts, HOSTILE)],
         choices=[CHOICE | dict.fromkeys(choice, HOSTILE)],
+        advice=[
+            factory.advice_row(HOSTILE, 1.0, source=HOSTILE, model=HOSTILE),
+            factory.advice_row(HOSTILE, None, reason=HOSTILE, precision="bf16"),
+        ],
         environment={"host": HOSTILE, "device_name": HOSTILE, HOSTILE: [HOSTILE]},
         caption=f".. raw:: html\n\n   {HOSTILE}\n\nA caption. {HOSTILE}\n",
         hostile=HOSTILE,
@@ -145,6 +163,7 @@ def page_inputs(
     rows: Rows | None = None,
     findings: Rows = [],  # noqa: B006
     choices: Rows = [],  # noqa: B006
+    advice: Rows = [],  # noqa: B006
     campaigns: tuple[str, ...] = (),
     images: bool = True,
     steps: int = 12,
@@ -191,7 +210,7 @@ def page_inputs(
     )
     (folder / "speed.rst").write_text(caption)
     tables = {"results": rows, "noise": noise, "cases": cells, "quality": quality,
-              "findings": findings, "choices": choices,
+              "findings": findings, "choices": choices, "advice": advice,
               "quality_set": [verdict] if images else [],
               "quality_pairs": pairs if images else []}  # fmt: skip
     records = folder / "records" / "shapes" / "cpu" / "pytorch"

@@ -117,6 +117,22 @@ def race_row(ratio: float, **changes: Any) -> Row:
     }
 
 
+def advice_row(card: str, seconds: float | None, basis: str = "predicted", **changes: Any) -> Row:
+    """Return a row of ADVICE of Stable Diffusion 1.x, its interval half to twice the seconds if it
+    was predicted; without seconds, the memory does not suffice."""
+    known = {key: SD_V1[key] for key in ("width", "height", "steps", "scheduler", "guidance")}
+    row = {"model": "sd-v1", **known, "batch_size": 1, "card": card, "gpu": True, "fits": "no"}
+    row |= {"precision": "fp16", "backend": "pytorch", "options": "none", "card_memory_gb": 24.0}
+    row |= {"memory_basis": "predicted", "memory_bytes": 3.5e9}
+    if seconds is None:
+        return row | {"reason": "it needs 39 GiB"} | changes
+    row |= {"fits": "yes", "basis": basis, "latency_s": seconds}
+    row |= {"images_per_minute": 60 / seconds}
+    if basis == "predicted":
+        row |= {"latency_ci_low_s": seconds / 2, "latency_ci_high_s": 2 * seconds}
+    return row | changes
+
+
 def failed_row(base: Row, status: str, **changes: Any) -> Row:
     """Return a row without numbers."""
     return base | {"status": status, "reason": f"because of {status}"} | changes

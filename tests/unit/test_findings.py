@@ -434,7 +434,13 @@ def test_the_lines_are_those_of_the_files(tmp_path: Path) -> None:
     ]
     tables = {
         name: made.write_rows(shown, tmp_path / f"{name}.csv", getattr(schemas, name.upper()))
-        for name, shown in {"results": rows, "quality": [], "races": [], "published": []}.items()
+        for name, shown in {
+            "results": rows,
+            "quality": [],
+            "races": [],
+            "published": [],
+            "advice": [],
+        }.items()
     }
     images = made.write_images(tmp_path / "none.npz", 0.0, [1, 2, 4], [1, 2, 3, 4])
     text, findings = tmp_path / "findings.md", tmp_path / "findings.csv"

@@ -24,16 +24,23 @@ taken while other processes used the device decide nothing.
 """
 
 
-def findings_text(findings: Iterable[tuple[Claim, Finding]]) -> str:
+def findings_text(
+    findings: Iterable[tuple[Claim, Finding]], question: Iterable[tuple[str, str]] = ()
+) -> str:
     """Return the page that says of each claim what was found, with links to figures and tables.
 
     Args:
         findings: in the order in which they are written; those of a claim stand together.
+        question: what the post asked, answered for several models: the model, and the answer.
     """
     parts = [_HEAD]
     for claim, group in itertools.groupby(findings, key=lambda pair: pair[0]):
         lines = "\n".join(_line(finding) for _, finding in group)
         parts.append(f"## {claim.statement}\n\n{lines}\n")
+    answers = [f"* **{_escape(model)}.** {_escape(answer)}" for model, answer in question]
+    if answers:
+        parts.append("## The post's own question, for cards that are not at hand\n")
+        parts.append("\n".join(answers) + "\n")
     return "\n".join(parts)
 
 

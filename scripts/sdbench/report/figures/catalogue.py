@@ -27,6 +27,7 @@ _SETS = ("quality_set", "quality_pairs")
 
 FIGURES = {
     "answer": Figure("Speed", "time and memory per image", "device, all settings", _PUBLISHED),
+    "cards": Figure("Speed", "time per image", "card, also predicted", ("advice",)),
     "speed": Figure("Speed", "time per image", _WAY, _PUBLISHED),
     "devices": Figure("Speed", "time per image", "device, best settings", _PUBLISHED),
     "memory": Figure("Memory", "memory", _WAY, _PUBLISHED),

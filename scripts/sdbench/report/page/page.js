@@ -1,10 +1,10 @@
 // Interaction: choice of the model, filters of charts and table, image-comparison slider.
-const { columns, charts, headers, viewers } = JSON.parse(
+const { columns, charts, headers, viewers, advice, currency } = JSON.parse(
   document.getElementById("data").textContent,
 );
-const rows = columns.rows.map((values) =>
-  Object.fromEntries(columns.names.map((name, i) => [name, values[i]])),
-);
+const named = ({ names, rows }) =>
+  rows.map((values) => Object.fromEntries(names.map((name, i) => [name, values[i]])));
+const rows = named(columns);
 
 /** Tooltip of a mark in a chart: the non-empty cells of its row. */
 function tip(row) {
@@ -242,9 +242,134 @@ function showImages({ prefix, series, sheets }) {
   else start();
 }
 
+/** A number with three significant digits. */
+function digits(value) {
+  return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
+}
+
+/** Starts the choice of cards. What is chosen stands in the address, so that it can be linked to. */
+function showAdvice(cards) {
+  const form = document.getElementById("advice");
+  const { elements } = form;
+  const body = document.querySelector("#advice-table tbody");
+  const start = "#cards?";
+  const BADGES = { measured: "good", projected: "good", published: "published", predicted: "open" };
+
+  function element(name, text, kind = "") {
+    const made = document.createElement(name);
+    if (kind) made.className = kind;
+    made.textContent = text;
+    return made;
+  }
+
+  /** Fills a select with values; keeps what was chosen where it is among them. */
+  function fill(select, values) {
+    const before = select.value;
+    select.replaceChildren(...values.map((value) => new Option(String(value), String(value))));
+    if (values.map(String).includes(before)) select.value = before;
+  }
+
+  function distinct(held, name) {
+    return [...new Set(held.map((row) => row[name]))];
+  }
+
+  /** Offers what there is of the chosen model and size; returns the rows of that. */
+  function offerSizes() {
+    const ofModel = cards.filter((row) => row.model === elements.model.value);
+    fill(elements.size, distinct(ofModel, "size"));
+    const ofSize = ofModel.filter((row) => row.size === elements.size.value);
+    fill(elements.batch, distinct(ofSize, "batch"));
+    return ofSize.filter((row) => String(row.batch) === elements.batch.value);
+  }
+
+  function cell(row, name, label, basis) {
+    const made = element("td", "", "num");
+    if (row[name] === null) return made;
+    made.dataset.label = label;
+    made.append(element("strong", digits(row[name])));
+    if (basis) made.append(" ", element("span", basis, `badge ${BADGES[basis]}`));
+    const [low, high] = [row[`${name}_low`] ?? null, row[`${name}_high`] ?? null];
+    if (low !== null && high !== null) made.append(element("span", `${digits(low)} to ${digits(high)}`, "how"));
+    return made;
+  }
+
+  function line(row) {
+    const made = document.createElement("tr");
+    const head = element("th", row.card);
+    head.scope = "row";
+    if (row.card_gb) head.append(element("span", `${row.card_gb} GB`, "how"));
+    made.append(head);
+    if (row.latency_s === null) {
+      const words = element("td", row.reason || "cannot be said", "words");
+      words.colSpan = 5;
+      made.append(words);
+      return made;
+    }
+    made.append(
+      cell(row, "latency_s", "seconds", row.basis),
+      cell(row, "images_per_minute", "images per minute", ""),
+      cell(row, "memory_gb", "GB", row.memory_basis),
+      cell(row, "cost", `${currency} for 1,000`, ""),
+    );
+    const how = element("td", row.how);
+    how.dataset.label = "precision";
+    made.append(how);
+    return made;
+  }
+
+  function show() {
+    const asked = offerSizes();
+    const need = elements.need.value;
+    form.querySelector(".unit").textContent = elements.need.selectedOptions[0].dataset.unit;
+    const sign = need === "images_per_minute" ? -1 : 1;
+    const bound = elements.bound.value === "" ? null : Number(elements.bound.value);
+    const words = elements.name.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const called = asked.filter((row) => words.every((word) => row.card.toLowerCase().includes(word)));
+    const known = called.filter((row) => row.latency_s !== null && row[need] !== null);
+    const meet = known.filter((row) => bound === null || sign * row[need] <= sign * bound);
+    meet.sort((one, other) => sign * (one[need] - other[need]) || one.latency_s - other.latency_s);
+    const unknown = bound === null ? called.filter((row) => !known.includes(row)) : [];
+    body.replaceChildren(...[...meet, ...unknown].map(line));
+    document.getElementById("advice-count").textContent =
+      bound === null
+        ? `${meet.length} of ${called.length} cards have an answer`
+        : `${meet.length} of ${called.length} cards meet this`;
+  }
+
+  /** Takes what the address says. */
+  function read() {
+    if (!location.hash.startsWith(start)) return;
+    const said = new URLSearchParams(location.hash.slice(start.length));
+    // The model first: it says which sizes there are.
+    for (const name of ["model", "size", "batch", "need", "bound", "name"]) {
+      const { [name]: control } = elements;
+      control.value = said.get(name) ?? "";
+      if (control.options && control.selectedIndex < 0) control.selectedIndex = 0;
+      offerSizes();
+    }
+    show();
+    document.getElementById("cards").scrollIntoView();
+  }
+
+  function write() {
+    show();
+    const said = new URLSearchParams(new FormData(form));
+    for (const [name, value] of [...said]) if (value === "") said.delete(name);
+    history.replaceState(null, "", start + said);
+  }
+
+  fill(elements.model, distinct(cards, "model"));
+  for (const kind of ["input", "change"]) form.addEventListener(kind, write);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  window.addEventListener("hashchange", read);
+  show();
+  read();
+}
+
 if (model) ask();
 model?.form.addEventListener("submit", (event) => event.preventDefault());
 for (const viewer of viewers) if (viewer.series.length) showImages(viewer);
+if (advice.rows.length) showAdvice(named(advice));
 if (rows.length) showCases();
 performance.mark("ready");
 document.documentElement.dataset.ready = "";

@@ -10,7 +10,7 @@ import pytest
 from plot_cards import card_groups, cards_figure, plot_cards
 from sdbench.analysis.advice import CONTEXT_BYTES, Known, advise, find_peaks, find_targets
 from sdbench.analysis.estimates import Estimate
-from sdbench.analysis.question import answer_question
+from sdbench.analysis.question import answer_question, fastest
 from sdbench.models.described import COUNTED, find_asked, work_key
 from sdbench.tables.schemas import ADVICE
 from tests.conftest import ROOT
@@ -167,6 +167,13 @@ def test_the_figure_shows_each_basis_and_nothing_overlaps(tmp_path: Path) -> Non
     assert not faults(figure)
     assert "Seconds per image on cards, by their price" in texts(figure)
     assert min(groups, key=lambda name: float(name.split()[0])) == next(iter(groups))
+
+
+def test_a_prediction_counts_where_it_is_clearly_faster() -> None:
+    for seconds, basis in ((3.0, "published"), (5.0, "predicted")):
+        rows = [made.advice_row("T4", 2.0), made.advice_row("T4", seconds, "published")]
+        found = fastest([dict.fromkeys(ADVICE.columns) | row for row in rows])
+        assert found["T4"]["basis"] == basis
 
 
 def test_a_model_without_answers_is_said(

@@ -21,7 +21,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes)$(XDG_CACHE_HOME),)
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 endif
 
-.PHONY: run setup records page bundle gpu-day test test-fast test-all test-cuda-build lint docs lock audit clean
+.PHONY: run setup records page bundle gpu-day test test-fast test-all test-cuda-build lint docs computed lock audit clean
 
 run: $(VENV)/.ready
 	snakemake --cores all $(ARGS)
@@ -67,6 +67,11 @@ lint: $(VENV)/.ready-dev
 # The reference of all config keys, from the schema.
 docs: $(VENV)/.ready
 	PYTHONPATH=scripts python -m sdbench.config.docs config/schema.yaml config/README.md
+
+# What ships of described models: after a change of resources/architectures, resources/published.csv or
+# of what counts and follows them. It takes minutes.
+computed: $(VENV)/.ready
+	PYTHONPATH=scripts python setup/computed.py
 
 UV := uv==0.13.9
 

@@ -82,6 +82,7 @@ rule predict_memory:
         ],
         parts=DESCRIBED_PARTS,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
+        computed=resource("computed/memory.json"),
     output:
         "<results>/operations/memory.json",
     log:
@@ -118,6 +119,7 @@ rule count_work:
         architectures=DESCRIBED,
         parts=DESCRIBED_PARTS,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
+        computed=resource("computed/work.json"),
     output:
         "<results>/operations/described.json",
     log:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.models.architectures import load_architecture
-from sdbench.models.described import WorkKey, published_keys
+from sdbench.models.computed import read_computed, write_computed
+from sdbench.models.described import WORK_KEY, WorkKey, published_keys
 from sdbench.models.tokenizer import clip_vocabulary
-from sdbench.runtime.files import write_json
 from sdbench.runtime.job import run_script
 
 
@@ -17,6 +17,7 @@ def count_work(
     vocabulary: Path,
     asked: Sequence[WorkKey],
     work: Path,
+    computed: Path | None = None,
 ) -> None:
     """Write what `sdbench.models.operations.count_described` returns as JSON.
 
@@ -26,6 +27,7 @@ def count_work(
         vocabulary: CLIP's.
         asked: what is counted besides all that was published.
         work: written.
+        computed: what ships and is not counted again.
 
     Raises:
         UserError: if a description is wrong.
@@ -37,9 +39,11 @@ def count_work(
     # What was JSON has lists in place of tuples.
     others = {(name, width, height, prompts) for name, width, height, prompts in asked}
     wanted = published_keys(published, described) | others
-    rows = count_described(described, wanted, clip_vocabulary(vocabulary))
-    write_json(work, {"rows": rows})
-    print(f"{len(wanted)} models and sizes: {len(rows)} networks")
+    known = read_computed(computed, architectures) if computed else []
+    missing = wanted - {tuple(row[key] for key in WORK_KEY) for row in known}
+    rows = [*known, *count_described(described, missing, clip_vocabulary(vocabulary))]
+    write_computed(work, architectures, rows)
+    print(f"{len(wanted)} models and sizes, {len(wanted - missing)} of them known")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.models.architectures import load_architecture
+from sdbench.models.computed import read_computed, write_computed
 from sdbench.models.tokenizer import clip_vocabulary
-from sdbench.runtime.files import write_json
 from sdbench.runtime.job import run_script
 
 PLAIN = {"height": 512, "width": 512, "guidance": 7.5, "steps": 50}
@@ -32,7 +32,11 @@ def rows_of_model(architecture: Path, vocabulary: Path) -> list[dict[str, Any]]:
 
 
 def predict_memory(
-    architectures: Sequence[Path], vocabulary: Path, processes: int, memory: Path
+    architectures: Sequence[Path],
+    vocabulary: Path,
+    processes: int,
+    memory: Path,
+    computed: Path | None = None,
 ) -> None:
     """Write the rows of the table `predicted_memory` as JSON.
 
@@ -41,15 +45,20 @@ def predict_memory(
         vocabulary: CLIP's.
         processes: how many models are looked at side by side.
         memory: written.
+        computed: what ships and is not computed again.
 
     Raises:
         UserError: if a description is wrong.
     """
-    ask = partial(rows_of_model, vocabulary=vocabulary)
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        rows = [row for rows in pool.map(ask, architectures) for row in rows]
-    write_json(memory, {"rows": rows})
-    print(f"{len(architectures)} models: {len(rows)} ways to run them")
+    rows = read_computed(computed, architectures) if computed else []
+    known = {row["model"] for row in rows}
+    missing = [path for path in architectures if path.stem not in known]
+    if missing:
+        ask = partial(rows_of_model, vocabulary=vocabulary)
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            rows += [row for found in pool.map(ask, missing) for row in found]
+    write_computed(memory, architectures, rows)
+    print(f"{len(architectures)} models, {len(known)} of them known: {len(rows)} ways to run them")
 
 
 if __name__ == "__main__":

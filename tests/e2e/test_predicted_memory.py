@@ -8,7 +8,11 @@ from sdbench.cases.case import Variant
 from sdbench.measure.allocator import LARGE_SEGMENT, SMALL_SEGMENT, Allocator
 from sdbench.measure.predicted_memory import Outline, predict_peaks, trace_call
 from sdbench.models.architectures import load_architecture
-from sdbench.models.tokenizer import byte_vocabulary
+from sdbench.models.computed import read_computed
+from sdbench.models.described import WORK_KEY
+from sdbench.models.operations import count_described
+from sdbench.models.tokenizer import byte_vocabulary, clip_vocabulary
+from tests.conftest import ROOT
 from tests.e2e.conftest import ARCHITECTURES, build_twin
 from tests.e2e.test_offload import TWINS, library, measure  # noqa: F401
 
@@ -39,6 +43,28 @@ def test_what_is_freed_is_taken_again_and_grows_together() -> None:
     assert memory.reserved == 2 * LARGE_SEGMENT
     memory.give("no such key")
     assert memory.allocated == 26 * MIB == memory.peak_allocated
+
+
+def test_what_ships_is_what_is_computed() -> None:
+    """If it is not, what counts or follows allocations has changed: `make computed`."""
+    path = ARCHITECTURES / "sd-v1.yaml"
+    architecture = load_architecture(path)
+    vocabulary = clip_vocabulary(ROOT / "resources/tokenizers/bpe_simple_vocab_16e6.txt.gz")
+    asked = ("sd-v1", 512, 512, 2)
+    counted = count_described({"sd-v1": architecture}, {asked}, vocabulary)
+    shipped = read_computed(ROOT / "resources/computed/work.json", [path])
+    assert [row for row in shipped if tuple(row[key] for key in WORK_KEY) == asked] == counted
+    for row in read_computed(ROOT / "resources/computed/memory.json", [path]):
+        if (row["precision"], row["batch"], row["options"]) == ("fp16", 1, "model-offload"):
+            way = Variant("sd-v1", "gpu", "pytorch", "fp16", "none")
+            generation = {"height": row["height"], "width": row["width"], "guidance": 7.5}
+            trace = trace_call(Outline.of(architecture, vocabulary), way, generation, 1)
+            found = predict_peaks(trace, "fp16", {"model-offload"})
+            shipped_peaks = row["predicted_allocated_bytes"], row["predicted_reserved_bytes"]
+            assert shipped_peaks == found
+            break
+    else:
+        pytest.fail("no such row ships")
 
 
 @pytest.mark.parametrize("twin", TWINS)

@@ -32,6 +32,8 @@ NETWORKS = ("text_encoder", "denoiser", "vae_decoder")
 
 WorkKey = tuple[str, int, int, int]
 """A description, width and height in pixels, and the prompts of a step: 2 with guidance."""
+WORK_KEY = "model", "width", "height", "prompts"
+"""Its columns."""
 
 
 def find_described(model: str) -> str | None:

@@ -321,9 +321,13 @@ def is_compared_by_step(wildcards):
 
 
 def quality_runs(wildcards):
-    count = trajectory_steps(wildcards)
-    runs = quality_entry(wildcards.model).runs if count else []
-    return list(range(1, count + 1)) if runs == "all" else sorted(runs)
+    there = is_compared_by_step(wildcards)
+    return quality_entry(wildcards.model).run_steps if there else []
+
+
+def quality_spread(wildcards):
+    there = is_compared_by_step(wildcards)
+    return quality_entry(wildcards.model).spread if there else []
 
 
 def trajectory_steps(wildcards):

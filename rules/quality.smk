@@ -25,6 +25,7 @@ rule generate_images:
         case=generated_case,
         runs=quality_runs,
         trajectory_steps=trajectory_steps,
+        spread=quality_spread,
         wanted=wanted_images,
         batch_size=batch_of_set,
     script:

@@ -36,6 +36,7 @@ def generate_images(
     failed: str | None = None,
     wanted: Sequence[Wanted] = (),
     batch_size: int = 1,
+    spread: Sequence[tuple[int, int]] = (),
 ) -> None:
     """Generate the series of a variant and its images of a set, and leave them in `output`, an .npz
     file. It has no series where `trajectory_steps` is 0.
@@ -56,6 +57,7 @@ def generate_images(
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.
         failed: why the model cannot be used; None where it can.
         wanted: the set, in calls of `batch_size` images.
+        spread: full runs with other seeds: the seed, counted from the case's, and the steps.
 
     Raises:
         TakenOver: if another job has begun to generate the same.
@@ -70,7 +72,7 @@ def generate_images(
     try:
         if failed is not None:
             raise UserError(failed)
-        asked = runs, trajectory_steps, wanted, batch_size
+        asked = runs, trajectory_steps, spread, wanted, batch_size
         sent = run_in_subprocess(_generate, generated, *asked, *loaded_from, limit_s=limit_s)
     except Ended as error:
         sent = [*error.args[1], ("status", ("error", error.reason("it generated")))]
@@ -78,7 +80,9 @@ def generate_images(
         sent = [("status", ("error", str(error)))]
     side = generated.generation["height"], generated.generation["width"]
     nothing = np.empty((0, *side, 3), np.uint8)
-    made: dict[str, list[Any]] = {"trajectory": [], "run": [], "set": [], "status": []}
+    made: dict[str, list[Any]] = {
+        kind: [] for kind in ("trajectory", "run", "spread", "set", "status")
+    }
     for kind, content in sent:
         made[kind].append(content)
     states = made["trajectory"][0] if made["trajectory"] else nothing
@@ -93,6 +97,9 @@ def generate_images(
         runs_steps=np.array([n for n, _ in ends], np.int64),
         trajectory=states,
         trajectory_steps=np.arange(1, len(states) + 1),
+        spread=np.stack([image for _, _, image in made["spread"]]) if made["spread"] else nothing,
+        spread_seeds=np.array([seed for seed, _, _ in made["spread"]], np.int64),
+        spread_steps=np.array([count for _, count, _ in made["spread"]], np.int64),
         set=np.concatenate([nothing, *(images for _, images in made["set"])]),
         set_at=np.array([place for places, _ in made["set"] for place in places], np.int64),
         set_prompts=np.array([prompt for prompt, _, _ in wanted], np.str_),
@@ -107,6 +114,7 @@ def _generate(
     case: Case,
     runs: Sequence[int],
     trajectory_steps: int,
+    spread: Sequence[tuple[int, int]],
     wanted: Sequence[Wanted],
     batch_size: int,
     components: Components,
@@ -116,8 +124,8 @@ def _generate(
     settings: Mapping[str, Any] | None,
 ) -> None:
     """Send the images of the trajectory, then that of each run, None where the sampler has no such
-    run, and the status and reason of both; then the batches of the set, and status and reason of
-    that. Each stands after what it is."""
+    run, those of other seeds, and the status and reason of all; then the batches of the set, and
+    status and reason of that. Each stands after what it is."""
 
     def end(error: Exception | None = None) -> None:
         send(("status", status_from_error(error) if error else ("ok", "")))
@@ -133,6 +141,10 @@ def _generate(
                 send(("trajectory", states))
                 for image in generate_runs(engine, case, runs, states):
                     send(("run", image))
+                for seed, count in spread:
+                    for image in generate_runs(engine, case, [count], seed=seed):
+                        if image is not None:
+                            send(("spread", (seed, count, image)))
     except Exception as error:
         return end(error)
     end()
@@ -165,4 +177,5 @@ if __name__ == "__main__":
             failed=why_unusable(model_folder, manifest),
             wanted=snakemake.params.wanted,
             batch_size=snakemake.params.batch_size,
+            spread=snakemake.params.spread,
         )

@@ -4,12 +4,12 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdbench.cases.expansion import choose_steps
 from sdbench.report.figures import style
 from sdbench.report.figures.images import (
     Comparison,
     ImageArray,
     amplification,
-    choose_steps,
     load_comparisons,
     missing_words,
     score_text,

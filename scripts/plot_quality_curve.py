@@ -1,5 +1,6 @@
 """Plot how like the reference's the images of each variant are, over the number of steps."""
 
+import math
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -30,8 +31,10 @@ def quality_sheet(quality: Path) -> CurveSheet:
         xlabel="steps",
         sections=[section for rows in groups for section in _sections(rows)],
         footnote="A full run of N steps is not the N-th state of a longer run: their timesteps "
-        "differ. Each point is one image, so there is no spread.",
+        "differ. Each point is one image, from the model's own seed; its whisker is the range "
+        "over other seeds too, where full runs were repeated with them.",
         missing="No images were compared (config key `quality`).",
+        interval="range over seeds",
         solid="",
     )
 
@@ -64,12 +67,28 @@ def _plot(rows: Sequence[Row], metric: str, several_devices: bool) -> Plot:
         if points:
             marker = MARKERS.get(first["options"], "D") if first["backend"] == "pytorch" else "s"
             x, y = (tuple(float(row[name]) for row in points) for name in ("step", metric))
-            curves.append(Curve(label, first["precision"], x, y, marker=marker))
+            curves.append(
+                Curve(label, first["precision"], x, y, *_range(points, metric), marker=marker)
+            )
         failed = [status_label(r["status"], r["reason"] or "") for r in line if r["status"] != "ok"]
         notes += [f"{label}: {why}" for why in failed[:1]]
     infinite = "identical" if metric == "psnr_db" else ""
     shown = tuple(notes) if metric == "psnr_db" else ()
     return Plot(METRICS[metric], METRICS[metric], tuple(curves), shown, True, False, infinite)
+
+
+def _range(points: Sequence[Row], metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the ends of the range over seeds at each point, not a number where there is one seed;
+    nothing where that is so of all."""
+    if all(row["seeds"] in (None, 1) for row in points):
+        return (), ()
+    name, _, unit = metric.partition("_")
+    columns = ("_".join(filter(None, (name, end, unit))) for end in ("low", "high"))
+    low, high = (
+        tuple(math.nan if row[column] is None else row[column] for row in points)
+        for column in columns
+    )
+    return low, high
 
 
 def _label(row: Row, several_devices: bool) -> str:

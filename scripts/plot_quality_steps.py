@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sdbench.cases.expansion import choose_steps
 from sdbench.report.figures import style
 from sdbench.report.figures.frame import INNER, MARGIN, Block, Frame, headed
 from sdbench.report.figures.images import (
     MODES,
     Comparison,
     amplification,
-    choose_steps,
     load_comparisons,
     missing_words,
     score_data,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, best_of, fewest_options, read_results
-from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, make_sheet, value_text
+from sdbench.report.figures.sheets import Cell, Sheet, make_sheet, quality_words, value_text
 
 RATE = "images_per_minute"
 
@@ -41,8 +41,8 @@ def _cell(result: Result, plain: Sequence[Result]) -> Cell:
         extra.append(f"{min(too_large)} does not fit")
     if "throughput_n" in numbers:
         extra.append(f"n = {numbers['throughput_n']:.0f}")
-    if result.fails_gate:
-        extra.append(FAILS_GATE)
+    if words := quality_words(result):
+        extra.append(words)
     value = numbers[RATE]
     low, high = (numbers.get(f"{RATE}_ci_{end}") for end in ("low", "high"))
     return Cell(value, value_text(result, value), ", ".join(extra), low, high)

@@ -11,7 +11,7 @@ from sdbench.report.figures.results import (
     rate_interval,
     read_results,
 )
-from sdbench.report.figures.sheets import FAILS_GATE, Cell, Sheet, calls_note, make_sheet
+from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_sheet, quality_words
 from sdbench.tables.labels import PEAKS, number
 
 PERCENT = 100.0
@@ -60,7 +60,7 @@ def _cell(result: Result, results: Sequence[Result]) -> Cell:
     share = PERCENT * numbers[SHARE]
     peak = f"{number(numbers['peak_tflops'])} TFLOP/s ({PEAKS[result.peak_operation]})"
     rates = f"{number(numbers[ACHIEVED])} of {peak}"
-    behind = FAILS_GATE if result.fails_gate else f"batch {result.batch_size}"
+    behind = quality_words(result) or f"batch {result.batch_size}"
     return Cell(
         share,
         f"{share:.{0 if share >= 10 else 1}f} %",

@@ -52,6 +52,30 @@ def test_without_a_need_the_fastest_that_generates_right_comes_first(results: Pa
     assert named(ranked(results, quality_gate=False))[0] == "bf16 1"
 
 
+def test_a_quality_that_cannot_be_said_is_no_quality_that_passes(tmp_path: Path) -> None:
+    def way(rate: float, options: str, verdict: str | None, passes: bool | None) -> dict[str, Any]:
+        said = {"passes_gate": passes, "quality_verdict": verdict, "options": options}
+        return throughput_row(latency_row(SD_V1, 60 / rate, **said), rate)
+
+    rows = [
+        way(50, "none", None, None),  # nothing was compared
+        way(100, "channels-last", "same", True),
+        way(300, "fused-qkv", "cannot be said", None),
+        way(400, "autocast", "worse", False),
+    ]
+    results = write_rows(rows, tmp_path / "results.csv", schemas.RESULTS)
+    table = ranked(results)
+    assert list(table["options"]) == ["channels-last", "none", "fused-qkv", "autocast"]
+    assert list(table["meets"]) == [True, True, False, False]
+    assert list(table["misses"][2:]) == ["its quality cannot be said", "fails the quality gate"]
+    assert list(table["quality_verdict"].fillna("")) == ["same", "", "cannot be said", "worse"]
+    # Also where nothing meets the need: what is worse is never the nearest.
+    table = ranked(results, cost_per_1000_images=1.0)
+    assert list(table["options"])[-1] == "autocast" and not table["meets"].any()
+    # Unless it may not matter.
+    assert list(ranked(results, quality_gate=False)["options"])[:2] == ["autocast", "fused-qkv"]
+
+
 @pytest.mark.parametrize(
     ("need", "meeting", "nearest"),
     [

@@ -87,6 +87,27 @@ def test_series_are_compared_by_step_and_not_by_place(tmp_path: Path) -> None:
     assert all(row["identical_share"] == 1.0 for row in rows)
 
 
+def test_the_range_over_seeds_stands_beside_the_series_own_seed(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 200, (2, 16, 16, 3), np.uint8)
+    runs = {"runs": images, "runs_steps": np.array([5, 10])}
+    runs |= {"trajectory": images, "trajectory_steps": np.array([1, 2])}
+    places = {"spread_steps": np.array([10, 10]), "spread_seeds": np.array([1, 2])}
+    for name, levels in (("a", (0, 0, 0)), ("b", (2, 1, 40))):
+        own, *others = levels
+        moved = np.stack([images[1] + np.uint8(level) for level in others])
+        series = runs | {"runs": images + np.uint8(own)}
+        save_images(tmp_path / f"{name}.npz", "ok", "", **series, spread=moved, **places)
+    first, second, *states = compare_series(tmp_path / "a.npz", tmp_path / "b.npz")
+    levels_db = [20 * math.log10(255 / level) for level in (2, 1, 40)]
+    assert (second["seeds"], second["psnr_db"]) == (3, pytest.approx(levels_db[0]))
+    assert second["psnr_high_db"] == pytest.approx(levels_db[1])
+    assert second["psnr_low_db"] == pytest.approx(levels_db[2])
+    assert second["ssim_low"] < second["ssim"] < second["ssim_high"]
+    # Where a seed is alone there is no range; the states of the long run have but one.
+    for row in (first, *states):
+        assert row["seeds"] == 1 and "psnr_low_db" not in row
+
+
 def test_what_could_not_be_generated_is_a_row_with_a_reason(tmp_path: Path) -> None:
     images = np.zeros((0, 16, 16, 3), np.uint8)
     one = save(tmp_path / "a.npz", [], images)

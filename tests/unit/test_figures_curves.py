@@ -1,7 +1,8 @@
 from collections.abc import Sequence
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -180,6 +181,26 @@ def test_quality_has_both_metrics_of_both_modes(tmp_path: Path) -> None:
     assert 30.0 < y[2] < psnr.get_ylim()[1]
     assert texts(figure).count("identical") == 1
     assert ([0.0, 1.0], [y[2], y[2]]) in [points(other) for other in psnr.lines]
+
+
+def test_the_range_over_seeds_is_a_whisker_where_there_is_one(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(("psnr_low_db", "psnr_high_db", "ssim_low", "ssim_high"))
+    rows = made.quality_rows(BF16, "runs", [1, 2, 4], [40.0, inf, 45.0], [0.98, 1.0, 0.99])
+    ends = {"psnr_low_db": 35.0, "psnr_high_db": inf, "ssim_low": 0.9, "ssim_high": 1.0}
+    rows[0] |= {"seeds": 3} | ends
+    rows[1] |= {"seeds": 3} | ends
+    rows[2] |= {"seeds": 1} | nothing
+    sheet = quality_sheet(made.write_rows(rows, tmp_path / "quality.csv", QUALITY))
+    (curve,) = sheet.sections[0].plots[0].curves
+    assert curve.low[:2] == (35.0, 35.0) and isnan(curve.low[2])
+    figure = plot_curves(sheet)
+    assert faults(figure) == [] and "range over seeds" in texts(figure)
+    # The lowest end is in view, and the third point has no whisker.
+    axes = figure.axes[0]
+    assert axes.get_ylim()[0] < 35.0
+    (whiskers,) = axes.containers
+    spans = [segment[:, 1] for segment in whiskers[2][0].get_segments() if len(segment)]
+    assert sum(bool(np.isfinite(span).all()) for span in spans) == 2
 
 
 def test_quality_of_seeded_weights_is_refused_in_words(

@@ -9,6 +9,7 @@ from PIL import Image
 from plot_quality_animation import choose_mode, film, plot_quality_animation
 from plot_quality_panel import choose, plot_panel, plot_quality_panel
 from plot_quality_steps import plot_quality_steps, plot_strips
+from sdbench.cases.expansion import choose_steps
 from sdbench.report.figures import images
 from sdbench.report.figures.images import Comparison, difference, load_comparisons
 from sdbench.report.figures.style import Files
@@ -69,12 +70,12 @@ def test_amplification_keeps_differences_unclipped(level: int, factor: int) -> N
 
 
 def test_steps_are_of_both_ends_and_more_of_the_first_or_the_nearest() -> None:
-    chosen = images.choose_steps(list(range(1, 101)), 8)
+    chosen = choose_steps(list(range(1, 101)), 8)
     assert len(chosen) <= 8
     assert chosen[0] == 1 and chosen[-1] == 100
     assert chosen == sorted(set(chosen))
     assert sum(step <= 50 for step in chosen) > 4
-    assert images.choose_steps([3, 7], 8) == [3, 7]
+    assert choose_steps([3, 7], 8) == [3, 7]
     assert images.nearest_step([1, 50, 100], 70) == 50
     assert images.nearest_step([60, 80], 70) == 80
 

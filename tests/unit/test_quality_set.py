@@ -168,6 +168,11 @@ def test_the_set_decides_the_gate_of_a_case_and_not_its_one_image(tmp_path: Path
     for share, passes in ((0.4, True), (0.6, False)):
         row, _ = set_rows(BF16, score_difference=None, below_gate=share)
         assert compare_cases(records, {}, [row]) == [{"passes_gate": passes}]
+    # Where images are missing neither does.
+    for share in (None, 0.0):
+        row, _ = set_rows(BF16, score_difference=None, below_gate=share, status="oom")
+        unsaid = {"passes_gate": None, "quality_verdict": "cannot be said"}
+        assert compare_cases(records, {}, [row]) == [unsaid]
     seeded = [
         (
             tmp_path / "a.json",

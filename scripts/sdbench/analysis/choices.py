@@ -9,7 +9,7 @@ from typing import Any
 from sdbench.analysis.estimates import Estimate, apart, estimate
 from sdbench.tables.files import Row, read_table, rows_of, write_table
 from sdbench.tables.published import FP32_TF32, condition
-from sdbench.tables.schemas import CHOICES, MEASURED, PUBLISHED, RESULTS
+from sdbench.tables.schemas import CHOICES, MEASURED, PUBLISHED, RESULTS, UNSAID
 
 import pandas as pd
 
@@ -95,6 +95,9 @@ _NEEDS = (
 
 UNKNOWN = Estimate(1e9)
 """How far something misses whose number is not known: behind all that is known to miss."""
+FAILED = Estimate(2 * UNKNOWN.value)
+"""How far images miss that fail the quality gate: behind all else, so that they never come first
+while there is another way."""
 
 
 def _misses(row: Row, need: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
@@ -111,7 +114,9 @@ def _misses(row: Row, need: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]
         if factor.value > 1:
             yield f"{max(factor.value, 1.01):.3g} times too {too}", factor  # never "1 times"
     if need["quality_gate"] and row["passes_gate"] is False:
-        yield "fails the quality gate", UNKNOWN
+        yield "fails the quality gate", FAILED
+    elif need["quality_gate"] and row.get("quality_verdict") == UNSAID:
+        yield "its quality cannot be said", UNKNOWN
 
 
 def _factor(row: Row, column: str, bound: float) -> Estimate:

@@ -46,6 +46,23 @@ class MatrixEntry(Grid):
     largest_batch: int
 
 
+SPREAD_STEPS = 8
+"""Of the full runs, how many are repeated with other seeds."""
+
+
+def choose_steps(steps: Sequence[int], count: int) -> list[int]:
+    """Return at most `count` of `steps`, which rise, first and last among them, at about equal
+    ratios.
+
+    An image changes most in its first steps.
+    """
+    if len(steps) <= count:
+        return list(steps)
+    ratio = math.log(steps[-1] / steps[0]) / (count - 1)
+    targets = [math.log(steps[0]) + place * ratio for place in range(count)]
+    return sorted({min(steps, key=lambda step: abs(math.log(step) - t)) for t in targets})
+
+
 @dataclass(frozen=True)
 class QualityEntry(Grid):
     """An entry of `quality`; the schema says what its keys mean."""
@@ -53,7 +70,23 @@ class QualityEntry(Grid):
     reference: Mapping[str, str]
     trajectory_steps: int
     runs: Sequence[int] | Literal["all"]
+    seeds: int
     panel_step: int
+
+    @property
+    def run_steps(self) -> list[int]:
+        """The steps of the full runs, rising."""
+        every = range(1, self.trajectory_steps + 1)
+        return sorted(every if self.runs == "all" else self.runs)
+
+    @property
+    def spread(self) -> list[tuple[int, int]]:
+        """Full runs with other seeds than the model's: the seed, counted from that, and the steps.
+
+        Some of the runs tell the spread of all: with every one, seeds would multiply the time.
+        """
+        chosen = choose_steps(self.run_steps, SPREAD_STEPS)
+        return [(seed, steps) for seed in range(1, self.seeds) for steps in chosen]
 
     def reference_variant(self) -> Variant:
         """Return the variant whose images are taken as right."""

@@ -20,21 +20,26 @@ Wanted = tuple[str, int, int]
 
 
 def generate_runs(
-    engine: Engine, case: Case, steps: Sequence[int], trajectory: Images8Bit
+    engine: Engine,
+    case: Case,
+    steps: Sequence[int],
+    trajectory: Images8Bit | None = None,
+    seed: int = 0,
 ) -> Iterator[Images8Bit | None]:
     """Generate the image of a full N-step run for each N in `steps`, of shape (height, width, 3);
     None where the sampler does not make such a run. The run that is as long as the trajectory has
-    been made: its image is the last state's."""
-    latents = engine.latents(case.generation, 1)
+    been made: its image is the last state's. `seed` is counted from the case's."""
+    generation = {**case.generation, "seed": case.generation["seed"] + seed}
+    latents = engine.latents(generation, 1)
     for count in steps:
         if fault := steps_fault(engine.pipeline.scheduler, count):
             print(f"{fault}: no image of {count} steps", flush=True)
             yield None
-        elif count == len(trajectory):
+        elif trajectory is not None and count == len(trajectory):
             yield trajectory[-1]
         else:
             yield _first(engine.generate(case.generation, latents, steps=count))
-            print(f"run of {count} steps generated", flush=True)
+            print(f"run of {count} steps generated, seed {generation['seed']}", flush=True)
 
 
 def generate_trajectory(engine: Engine, case: Case, steps: int) -> Images8Bit:

@@ -74,9 +74,12 @@ class Reckoning:
         found = {}
         for job in jobs:
             name, wildcards = job.rule.name, job.wildcards_dict
-            generates = name == "generate_images"
-            runs, wanted = (job.params.runs, job.params.wanted) if generates else ((), ())
-            seconds = self.job_s(name, wildcards, runs, len(wanted))
+            runs: list[int] = []
+            images = 0
+            if name == "generate_images":
+                runs = [*job.params.runs, *(steps for _, steps in job.params.spread)]
+                images = len(job.params.wanted)
+            seconds = self.job_s(name, wildcards, runs, images)
             found[job.jobid] = job_label(name, wildcards), seconds
         return found
 

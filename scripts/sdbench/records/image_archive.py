@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 MODES = ("runs", "trajectory")
 _ENTRIES = {"status", "reason", *MODES, *(f"{mode}_steps" for mode in MODES)}
-_NO_SET: dict[str, NDArray[Any]] = {
+_LATER: dict[str, NDArray[Any]] = {
+    "spread": np.empty((0, 0, 0, 3), np.uint8),
+    "spread_steps": np.empty(0, np.int64),
+    "spread_seeds": np.empty(0, np.int64),
     "set": np.empty((0, 0, 0, 3), np.uint8),
     "set_at": np.empty(0, np.int64),
     "set_prompts": np.empty(0, np.str_),
@@ -30,12 +33,15 @@ def save_images(path: Path, status: str, reason: str, **series: Any) -> None:
     bits, shape (count, height, width, 3)), `runs_steps` and `trajectory_steps` (integers, shape
     (count,)). With another status than `ok` the `reason` says why they are not complete.
 
+    `spread` are full runs from the latents of other seeds, of the `spread_steps` and the
+    `spread_seeds`, counted from that of the series.
+
     Of a set that was wanted, `set_prompts` and `set_seeds` say what, n of each; `set` are the
     images that came of it, `set_at` which of the n each is, `set_status` and `set_reason` its end.
     """
     buffer = io.BytesIO()
     said: dict[str, Any] = {"status": np.array(status), "reason": np.array(reason)}
-    np.savez_compressed(buffer, **said | _NO_SET | series)
+    np.savez_compressed(buffer, **said | _LATER | series)
     write_beside_seal(path, buffer.getvalue())
 
 
@@ -45,8 +51,8 @@ def read_images(path: Path) -> dict[str, NDArray[Any]]:
         check_seal(path, _REMEDY)
         with np.load(path) as archive:
             entries = dict(archive)
-        entries = _NO_SET | entries  # older archives have none
-        if set(entries) != _ENTRIES | set(_NO_SET):
+        entries = _LATER | entries  # older archives have none
+        if set(entries) != _ENTRIES | set(_LATER):
             raise ValueError("not an archive of images")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged ({error}): {_REMEDY}") from error

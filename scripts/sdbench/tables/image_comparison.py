@@ -57,8 +57,9 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
         other: that of the variant.
 
     Yields:
-        Rows with `mode`, `step`, `status`, `reason` and the figures of `compare_images`. Where
-        one of the two could not be generated, one row for each mode, at step 1, without figures.
+        Rows with `mode`, `step`, `status`, `reason` and the figures of `compare_images`, and of
+        full runs that other seeds have too, their number and the range over them. Where one of the
+        two could not be generated, one row for each mode, at step 1, without figures.
     """
     right, left = read_images(reference), read_images(other)
     failed = next((side for side in (right, left) if side["status"] != "ok"), None)
@@ -66,8 +67,22 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
         said = {key: str(failed[key]) for key in ("status", "reason")}
         yield from ({"mode": mode, "step": 1, **said} for mode in MODES)
         return
+    rights, lefts = _by_seed(right), _by_seed(left)
     for mode, step, one, two in _pairs(right, left):
-        yield {"mode": mode, "step": step, "status": "ok", **compare_images(one, two)}
+        found = [compare_images(one, two)]
+        if mode == "runs":
+            shared = (key for key in lefts if key in rights and key[0] == step)
+            found += [compare_images(rights[key], lefts[key]) for key in shared]
+        row = {"mode": mode, "step": step, "status": "ok", "seeds": len(found), **found[0]}
+        for name, unit in (("psnr", "_db"), ("ssim", "")) if len(found) > 1 else ():
+            values = [each[name + unit] for each in found]
+            row |= {f"{name}_low{unit}": min(values), f"{name}_high{unit}": max(values)}
+        yield row
+
+
+def _by_seed(archive: Mapping[str, Any]) -> dict[tuple[int, int], ImageArray]:
+    places = zip(archive["spread_steps"].tolist(), archive["spread_seeds"].tolist(), strict=True)
+    return dict(zip(places, archive["spread"], strict=True))
 
 
 def by_step(archive: Mapping[str, Any]) -> dict[str, dict[int, ImageArray]]:

@@ -9,7 +9,7 @@ from sdbench.runtime.digests import digest
 from sdbench.runtime.errors import UserError
 from sdbench.tables.files import Row
 from sdbench.tables.image_comparison import compare_images
-from sdbench.tables.schemas import BETTER, CASE_KEY, SAME, WORSE
+from sdbench.tables.schemas import BETTER, CASE_KEY, SAME, UNSAID, WORSE
 
 import numpy as np
 from PIL import Image
@@ -63,10 +63,12 @@ def compare_cases(
 
 def _said(found: Row) -> Row:
     """Return what a set of images says of a case. Without a judge the similarity of its pairs
-    decides, as it does of one image: half of them must keep the gate."""
+    decides, as it does of one image: half of them must keep the gate. Where images are missing
+    nothing does."""
+    if found["status"] != "ok":
+        return {"passes_gate": None, "quality_verdict": UNSAID}
     if found["score_difference"] is None:
-        share = found["below_gate"]
-        return {"passes_gate": None if share is None else share <= 0.5}
+        return {"passes_gate": found["below_gate"] <= 0.5}
     passes = {SAME: True, BETTER: True, WORSE: False}.get(found["verdict"])
     return {"passes_gate": passes, "quality_verdict": found["verdict"]}
 

@@ -62,7 +62,8 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "batch_size steps step rank rounds threads side images cap memory_gb": lambda: _count(1),
     "largest_batch found_batch predicted_batch prompt_tokens_cut": lambda: _count(1),
     "width height": lambda: _count(8),
-    "ssim ssim_q1 ssim_q3 batch_error derived_error predicted_error": lambda: _number(-1.0),
+    "ssim ssim_q1 ssim_q3 ssim_low ssim_high": lambda: _number(-1.0),
+    "batch_error derived_error predicted_error": lambda: _number(-1.0),
     "other_bytes value low high": lambda: _number(float("-inf")),
     "score reference_score score_difference": lambda: _number(float("-inf")),
     "score_ci_low score_ci_high": lambda: _number(float("-inf")),
@@ -260,11 +261,13 @@ QUALITY = _table(
     f"""
     {_VARIANT} reference_device {_REFERENCE} mode step width height scheduler guidance
     status reason psnr_db ssim max_abs_difference identical_share
+    seeds psnr_low_db psnr_high_db ssim_low ssim_high
     """,
     f"{_WAY} reference_device {_REFERENCE} mode step",
 )
 """Images of 8 bits; `psnr_db` is `inf` where they are identical; `ssim` is that of a uniform window
-of 7 x 7 pixels, not the Gaussian one of Wang et al."""
+of 7 x 7 pixels, not the Gaussian one of Wang et al. These are of the model's own seed; `low` and
+`high` are the range over so many `seeds`, it included, and empty where there is one."""
 
 QUALITY_SET = _table(
     f"""
@@ -353,9 +356,10 @@ CHOICES = _table(
     latency_s latency_ci_low_s latency_ci_high_s
     images_per_minute images_per_minute_ci_low images_per_minute_ci_high
     memory_bytes memory_counter cost_per_1000_images currency
-    contended passes_gate meets misses
+    contended passes_gate quality_verdict meets misses
     """
 )
 """`rank`: shared by rows that cannot be told apart from the first of them, because their intervals
 overlap; what has no interval is taken as its number alone. Empty for `contended` rows, whose times
-decide nothing. `origin`: `measured`, or a campaign."""
+decide nothing. `passes_gate` and `quality_verdict` are those of RESULTS. `origin`: `measured`, or a
+campaign."""

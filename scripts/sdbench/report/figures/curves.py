@@ -44,7 +44,8 @@ MARKERS = {"pytorch": "o", "onnxruntime": "s", "openvino": "^"}
 class Curve:
     """One line. `misfit`: the x at which it ended for lack of memory.
 
-    `low`, `high` and `ideal`, what `y` would be at best, are empty or as long as `x` and `y`.
+    `low`, `high` and `ideal`, what `y` would be at best, are empty or as long as `x` and `y`; where
+    a point has no interval, its ends are not numbers.
     """
 
     label: str
@@ -231,8 +232,8 @@ def _plot_axes(axes: Axes, plot: Plot, xlabel: str) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    finite = [y for c in plot.curves for y in (*c.y, *c.high) if not math.isinf(y)]
-    endless = any(math.isinf(y) for c in plot.curves for y in c.y)
+    finite = [y for c in plot.curves for y in (*c.y, *c.low, *c.high) if math.isfinite(y)]
+    endless = any(math.isinf(y) for c in plot.curves for y in (*c.y, *c.high))
     lowest, highest = _limits(finite, plot.from_zero, endless)
     infinite_y = highest - (highest - lowest) * _FOR_INFINITE
     axes.set_xscale("log", base=2)
@@ -279,9 +280,10 @@ def _plot_curve(axes: Axes, curve: Curve, infinite_y: float) -> None:
     axes.plot(curve.x, y, color=dark, linewidth=1.5, label=curve.label, **look, **published)
     axes.plot(curve.x[: len(curve.ideal)], curve.ideal, color=dark, zorder=1.8, **_IDEAL)
     if curve.low:
+        low, high = ([_plotted(value, infinite_y) for value in e] for e in (curve.low, curve.high))
         spread = [
-            [max(value - low, 0) for value, low in zip(y, curve.low, strict=True)],
-            [max(high - value, 0) for value, high in zip(y, curve.high, strict=True)],
+            [max(value - end, 0) for value, end in zip(y, low, strict=True)],
+            [max(end - value, 0) for value, end in zip(y, high, strict=True)],
         ]
         whisker: style.Look = {"linewidth": 1.0, "capsize": 3.5, "linestyle": "none", "zorder": 1.9}
         axes.errorbar(curve.x, y, yerr=spread, color=dark, **whisker)

@@ -214,17 +214,6 @@ def shrink(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
-def choose_steps(steps: Sequence[int], count: int) -> list[int]:
-    """Return at most `count` of `steps`, first and last among them, at about equal ratios.
-
-    An image changes most in its first steps.
-    """
-    if len(steps) <= count:
-        return list(steps)
-    targets = np.geomspace(steps[0], steps[-1], count)
-    return sorted({min(steps, key=lambda step: abs(np.log(step / t))) for t in targets})
-
-
 def nearest_step(steps: Sequence[int], wanted: int) -> int:
     """Return the step nearest to `wanted`; of two, the later."""
     return min(steps, key=lambda step: (abs(step - wanted), -step))

@@ -131,10 +131,14 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
     if extra is None:
         calls = None if "launches" in numbers else numbers.get("latency_n")
         extra = f"n = {calls:.0f}" if calls else ""
-    said = FAILS_GATE if result.fails_gate else QUALITY_UNSAID if result.quality == UNSAID else ""
-    extra = ", ".join(filter(None, (extra, said)))
+    extra = ", ".join(filter(None, (extra, quality_words(result))))
     ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")
     return Cell(value, value_text(result, value, "s"), extra, *ends)
+
+
+def quality_words(result: Result) -> str:
+    """Say why the speed of a result does not count, or may not; nothing where it does."""
+    return FAILS_GATE if result.fails_gate else QUALITY_UNSAID if result.quality == UNSAID else ""
 
 
 def ratio_text(own: Cell, base: Cell, words: str = "") -> str:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from sdbench.analysis.estimates import apart, estimate
 from sdbench.report.figures.results import grouped
-from sdbench.report.figures.sheets import FAILS_GATE
+from sdbench.report.figures.sheets import FAILS_GATE, QUALITY_UNSAID
 from sdbench.report.page.rows import HERE, Case, distinct, own
 from sdbench.tables.labels import STATUSES, listing, number, published_number, shorten
+from sdbench.tables.schemas import UNSAID
 
 
 class Stat(NamedTuple):
@@ -196,8 +197,9 @@ def _stats(
 
 
 def _best(cases: Sequence[Case], column: str) -> Case | None:
-    """Return the case with the highest rate, or at batch size 1 the least of another number; one
-    that misses the quality gate only where all do. Times beside other work are no best ones."""
+    """Return the case with the highest rate, or at batch size 1 the least of another number: of
+    those that keep the quality gate, else of those of which that cannot be said, else of all. Times
+    beside other work are no best ones."""
     rate = column == "images_per_minute"
     held = [
         case
@@ -208,7 +210,11 @@ def _best(cases: Sequence[Case], column: str) -> Case | None:
         and not (case["contended"] and column in _TIMES)
     ]
     sign = -1 if rate else 1
-    return min(held, key=lambda c: (c["gate"] == "misses", sign * c[column]), default=None)
+    return min(held, key=lambda c: (_GATES.get(c["gate"], 0), sign * c[column]), default=None)
+
+
+_GATES = {UNSAID: 1, "misses": 2}
+"""What a case stands behind others for, and by how much."""
 
 
 def _how(case: Case, name_model: bool) -> str:
@@ -218,7 +224,7 @@ def _how(case: Case, name_model: bool) -> str:
         case["precision"],
         "" if case["options"] == "none" else case["options"].replace("+", ", "),
         "projected" if case["basis"] == "projected" else "",
-        FAILS_GATE if case["gate"] == "misses" else "",
+        {UNSAID: QUALITY_UNSAID, "misses": FAILS_GATE}.get(case["gate"], ""),
         BUSY if case["contended"] else "",
     ]
     return ", ".join(filter(None, parts))

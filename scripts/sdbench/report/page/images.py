@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdbench.cases.expansion import choose_steps
 from sdbench.report.figures.images import (
     MODES,
     NO_SET,
     SET,
     Comparison,
     amplification,
-    choose_steps,
     load_comparisons,
     load_sets,
     missing_words,

@@ -50,9 +50,10 @@ def plot_verdicts(
     ]
     return plot_blocks(
         "What many images say of each setting",
-        "Left: each dot is a pair of images from the same prompt and latents; the line is the "
-        "median, the box the quartiles. Right: how much better the images follow their prompts "
-        "than the reference's, with the 95 % interval over prompts; within the band it is equal.",
+        "Left: how far images moved; each dot is a pair from the same prompt and latents, the line "
+        "the median, the box the quartiles. Right: how much better or worse they follow their "
+        "prompts than the reference's, with the 95 % interval over prompts; in the band it does "
+        "not matter.",
         "PSNR of images with 8 bits. A verdict needs the whole interval within the band, or on one "
         "side of 0.",
         blocks or [said([NO_SET])],
@@ -80,7 +81,8 @@ def _block(rows: Sequence[Row], pairs: Mapping[tuple[str, ...], Sequence[Row]]) 
         for place, (row, values) in enumerate(zip(rows, found, strict=True)):
             label = variant_label(row["precision"], row["backend"], row["options"])
             missing = f", {row['missing']} missing" if row["missing"] else ""
-            label = style.wrap(f"{label} (n = {row['n']}{missing})", style.TEXT, _LABEL - 0.1)
+            counted = f"n = {row['n']}{missing}".replace("n = ", "n\u00a0=\u00a0")
+            label = style.wrap(f"{label} ({counted})", style.TEXT, _LABEL - 0.1)
             frame.text(MARGIN, at + (place + 0.5) * _ROW, label, va="center", linespacing=1.2)
             _plot_pairs(left, place, row, [min(value, top) for value in values], top)
             _plot_difference(right, place, row)
@@ -89,10 +91,11 @@ def _block(rows: Sequence[Row], pairs: Mapping[tuple[str, ...], Sequence[Row]]) 
             axes.set_yticks([])
             axes.grid(visible=False, axis="y")
         left.set_xlim(0, top * 1.02)
-        left.set_xlabel("PSNR in dB, identical images at the right edge")
+        left.set_xlabel("PSNR in dB")
+        ticks = [tick for tick in range(0, int(0.85 * top), 20)]
+        left.set_xticks([*ticks, top], [*map(str, ticks), "identical"])
         margin = rows[0]["margin"]
         right.axvspan(-margin, margin, color=style.GRID, zorder=0, linewidth=0)
-        right.axvline(0, color=style.GREY, linewidth=0.8)
         ends = [row[f"score_ci_{end}"] or 0.0 for row in rows for end in ("low", "high")]
         wide = 1.15 * max(
             2 * margin, *map(abs, ends), *(abs(r["score_difference"] or 0) for r in rows)
@@ -114,10 +117,12 @@ def _plot_pairs(axes: Any, place: int, row: Row, values: Sequence[float], top: f
 
 
 def _plot_difference(axes: Any, place: int, row: Row) -> None:
+    # Zero is marked where there is no text.
+    axes.plot([0, 0], [place + 0.66, place + 0.9], color=style.GREY, linewidth=0.8)
     look: style.Look = {"fontsize": style.SMALL, "va": "bottom", "ha": "center"}
     axes.text(
         0,
-        place + 0.6,
+        place + 0.62,
         style.wrap(verdict_text(row), style.SMALL, _WIDE),
         color=_COLOURS.get(row["verdict"], style.INK),
         **look,

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 WORST = 5
 """Pairs of each variant."""
-_LABEL, _GAP, _WORDS, _BELOW = 1.0, 0.12, 0.62, 0.2
+_LABEL, _GAP, _LINE, _BELOW = 1.0, 0.12, 0.125, 0.2
 _COLUMN = (INNER - _LABEL) / WORST
 _TILE = 0.95
 
@@ -63,9 +63,9 @@ def plot_worst(sets: Sequence[PairSet]) -> Figure:
     )
     return plot_comparisons(
         "The worst pairs of each setting",
-        f"Of all images of a set the {WORST} that follow their prompt least, against the "
-        "reference's of the same latents, and of equal ones the least alike. Below: the judge's "
-        "scores and PSNR.",
+        f"Of each set the {WORST} pairs whose image lost most of the judge's score against the "
+        "reference's of the same prompt and latents; among equals, the least alike. Below: the "
+        "score of the reference → that of the setting, and PSNR.",
         [headed(_heading(one), _block(one, factor)) for one in shown],
         [one.comparison for one in sets],
         factor,
@@ -81,23 +81,28 @@ def _block(one: PairSet, factor: int) -> Block:
     pairs = one.pairs[:WORST]
     triples = [one.comparison.at(SET, pair["place"]) for pair in pairs]
     tall = max(tile_height(triple[0], _TILE) for triple in triples)
+    prompts = [_prompt_lines(pair["prompt"]) for pair in pairs]
+    head = _LINE * max(map(len, prompts)) + 0.06
 
     def plot(frame: Frame, top: float) -> None:
-        for row, name in enumerate(("reference", "other", "difference")):
-            frame.text(MARGIN, top + _WORDS + row * (tall + 0.06), name)
+        for row, name in enumerate(("reference", "setting", "difference")):
+            frame.text(MARGIN, top + head + row * (tall + 0.06) + tall / 2, name, va="center")
         for column, (pair, triple) in enumerate(zip(pairs, triples, strict=True)):
             left = MARGIN + _LABEL + column * _COLUMN
-            words = style.wrap(pair["prompt"], style.SMALL, _COLUMN - _GAP).split("\n")
-            words[3:] = ["…"] if len(words) > 4 else words[3:]
             small: style.Look = {"fontsize": style.SMALL, "linespacing": 1.15}
-            frame.text(left, top + _WORDS - 0.06, "\n".join(words), va="bottom", **small)
+            words = "\n".join(prompts[column])
+            frame.text(left, top + head - 0.06, words, va="bottom", **small)
             for row, image in enumerate(triple):
-                at = top + _WORDS + row * (tall + 0.06)
+                at = top + head + row * (tall + 0.06)
                 plot_tile(frame, image, left, at, _TILE, factor)
-            below = top + _WORDS + 3 * (tall + 0.06)
-            frame.text(left, below, _said(one, pair), **small)
+            frame.text(left, top + head + 3 * (tall + 0.06), _said(one, pair), **small)
 
-    return _WORDS + 3 * (tall + 0.06) + _BELOW + 0.15, plot
+    return head + 3 * (tall + 0.06) + _BELOW + 0.15, plot
+
+
+def _prompt_lines(prompt: str) -> list[str]:
+    lines = style.wrap(prompt, style.SMALL, _COLUMN - _GAP).split("\n")
+    return [*lines[:3], "…"] if len(lines) > 4 else lines
 
 
 def _said(one: PairSet, pair: Row) -> str:

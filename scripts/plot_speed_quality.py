@@ -1,6 +1,7 @@
 """Plot what a speed-up costs the image: speed next to likeness to the fp32 image."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
@@ -12,6 +13,7 @@ from sdbench.report.figures.sheets import (
     calls_note,
     latency_cell,
     make_sheet,
+    quality_words,
     ratio_text,
 )
 from sdbench.tables.files import Row, read_rows
@@ -38,7 +40,8 @@ def speed_quality_sheet(results: Path, quality_set: Path) -> Sheet:
         ratio = ""
         if base and base.ok and result is not base:
             ratio = ratio_text(latency_cell(result), latency_cell(base))
-        return latency_cell(result, ratio), _likeness(result, judged)
+        # What is said of the quality stands in the other column.
+        return replace(latency_cell(result), extra=ratio), _likeness(result, judged)
 
     points = {id(r): point for r in shown if (point := _point(r, judged))}
 
@@ -83,12 +86,13 @@ def _point(result: Result, judged: Mapping[tuple[str, ...], Row]) -> tuple[float
 
 def _likeness(result: Result, judged: Mapping[tuple[str, ...], Row]) -> Cell:
     row = judged.get(result.way)
-    if result.weights != "seeded" and row and row["ssim"] is not None:
+    if result.weights == "seeded":
+        return Cell(None, "weights: seeded")
+    numbers, words = dict(result.numbers), quality_words(result)
+    if row:
         numbers, words = row, f"n = {row['n']}, {row['verdict']}"
-    elif "ssim" in result.numbers:
-        numbers, words = dict(result.numbers), ""
-    else:
-        return Cell(None, "weights: seeded" if result.weights == "seeded" else "not compared")
+    if numbers.get("ssim") is None:
+        return Cell(None, quality_words(result) or "not compared")
     likeness, decibels = numbers["ssim"], numbers["psnr_db"]
     alike = "identical" if decibels == float("inf") else f"{decibels:.1f} dB"
     extra = ", ".join(filter(None, (alike, words)))

@@ -224,7 +224,9 @@ def test_the_answer_the_charts_and_the_rows_follow_the_model(models: Browser) ->
 def test_published_rows_follow_their_family_and_a_reset_keeps_the_model(models: Browser) -> None:
     Select(models.find("#model")).select_by_visible_text("sd-v1 and sd-v1-4")
     counted(models, "18 of 76")
-    assert "no images" in " ".join(seen(models, "#images .words")).lower()
+    # Then those of another are shown, and that is said.
+    assert "no images of this model" in " ".join(seen(models, "#images .words")).lower()
+    assert stage(models)
     # By hand a word must be typed within a second of its beginning.
     Select(models.find("#model")).select_by_visible_text("shapes")
     counted(models, "9 of 9 ")

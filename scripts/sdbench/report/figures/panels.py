@@ -24,6 +24,10 @@ _GAP = 0.12
 _ROW, _GROUP_GAP, _LINE = 0.235, 0.13, 0.15
 _AXIS_BELOW, _PANEL_GAP, _COLUMN_GAP = 0.42, 0.2, 0.2
 _NAME_MAX, _LABEL_MAX = 1.75, 2.5
+_NARROWER = (1.0, 0.85, 0.7)
+"""Shares of both, of which the first is taken that leaves room for what stands behind the bars."""
+_BAR_LEAST = 0.15
+"""The share of a column that its longest bar takes at least."""
 _BAR = 0.66
 _TICKS_APART = 0.3
 
@@ -48,11 +52,11 @@ def save_sheet(sheet: Sheet, files: style.Files) -> None:
 @style.styled()
 def plot_sheet(sheet: Sheet) -> Figure:
     """Plot a sheet; nothing is left out, and nothing overlaps however much it holds."""
-    panels = [_fit_text(panel) for panel in sheet.panels]
-    rows = [row for panel in panels for row in panel.rows]
-    names = max((style.text_width(r.group, style.TEXT, not r.published) for r in rows), default=0.0)
-    labels = max((style.text_width(r.label, style.TEXT) for r in rows), default=0.0)
-    right = MARGIN + names + _GAP + labels
+    for share in _NARROWER:
+        panels = [_fit_text(panel, share) for panel in sheet.panels]
+        right = _labels_end(panels)
+        if all(_column_width(panel, right) >= _column_needed(panel) for panel in panels):
+            break
     blocks = []
     for panel in panels:
         groups = _groups(panel)
@@ -64,12 +68,30 @@ def plot_sheet(sheet: Sheet) -> Figure:
     return plot_blocks(sheet.title, sheet.subtitle, sheet.footnote, blocks, handles)
 
 
-def _fit_text(panel: Panel) -> Panel:
+def _labels_end(panels: Sequence[Panel]) -> float:
+    """Return how many inches from the left edge the labels of all panels end."""
+    rows = [row for panel in panels for row in panel.rows]
+    names = max((style.text_width(r.group, style.TEXT, not r.published) for r in rows), default=0.0)
+    labels = max((style.text_width(r.label, style.TEXT) for r in rows), default=0.0)
+    return MARGIN + names + _GAP + labels
+
+
+def _column_width(panel: Panel, right: float) -> float:
+    count = len(panel.columns)
+    return (style.WIDTH - MARGIN - right - _GAP - _COLUMN_GAP * (count - 1)) / count
+
+
+def _column_needed(panel: Panel) -> float:
+    cells = [cell for row in panel.rows for cell in row.cells if cell.value is not None]
+    return max(map(_cell_text_width, cells), default=0.0) / (1 - _BAR_LEAST)
+
+
+def _fit_text(panel: Panel, share: float) -> Panel:
     rows = tuple(
         replace(
             row,
-            group=style.wrap(row.group, style.TEXT, _NAME_MAX, bold=not row.published),
-            label=style.wrap(row.label, style.TEXT, _LABEL_MAX),
+            group=style.wrap(row.group, style.TEXT, share * _NAME_MAX, bold=not row.published),
+            label=style.wrap(row.label, style.TEXT, share * _LABEL_MAX),
         )
         for row in panel.rows
     )
@@ -106,8 +128,7 @@ def _plot_panel(
     """Plot a panel whose labels end `right` inches from the left edge."""
     left = right + _GAP
     tall = sum(group.height for group in groups)
-    count = len(panel.columns)
-    wide = (style.WIDTH - MARGIN - left - _COLUMN_GAP * (count - 1)) / count
+    wide = _column_width(panel, right)
     for column, label in enumerate(panel.columns):
         axes = frame.axes(left + column * (wide + _COLUMN_GAP), top, wide, tall)
         axes.set_ylim(tall, 0)
@@ -225,7 +246,10 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float, full: float) 
         axes.set_xlim(0, 1)
         axes.set_xticks([])
         return
-    room = [(max(cell.end, full), max(1 - _cell_text_width(cell) / wide, 0.15)) for cell in plotted]
+    room = [
+        (max(cell.end, full), max(1 - _cell_text_width(cell) / wide, _BAR_LEAST))
+        for cell in plotted
+    ]
     if panel.log:
         ends = [min(v for v in (c.value, c.low or c.value) if v is not None) for c in plotted]
         start = math.log10(min(ends)) - 0.12
@@ -246,9 +270,15 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float, full: float) 
         stop = max(end / share for end, share in room)
         axes.set_xlim(0, stop)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(max(3, int(wide * 1.6)), steps=[1, 2, 5]))
+        # Beyond the last bar there is text, and nothing to measure.
+        reach = max(full, *(cell.end for cell in plotted))
+        if not full and reach < 0.4 * stop:
+            places = ticker.MaxNLocator(2, steps=[1, 2, 5]).tick_values(0, reach)
+            places = [place for place in places if place <= reach]
+            if wide * places[1] / stop < _TICKS_APART:
+                places = [places[0], places[-1]]
+            axes.xaxis.set_major_locator(ticker.FixedLocator(places))
         if full:
-            # Beyond the last bar there is text, and nothing to measure.
-            reach = max(full, *(cell.end for cell in plotted))
             steps = (full / 4, full / 2, full)
             step = next((s for s in steps if wide * s / stop >= _TICKS_APART), full)
             places = [step * i for i in range(int(reach / step) + 1)]

@@ -112,7 +112,8 @@ def make_gallery(
         pairs = worst[id(one)]
         places = [pair["place"] for pair in pairs]
         series = _series(one.comparison, SET, places, side, factor, sheets)
-        series["name"] = f"{one.comparison.model}: {one.comparison.label}"
+        verdict = one.verdict["verdict"]
+        series["name"] = f"{one.comparison.model}: {one.comparison.label} ({verdict})"
         series["steps"] = [f"{n} of {len(one.pairs)}" for n in range(1, len(pairs) + 1)]
         series["said"] = [
             f"“{pair['prompt']}”, seed {pair['seed']}{_scored(pair)}" for pair in pairs

@@ -173,8 +173,7 @@ function showCases() {
 function showImages({ prefix, series, sheets }) {
   const form = document.getElementById(`${prefix}viewer`);
   const { elements } = form;
-  const viewer = form.closest(".viewer");
-  const stage = viewer.querySelector(".stage");
+  const stage = form.closest(".viewer").querySelector(".stage");
   const said = document.getElementById(`${prefix}said`);
 
   function place(layer, chosen, kind, index) {
@@ -221,9 +220,13 @@ function showImages({ prefix, series, sheets }) {
 
   function choose() {
     const found = chooseFirst(elements.series);
-    viewer.hidden = !found;
     document.getElementById(`${prefix}no-images`).hidden = found;
-    if (found) start();
+    if (!found) {
+      // Images of another model say more than none.
+      for (const option of elements.series.options) option.hidden = option.disabled = false;
+      elements.series.selectedIndex = 0;
+    }
+    start();
   }
 
   // Dragging on the image moves the slider too.
@@ -368,8 +371,8 @@ function showAdvice(cards) {
 
 if (model) ask();
 model?.form.addEventListener("submit", (event) => event.preventDefault());
-for (const viewer of viewers) if (viewer.series.length) showImages(viewer);
 if (advice.rows.length) showAdvice(named(advice));
 if (rows.length) showCases();
+for (const viewer of viewers) if (viewer.series.length) showImages(viewer);
 performance.mark("ready");
 document.documentElement.dataset.ready = "";

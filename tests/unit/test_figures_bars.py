@@ -121,7 +121,7 @@ SAYS = {
         "fp16, ONNX Runtime: out of memory",
     ],
     "speed_quality": [
-        "bf16, PyTorch: 0.25 0.50 x, fails the quality gate | 0.85 19.0 dB",
+        "bf16, PyTorch: 0.25 0.50 x | 0.85 19.0 dB, fails the quality gate",
         "fp16, PyTorch, autocast: 0.3 0.60 x | not compared",
         "bf16, PyTorch, autocast: 0.325 0.65 x | not compared",
         "fp32, ONNX Runtime: 0.4 0.80 x | not compared",

@@ -168,8 +168,8 @@ def test_the_set_decides_the_gate_of_a_case_and_not_its_one_image(tmp_path: Path
         row, _ = set_rows(BF16, score_difference=None, below_gate=share)
         assert compare_cases(records, {}, [row]) == [{"passes_gate": passes}]
     # Where images are missing neither does.
-    for share in (None, 0.0):
-        row, _ = set_rows(BF16, score_difference=None, below_gate=share, status="oom")
+    for missing in (None, 0.0):
+        row, _ = set_rows(BF16, score_difference=None, below_gate=missing, status="oom")
         unsaid = {"passes_gate": None, "quality_verdict": "cannot be said"}
         assert compare_cases(records, {}, [row]) == [unsaid]
     seeded = [
@@ -254,7 +254,8 @@ def test_verdicts_are_plotted_with_what_is_missing(tmp_path: Path) -> None:
     rows = read_rows(table, QUALITY_SET)
     figure = plot_verdicts(rows, {tuple(WAY.values()): read_rows(pairs, QUALITY_PAIRS)})
     assert faults(figure) == []
-    shown = " ".join(texts(figure))
+    # Numbers and their units do not part at the end of a line.
+    shown = " ".join(texts(figure)).replace("\xa0", " ")
     assert "n = 3, 1 missing" in shown and "about 300 pairs would decide" in shown
 
 

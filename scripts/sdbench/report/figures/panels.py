@@ -273,8 +273,8 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float, full: float) 
         # Beyond the last bar there is text, and nothing to measure.
         reach = max(full, *(cell.end for cell in plotted))
         if not full and reach < 0.4 * stop:
-            places = ticker.MaxNLocator(2, steps=[1, 2, 5]).tick_values(0, reach)
-            places = [place for place in places if place <= reach]
+            ticks = ticker.MaxNLocator(2, steps=[1, 2, 5]).tick_values(0, reach)
+            places = [tick for tick in ticks if tick <= reach]
             if wide * places[1] / stop < _TICKS_APART:
                 places = [places[0], places[-1]]
             axes.xaxis.set_major_locator(ticker.FixedLocator(places))

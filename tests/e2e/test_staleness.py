@@ -14,7 +14,7 @@ import yaml
 
 from sdbench.report.figures.catalogue import FIGURES
 from tests.conftest import ROOT, planned
-from tests.finished import TWINS, copy_run
+from tests.finished import copy_run
 
 Jobs = dict[str, int]
 
@@ -50,7 +50,7 @@ AFTER_VERDICTS = {"collect_quality_set": 1, **SET_FIGURES, **AFTER_RECORDS}
 AFTER_COMPARED = {"compare_quality": 4, "collect_quality": 1, **IMAGE_FIGURES, **ENDS}
 """What follows from images that are compared by step."""
 AFTER_IMAGES = {"judge_images": 1, **AFTER_VERDICTS, **AFTER_COMPARED}
-SWEEPS = {"measure_sweep": 9 + len(TWINS)}
+SWEEPS = {"measure_sweep": 10}
 """All that is measured."""
 RACE_TABLE = {"collect_races": 1, "plot_ladder": 1}
 """What follows from a race."""
@@ -123,7 +123,7 @@ IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
     # A new case, and a new peak to hold it against; the other device has its own.
     "threads": (
         lambda c: c["devices"]["cpu"].update(threads=2),
-        {"measure_sweep": 7 + len(TWINS), **PEAK, **IMAGED},
+        {"measure_sweep": 8, **PEAK, **IMAGED},
     ),
     # No export: a graph does not depend on what is generated with it, nor do peaks. There are
     # families that read no more of a prompt than it has.
@@ -217,7 +217,7 @@ IN_FILES: dict[str, Jobs] = {
         **RACE_TABLE,
         **AFTER_RECORDS,
     },
-    f"{LIBRARY}/models/operations.py": {"count_operations": 2 + len(TWINS), **AFTER_RECORDS},
+    f"{LIBRARY}/models/operations.py": {"count_operations": 3, **AFTER_RECORDS},
     f"{LIBRARY}/backends/onnxruntime.py": {
         **{"search_settings": 1, "measure_sweep": 4},
         **AFTER_RECORDS,
@@ -226,8 +226,8 @@ IN_FILES: dict[str, Jobs] = {
     },
     # Of any family: only the files of a model say which is its own. The bundled one is not made.
     f"{LIBRARY}/models/families/flux.py": {
-        **{"build_model": 1 + len(TWINS), "outline_model": 1},
-        **{"describe_model": 2 + len(TWINS), "count_operations": 2 + len(TWINS)},
+        **{"build_model": 2, "outline_model": 1},
+        **{"describe_model": 3, "count_operations": 3},
         **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
         **SWEEPS,
         **RACE_TABLE,
@@ -240,7 +240,7 @@ IN_FILES: dict[str, Jobs] = {
         **ALL_MEASURED,
         **RACE_TABLE,
         **AFTER_RECORDS,
-        "measure_sweep": 3 + len(TWINS),
+        "measure_sweep": 4,
     },
 }
 

@@ -14,7 +14,7 @@ RUNS = [1, 2, 3, 5, STEPS]
 """What images are generated with."""
 
 NOT_EXPORTED = "tiny-pixart-sigma"
-"""A model of another family: no rule knows one, and test_families.py and test_offload.py have all."""
+"""Of another family: no rule knows one; test_families.py and test_offload.py have them all."""
 PRESET: Config = yaml.safe_load((ROOT / "config/presets/families-tiny.yaml").read_text())
 LAUNCHES = 1
 """Of each case: test_sweep.py has more, and unit tests the intervals of more."""

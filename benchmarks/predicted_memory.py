@@ -1,14 +1,17 @@
 """How far is computed memory off, from peaks that others published?
 
-    PYTHONPATH=scripts python benchmarks/predicted_memory.py
+    PYTHONPATH=scripts python benchmarks/predicted_memory.py [-v] [FILE]
 
-Each published peak of PyTorch whose counter is known is held against the number that it counts:
-what was allocated, what was reserved on a card of its memory, or that and the CUDA context. Left
-out are rows with `compile` and `autocast`, which are not computed. Prints the table of errors that
-docs/method.md has; ends with status 1 if fewer than nine of ten are within 15 %.
-`tests/e2e/test_predicted_memory.py` holds computed memory against a device of tests.
+FILE is a table of schema PUBLISHED: resources/published.csv, or the results/exported.csv that
+`snakemake export_results` makes of a run. Each published peak of PyTorch whose counter is known is
+held against the number that it counts: what was allocated, what was reserved on a card of its
+memory, or that and the CUDA context. Left out are rows with `compile` and `autocast`, which are not
+computed. Prints the table of errors that docs/method.md has; ends with status 1 if fewer than nine
+of ten are within 15 %. `tests/e2e/test_predicted_memory.py` holds computed memory against a device
+of tests.
 """
 
+import argparse
 import math
 import re
 import sys
@@ -54,12 +57,18 @@ def card_bytes(name: str, sheets: Sequence[Datasheet]) -> float:
 
 def main() -> int:
     """Print the table; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, nargs="?", default=ROOT / "resources/published.csv")
+    parser.add_argument("-v", action="store_true", help="print every row")
+    given = parser.parse_args()
     vocabulary = clip_vocabulary(ROOT / "resources/tokenizers/bpe_simple_vocab_16e6.txt.gz")
     models: dict[str, Outline] = {}
     sheets = read_datasheets(ROOT / "resources/datasheets/gpus.csv")
     found: dict[Any, Any] = {}
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for row in rows_of(read_published(ROOT / "resources/published.csv", "restore it")):
+    for row in rows_of(read_published(given.file, "restore it")):
         options = set(row["options"].split("+")) - {"none"}
         name = find_described(row["model"])
         if (
@@ -84,13 +93,16 @@ def main() -> int:
         peaks = predict_peaks(found[key], row["precision"], parse_options(switches), memory)
         ratio = computed(peaks, row["memory_counter"]) / row["memory_bytes"]
         errors[row["campaign"], name, row["precision"]].append(ratio - 1)
-        if "-v" in sys.argv:
+        if given.v:
             print(*key, row["device_name"], f"{row['memory_bytes'] / 1e9:.2f}", f"{ratio:.3f}")
     print("| campaign, model, precision | rows | median error | within 15 % |")
     print("| --- | ---: | ---: | ---: |")
     for key, some in sorted(errors.items()):
         near = np.mean(np.abs(some) <= WITHIN)
         print(f"| {', '.join(key)} | {len(some)} | {np.median(some):+.1%} | {near:.0%} |")
+    if not errors:
+        print("no row has a peak of PyTorch that is computed")
+        return 1
     every = np.abs(np.concatenate([*errors.values()]))
     near = np.mean(every <= WITHIN)
     print(f"\n{len(every)} peaks: half within {np.median(every):.1%}, {near:.0%} within 15 %")

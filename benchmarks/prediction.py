@@ -1,10 +1,12 @@
 """How far are predicted seconds off, for a card or a model that was left out?
 
-    PYTHONPATH=scripts python benchmarks/prediction.py
+    PYTHONPATH=scripts python benchmarks/prediction.py [FILE]
 
 Counts what the networks of all described models take, fits the model of time to resources/*.csv,
 and again without each card and each model in turn. Prints the fit and the tables of errors that
-docs/method.md has; ends with status 1 if the typical factor of either is more than 1.2.
+docs/method.md has; ends with status 1 if the typical factor of either is more than 1.2. With FILE,
+a table of schema PUBLISHED such as the results/exported.csv that `snakemake export_results` makes,
+it prints what is predicted of each of its rows too; nothing is fitted to them.
 """
 
 import sys
@@ -14,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sdbench.analysis.prediction import Miss, Predictor, published_questions, quantile, work_of
+from sdbench.analysis.prediction import (
+    Miss,
+    Predictor,
+    Question,
+    published_questions,
+    quantile,
+    work_of,
+)
 from sdbench.devices.datasheets import read_datasheets
 from sdbench.models.architectures import load_architecture
 from sdbench.tables.files import rows_of
@@ -54,9 +63,20 @@ def main() -> int:
     rows = [row for table in tables for row in rows_of(table)]
     samples = published_questions(rows, architectures, sheets)
     vocabulary = clip_vocabulary(ROOT / "resources/tokenizers/bpe_simple_vocab_16e6.txt.gz")
-    asked = sorted({question.work for question, _ in samples})
+    held: list[tuple[Question, float]] = []
+    for file in map(Path, sys.argv[1:]):
+        own = rows_of(read_published(file, "export it again"))
+        held += published_questions(own, architectures, sheets)
+    asked = sorted({question.work for question, _ in [*samples, *held]})
     work = work_of(count_described(architectures, asked, vocabulary))
     predictor = Predictor.of(samples, work)
+    for question, seconds in held:
+        expected = predictor.estimate(question, work)
+        print(
+            f"{question.model}, {question.card.name}, {question.precision}, "
+            f"{question.attention}, batch {question.batch_size}: {seconds:.3g} s, predicted "
+            f"{expected.value:.3g} ({expected.low:.3g} to {expected.high:.3g})"
+        )
     for kind in ("terms", "engines", "campaigns"):
         values = getattr(predictor.whole, kind).items()
         print(

@@ -40,6 +40,9 @@ case ${TORCH:-} in
 *) refuse "TORCH: found $TORCH; allowed is system: leave it out for the tested version" ;;
 esac
 
+[ ! -L "$venv" ] || refuse "$venv: found a link to $(readlink "$venv"), which would be emptied;" \
+    "allowed is a folder: remove the link"
+
 allowed="3.11 3.12 3.13"
 remedy="install one, or name it with PYTHON="
 sources=

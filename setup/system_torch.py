@@ -10,6 +10,8 @@ and what it requires is linked. Standard library only: it runs before anything i
 """
 
 import re
+import shutil
+import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -90,9 +92,21 @@ def link(venv: Path) -> None:
     print(f"make setup: PyTorch {distribution('torch').version} of {sys.executable}")
 
 
+def leave_out_torchao(venv: Path) -> None:
+    """Remove torchao where it does not work with this PyTorch: diffusers imports it where it is
+    installed, and would fail with it. Options that need it then say that it is not there."""
+    found = list(venv.glob("lib/python*/site-packages/torchao*"))
+    command = [str(venv / "bin/python"), "-c", "import torchao.quantization"]
+    if found and subprocess.run(command, capture_output=True, check=False).returncode:
+        for folder in found:
+            shutil.rmtree(folder)
+        print("make setup: left out torchao, which does not work with this PyTorch")
+
+
 if __name__ == "__main__":
     fault = check()
     if fault:
         raise SystemExit(f"make setup: TORCH=system: {fault}")
     if sys.argv[1] == "link":
         link(Path(sys.argv[2]))
+        leave_out_torchao(Path(sys.argv[2]))

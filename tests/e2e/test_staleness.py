@@ -43,6 +43,8 @@ LADDER = {"plot_ladder": 1} if list((ROOT / "resources/races").glob("*.csv")) el
 ANSWERS = {"write_findings": 1, "rank_choices": 1, "predict_fits": 1, "give_advice": 1}
 AFTER_RECORDS = {"collect_records": 1, **BAR_FIGURES, **ANSWERS, **ENDS}
 """What follows from a record."""
+COMPUTED = {"count_work": 1, "predict_memory": 1, "collect_predicted_memory": 1}
+"""What is computed of described models, as far as it does not ship."""
 GENERATED = {"search_settings": 2, "generate_images": 5}
 """What is done again where an image is another one, or another is generated."""
 AFTER_VERDICTS = {"collect_quality_set": 1, **SET_FIGURES, **AFTER_RECORDS}
@@ -217,7 +219,7 @@ IN_FILES: dict[str, Jobs] = {
         **RACE_TABLE,
         **AFTER_RECORDS,
     },
-    f"{LIBRARY}/models/operations.py": {"count_operations": 3, **AFTER_RECORDS},
+    f"{LIBRARY}/models/operations.py": {"count_operations": 3, **COMPUTED, **AFTER_RECORDS},
     f"{LIBRARY}/backends/onnxruntime.py": {
         **{"search_settings": 1, "measure_sweep": 4},
         **AFTER_RECORDS,
@@ -227,7 +229,7 @@ IN_FILES: dict[str, Jobs] = {
     # Of any family: only the files of a model say which is its own. The bundled one is not made.
     f"{LIBRARY}/models/families/flux.py": {
         **{"build_model": 2, "outline_model": 1},
-        **{"describe_model": 3, "count_operations": 3},
+        **{"describe_model": 3, "count_operations": 3, **COMPUTED},
         **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
         **SWEEPS,
         **RACE_TABLE,
@@ -255,7 +257,12 @@ def test_a_comment_in_a_file(folder: Path, name: str) -> None:
     ("theirs", "source", "expected"),
     [
         ("races/theirs.csv", "results/tables/races.csv", RACE_TABLE | {"write_findings": 1} | ENDS),
-        ("theirs.csv", "resources/published.csv", PUBLISHED),
+        # And what is predicted of other cards.
+        (
+            "theirs.csv",
+            "resources/published.csv",
+            PUBLISHED | {"count_work": 1, "give_advice": 1, "plot_cards": 1},
+        ),
     ],
 )
 def test_a_table_from_another_machine(

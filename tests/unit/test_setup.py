@@ -247,6 +247,37 @@ def run_link(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("works", "left"), [("pass", True), ("raise ImportError", False)])
+def test_torchao_is_left_out_where_this_pytorch_is_too_old_for_it(
+    tmp_path: Path, works: str, left: bool
+) -> None:
+    """With it in place diffusers could not be imported at all."""
+    venv = tmp_path / "venv"
+    own = venv / f"lib/python3.{sys.version_info[1]}/site-packages"
+    (own / "torchao").mkdir(parents=True)
+    (own / "torchao/__init__.py").touch()
+    (own / "torchao/quantization.py").write_text(works)
+    (own / "torchao-0.18.0.dist-info").mkdir()
+    (venv / "bin").mkdir()
+    python = venv / "bin/python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={own} exec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    system_torch.leave_out_torchao(venv)
+    assert any(own.iterdir()) == left
+
+
+def test_a_linked_environment_is_not_emptied(machine: Machine) -> None:
+    machine.python("python3", "3.12")
+    (machine.bin / "readlink").symlink_to("/usr/bin/readlink")
+    (machine.folder / "elsewhere").mkdir()
+    (machine.folder / "elsewhere/kept").touch()
+    (machine.folder / ".venv").symlink_to(machine.folder / "elsewhere")
+    status, said = machine.setup()
+    assert status == 1
+    assert ".venv: found a link to" in said and said.count("\n") == 1
+    assert (machine.folder / "elsewhere/kept").exists()
+
+
 @pytest.mark.parametrize(
     ("version", "fault"),
     [

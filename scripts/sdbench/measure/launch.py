@@ -149,7 +149,8 @@ class Begun:
     @property
     def is_sample(self) -> bool:
         """Whether it is a short call with all of its parts, from which the whole is projected."""
-        return self.call.evaluations is not None and self.call.images is not None
+        call = self.call
+        return call.evaluations is not None and call.images is not None and bool(call.phases)
 
 
 @dataclass

@@ -25,6 +25,7 @@ def time_phases(
     look: Callable[[], None] = lambda: None,
     is_enough: Callable[[Sequence[float]], bool] = lambda ends: False,
     decode: bool = True,
+    timed: bool = True,
 ) -> tuple[dict[str, Any], Images | None]:
     """Time the parts of one call.
 
@@ -39,6 +40,7 @@ def time_phases(
         is_enough: told after each step at what seconds of the clock each so far ended: whether the
             call is ended there.
         decode: whether the latents of a call that is ended are decoded.
+        timed: if not, nothing is put around the networks, and nothing but the images is returned.
 
     Returns:
         The images, None where they were not decoded; before them
@@ -62,7 +64,7 @@ def time_phases(
     parts += [(engine.family.denoiser, "forward", "denoiser"), ("vae", "decode", "vae_decoder")]
     images: Images | None = None
     with contextlib.ExitStack() as stack:
-        for name, method, part in parts:
+        for name, method, part in parts if timed else ():
             network, times = getattr(engine.pipeline, name), spent.setdefault(part, [])
             stack.enter_context(_timed(network, method, times, engine))
         try:
@@ -70,10 +72,19 @@ def time_phases(
         except EnoughError as enough:
             if decode:
                 images = engine.decode(generation, enough.latents)
+    if not timed:
+        return {}, images
     totals = {f"{name}_s": sum(end - begin for begin, end in s) for name, s in spent.items()}
     begins = [begin for begin, _ in spent["denoiser"]]
     steps = [end - begin for begin, end in zip(begins, ends, strict=True)]
     return {**totals, "denoiser_evaluations": len(begins), "step_s": steps}, images
+
+
+def is_hooked(engine: Engine) -> bool:
+    """Tell whether something stands in the place of a network's `forward`, as with offload or
+    compiling: in the first call it may put itself there anew, and what is put around it is lost."""
+    networks = (*engine.family.text_encoders, engine.family.denoiser)
+    return any("forward" in vars(getattr(engine.pipeline, name)) for name in networks)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from sdbench.backends.engine import Engine, Images
 from sdbench.cases.measuring import Measuring
 from sdbench.measure.latency import sample_latency
-from sdbench.measure.phases import time_phases
+from sdbench.measure.phases import is_hooked, time_phases
 
 import torch
 
@@ -22,10 +22,10 @@ with CUDA graphs the first three compile, warm up and record."""
 class Call:
     """A call that was made, or begun.
 
-    `made_s`: what was made of it took; `phases`: its parts (`time_phases`); `left_s`: what the rest
-    of its steps would have taken, 0 of a whole call. `evaluations`: how many the denoiser has in
-    the whole call, None if it was made. The images of a call that was only begun are decoded from
-    the latents that it had come to, if at all.
+    `made_s`: what was made of it took; `phases`: its parts (`time_phases`), empty if it could not
+    be looked into; `left_s`: what the rest of its steps would have taken, 0 of a whole call.
+    `evaluations`: how many the denoiser has in the whole call, None if it was made. The images of a
+    call that was only begun are decoded from the latents that it had come to, if at all.
     """
 
     images: Images | None
@@ -55,20 +55,26 @@ def begin_call(
     """
     settled = _settled(engine)
     lefts: list[float] = []
+    ended: list[bool] = []
 
     def is_enough(ends: Sequence[float]) -> bool:
         if not limit_s or len(ends) != settled:
             return False
         lefts.append((len(engine.pipeline.scheduler.timesteps) - settled) * (ends[-1] - ends[-2]))
-        return ends[-1] - begin + lefts[0] > limit_s
+        if lefts[0] and ends[-1] - begin + lefts[0] > limit_s:
+            ended.append(True)
+        return bool(ended)
 
     engine.synchronize()
     begin = time.perf_counter()
-    phases, images = time_phases(engine, generation, latents, look, is_enough, decode)
+    phases, images = time_phases(
+        engine, generation, latents, look, is_enough, decode, timed=not is_hooked(engine)
+    )
+    engine.synchronize()
     made_s = time.perf_counter() - begin
-    evaluations = len(engine.pipeline.scheduler.timesteps)
-    if phases["denoiser_evaluations"] == evaluations:
+    if not ended:
         return Call(images, made_s, phases)
+    evaluations = len(engine.pipeline.scheduler.timesteps)
     return Call(images, made_s, phases, lefts[0], evaluations)
 
 

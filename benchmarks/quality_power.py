@@ -37,7 +37,7 @@ from sdbench.tables.schemas import BETTER, SAME, UNSAID, WORSE
 
 ROOT = Path(__file__).parent.parent
 SIZES = (16, 32, 64, 128, 256)
-BITS = (8, 6, 5, 4)
+BITS = (8, 6, 5, 4, 3, 2)
 BATCH, OTHER_BATCH = 15, 9
 JUDGED, SAME_AT = "shapes", 64
 ROUNDING = "rounding"

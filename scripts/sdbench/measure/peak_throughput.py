@@ -22,7 +22,7 @@ CHANNELS, PIXELS = 640, 32
 """Of the convolutions: from so many channels to as many, so many pixels high and wide, as in the
 middle of Stable Diffusion's UNet."""
 LONG_S = 0.05  # larger sizes are not tried once the best sample of one took as long
-SAMPLES, DURATION_S = 10, 1.0  # of each size at least so many, which fill at least so many seconds
+SAMPLES, DURATION_S = 10, 0.5  # of each size at least so many, which fill at least so many seconds
 COPIED_BYTES = 2**29  # far more than caches hold
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.analysis.utilization import utilization_columns
+from sdbench.measure.intervals import drift_half
 from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_rows, write_table
@@ -45,7 +46,11 @@ def collect_records(
         records += job
         noise_of += [noises[-1].get("noise")] * len(job)
     verdicts = read_rows(quality_set, QUALITY_SET)
-    rows = result_rows([record for _, record in records], prices, currency, precision)
+    works: dict[str, list[float]] = {device: [] for device in prices}
+    for row in noises:
+        works[row["device"]] += [row["reference_s"]] if row.get("reference_s") else []
+    drift = {device: drift_half(jobs) for device, jobs in works.items()}
+    rows = result_rows([record for _, record in records], prices, currency, precision, drift)
     for row, (_, record), own, quality in zip(
         rows, records, noise_of, compare_cases(records, gate, verdicts), strict=True
     ):

@@ -71,7 +71,8 @@ def test_rows_say_what_is_projected(projecting: SweepContext, model: Path, tmp_p
     whole = make_job(tmp_path / "whole", model, MEASURING)
     for job in (projecting, whole):
         run_sweep([long_case(1)], job, {})
-    rows = result_rows([*indexed(projecting), *indexed(whole)], {"cpu": 1.0}, "USD", 0.02)
+    records = [*indexed(projecting), *indexed(whole)]
+    rows = result_rows(records, {"cpu": 1.0}, "USD", 0.02, {"cpu": None})
     assert [row["basis"] for row in rows] == ["projected", "measured"]
     for row in rows:
         assert row["images_per_minute"] == pytest.approx(60 / row["call_s"])

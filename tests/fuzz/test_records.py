@@ -55,7 +55,8 @@ def outcome(path: Path, *parts: str) -> str:
         refusal.assert_one_line(str(error), f"{path}: ", "delete this file", *parts)
         assert not is_reusable(path, "0" * 64)
         return "refused"
-    result_rows([record], {record["case"]["variant"]["device"]: 1.0}, "USD", 0.02)
+    device = record["case"]["variant"]["device"]
+    result_rows([record], {device: 1.0}, "USD", 0.02, {device: 0.05})
     noise_row(record, [[1.0], [1.0]])
     return "accepted"
 

@@ -90,7 +90,7 @@ def make_failure(case: Case, status: str, reason: str) -> Record:
 
 def make_rows(*records: Record) -> list[Row]:
     """Return the rows of RESULTS of records, of a device without a price."""
-    return result_rows(records, {"cpu": 0}, "USD", precision=0.02)
+    return result_rows(records, {"cpu": 0}, "USD", precision=0.02, drift={"cpu": None})
 
 
 def make_pair(options: str = "attention-vanilla", rounds: int = 3) -> Pair:

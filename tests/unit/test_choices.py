@@ -137,12 +137,12 @@ def test_what_cannot_be_told_apart_shares_a_rank(tmp_path: Path) -> None:
     rows = rates(tmp_path, (50, {}), (100, {}), (99, {}), (97, {}), (95, {}), (94, {}))
     table = ranked(rows)
     assert list(table["images_per_minute"]) == [100, 99, 97, 95, 94, 50]
-    # 95 ends at 96.9 and 100 begins at 98: the next rank, which counts the three before.
-    assert list(table["rank"]) == [1, 1, 1, 4, 4, 6]
+    # The ratio of two has an interval of 2.8 %: 97 is the next rank, which counts the two before.
+    assert list(table["rank"]) == [1, 1, 3, 3, 5, 6]
     # So do those that miss the need, by what they miss most.
     table = ranked(rows, images_per_minute=98)
     assert list(table["meets"]) == [True, True, False, False, False, False]
-    assert list(table["rank"]) == [1, 1, 3, 3, 3, 6]
+    assert list(table["rank"]) == [1, 1, 3, 3, 5, 6]
 
 
 def test_without_intervals_the_numbers_are_ranked(tmp_path: Path) -> None:

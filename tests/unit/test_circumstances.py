@@ -119,7 +119,7 @@ def test_energy_is_counted_over_all_calls(joules: list[float | None], clock: Clo
 def test_energy_and_cost_are_those_of_an_image() -> None:
     throughput = {"intervals_s": [2.0] * 5, "energy": {"source": "nvml", "energy_j": 400.0}}
     record = make_record(make_case(4), throughput=throughput)
-    (row,) = result_rows([record], {"cpu": 3.6}, "EUR", 0.02)
+    (row,) = result_rows([record], {"cpu": 3.6}, "EUR", 0.02, {"cpu": None})
     assert row["energy_j_per_image"] == 20.0  # 400 J / 5 calls / 4 images
     assert row["cost_per_1000_images"] == pytest.approx(0.5)  # 0.5 s an image, 0.001 a second
     assert row["currency"] == "EUR"

@@ -1,7 +1,8 @@
 """Numbers with the interval that they may lie in, and whether two can be told apart."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ENDS = {
@@ -9,6 +10,8 @@ ENDS = {
     "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
 }
 """Column -> those of its interval."""
+_JOB = ("model", "device", "backend")
+"""The columns that rows of one job share."""
 
 
 @dataclass(frozen=True)
@@ -16,33 +19,70 @@ class Estimate:
     """A number and its 95 % interval; without one, `low` and `high` are None.
 
     `counted`: the number was read off a counter once, as memory is. It has no interval, and is
-    judged as it is.
+    judged as it is. `job`: the model, device and backend of the job that measured it; `drift`: what
+    `drift_half` returned, and the interval has in it.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     counted: bool = False
+    job: tuple[str, ...] = ()
+    drift: float = 0.0
+
+    @property
+    def half(self) -> float | None:
+        """Half the width of the interval of the logarithm; None without one."""
+        if self.low is None or self.high is None:
+            return None
+        return math.log(self.high / self.low) / 2
+
+    def steady(self) -> "Estimate":
+        """Return it as it would be without drift."""
+        if not self.half:
+            return self
+        reach = math.exp(math.sqrt(max(0.0, self.half**2 - self.drift**2)))
+        return replace(self, low=self.value / reach, high=self.value * reach, drift=0.0)
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
-        """Return the estimate of a monotonic function of the number."""
+        """Return the estimate of a monotonic function of the number. If that is no factor or
+        reciprocal, compare it with no other."""
+        value = function(self.value)
         if self.low is None or self.high is None:
-            return Estimate(function(self.value), counted=self.counted)
+            return Estimate(value, counted=self.counted)
         low, high = sorted(map(function, (self.low, self.high)))
-        return Estimate(function(self.value), low, high)
+        return replace(self, value=value, low=low, high=high)
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
     """Return a number of a row of RESULTS or PUBLISHED, with its interval where it has one."""
     low, high = (row.get(end) for end in ENDS.get(column, ("", "")))
-    return Estimate(row[column], low, high)
+    job = tuple(row.get(name) or "" for name in _JOB)
+    return Estimate(row[column], low, high, job=job, drift=row.get("drift") or 0.0)
+
+
+def quotient(above: Estimate, below: Estimate) -> Estimate:
+    """Return the ratio of two positive numbers.
+
+    The logarithms of two independent numbers have intervals whose halves add in squares. Two of one
+    job have no drift between them: its launches take turns, and what drifts meets both alike.
+    """
+    if above.job and above.job == below.job:
+        above, below = above.steady(), below.steady()
+    value = above.value / below.value
+    if above.half is None or below.half is None:
+        return Estimate(value)
+    reach = math.exp(math.hypot(above.half, below.half))
+    return Estimate(value, value / reach, value * reach)
 
 
 def apart(one: Estimate, other: Estimate) -> bool:
-    """Return whether two numbers can be told apart: whether their intervals do not overlap. What
-    has no interval, such as what others published, is taken as its number alone."""
-    (low, high), (other_low, other_high) = (
-        (e.value, e.value) if e.low is None or e.high is None else (e.low, e.high)
-        for e in (one, other)
+    """Return whether two numbers, 0 or more, can be told apart: whether the interval of their ratio
+    leaves out 1. What has no interval, such as what others published, is taken as its number."""
+    if one.value in (0, math.inf) or other.value in (0, math.inf):
+        return one.value != other.value
+    ratio = quotient(
+        *(e if e.half is not None else replace(e, low=e.value, high=e.value) for e in (one, other))
     )
-    return high < other_low or other_high < low
+    assert ratio.low is not None and ratio.high is not None
+    return not ratio.low <= 1 <= ratio.high

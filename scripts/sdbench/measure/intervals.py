@@ -4,6 +4,9 @@ Two processes that run the same program differ by more than two calls in one of 
 memory lies, on which cores they run, and in what minute. So a launch is one observation, the median
 of its samples, and the interval is Student's of the launches' logarithms: speeds differ by factors.
 Source: Kalibera and Jones, "Rigorous benchmarking in reasonable time", ISMM 2013.
+
+Launches of one job are a minute or two of one run. What changes over more than that is in none of
+them, and comes on top (`drift_half`).
 """
 
 import math
@@ -40,12 +43,32 @@ class Interval(NamedTuple):
         )
 
 
-def launch_interval(launches: Sequence[float]) -> Interval:
-    """Return the geometric mean of what each launch found, above 0, and its interval."""
+def launch_interval(launches: Sequence[float], drift: float = 0.0) -> Interval:
+    """Return the geometric mean of what each launch found, above 0, and its interval; with what
+    `drift_half` returned, as an interval of what any job would find."""
     logs = [math.log(value) for value in launches]
     mean = statistics.fmean(logs)
     if len(logs) < FEWEST:
         return Interval(math.exp(mean), None, None)
-    error = statistics.stdev(logs) / math.sqrt(len(logs))
-    half = _T[min(len(logs) - 1 - 2, len(_T) - 1)] * error
+    half = math.hypot(_reach(logs) / math.sqrt(len(logs)), drift)
     return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def drift_half(jobs: Sequence[float]) -> float | None:
+    """Return half the width of a 95 % interval, of a logarithm, for what differs between jobs.
+
+    All jobs time the same fixed work in each of their blocks. Its spread over them stands for that
+    of any work. What differs by chance within a job is in it as well.
+
+    Args:
+        jobs: of each job of a device, what it found for the fixed work, above 0.
+
+    Returns:
+        None where there are too few jobs.
+    """
+    return None if len(jobs) < FEWEST else _reach([math.log(value) for value in jobs])
+
+
+def _reach(logs: Sequence[float]) -> float:
+    """Return half the width of the 95 % interval for one more of the same."""
+    return _T[min(len(logs) - 1 - 2, len(_T) - 1)] * statistics.stdev(logs)

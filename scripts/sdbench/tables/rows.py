@@ -48,7 +48,11 @@ def _is_projected(record: Record) -> bool:
 
 
 def result_rows(
-    records: Sequence[Record], prices: Mapping[str, float], currency: str, precision: float
+    records: Sequence[Record],
+    prices: Mapping[str, float],
+    currency: str,
+    precision: float,
+    drift: Mapping[str, float | None],
 ) -> list[Row]:
     """Return the rows of the table `results`, but for what no single record knows: quality, noise
     and limits. Each variant's largest and best batch is marked.
@@ -58,6 +62,7 @@ def result_rows(
         prices: by device, what an hour of it costs; 0 for unknown.
         currency: of the prices.
         precision: the config's: how narrow the interval of the latency should be, as a share.
+        drift: by device, what `drift_half` returned for its jobs.
     """
     rows = []
     by_variant: dict[Any, list[Row]] = {}
@@ -65,8 +70,9 @@ def result_rows(
         row = case_columns(record) | _memory_columns(record) | {"largest": False, "best": False}
         if record["status"] == "ok":
             launches = record["launches"]
-            row |= _latency_columns(launches, precision)
-            row |= _throughput_columns(launches, row["batch_size"])
+            row["drift"] = drift[row["device"]]
+            row |= _latency_columns(launches, precision, row["drift"] or 0.0)
+            row |= _throughput_columns(launches, row["batch_size"], row["drift"] or 0.0)
             row["contended"] = any(launch["disturbed"] for launch in launches)
             price = prices[row["device"]]
             if price:
@@ -82,10 +88,11 @@ def result_rows(
     return rows
 
 
-def _latency_columns(launches: Launches, precision: float) -> Row:
+def _latency_columns(launches: Launches, precision: float, drift: float) -> Row:
     samples = [seconds for launch in launches for seconds in launch["latency"]["samples_s"]]
     phases = [phase for launch in launches for phase in launch["phases"]]
-    latency = launch_interval([np.median(one["latency"]["samples_s"]) for one in launches])
+    medians = [np.median(one["latency"]["samples_s"]) for one in launches]
+    latency, half_width = launch_interval(medians, drift), launch_interval(medians).half_width
     q1, q3 = np.percentile(samples, [25, 75])
     denoiser_q1, denoiser_q3 = np.percentile([one["denoiser_s"] for one in phases], [25, 75])
     return {
@@ -96,8 +103,8 @@ def _latency_columns(launches: Launches, precision: float) -> Row:
         "latency_q3_s": q3,
         "latency_ci_low_s": latency.low,
         "latency_ci_high_s": latency.high,
-        "half_width": latency.half_width,
-        "precise": _is_precise(latency.half_width, precision),
+        "half_width": half_width,
+        "precise": _is_precise(half_width, precision),
         "warmup_calls": len(launches[0]["latency"]["warmup_s"]),
         **_cold_start(launches),
         **{part: _part_s(launches, part) for part in PARTS},
@@ -152,22 +159,24 @@ def compared_memory(memory: Mapping[str, float | None], kind: str, backend: str)
     return {} if value is None else {"memory_bytes": value, "memory_counter": counter}
 
 
-def _throughput_columns(launches: Launches, images: int) -> Row:
+def _throughput_columns(launches: Launches, images: int, drift: float) -> Row:
     """Return the rate of calls back to back; of a projected case, which has none, that of single
     calls.
 
     Args:
         launches: of a record.
         images: in a call.
+        drift: what `drift_half` returned.
     """
     passes = [launch["projection"] or launch["throughput"] for launch in launches]
     if launches[0]["projection"]:
-        call = launch_interval([np.median(one["latency"]["samples_s"]) for one in launches])
+        medians = [np.median(one["latency"]["samples_s"]) for one in launches]
+        call = launch_interval(medians, drift)
         # At the mean power of the short calls, which are less of denoising than the whole.
         spent_s = sum(short["call_s"] for one in passes for short in one["calls"])
         row, calls = {}, spent_s / call.value
     else:
-        call = launch_interval([np.mean(one["intervals_s"]) for one in passes])
+        call = launch_interval([np.mean(one["intervals_s"]) for one in passes], drift)
         calls = sum(len(one["intervals_s"]) for one in passes)
         row = {"throughput_n": calls}
     energies = [one["energy"] for one in passes if one["energy"]]

@@ -106,7 +106,8 @@ RESULTS = _table(
     model device device_name backend precision options batch_size status reason
     latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY} quality_verdict
     basis device_kind threads weights attention backend_version {_SETTINGS} prompt_tokens_cut
-    {_CIRCUMSTANCES} launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
+    {_CIRCUMSTANCES} drift
+    launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
     half_width precise warmup_calls
     load_s compile_s compile_cached first_call_s
     text_encoder_s denoiser_s denoiser_q1_s denoiser_q3_s vae_decoder_s step_s parts_n
@@ -129,14 +130,16 @@ How it was run: `threads` of the process; `prompt_tokens_cut`, how many tokens o
 encoder did not read, since its model reads no more, empty where it read all.
 
 One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
-Student's of their logarithms; `half_width`, half of that as a share of the value, and `precise`,
-whether that is within `measuring.precision`, if the config has one; load and first call, without
-the import of the libraries; compiling for this batch size apart from them (`compile_cached`: torch
-took all of it from its cache), and parts from `parts_n` calls of a pass of their own.
+Student's of their logarithms, widened by `drift`, half the width of that for what differs between
+jobs of the device, as a logarithm, empty with fewer than three jobs; `half_width`, half of it
+without `drift`, as a share of the value, and `precise`, whether that is within
+`measuring.precision`, if the config has one; load and first call, without the import of the
+libraries; compiling for this batch size apart from them (`compile_cached`: torch took all of it
+from its cache), and parts from `parts_n` calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
-images per minute that this makes, with the interval of that, over launches too; energy where the
-device counts it, money where the config has a price.
+images per minute that this makes, with the interval of that, made alike; energy where the device
+counts it, money where the config has a price.
 
 Memory: `loaded_bytes`, `resident_*`: the process on a CPU; `peak_allocated_bytes`,
 `peak_reserved_bytes`: torch's CUDA allocator, peak since load; `nvml_process_bytes`: what the

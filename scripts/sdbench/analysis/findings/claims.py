@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from sdbench.analysis.estimates import Estimate
+from sdbench.analysis.estimates import Estimate, quotient
 from sdbench.analysis.findings.judging import (
     FAILS,
     HOLDS,
     UNDECIDED,
     judge,
-    quotient,
     rank_correlation,
     ratio,
 )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sdbench.analysis.estimates import ENDS, Estimate
+from sdbench.analysis.estimates import Estimate, estimate, quotient
 from sdbench.tables.files import Row
 
 import scipy.stats
@@ -14,45 +14,25 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot be said"
 def ratio(above: Row, below: Row, column: str) -> Estimate:
     """Return the ratio of a column of two rows, with its interval.
 
-    The logarithms of two independent numbers have intervals whose halves add in squares. What
-    differs between launches of this machine is in both.
-
     Args:
         above: numerator; a row of RESULTS or PUBLISHED.
         below: denominator.
         column: `latency_s` or `images_per_minute`.
     """
-    halves = [_half(row, column) for row in (above, below)]
-    return _quotient(above[column] / below[column], halves)
-
-
-def quotient(above: Estimate, below: Estimate) -> Estimate:
-    """Return the ratio of two independent estimates of positive numbers, as `ratio` does."""
-    halves = [e.low and e.high and math.log(e.high / e.low) / 2 for e in (above, below)]
-    return _quotient(above.value / below.value, halves)
-
-
-def _quotient(value: float, halves: Sequence[float | None]) -> Estimate:
-    known = [half for half in halves if half is not None]
-    if len(known) < len(halves):
-        return Estimate(value)
-    reach = math.exp(math.hypot(*known))
-    return Estimate(value, value / reach, value * reach)
+    return quotient(*(_notched(estimate(row, column), row, column) for row in (above, below)))
 
 
 _QUARTILES = {"latency_s": ("latency_q1_s", "latency_q3_s")}
 
 
-def _half(row: Row, column: str) -> float | None:
-    """Return half the width of the interval of a number's logarithm; None if it has none."""
-    low, high = (row.get(end) for end in ENDS[column])
-    if low and high:
-        return math.log(high / low) / 2
+def _notched(known: Estimate, row: Row, column: str) -> Estimate:
+    """Return a published median with the interval that its quartiles make, where it has none."""
     q1, q3 = (row.get(end) for end in _QUARTILES.get(column, ("", "")))
-    if q1 and q3 and (row.get("n") or 0) >= 6:
-        # The notch of McGill, Tukey and Larsen 1978: a median's interval from its quartiles.
-        return 1.57 * float(q3 - q1) / math.sqrt(row["n"]) / float(row[column])
-    return None
+    if known.half is not None or not (q1 and q3) or (row.get("n") or 0) < 6:
+        return known
+    # McGill, Tukey and Larsen 1978.
+    reach = math.exp(1.57 * float(q3 - q1) / math.sqrt(row["n"]) / known.value)
+    return Estimate(known.value, known.value / reach, known.value * reach)
 
 
 def judge(estimate: Estimate, low: float, high: float) -> tuple[str, str]:

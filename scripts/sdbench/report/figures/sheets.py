@@ -27,7 +27,7 @@ from sdbench.tables.schemas import UNSAID
 
 import pandas as pd
 
-INTERVAL = "95 % intervals over launches"
+INTERVAL = "95 % intervals"
 """What the whiskers of own times are. Published times have none."""
 
 FAILS_GATE = "fails the quality gate"
@@ -47,6 +47,7 @@ class Cell:
 
     `value`, `low`, `high` and `marks` (marker, value) are in the unit of the column's axis. Without
     a value, `text` says why there is none; with one, it is written behind the bar, `extra` greyer.
+    `job` and `drift` are those of an `Estimate`.
     """
 
     value: float | None
@@ -55,6 +56,8 @@ class Cell:
     low: float | None = None
     high: float | None = None
     marks: tuple[tuple[str, float], ...] = ()
+    job: tuple[str, ...] = ()
+    drift: float = 0.0
 
     @property
     def end(self) -> float:
@@ -133,7 +136,8 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
         extra = f"n = {calls:.0f}" if calls else ""
     extra = ", ".join(filter(None, (extra, quality_words(result))))
     ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")
-    return Cell(value, value_text(result, value, "s"), extra, *ends)
+    job, drift = result.way[:3], numbers.get("drift", 0.0)
+    return Cell(value, value_text(result, value, "s"), extra, *ends, job=job, drift=drift)
 
 
 def quality_words(result: Result) -> str:
@@ -146,7 +150,10 @@ def ratio_text(own: Cell, base: Cell, words: str = "") -> str:
     open that it is one. Both have a value that is not 0."""
     assert own.value is not None and base.value is not None
     text = f"{own.value / base.value:.2f} {TIMES} {words}".rstrip()
-    one, other = (Estimate(cell.value or 0.0, cell.low, cell.high) for cell in (own, base))
+    one, other = (
+        Estimate(cell.value or 0.0, cell.low, cell.high, job=cell.job, drift=cell.drift)
+        for cell in (own, base)
+    )
     is_open = own.low is not None and not apart(one, other)
     return f"{text} (cannot be told apart)" if is_open else text
 

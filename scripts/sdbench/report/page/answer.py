@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sdbench.analysis.estimates import apart, estimate
+from sdbench.analysis.estimates import estimate, quotient
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import FAILS_GATE, QUALITY_UNSAID
 from sdbench.report.page.rows import HERE, Case, distinct, own
@@ -140,17 +140,17 @@ def _changes(cases: Sequence[Case]) -> list[dict[str, str]]:
 
 
 def _gain(case: Case, base: Case) -> dict[str, str]:
-    """Return the gain in images per minute with its interval, from the ends of both intervals."""
+    """Return the gain in images per minute with its interval."""
     if case["contended"]:
         return {"gain": "cannot be said", "interval": BUSY}
-    new, old = (estimate(c, "images_per_minute") for c in (case, base))
-    gain = f"{100 * (new.value / old.value - 1):+.0f} %"
-    if new.low is None or new.high is None or old.low is None or old.high is None:
+    more = quotient(*(estimate(c, "images_per_minute") for c in (case, base)))
+    more = more.map(lambda ratio: 100 * (ratio - 1))
+    gain = f"{more.value:+.0f} %"
+    if more.low is None or more.high is None:
         return {"gain": gain, "interval": "no interval: too few measurements"}
-    low, high = new.low / old.high - 1, new.high / old.low - 1
     return {
-        "gain": gain if apart(new, old) else "cannot be told apart",
-        "interval": f"{100 * low:+.0f} to {100 * high:+.0f} %",
+        "gain": "cannot be told apart" if more.low <= 0 <= more.high else gain,
+        "interval": f"{more.low:+.0f} to {more.high:+.0f} %",
     }
 
 

@@ -33,6 +33,7 @@ _NUMBERS = (
     "energy_j_per_image",
     "cost_per_1000_images",
     "noise",
+    "drift",
 )
 
 

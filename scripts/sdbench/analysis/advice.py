@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdbench.analysis.estimates import ENDS, Estimate, estimate
-from sdbench.analysis.prediction import Predictor, Question, Work, ask
+from sdbench.analysis.prediction import Question, Work, ask
+from sdbench.analysis.predictor import Predictor
 from sdbench.cases.options import NONE
 from sdbench.devices.datasheets import CARD_GB, Datasheet, find_card, find_datasheet
 from sdbench.models.architectures import Architecture

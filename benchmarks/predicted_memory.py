@@ -24,10 +24,11 @@ import numpy as np
 
 from sdbench.cases.case import Variant
 from sdbench.cases.options import parse_options
-from sdbench.devices.datasheets import Datasheet, find_datasheet, read_datasheets
+from sdbench.devices.datasheets import CARD_GB, Datasheet, find_datasheet, read_datasheets
 from sdbench.measure.allocator import Allocator
-from sdbench.measure.predicted_memory import CONTEXT, Outline, Peaks, predict_peaks, trace_call
+from sdbench.measure.predicted_memory import Outline, Peaks, predict_peaks, trace_call
 from sdbench.models.architectures import load_architecture
+from sdbench.models.computed import CONTEXT_BYTES
 from sdbench.models.described import find_described
 from sdbench.models.tokenizer import clip_vocabulary
 from sdbench.tables.files import rows_of
@@ -43,16 +44,16 @@ WITHIN, SHARE = 0.15, 0.9
 def computed(peaks: Peaks, counter: str) -> int:
     """Return what of a prediction a counter counts."""
     if counter in DEVICE:
-        return peaks.reserved + CONTEXT
+        return peaks.reserved + CONTEXT_BYTES
     return peaks.reserved if counter in RESERVED else peaks.allocated
 
 
 def card_bytes(name: str, sheets: Sequence[Datasheet]) -> float:
     """Return the memory of a card, or of a slice of one, by its name; infinity if unknown."""
     if part := re.search(r"MIG \dg\.(\d+)gb", name):
-        return int(part[1]) * 2**30
+        return int(part[1]) * CARD_GB
     sheet = find_datasheet(name, sheets)
-    return sheet.memory_gb * 2**30 if sheet and sheet.memory_gb else math.inf
+    return sheet.memory_gb * CARD_GB if sheet and sheet.memory_gb else math.inf
 
 
 def main() -> int:
@@ -89,7 +90,7 @@ def main() -> int:
                 models = {name: Outline.of(described, vocabulary)}  # one at a time
             way = Variant(name, "gpu", "pytorch", row["precision"], switches)
             found[key] = trace_call(models[name], way, size, row["batch_size"])
-        memory = Allocator(card_bytes(row["device_name"], sheets) - CONTEXT)
+        memory = Allocator(card_bytes(row["device_name"], sheets) - CONTEXT_BYTES)
         peaks = predict_peaks(found[key], row["precision"], parse_options(switches), memory)
         ratio = computed(peaks, row["memory_counter"]) / row["memory_bytes"]
         errors[row["campaign"], name, row["precision"]].append(ratio - 1)

@@ -16,16 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sdbench.analysis.prediction import (
-    Miss,
-    Predictor,
-    Question,
-    published_questions,
-    quantile,
-    work_of,
-)
+from sdbench.analysis.prediction import Question, published_questions, work_of
+from sdbench.analysis.predictor import Miss, Predictor, quantile
 from sdbench.devices.datasheets import read_datasheets
 from sdbench.models.architectures import load_architecture
+from sdbench.runtime.errors import UnsupportedError
 from sdbench.tables.files import rows_of
 from sdbench.tables.published import read_published
 
@@ -66,16 +61,21 @@ def main() -> int:
     held: list[tuple[Question, float]] = []
     for file in map(Path, sys.argv[1:]):
         own = rows_of(read_published(file, "export it again"))
-        held += published_questions(own, architectures, sheets)
+        held += published_questions(own, architectures, sheets, fewest=1)
+    if len(sys.argv) > 1 and not held:
+        print("no row of FILE is of a described model on a card with a datasheet")
     asked = sorted({question.work for question, _ in [*samples, *held]})
     work = work_of(count_described(architectures, asked, vocabulary))
     predictor = Predictor.of(samples, work)
     for question, seconds in held:
-        expected = predictor.estimate(question, work)
+        try:
+            expected = predictor.estimate(question, work)
+            told = f"predicted {expected.value:.3g} ({expected.low:.3g} to {expected.high:.3g})"
+        except UnsupportedError as error:
+            told = f"not predicted: {error}"
         print(
-            f"{question.model}, {question.card.name}, {question.precision}, "
-            f"{question.attention}, batch {question.batch_size}: {seconds:.3g} s, predicted "
-            f"{expected.value:.3g} ({expected.low:.3g} to {expected.high:.3g})"
+            f"{question.model}, {question.card.name}, {question.engine}, {question.precision}, "
+            f"{question.attention}, batch {question.batch_size}: {seconds:.3g} s, {told}"
         )
     for kind in ("terms", "engines", "campaigns"):
         values = getattr(predictor.whole, kind).items()

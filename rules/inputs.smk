@@ -252,6 +252,11 @@ def measured_cases(wildcards):
     return [case.as_dict() for case in PLAN.cases_at[place_of(wildcards)]]
 
 
+def computed_peaks(wildcards):
+    "Return the memory that is computed of the model of a job, if it runs on a CUDA GPU."
+    return PLAN.peaks.get(place_of(wildcards), {})
+
+
 def measured_searches(wildcards):
     return [
         {"variant": variant.as_dict(), "cap": PLAN.searches[variant]}

@@ -28,6 +28,7 @@ rule measure_sweep:
         cases=measured_cases,
         searches=measured_searches,
         measuring=config["measuring"],
+        peaks=computed_peaks,
     script:
         "../scripts/measure_sweep.py"
 

@@ -28,6 +28,7 @@ rule generate_images:
         spread=quality_spread,
         wanted=wanted_images,
         batch_size=batch_of_set,
+        peaks=computed_peaks,
     script:
         "../scripts/generate_images.py"
 

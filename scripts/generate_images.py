@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sdbench import backends
@@ -11,6 +12,7 @@ from sdbench.export.exported import exported_beside
 from sdbench.measure.image_series import Wanted, generate_runs, generate_set, generate_trajectory
 from sdbench.measure.memory import check_weights_fit, memory_limit
 from sdbench.measure.status import status_from_error
+from sdbench.models.computed import Peaks
 from sdbench.models.manifest import why_unusable
 from sdbench.models.weights import Components
 from sdbench.records.image_archive import save_images
@@ -37,6 +39,7 @@ def generate_images(
     wanted: Sequence[Wanted] = (),
     batch_size: int = 1,
     spread: Sequence[tuple[int, int]] = (),
+    peaks: Peaks = MappingProxyType({}),
 ) -> None:
     """Generate the series of a variant and its images of a set, and leave them in `output`, an .npz
     file. It has no series where `trajectory_steps` is 0.
@@ -58,6 +61,7 @@ def generate_images(
         failed: why the model cannot be used; None where it can.
         wanted: the set, in calls of `batch_size` images.
         spread: full runs with other seeds: the seed, counted from the case's, and the steps.
+        peaks: what is computed of the model on its device.
 
     Raises:
         TakenOver: if another job has begun to generate the same.
@@ -67,7 +71,7 @@ def generate_images(
     graphs_folder = exported_beside(graphs) if graphs else None
     chosen = backends.chosen_settings(settings).get(generated.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
-    loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen)
+    loaded_from = (components, model_folder, graphs_folder, granted_bytes, chosen, peaks)
     sent: list[Any] = []
     try:
         if failed is not None:
@@ -122,6 +126,7 @@ def _generate(
     graphs_folder: Path | None,
     granted_bytes: int | None,
     settings: Mapping[str, Any] | None,
+    peaks: Peaks,
 ) -> None:
     """Send the images of the trajectory, then that of each run, None where the sampler has no such
     run, those of other seeds, and the status and reason of all; then the batches of the set, and
@@ -132,7 +137,7 @@ def _generate(
 
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):
-            check_weights_fit(case, components, granted_bytes)
+            check_weights_fit(case, components, granted_bytes, peaks)
             engine = backends.load(
                 case, backends.require_model(model_folder), graphs_folder, settings
             )
@@ -178,4 +183,5 @@ if __name__ == "__main__":
             wanted=snakemake.params.wanted,
             batch_size=snakemake.params.batch_size,
             spread=snakemake.params.spread,
+            peaks=snakemake.params.peaks,
         )

@@ -51,7 +51,9 @@ def card_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     priced = any(row["cost_per_1000_images"] for row in rows)
     column = _price if priced else _memory
     # Processors have neither, and come last.
-    held = sorted(rows, key=lambda row: (not row["gpu"], column(row), row["latency_s"]))
+    held = sorted(
+        rows, key=lambda row: (not row["gpu"], not column(row), column(row), row["latency_s"])
+    )
     groups = grouped(
         (row for row in held if column(row) or not row["gpu"] or row["device"]),
         lambda row: _group(row, priced),

@@ -53,11 +53,11 @@ def plot_fits(fits: Path, files: Files) -> None:
     with style.styled():
         figure = plot_blocks(
             "Largest batch by memory size",
-            "The largest batch for each memory size, in GB of 10⁹ bytes. The weights' size is "
-            "exact; the memory per image is a linear fit of measured peaks. ≥: the fit is not "
-            "believed far beyond the largest measured batch. Last column: the largest error of a "
-            "batch, had the largest one not been measured, and the largest batch as predicted and "
-            "as found on the device itself.",
+            "The largest batch for each memory size, in GB as cards are sold (2³⁰ bytes). The "
+            "weights' size is exact; the memory per image is a linear fit of measured peaks. ≥: "
+            "the fit is not believed far beyond the largest measured batch. Last column: the "
+            "largest error of a batch, had the largest one not been measured, and the largest "
+            "batch as predicted and as found on the device itself.",
             _footnote(rows),
             [
                 headed(heading, (LINE * (len(lines) + 1) + 0.2, partial(_plot, lines)))
@@ -196,11 +196,12 @@ def _footnote(rows: Sequence[Row]) -> str:
             if row["precision"] == "fp32" and row["options"] == "none"
         }
     ]
-    said = f" Weights in fp32, in GB: {', '.join(sorted(weights))}." if weights else ""
+    listed = ", ".join(sorted(weights))
+    said = f" Weights in fp32, in GB of 10⁹ bytes: {listed}." if weights else ""
     return (
-        "A device of 24 GiB has 25.8 GB; its driver and other programs use part of it. Columns are "
-        f"memory sizes, not devices: the memory per image was measured on the named device.{said} "
-        f"Details: results/tables/fits.csv."
+        "The driver and other programs use part of a device's memory, and ECC 4 to 6 % of some. "
+        "Columns are memory sizes, not devices: the memory per image was measured on the named "
+        f"device.{said} Details: results/tables/fits.csv."
     )
 
 

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.analysis.fits import find_memory_configs, fit_rows
+from sdbench.models.computed import CONTEXT_BYTES
 from sdbench.runtime.files import read_json
 from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.schemas import FITS, LARGEST, PREDICTED_MEMORY, RESULTS
 
 import pandas as pd
-
-CONTEXT_BYTES = 500 * 2**20
-"""`measure.predicted_memory.CONTEXT`, without PyTorch."""
 
 
 def predict_fits(

@@ -13,9 +13,6 @@ from sdbench.models.computed import read_computed, write_computed
 from sdbench.models.tokenizer import clip_vocabulary
 from sdbench.runtime.job import run_script
 
-PLAIN = {"height": 512, "width": 512, "guidance": 7.5, "steps": 50}
-"""How a model generates whose description does not say it: as Stable Diffusion 1.x does."""
-
 
 def rows_of_model(architecture: Path, vocabulary: Path) -> list[dict[str, Any]]:
     """Return the rows of a described model at its own size.
@@ -28,7 +25,8 @@ def rows_of_model(architecture: Path, vocabulary: Path) -> list[dict[str, Any]]:
 
     described = load_architecture(architecture)
     model = Outline.of(described, clip_vocabulary(vocabulary))
-    return list(predict_rows(model, described.generation or PLAIN))
+    assert described.generation is not None, "asked of models that generate in a way of their own"
+    return list(predict_rows(model, described.generation))
 
 
 def predict_memory(

@@ -30,12 +30,13 @@ from sdbench.models.architectures import Architecture, load_architecture
 from sdbench.models.configs import plain_configs
 from sdbench.models.examples import denoiser_shapes, random_inputs
 from sdbench.models.families import by_name, families, family_of
+from sdbench.models.loading import load_network
 from sdbench.models.manifest import describe, describe_unmade
 from sdbench.models.operations import count_flop, count_work
 from sdbench.models.reading import read_folder
 from sdbench.models.room import least_components
 from sdbench.models.seeded import outline, outline_components
-from sdbench.models.weights import device_bytes
+from sdbench.models.weights import device_bytes, weight_bytes
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.files import read_json
 from tests.conftest import ROOT
@@ -106,6 +107,16 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
     assert {key: manifest[key] for key in same} == {key: described[key] for key in same}
     numbers = {name: network.parameters for name, network in architecture.networks.items()}
     assert described["parameters"] == numbers
+
+
+def test_weights_take_in_half_precision_what_is_said_of_them(twin: Path) -> None:
+    """Part of T5 stays in fp32."""
+    contents = read_folder(twin)
+    loaded = {
+        name: sum(t.nbytes for t in load_network(contents, name, torch.float16).parameters())
+        for name in contents.family.networks
+    }
+    assert loaded == weight_bytes(contents.components, "fp16", ())
 
 
 @pytest.mark.parametrize("model", TWINS)

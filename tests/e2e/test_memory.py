@@ -1,6 +1,7 @@
 """Memory: what its counters see, the budget of a device, and what is refused before loading."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,21 @@ def test_with_offload_the_largest_network_must_fit(
         has_memory(monkeypatch, needed - 1, needed - 1)
         with pytest.raises(TooSmallError, match=r"the weights take .*, but the GPU has"):
             check_weights_fit(case, job.components)
+
+
+def test_a_computed_peak_that_cannot_fit_is_unsupported(
+    job: SweepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_nothing(monkeypatch)
+    has_memory(monkeypatch, 10**8, 10**8)
+    (record,) = run(replace(job, peaks={"fp32 none": 110_000_000}), make_case(1))
+    assert record["status"] == "unsupported"
+    told = "one image takes 0.11 GB (computed, 5% less at best), but the GPU has 0.1 GB"
+    assert record["reason"] == told
+    # Within the error that is known, or where none is, it is tried.
+    check_weights_fit(make_case(), job.components, peaks={"fp32 none": 104_000_000})
+    offloaded = {"fp32 group-offload": 10**9}
+    check_weights_fit(make_case(options="group-offload"), job.components, peaks=offloaded)
 
 
 def test_weights_that_cannot_wait_in_the_machines_memory_are_unsupported(job: SweepContext) -> None:

@@ -76,7 +76,7 @@ def test_the_peak_is_that_of_a_device_that_counts_every_byte(
     """Which has neither cuDNN nor blocks. Its attention is not fused."""
     model = build_twin(twin, tmp_path)
     architecture = load_architecture(ARCHITECTURES / f"{twin}.yaml")
-    options = ["none", "vae-tiling", "model-offload"]
+    options = ["none", "vae-tiling", "model-offload", "group-offload"]
     if twin == "tiny":  # one family shows what others do to layers that all of them have
         options += ["attention-vanilla", "attention-sliced", "int8-weights", "nf4-weights"]
     rows = measure(library, tmp_path / "records", model, options)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from plot_cards import card_groups, cards_figure, plot_cards
-from sdbench.analysis.advice import CONTEXT_BYTES, Known, advise, find_peaks, find_targets
+from sdbench.analysis.advice import Known, advise, find_peaks, find_targets
 from sdbench.analysis.estimates import Estimate
 from sdbench.analysis.question import answer_question, fastest
+from sdbench.models.computed import CONTEXT_BYTES
 from sdbench.models.described import COUNTED, find_asked, work_key
 from sdbench.tables.schemas import ADVICE
 from tests.conftest import ROOT

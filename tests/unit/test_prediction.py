@@ -12,14 +12,12 @@ from sdbench.analysis.prediction import (
     TERMS,
     Arrays,
     Fit,
-    Miss,
-    Predictor,
     Question,
     ask,
     published_questions,
-    quantile,
     work_of,
 )
+from sdbench.analysis.predictor import Miss, Predictor, quantile
 from sdbench.config.check import Config
 from sdbench.devices.datasheets import check_cards, find_card, find_datasheet, read_datasheets
 from sdbench.models.architectures import load_architecture
@@ -70,7 +68,7 @@ def seconds(fitted: Fit, *questions: Question) -> list[float]:
     return [float(s) for s in fitted.seconds(questions, Arrays(questions, WORK))]
 
 
-TRUE = Fit({name: value * 1.1 for name, (value, _) in TERMS.items()}, {"pytorch compiled": 0.8}, {})
+TRUE = Fit({n: value * 1.1 for n, (value, _) in TERMS.items()}, {"pytorch compiled": 0.8}, {}, {})
 """What makes the rows of these tests: not what is expected before any row."""
 
 
@@ -156,7 +154,7 @@ def test_what_has_no_term_is_refused(card: str, variant: dict[str, Any], said: s
 
 
 def test_no_card_is_slower_for_being_better() -> None:
-    fitted = Fit({name: value for name, (value, _) in TERMS.items()}, {}, {})
+    fitted = Fit({name: value for name, (value, _) in TERMS.items()}, {}, {}, {})
     for size in (1, 16):
         asked = question(batch_size=size)
         for number in ("half_tflops", "fp32_tflops", "bandwidth_gb_s", "tdp_w"):

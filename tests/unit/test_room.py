@@ -1,5 +1,6 @@
 """Which models are neither built nor downloaded, since no device has room for their weights."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from sdbench.cases.case import Device, Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.models import room
 from sdbench.models.architectures import load_architecture
-from sdbench.models.room import device_room_bytes, least_components, without_room
+from sdbench.models.computed import ERROR, read_computed
+from sdbench.models.room import computed_peaks, device_room_bytes, least_components, without_room
 from sdbench.models.weights import weight_bytes
 
 ARCHITECTURES = Path(__file__).parents[2] / "resources" / "architectures"
+COMPUTED = ARCHITECTURES.parent / "computed/memory.json"
 FLUX = ARCHITECTURES / "flux.1-dev.yaml"
 PARAMETERS = sum(network.parameters for network in load_architecture(FLUX).networks.values())
 SEEDED = {"seeded": "flux.1-dev", "seed": 0}
@@ -34,12 +37,17 @@ def unmade(
     source: dict[str, Any] = SEEDED,
     elsewhere: bool = False,
     manifests: Path = ARCHITECTURES,  # there are none in it
+    size: int = 1024,
+    raced: Sequence[Variant] = (),
     **devices: dict[str, Any],
 ) -> bool:
     """Tell whether FLUX.1 [dev] is not made for variants (device, precision, options)."""
-    config = {"models": {"flux": {"source": source}}, "devices": devices}
+    generation = {"width": size, "height": size, "guidance": 3.5}
+    model = {"source": source, "generation": generation}
+    config = {"models": {"flux": model}, "devices": devices}
     asked = [Variant("flux", device, "pytorch", *how) for device, *how in variants]
-    found = without_room(config, asked, ARCHITECTURES, manifests, elsewhere)
+    peaks = computed_peaks(config, asked, ARCHITECTURES, COMPUTED)
+    found = without_room(config, asked, peaks, raced, ARCHITECTURES, manifests, elsewhere)
     assert found in (set(), {"flux"})
     return bool(found)
 
@@ -125,3 +133,26 @@ def test_what_another_machine_has_is_not_known() -> None:
     asked = ("gpu", "bf16", "group-offload")
     assert not unmade(asked, elsewhere=True, gpu=GPU)
     assert unmade(("cpu", "bf16", "none"), elsewhere=True, cpu=cpu(8))
+
+
+def test_a_computed_peak_that_is_certain_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        r for r in read_computed(COMPUTED, [FLUX]) if (r["precision"], r["batch"]) == ("bf16", 1)
+    ]
+    peaks = {row["options"]: row["predicted_allocated_bytes"] for row in rows}
+
+    def is_unmade(options: str, total: float, **more: Any) -> bool:
+        kind = replace(KINDS["cuda"], gpu_bytes=lambda: [int(total)])
+        monkeypatch.setitem(KINDS, "cuda", kind)
+        return unmade(("gpu", "bf16", options), gpu=GPU, **more)
+
+    sure = peaks["none"] * (1 - ERROR)
+    assert sure - 1 > 2 * PARAMETERS, "more than the weights"
+    assert is_unmade("none", sure - 1)
+    assert not is_unmade("none", sure + 1)
+    # What is computed is a whole call, of this size.
+    assert not is_unmade("none", sure - 1, size=512)
+    raced = [Variant("flux", "gpu", "pytorch", "bf16", "none")]
+    assert not is_unmade("none", sure - 1, raced=raced)
+    # No GPU has been seen to offload layer by layer.
+    assert not is_unmade("group-offload", peaks["group-offload"] / 2)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdbench.analysis.estimates import ENDS, Estimate, estimate
-from sdbench.analysis.prediction import Predictor, Question, Work, ask
+from sdbench.analysis.prediction import Question, Work, ask
+from sdbench.analysis.predictor import Predictor
 from sdbench.cases.options import NONE
-from sdbench.devices.datasheets import Datasheet, find_card, find_datasheet
+from sdbench.devices.datasheets import CARD_GB, Datasheet, find_card, find_datasheet
 from sdbench.models.architectures import Architecture
+from sdbench.models.computed import CONTEXT_BYTES
 from sdbench.models.described import find_described, work_key
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.tables.files import Row
@@ -27,11 +29,7 @@ PLAIN = ("none", "vae-slicing")
 OF_TODAY = ("sdpa", "xformers")
 """Attentions as fast as PyTorch's own is today: a row of another is shown where nothing else is."""
 NOT_A_GPU = "it was not measured, and only GPUs are predicted"
-CONTEXT_BYTES = 500 * 2**20
-"""What a CUDA context takes besides torch's allocator (`measure.predicted_memory.CONTEXT`)."""
 RATE_ENDS = ENDS["images_per_minute"]
-GIB = 2**30
-"""Memory of cards is sold in these, and called GB."""
 
 Key = tuple[Any, ...]
 """What two calls must agree in: model, size and prompts, evaluations, batch size, precision."""
@@ -238,7 +236,7 @@ def _question(
     if reason := predictor.why_not(question):
         raise UnsupportedError(reason)
     if row["fits"] == NO:
-        needed, there = row["memory_bytes"] / GIB, row["card_memory_gb"]
+        needed, there = row["memory_bytes"] / CARD_GB, row["card_memory_gb"]
         raise UnsupportedError(f"it needs {needed:.3g} GiB (predicted), and the card has {there:g}")
     return question
 
@@ -321,7 +319,7 @@ def _set_memory(row: Row, memory: Mapping[tuple[Any, ...], float]) -> None:
     if of in memory:
         row |= {"memory_basis": PREDICTED, "memory_bytes": memory[of]}
         if row["card_memory_gb"]:
-            row["fits"] = YES if memory[of] <= row["card_memory_gb"] * GIB else NO
+            row["fits"] = YES if memory[of] <= row["card_memory_gb"] * CARD_GB else NO
 
 
 def _set(row: Row, column: str, ends: tuple[str, str], number: Estimate) -> None:

@@ -14,14 +14,14 @@ from typing import NamedTuple
 from sdbench.cases.case import Variant, why_absent
 from sdbench.cases.kinds import KINDS
 from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
+from sdbench.devices.datasheets import CARD_GB
 from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.tables.files import Row
 from sdbench.tables.schemas import CASE_KEY, DERIVED, MEASURED, NO, PREDICTED, UNKNOWN, WEIGHTS, YES
 
 SIZES_GB = (8, 12, 16, 24, 48, 80)
-"""Memory of devices in GB of 10^9 bytes."""
-GB = 1e9
+"""Memory of devices, as cards are sold."""
 REACH = 4
 """How many times the largest measured batch an answer may be. Memory is checked to be a straight
 line over one doubling, by the largest batch; two more are believed, and nothing beyond."""
@@ -237,7 +237,7 @@ def fit_rows(ways: Sequence[MemoryConfig]) -> Iterator[Row]:
             "predicted_batch": way.predicted if way.found else None,
         }
         for size in SIZES_GB:
-            limit = size * GB
+            limit = size * CARD_GB
             verdict = judge(peaks, limit) if peaks else judge_weights(way.device_bytes, limit)
             predicted = basis == MEASURED and verdict.fits == YES and not verdict.at_least
             error = batch_error(peaks, limit) if predicted else None

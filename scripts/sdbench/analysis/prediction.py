@@ -7,10 +7,8 @@ contributed. docs/method.md says how, and how far it was off where it was tried.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
-from sdbench.analysis.estimates import Estimate
 from sdbench.cases.options import ATTENTION, AUTOCAST, COMPILE, TENSORRT
 from sdbench.devices.datasheets import Datasheet, find_datasheet
 from sdbench.models.architectures import Architecture
@@ -63,8 +61,10 @@ TERMS = {
     "scores": (0.75, 0.4),
     "fused": (0.5, 0.4),
     "autocast": (1.35, 0.3),
-    # Seconds of the host: for an operator, where it launches each or a graph, and for an image.
+    # Seconds of the host: for an operator, where it launches each, how many times that with vanilla
+    # attention or xFormers, and in a graph; and for an image.
     "launch": (3e-5, 0.7),
+    "attention_launches": (1.2, 0.2),
     "launch_graph": (8e-6, 0.7),
     "image": (0.03, 0.7),
     # Joules for 10^12 operations in half precision, and how many times that in fp32.
@@ -76,8 +76,11 @@ TERMS = {
 }
 """The terms: what is expected of each before any row, and the standard deviation of the logarithm
 of that, which holds a term in place that hardly any row tells of."""
-ENGINE_SPREAD, CAMPAIGN_SPREAD = 0.3, 0.15
-"""Standard deviations of the logarithms of factors: of an engine, and of a campaign around it."""
+ENGINE_SPREAD, CAMPAIGN_SPREAD, HOST_SPREAD = 0.3, 0.15, 0.5
+"""Standard deviations of the logarithms of factors: of an engine, of a campaign around it, and of
+the time in which the machine of a card launches an operator."""
+ANY = "", ""
+"""The host of what nobody published."""
 ROW_SPREAD = 0.1
 """How far a row may be off, in logarithms, before it pulls less than its square."""
 SHARP = 4
@@ -120,6 +123,11 @@ class Question:
     def vendor(self) -> str:
         """GeForce and other cards of NVIDIA are one; other lines are apart."""
         return "nvidia" if self.line == "geforce" else self.line
+
+    @property
+    def host(self) -> tuple[str, str]:
+        """The machine that the card was in: of a campaign, one for each card."""
+        return self.campaign, self.card.name
 
     @property
     def model(self) -> str:
@@ -184,16 +192,19 @@ def ask(
     for what, value in lacking.items():
         if not value:
             raise UnsupportedError(f"the datasheet of {card.name} has no {what}")
-    if precision == "bf16" and _capability(card) < 8:
+    if precision == "bf16" and capability(card) < 8:
         raise UnsupportedError(f"{card.name} has no matrix units for bf16")
     return question
 
 
 def published_questions(
-    rows: Iterable[Row], architectures: Mapping[str, Architecture], sheets: Sequence[Datasheet]
+    rows: Iterable[Row],
+    architectures: Mapping[str, Architecture],
+    sheets: Sequence[Datasheet],
+    fewest: int = FEWEST_CARDS,
 ) -> list[tuple[Question, float]]:
     """Return what rows of PUBLISHED answer, each with its seconds; those of a card or model without
-    description, or of an engine of too few cards, are left out."""
+    description, or of an engine of fewer cards than `fewest`, are left out."""
     found = []
     for row in rows:
         model = find_described(row["model"])
@@ -209,7 +220,7 @@ def published_questions(
             question = replace(question, attention="vanilla")
         found.append((question, float(row["latency_s"])))
     enough = {q.engine for q, _ in found}
-    enough = {e for e in enough if _cards(q for q, _ in found if q.engine == e) >= FEWEST_CARDS}
+    enough = {e for e in enough if _cards(q for q, _ in found if q.engine == e) >= fewest}
     return [(question, seconds) for question, seconds in found if question.engine in enough]
 
 
@@ -266,23 +277,29 @@ def _half_rate(question: Question) -> float:
 def _node(question: Question) -> str | None:
     if question.vendor != "nvidia":
         return None
-    capability = _capability(question.card)
-    return next(node for most, node in NODES.items() if capability <= most)
+    highest = capability(question.card)
+    return next(node for most, node in NODES.items() if highest <= most)
 
 
-def _capability(card: Datasheet) -> float:
+def capability(card: Datasheet) -> float:
     """Return the compute capability; a card of the config is taken for one of today."""
     return card.compute_capability or NEWEST
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The terms as fitted, and by name the factors of engines and of campaigns, which are of the
-    engine as well."""
+    """The terms as fitted, and by name the factors of engines, of campaigns, which are of the
+    engine as well, and of the hosts of campaigns."""
 
     terms: Mapping[str, float]
     engines: Mapping[str, float]
     campaigns: Mapping[tuple[str, str], float]
+    hosts: Mapping[tuple[str, str], float]
+
+    def elsewhere(self) -> "Fit":
+        """Return the same for machines of no campaign: without factors of campaigns, and with the
+        fastest host, since what it takes is a bound from below."""
+        return replace(self, campaigns={}, hosts={ANY: min(self.hosts.values(), default=1.0)})
 
     def seconds(self, questions: Sequence[Question], arrays: Arrays) -> Numbers:
         """Return the seconds of questions. A campaign that the fit does not know, and none, has no
@@ -291,11 +308,13 @@ class Fit:
             self.engines.get(q.engine, 1.0) * self.campaigns.get((q.campaign, q.engine), 1.0)
             for q in questions
         ]
-        return seconds(self.terms, arrays, np.array(factors))
+        hosts = [self.hosts.get(q.host, self.hosts.get(ANY, 1.0)) for q in questions]
+        return seconds(self.terms, arrays, np.array(factors), np.array(hosts))
 
 
-def seconds(terms: Mapping[str, Any], arrays: Arrays, factors: Numbers) -> Numbers:
-    """Return the seconds of calls by the terms; `factors` are those of their engines."""
+def seconds(terms: Mapping[str, Any], arrays: Arrays, factors: Numbers, hosts: Numbers) -> Numbers:
+    """Return the seconds of calls by the terms; `factors` are those of their engines, `hosts` those
+    of the time that their hosts take."""
     power = [terms[node] / 1e12 if node else 0.0 for node in arrays.node]
     joules = np.array(power) * np.where(arrays.is_fp32, terms["power_fp32"], 1.0)
     rated = np.where(arrays.geforce, terms["geforce"], 1.0)
@@ -312,7 +331,9 @@ def seconds(terms: Mapping[str, Any], arrays: Arrays, factors: Numbers) -> Numbe
     )
     moved_share = np.where(arrays.is_graph, terms["fused"], 1.0)
     moved_share = moved_share * np.where(arrays.autocast, terms["autocast"], 1.0)
-    launch = np.where(arrays.is_graph, terms["launch_graph"], terms["launch"])
+    # Around an attention that is not PyTorch's own, diffusers launches several operators more.
+    more = np.where(arrays.vanilla | arrays.xformers, terms["attention_launches"], 1.0)
+    launch = np.where(arrays.is_graph, terms["launch_graph"], terms["launch"] * hosts * more)
     total = terms["image"] * arrays.batch
     for network, counts in arrays.networks.items():
         batch = 1.0 if network == "text_encoder" else arrays.batch
@@ -375,17 +396,22 @@ def fit(samples: Sequence[Sample], work: Work, start: Fit | None = None) -> Fit:
     of_engine = np.array([engines.index(q.engine) for q in questions])
     of_campaign = np.array([campaigns.index((q.campaign, q.engine)) for q in questions])
     names, (first, last) = list(TERMS), (len(TERMS), len(TERMS) + len(engines))
-    expected = np.zeros(last + len(campaigns))
+    named = sorted({q.host for q in questions})
+    of_host = np.array([named.index(q.host) for q in questions])
+    end = last + len(campaigns)
+    expected = np.zeros(end + len(named))
     expected[:first] = np.log([value for value, _ in TERMS.values()])
     spread = np.full(len(expected), CAMPAIGN_SPREAD)
     spread[:first] = [sd for _, sd in TERMS.values()]
     # What the terms say themselves is PyTorch.
+    spread[end:] = HOST_SPREAD
     spread[first:last] = [ENGINE_SPREAD if e != "pytorch" else 0.01 for e in engines]
 
     def differences(values: Numbers) -> Numbers:
         terms = dict(zip(names, np.exp(values[:first]), strict=True))
-        factors = np.exp(values[first:last][of_engine] + values[last:][of_campaign])
-        off = (np.log(seconds(terms, arrays, factors)) - published) / ROW_SPREAD
+        factors = np.exp(values[first:last][of_engine] + values[last:end][of_campaign])
+        hosts = np.exp(values[end:][of_host])
+        off = (np.log(seconds(terms, arrays, factors, hosts)) - published) / ROW_SPREAD
         # The square, and beyond one deviation the distance: outliers pull less.
         robust = np.sign(off) * np.sqrt(2 * (np.sqrt(1 + off**2) - 1))
         return np.concatenate([weights * robust, (values - expected) / spread])
@@ -394,136 +420,12 @@ def fit(samples: Sequence[Sample], work: Work, start: Fit | None = None) -> Fit:
     if start is not None:
         begin[:first] = np.log(list(start.terms.values()))
         begin[first:last] = np.log([start.engines.get(e, 1.0) for e in engines])
-        begin[last:] = np.log([start.campaigns.get(c, 1.0) for c in campaigns])
+        begin[last:end] = np.log([start.campaigns.get(c, 1.0) for c in campaigns])
+        begin[end:] = np.log([start.hosts.get(name, 1.0) for name in named])
     found = np.exp(least_squares(differences, begin, x_scale=spread, max_nfev=50).x)
     return Fit(
         dict(zip(names, found[:first].tolist(), strict=True)),
         dict(zip(engines, found[first:last].tolist(), strict=True)),
-        dict(zip(campaigns, found[last:].tolist(), strict=True)),
+        dict(zip(campaigns, found[last:end].tolist(), strict=True)),
+        dict(zip(named, found[end:].tolist(), strict=True)),
     )
-
-
-@dataclass(frozen=True)
-class Miss:
-    """By how much the logarithm of predicted seconds is off, in a fit without `left_out`."""
-
-    question: Question
-    left_out: str
-    error: float
-
-
-def leave_out(
-    samples: Sequence[Sample], work: Work, name: Callable[[Question], str], whole: Fit
-) -> list[Miss]:
-    """Predict each sample by a fit without those that have the same name, such as that of its card.
-
-    As for a card at home, the factor of no campaign is used.
-    """
-    misses = []
-    for left_out in sorted({name(question) for question, _ in samples}):
-        others = [sample for sample in samples if name(sample[0]) != left_out]
-        tried = [sample for sample in samples if name(sample[0]) == left_out]
-        fitted = replace(fit(others, work, whole), campaigns={})
-        questions = [question for question, _ in tried]
-        predicted = fitted.seconds(questions, Arrays(questions, work))
-        for (question, latency), value in zip(tried, predicted, strict=True):
-            misses.append(Miss(question, left_out, float(np.log(value / latency))))
-    return misses
-
-
-def quantile(misses: Sequence[Miss], share: float) -> float:
-    """Return the factor within which a share of predictions is, where each card or model that was
-    left out counts as much as any other."""
-    names = [miss.left_out for miss in misses]
-    weights = np.array([1 / names.count(name) for name in names])
-    sizes = np.abs([miss.error for miss in misses])
-    order = np.argsort(sizes)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(np.exp(sizes[order][np.searchsorted(reached, share)]))
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A fit, with what it was fitted to, and how far it was off for what it was not fitted to."""
-
-    samples: Sequence[Sample]
-    whole: Fit
-    cards_left_out: Sequence[Miss]
-    models_left_out: Sequence[Miss]
-
-    @classmethod
-    def of(cls, samples: Sequence[Sample], work: Work) -> "Predictor":
-        """Fit to samples, and again without each card and each model."""
-        whole = fit(samples, work)
-        by_card = leave_out(samples, work, lambda question: question.card.name, whole)
-        by_model = leave_out(samples, work, lambda question: question.model, whole)
-        return cls(samples, whole, by_card, by_model)
-
-    @cached_property
-    def card_factor(self) -> float:
-        """The factor within which 95 % of predictions for a card without rows are."""
-        return quantile(self.cards_left_out, 0.95)
-
-    @cached_property
-    def model_factor(self) -> float:
-        """The same for a model without rows."""
-        return quantile(self.models_left_out, 0.95)
-
-    @cached_property
-    def _seen(self) -> dict[tuple[str, str], tuple[set[str], set[str]]]:
-        """By engine and vendor, the cards and precisions that rows are of."""
-        seen: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
-        for other, _ in self.samples:
-            cards, precisions = seen.setdefault((other.engine, other.vendor), (set(), set()))
-            cards.add(other.card.name)
-            precisions.add(other.precision)
-        return seen
-
-    @cached_property
-    def _known(self) -> set[str]:
-        """The families and the models that rows are of."""
-        return {name for other, _ in self.samples for name in (other.family, other.model)}
-
-    def why_not(self, question: Question) -> str | None:
-        """Say why rows do not tell enough of a question; None where they do."""
-        if question.family not in self._known:
-            return f"no published row is of models of {question.family}"
-        vendor = question.vendor
-        cards, precisions = self._seen.get((question.engine, vendor), (set(), set()))
-        if len(cards) < FEWEST_CARDS:
-            return (
-                f"published rows of {question.engine} are of {len(cards)} cards like "
-                f"{question.card.name}, and {FEWEST_CARDS} are needed"
-            )
-        if question.precision == "fp32":
-            strict = not question.convolutions_tf32
-            if strict and vendor == "nvidia" and _capability(question.card) >= 8:
-                return (
-                    f"no published row is of fp32 without TF32 on cards like {question.card.name}"
-                )
-            if "fp32" not in precisions:
-                return f"no published row of {question.engine} is of fp32"
-        return None
-
-    def estimate(self, question: Question, work: Work) -> Estimate:
-        """Return the seconds of a call, with their 95 % interval.
-
-        Raises:
-            UnsupportedError: if no row tells enough of it.
-        """
-        if reason := self.why_not(question):
-            raise UnsupportedError(reason)
-        return self.estimates([question], work)[0]
-
-    def estimates(self, questions: Sequence[Question], work: Work) -> list[Estimate]:
-        """Return the same of many questions at once, which `why_not` has nothing against."""
-        if not questions:
-            return []
-        fitted = replace(self.whole, campaigns={})
-        new_factor = max(self.card_factor, self.model_factor)
-        estimates = []
-        values = fitted.seconds(questions, Arrays(questions, work)).tolist()
-        for question, value in zip(questions, values, strict=True):
-            factor = self.card_factor if question.model in self._known else new_factor
-            estimates.append(Estimate(value, value / factor, value * factor))
-        return estimates

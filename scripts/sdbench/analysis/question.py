@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from sdbench.analysis.estimates import apart, estimate
+from sdbench.devices.datasheets import CARD_GB
 from sdbench.tables.files import Row
 from sdbench.tables.labels import condition_label, device_label, number, published_number
 from sdbench.tables.published import condition
@@ -12,8 +13,6 @@ from sdbench.tables.schemas import ELSEWHERE, NO
 
 MODELS = ("sd-v1", "sdxl", "sd3.5-medium", "flux.1-dev")
 GAMING, A100 = "NVIDIA GeForce ", "NVIDIA A100 "
-GIB = 2**30
-"""Memory of cards is sold in these, and called GB."""
 
 
 def answer_question(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -100,9 +99,8 @@ def _cpu(rows: Sequence[Row]) -> str:
 def _too_little(cards: Sequence[Row]) -> str:
     least = min(row["memory_bytes"] for row in cards)
     most = max(row["card_memory_gb"] for row in cards)
-    return (
-        f"it takes {number(least / GIB)} GiB (predicted), and GeForce cards have {most:g} at most"
-    )
+    needed = number(least / CARD_GB)
+    return f"it takes {needed} GiB (predicted), and GeForce cards have {most:g} at most"
 
 
 def _said(row: Row) -> str:

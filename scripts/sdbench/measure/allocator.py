@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left, insort
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class _Block:
     address: int
     size: int
     small: bool
+    stream: str
     before: "_Block | None" = None
     after: "_Block | None" = None
     free: bool = False
@@ -33,24 +35,25 @@ class _Block:
 class Allocator:
     """Segments that are cut into blocks: the smallest free one that is large enough is taken, its
     rest stays free, and free neighbours grow together. A segment without blocks is given back only
-    where `limit`, in bytes, would else be exceeded; where that does not help, it is."""
+    where `limit`, in bytes, would else be exceeded; where that does not help, it is. A stream has
+    segments of its own."""
 
     def __init__(self, limit: float = math.inf, rounded: int = ROUNDED) -> None:
         self.allocated = self.peak_allocated = self.reserved = self.peak_reserved = 0
         self._limit, self._rounded = limit, rounded
         self._held: dict[Any, _Block] = {}
-        self._free: dict[bool, list[tuple[int, int, _Block]]] = {True: [], False: []}
+        self._free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = defaultdict(list)
         self._end = 0
 
-    def take(self, key: Any, size: int) -> None:
-        """Allocate `size` bytes, which `key` then names; nothing of 0 bytes."""
+    def take(self, key: Any, size: int, stream: str = "") -> None:
+        """Allocate `size` bytes on a stream, which `key` then names; nothing of 0 bytes."""
         if size == 0:
             return
         size = -(-size // self._rounded) * self._rounded
-        block = self._find(size)
+        block = self._find(size, stream)
         rest = block.size - size
         if rest >= self._rounded if block.small else rest > SMALL:
-            after = _Block(block.address + size, rest, block.small, block, block.after)
+            after = _Block(block.address + size, rest, block.small, stream, block, block.after)
             if block.after:
                 block.after.before = after
             block.after, block.size = after, size
@@ -81,9 +84,9 @@ class Allocator:
                     block.after.before = block
         self._release(block)
 
-    def _find(self, size: int) -> _Block:
+    def _find(self, size: int, stream: str) -> _Block:
         small = size <= SMALL
-        free = self._free[small]
+        free = self._free[stream, small]
         place = bisect_left(free, size, key=lambda entry: entry[0])
         if place < len(free):
             block = free.pop(place)[2]
@@ -96,21 +99,21 @@ class Allocator:
             self._empty()
         self.reserved += segment
         self.peak_reserved = max(self.peak_reserved, self.reserved)
-        block = _Block(self._end, segment, small)
+        block = _Block(self._end, segment, small, stream)
         self._end += segment
         return block
 
     def _empty(self) -> None:
-        for small, free in self._free.items():
+        for kind, free in self._free.items():
             whole = [entry for entry in free if not (entry[2].before or entry[2].after)]
             self.reserved -= sum(size for size, _, _ in whole)
-            self._free[small] = [entry for entry in free if entry not in whole]
+            self._free[kind] = [entry for entry in free if entry not in whole]
 
     def _release(self, block: _Block) -> None:
         block.free = True
-        insort(self._free[block.small], (block.size, block.address, block))
+        insort(self._free[block.stream, block.small], (block.size, block.address, block))
 
     def _remove(self, block: _Block) -> None:
-        free = self._free[block.small]
+        free = self._free[block.stream, block.small]
         del free[bisect_left(free, (block.size, block.address), key=lambda entry: entry[:2])]
         block.free = False

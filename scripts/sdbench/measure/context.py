@@ -13,6 +13,7 @@ from sdbench.cases.measuring import Racing
 from sdbench.cases.options import TUNED
 from sdbench.devices.machine import describe_machine, identify_machine
 from sdbench.export.exported import exported_beside, identify
+from sdbench.models.computed import Peaks
 from sdbench.models.manifest import why_unusable
 from sdbench.models.weights import Components
 from sdbench.records.record import (
@@ -50,7 +51,8 @@ class SweepContext:
     holds the exported networks that its variants read, by `Variant.graphs`; `expected` is what
     PyTorch makes in their place; `tuned` the settings that a search chose, by `Variant.key`;
     `input_digests` are of what else all its records are made with, besides case and settings of
-    measuring. `granted_bytes` is the memory that a cluster gives the job, None on a machine of
+    measuring. `peaks` are what is computed of whole calls. `granted_bytes` is the memory that a
+    cluster gives the job, None on a machine of
     one's own.
     """
 
@@ -64,6 +66,7 @@ class SweepContext:
     failed: str | None = None
     expected: "Expected | None" = None
     granted_bytes: int | None = None
+    peaks: Peaks = field(default_factory=dict)
     claim: Claim | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -180,5 +183,6 @@ def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:
         },
         failed=why_unusable(model_folder, manifest),
         granted_bytes=granted_bytes(job.resources),
+        peaks=getattr(job.params, "peaks", {}),
         tuned=backends.chosen_settings(optional(job.input.settings)),
     )

@@ -73,7 +73,7 @@ def measure_launch(
             if is_first or measuring.contention != "warn":
                 # Before loading: a neighbour's memory must not look like a small device.
                 known["contention"] = watch(lambda: probe_contention(device), measuring)
-            check_weights_fit(cases[0], sweep.components, sweep.granted_bytes)
+            check_weights_fit(cases[0], sweep.components, sweep.granted_bytes, sweep.peaks)
             limit_s = measuring.project_above_s
             begins = is_first or projected[0] is None
             loaded = load(cases[0], sweep, limit_s, decode=is_first, begins=begins)

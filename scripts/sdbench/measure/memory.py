@@ -3,6 +3,7 @@
 import contextlib
 import resource
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from sdbench.cases.case import Case
 from sdbench.devices.device import torch_device
@@ -11,6 +12,7 @@ from sdbench.devices.machine import budget_bytes, machine_bytes
 from sdbench.devices.platforms import platform_of
 from sdbench.devices.resident import field, resident_bytes
 from sdbench.measure.contention import ContentionError
+from sdbench.models.computed import ERROR, Peaks, certain_bytes, way_key
 from sdbench.models.weights import Components, device_bytes, host_bytes, weight_bytes
 from sdbench.runtime.errors import UnsupportedError
 
@@ -59,8 +61,14 @@ class TooSmallError(UnsupportedError):
     """The weights take more memory than there is where they must be; the message has both."""
 
 
-def check_weights_fit(case: Case, components: Components, granted_bytes: int | None = None) -> None:
-    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone.
+def check_weights_fit(
+    case: Case,
+    components: Components,
+    granted_bytes: int | None = None,
+    peaks: Peaks = MappingProxyType({}),
+) -> None:
+    """Refuse a model whose weights cannot fit where `case` has them, by their shapes alone, or a
+    call of which cannot fit, by `peaks`, which are of its device and backend.
 
     Raises:
         TooSmallError: if the device, or the machine where weights wait in it, has less memory.
@@ -87,6 +95,12 @@ def check_weights_fit(case: Case, components: Components, granted_bytes: int | N
     free, total = info
     if at_once > total:
         raise TooSmallError(f"{wanted}, but the GPU has {_gigabytes(total)}")
+    if certain_bytes(peaks, case.variant) > total:
+        peak = _gigabytes(peaks[way_key(case.variant)])
+        raise TooSmallError(
+            f"one image takes {peak} (computed, {ERROR:.0%} less at best), but the GPU has "
+            f"{_gigabytes(total)}"
+        )
     if at_once > free:
         pids = " and ".join(str(process["pid"]) for process in platform_of(device).others(device))
         raise ContentionError(

@@ -46,12 +46,10 @@ BATCHES = (1, 2)
 COMPUTED = ("attention-vanilla", "attention-sliced", "vae-slicing", "vae-tiling")
 """Options that change what is computed; others change how weights are kept."""
 OPTIONS = (NONE, *COMPUTED, *QUANTIZED, *OFFLOADS, f"{NF4}+{MODEL_OFFLOAD}")
-CONTEXT = 500 * 2**20
-"""Bytes that a CUDA context is taken to have besides the allocator. Before any kernel is loaded,
-others saw 256 MiB (RTX 3090, invoke-ai/InvokeAI#9413) and 426 MiB (RTX 6000 Ada, unslothai/
-unsloth-zoo#1053); kernels come on top when they are first used."""
-MOVED_ALONE = (torch.nn.Conv2d, torch.nn.Linear, torch.nn.Embedding)
-"""Layers that diffusers moves one by one (`_GO_LC_SUPPORTED_PYTORCH_LAYERS` of its hooks)."""
+
+
+VAE = "vae"
+"""The network that is not called itself: its decoder is."""
 
 
 class Peaks(NamedTuple):
@@ -292,10 +290,10 @@ def _announce(follower: _Follower, name: str, network: Any) -> None:
         write(("left", name, 0))
 
     for layer in network.modules():
-        if isinstance(layer, MOVED_ALONE):
+        if follower.held(layer, recurse=False):
             layer.register_forward_pre_hook(layer_entered)
             layer.register_forward_hook(layer_left)
-    if name == "vae":  # is not called itself
+    if name == VAE:
         decode = network.decode
 
         def entered_and_decoded(*args: Any, **kwargs: Any) -> Any:
@@ -310,9 +308,12 @@ def _announce(follower: _Follower, name: str, network: Any) -> None:
 class _Replay:
     """What is allocated when a call is made again with weights that are kept in a certain way.
 
-    With `model-offload` a network's weights are there from its call to that of the next one, with
-    `group-offload` those of a layer and of the next one. The denoiser's quantized matrices are
-    brought back to the precision one by one, for each product.
+    With `model-offload` a network's weights are there from its call to that of the next one. With
+    `group-offload` they are those of the layers that are being called, each with tensors of its
+    own, and of the next one: diffusers learns the order in the first call of a network, which the
+    VAE has not (`hooks/group_offloading.py`). The stream that copies them has segments of its own.
+    The denoiser's quantized matrices are brought back to the precision one by one, for each
+    product.
     """
 
     def __init__(
@@ -322,13 +323,18 @@ class _Replay:
         self._trace, self._item = trace, ITEM_BYTES[precision]
         self._format = next((QUANTIZED[s] for s in switches if s in QUANTIZED), None)
         self._by_layer = GROUP_OFFLOAD in switches
-        self._layers = [what for kind, _, what in trace.events if kind == "layer"]
-        self._called = 0
+        self._layers: list[tuple[str, int, Mapping[int, int]]] = []
+        self._calling: list[int] = []
+        self._next = self._fetched = call = 0
+        for kind, name, what in trace.events:
+            call += kind == "enter"
+            if kind == "layer":
+                self._layers.append((name, call, what))
         self._resident: Mapping[int, int] = {}
         self._moved: set[int] = set()
         if any(switch in OFFLOADS for switch in switches):
             entered = (what for kind, _, what in trace.events if kind == "enter")
-            self._moved = set().union(*trace.weights.values(), *entered, *self._layers)
+            self._moved = set().union(*trace.weights.values(), *entered)
         else:
             for weights in trace.weights.values():
                 self._take(weights)
@@ -343,38 +349,48 @@ class _Replay:
                 self.memory.take(number, what) if kind == "take" else self.memory.give(number)
         return Peaks(self.memory.peak_allocated, self.memory.peak_reserved)
 
-    def _take(self, weights: Mapping[int, int], turn: int = 0) -> None:
-        """Have weights on the device; those of a layer that is called again are others by turn."""
+    def _take(self, weights: Mapping[int, int], turn: int = 0, stream: str = "") -> None:
+        """Have weights on the device; a layer that is called again has others by turn."""
         for number, size in weights.items():
             if self._format and number in self._trace.matrices:
                 size = BYTES_OF_FORMAT[self._format](*self._trace.matrices[number], self._item)
-            self.memory.take((number, turn) if turn else number, size)
+            self.memory.take((number, turn) if turn else number, size, stream)
 
     def _give(self, weights: Mapping[int, int], turn: int = 0) -> None:
         for number in weights:
             self.memory.give((number, turn) if turn else number)
 
     def _enter(self, weights: Mapping[int, int]) -> None:
-        if self._moved:
+        if self._moved and not self._by_layer:
             self._give(self._resident)
-            alone = set().union(*self._layers) if self._by_layer else set()
-            self._resident = {n: size for n, size in weights.items() if n not in alone}
-            self._take(self._resident)
+            self._resident = weights
+            self._take(weights)
 
     def _layer(self, weights: Mapping[int, int]) -> None:
+        turn = self._next
+        self._calling.append(turn)
+        self._next += 1
         if self._by_layer:
-            first = self._called + 1 if self._called else 0
-            for turn, layer in enumerate(self._layers[first : self._called + 2], first + 1):
-                self._take(layer, turn)
+            self._fetch(turn)
+            name, call, _ = self._layers[turn]
+            following = self._layers[turn + 1 : turn + 2]
+            if name != VAE and following and following[0][1] == call:
+                self._fetch(turn + 1)
         if self._format:
             for number in self._trace.matrices.keys() & weights.keys():
                 self.memory.take("unpacked", self._item * math.prod(self._trace.matrices[number]))
 
+    def _fetch(self, turn: int) -> None:
+        if turn >= self._fetched:
+            name, _, weights = self._layers[turn]
+            self._take(weights, turn, name)
+            self._fetched = turn + 1
+
     def _left(self, _: Any) -> None:
         self.memory.give("unpacked")
-        self._called += 1
+        turn = self._calling.pop()
         if self._by_layer:
-            self._give(self._layers[self._called - 1], self._called)
+            self._give(self._layers[turn][2], turn)
 
 
 def predict_peaks(

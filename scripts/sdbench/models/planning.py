@@ -19,8 +19,9 @@ from sdbench.config.check import Config, check_campaigns
 from sdbench.config.files import find_path, locate
 from sdbench.devices.datasheets import check_cards
 from sdbench.models.architectures import load_architecture
+from sdbench.models.computed import Peaks
 from sdbench.models.reading import Contents, read_folder
-from sdbench.models.room import was_made, without_room
+from sdbench.models.room import computed_peaks, was_made, without_room
 from sdbench.runtime.errors import UserError, plain
 
 Place = tuple[str, str, str]
@@ -64,7 +65,8 @@ class Plan:
     `folders` are what those of local models hold. `searches` are the variants whose largest batch
     is searched for, each with the cap of its search. `variants` are all that any of this runs, but
     for the references of races. `too_large` are the models that no device has room for: they are
-    neither built nor downloaded, and all that is asked of them is `unsupported`.
+    neither built nor downloaded, and all that is asked of them is `unsupported`. `peaks` are
+    what is computed of the models of jobs on CUDA GPUs.
     """
 
     config: expansion.RunConfig
@@ -77,6 +79,7 @@ class Plan:
     searches: Mapping[Variant, int]
     variants: frozenset[Variant]
     too_large: frozenset[str]
+    peaks: Mapping[Place, Peaks]
 
     @cached_property
     def compared(self) -> list[tuple[Variant, Variant]]:
@@ -246,12 +249,16 @@ def make_plan(
         *(found.variants for found in sets.values()),
         (race.case.variant for race in races),
     )
-    asked = variants.union(sides(races))
+    raced = set(sides(races))
+    asked = variants | raced
+    peaks: dict[Place, Peaks] = {}
     if config["records_only"]:  # the machine that measured knew
         named = {variant.model for variant in asked}
         too_large = {model for model in named if not was_made(models / f"{model}.json")}
     else:
-        too_large = without_room(config, asked, architectures, models, elsewhere)
+        computed = workflow / "resources/computed/memory.json"
+        peaks = computed_peaks(config, variants, architectures, computed)
+        too_large = without_room(config, asked, peaks, raced, architectures, models, elsewhere)
     check_campaigns(config, workflow / "resources/published.csv", files)
     check_cards(config["cards"], workflow / "resources/datasheets/gpus.csv", files)
     if not cases:
@@ -271,4 +278,5 @@ def make_plan(
         searches=searches,
         variants=frozenset(variants),
         too_large=frozenset(too_large),
+        peaks=peaks,
     )

@@ -26,6 +26,9 @@ VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.mode
 """Files of a tokenizer's folder that its tokens are read from: all of one entry."""
 FORMATS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 """What weights may be stored in, as safetensors calls it and as this project does."""
+KEPT_IN_FP32 = {"T5EncoderModel": ".wo."}
+"""What is in the names of weights that transformers keeps in fp32 where others become fp16, which
+they would overflow (`_keep_in_fp32_modules` of modeling_t5.py): a fifth of T5-XXL."""
 CHECKPOINTS = (".safetensors", ".ckpt", ".gguf")
 """How checkpoints of whole models in a single file are called."""
 POINTER = b"version https://git-lfs"
@@ -84,8 +87,8 @@ def read_folder(folder: Path) -> Contents:
         tensors = [pair for file in files for pair in read_header(folder / file).items()]
         stored[network] = _check_formats(folder / network, tensors)
         # Older files carry buffers too (`position_ids`); those are whole numbers.
-        shapes = [t["shape"] for _, t in tensors if t["dtype"] in FORMATS]
-        components[network] = describe_component(shapes, network == family.denoiser)
+        shapes = {name: t["shape"] for name, t in tensors if t["dtype"] in FORMATS}
+        components[network] = describe_component(shapes, family, network)
     return Contents(
         folder=folder,
         family=family,
@@ -377,24 +380,29 @@ def _check_formats(folder: Path, tensors: Sequence[tuple[str, Mapping[str, Any]]
     return sorted({FORMATS[t["dtype"]] for _, t in tensors if t["dtype"] in FORMATS})
 
 
-def describe_component(shapes: Collection[Sequence[int]], denoiser: bool) -> dict[str, Any]:
-    """Describe a component by the shapes of its tensors of weights.
+def describe_component(
+    shapes: Mapping[str, Sequence[int]], family: Family, network: str
+) -> dict[str, Any]:
+    """Describe a network of a family by the shapes of its tensors of weights, by their names.
 
     Returns:
         `parameters`, how many numbers they are; `largest`, how many its largest tensor is;
         `matrices`, lists of rows, columns and how many there are of that shape; `pinned`, how many
-        numbers they have room for in pinned memory, where each tensor takes a power of two; and
+        numbers they have room for in pinned memory, where each tensor takes a power of two;
+        `kept_in_fp32`, how many stay in fp32 where others are in fp16; and
         `denoiser`, whether it is the one that each step evaluates, whose matrices are quantized
         where that is an option.
     """
-    sizes = [math.prod(shape) for shape in shapes]
-    matrices = Counter(tuple(shape) for shape in shapes if len(shape) == 2)
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    kept = KEPT_IN_FP32.get(family.components[network][1])
+    matrices = Counter(tuple(shape) for shape in shapes.values() if len(shape) == 2)
     return {
-        "parameters": sum(sizes),
-        "largest": max(sizes, default=0),
-        "pinned": sum(1 << (size - 1).bit_length() for size in sizes if size),
+        "parameters": sum(sizes.values()),
+        "largest": max(sizes.values(), default=0),
+        "pinned": sum(1 << (size - 1).bit_length() for size in sizes.values() if size),
+        "kept_in_fp32": sum(size for name, size in sizes.items() if kept and kept in name),
         "matrices": [[*shape, count] for shape, count in sorted(matrices.items())],
-        "denoiser": denoiser,
+        "denoiser": network == family.denoiser,
     }
 
 

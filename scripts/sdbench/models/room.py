@@ -1,11 +1,12 @@
-"""Which models have room on none of their devices, by the numbers of parameters in their
-descriptions. What is not certain yet, the job itself finds out, from shapes and on its device."""
+"""Which models have room on none of their devices, by their descriptions: numbers of parameters,
+and peaks that were computed. What is not certain yet, the job itself finds out, from shapes and on
+its device."""
 
 import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.kinds import KINDS
 from sdbench.devices.machine import budget_bytes, machine_bytes
 from sdbench.models.architectures import Architecture, find_architecture
+from sdbench.models.computed import Peaks, certain_bytes, find_peaks, read_computed
 from sdbench.models.weights import NF4_BLOCK, Components, device_bytes, host_bytes, nf4_scales_block
 
 
 def without_room(
     config: Mapping[str, Any],
     variants: Iterable[Variant],
+    peaks: Mapping[tuple[str, str, str], Peaks],
+    raced: Container[Variant],
     architectures: Path,
     manifests: Path,
     elsewhere: bool,
@@ -27,6 +31,7 @@ def without_room(
 
     One that was made already is none of them: on a smaller machine too, its results stay. Of a
     model without a description in the folder `architectures` nothing is known before it is at hand.
+    `peaks`, by `Variant.place`, are those of a whole call, which what is `raced` need not have.
     `manifests` is where those of the model stage lie, <model>.json; `elsewhere` says whether
     devices are on other machines than this one.
     """
@@ -43,9 +48,38 @@ def without_room(
         architecture = find_architecture(config["models"][model]["source"], architectures)
         if architecture is not None and not was_made(manifests / f"{model}.json"):
             least = least_components(architecture)
-            if not any(_may_fit(least, way, room(way.device), elsewhere) for way in ways):
+            if not any(
+                _may_fit(
+                    least,
+                    way,
+                    {} if way in raced else peaks.get(way.place, {}),
+                    room(way.device),
+                    elsewhere,
+                )
+                for way in ways
+            ):
                 found.add(model)
     return found
+
+
+def computed_peaks(
+    config: Mapping[str, Any], variants: Iterable[Variant], architectures: Path, computed: Path
+) -> dict[tuple[str, str, str], Peaks]:
+    """Return the peaks of described models that PyTorch runs on CUDA GPUs, by `Variant.place`, as
+    they are in the file `computed`."""
+
+    @functools.cache
+    def peaks(model: str) -> Peaks:
+        entry = config["models"][model]
+        architecture = find_architecture(entry["source"], architectures)
+        if architecture is None:
+            return {}
+        rows = read_computed(computed, [architecture.path])
+        return find_peaks(rows, architecture, entry["generation"])
+
+    cuda = {name for name, device in config["devices"].items() if device["kind"] == "cuda"}
+    places = {v.place for v in variants if v.device in cuda and v.backend == "pytorch"}
+    return {place: peaks(place[0]) for place in places}
 
 
 def was_made(manifest: Path) -> bool:
@@ -76,10 +110,12 @@ def least_components(architecture: Architecture) -> Components:
     }
 
 
-def _may_fit(components: Components, variant: Variant, room: int | None, elsewhere: bool) -> bool:
+def _may_fit(
+    components: Components, variant: Variant, peaks: Peaks, room: int | None, elsewhere: bool
+) -> bool:
     """Tell whether nothing known yet forbids that a variant fits."""
     how = components, variant.precision, variant.switches
-    if room is not None and device_bytes(*how) > room:
+    if room is not None and max(device_bytes(*how), certain_bytes(peaks, variant)) > room:
         return False
     return elsewhere or host_bytes(*how) <= machine_bytes()
 

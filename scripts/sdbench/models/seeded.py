@@ -101,20 +101,20 @@ def _tie(network: nn.Module) -> None:
         network.tie_weights()
 
 
-def kept_tensors(network: nn.Module) -> list[torch.Tensor]:
-    """Return the tensors of numbers that the files of a network's weights hold.
+def kept_tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of numbers that the files of a network's weights hold, by their names.
 
     Those that two layers share are there once; tables of positions that are published next to the
     weights count too, as the hub counts them.
     """
     kept = network.state_dict()
-    buffers = [b for name, b in network.named_buffers() if name in kept and b.is_floating_point()]
-    return [*network.parameters(), *buffers]
+    buffers = {n: b for n, b in network.named_buffers() if n in kept and b.is_floating_point()}
+    return {**dict(network.named_parameters()), **buffers}
 
 
 def count_parameters(network: nn.Module) -> int:
     """Return how many numbers the files of a network's weights hold."""
-    return sum(tensor.numel() for tensor in kept_tensors(network))
+    return sum(tensor.numel() for tensor in kept_tensors(network).values())
 
 
 def outline_components(architecture: Architecture) -> dict[str, dict[str, Any]]:
@@ -125,8 +125,9 @@ def outline_components(architecture: Architecture) -> dict[str, dict[str, Any]]:
     """
     return {
         name: describe_component(
-            [tensor.shape for tensor in kept_tensors(outline(architecture, name))],
-            name == architecture.family.denoiser,
+            {key: t.shape for key, t in kept_tensors(outline(architecture, name)).items()},
+            architecture.family,
+            name,
         )
         for name in architecture.family.networks
     }

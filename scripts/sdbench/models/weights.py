@@ -48,6 +48,8 @@ def weight_bytes(
     sizes = {}
     for name, component in components.items():
         size = component["parameters"] * item
+        if precision == "fp16":
+            size += component.get("kept_in_fp32", 0) * (ITEM_BYTES["fp32"] - item)
         if quantized and component["denoiser"]:
             size += sum(
                 count * (BYTES_OF_FORMAT[quantized](rows, columns, item) - rows * columns * item)

@@ -171,7 +171,8 @@ FITS = _table(
     f"{_WAY} memory_gb",
     basis=_text((MEASURED, DERIVED, PREDICTED, WEIGHTS)),
 )
-"""The largest batch in `memory_gb` (10^9 bytes) of memory; `at_least`: larger ones may fit as well.
+"""The largest batch in `memory_gb` of memory, as cards are sold (2^30 bytes); `at_least`: larger
+ones may fit as well.
 `counter`: which one decides, with what the driver counts beyond it. `weights_bytes`: of all
 weights; `device_weights_bytes`: of those on the device at one time, at least; with `other_bytes`
 and for each image `image_bytes` they are the peak, by the line through the two `batch_sizes`. Its
@@ -191,7 +192,7 @@ PREDICTED_MEMORY = _table(
 """The peak of loading and one call of PyTorch on a CUDA GPU, computed from descriptions of models
 on the `meta` device: nothing was measured. `predicted_allocated_bytes`: of tensors, what torch's
 `max_memory_allocated` counts; `predicted_reserved_bytes`: what its allocator holds for them,
-`max_memory_reserved`. The CUDA context comes on top (`sdbench.measure.predicted_memory.CONTEXT`).
+`max_memory_reserved`. The CUDA context comes on top (`sdbench.models.computed.CONTEXT_BYTES`).
 `options`: without any, attention is SDPA."""
 
 PEAK_THROUGHPUT = _table(

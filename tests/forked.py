@@ -1,15 +1,17 @@
-"""Snakemake's dry runs, each in a process forked from one that has imported it: a second of each is
-saved, and there are a hundred and fifty.
+"""Work in a process forked from one that has imported what it needs. Of each of Snakemake's dry
+runs a second is saved, and there are a hundred and fifty.
 
 Nothing of this project may be imported here: a clone's Snakefile imports its own.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,3 +71,15 @@ def _enter(
         seconds.value = end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def serve(asked: Connection) -> None:
+    """Call each function that comes with its arguments in a fork of this process, one after the
+    other, and send with which status that ended; until nobody asks any more."""
+    with contextlib.suppress(EOFError):
+        while True:
+            work, args = asked.recv()
+            process = multiprocessing.get_context("fork").Process(target=work, args=args)
+            process.start()
+            process.join()
+            asked.send(process.exitcode)

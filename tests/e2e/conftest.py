@@ -4,8 +4,10 @@ Whoever changes one of them works on a copy.
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
 from sdbench.models.tokenizer import byte_vocabulary
 from tests.conftest import ROOT, made_once
+from tests.forked import serve
 from tests.sweeps import MEASURING, make_job
 
 ARCHITECTURES = ROOT / "resources" / "architectures"
@@ -60,16 +63,28 @@ def least(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_least(tmp_path_factory.mktemp("models") / "least")
 
 
+FRESH: list[Connection] = []
+"""Where the process is asked that began before any test."""
+
+
+def pytest_collection_finish() -> None:
+    """Begin it, a fork: all that tests import is imported."""
+    ours, theirs = multiprocessing.Pipe()
+    if os.fork() == 0:
+        ours.close()
+        serve(theirs)
+        os._exit(0)
+    FRESH.append(ours)
+
+
 def run_freshly(work: Callable[..., object], *args: Any) -> None:
-    """Call `work(*args)` in a process of its own that imports everything again, as a script does.
+    """Call `work(*args)` in a process in which no test has run.
 
     The exporter refuses switches that a test may have set in PyTorch, and threads that OpenVINO has
     started do not survive a fork.
     """
-    process = multiprocessing.get_context("spawn").Process(target=work, args=args)
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    FRESH[0].send((work, args))
+    assert FRESH[0].recv() == 0
 
 
 def export_to(graphs: Path, model: Path) -> None:

@@ -11,6 +11,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from sdbench.records.record import read_indexed
 from sdbench.runtime.ownership import OWNER
 from tests.conftest import ROOT
@@ -69,6 +71,7 @@ def signal_all(processes: list[int], what: signal.Signals) -> None:
             os.kill(process, what)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_and_then_killed_for_memory(tiny: Workflow) -> None:
     # Enough memory at first, then too little to import PyTorch in, then enough again.
     memory = "measure_sweep:mem_mb=300 if attempt == 2 else 6000"
@@ -123,6 +126,7 @@ def test_a_job_past_its_time_limit_and_then_a_node_that_goes_down(tiny: Workflow
     cluster.wait_for_nodes()
 
 
+@pytest.mark.slow
 def test_snakemake_that_is_interrupted_and_then_killed(tiny: Workflow) -> None:
     """The second of these leaves a job behind; docs/slurm.md says what to do."""
     cluster = tiny.cluster

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from sdbench.cases.case import Variant
+from sdbench.cases.kinds import CARD_GB
 from sdbench.cases.options import parse_options
-from sdbench.devices.datasheets import CARD_GB, Datasheet, find_datasheet, read_datasheets
+from sdbench.devices.datasheets import Datasheet, find_datasheet, read_datasheets
 from sdbench.measure.allocator import Allocator
 from sdbench.measure.predicted_memory import Outline, Peaks, predict_peaks, trace_call
 from sdbench.models.architectures import load_architecture

@@ -85,6 +85,7 @@ def test_a_manifest_says_the_shapes_of_each_component(model: Path) -> None:
     assert manifest["parameters"]["unet"] == 122
     assert components["unet"] == {
         "parameters": 122,
+        "kept_in_fp32": 0,
         "largest": 54,
         "pinned": 32 + 4 + 32 + 64,
         "matrices": [[4, 8, 2]],

@@ -7,8 +7,9 @@ from typing import Any
 from sdbench.analysis.estimates import ENDS, Estimate, estimate
 from sdbench.analysis.prediction import Question, Work, ask
 from sdbench.analysis.predictor import Predictor
+from sdbench.cases.kinds import CARD_GB
 from sdbench.cases.options import NONE
-from sdbench.devices.datasheets import CARD_GB, Datasheet, find_card, find_datasheet
+from sdbench.devices.datasheets import Datasheet, find_card, find_datasheet
 from sdbench.models.architectures import Architecture
 from sdbench.models.computed import CONTEXT_BYTES
 from sdbench.models.described import find_described, work_key

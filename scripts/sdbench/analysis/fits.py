@@ -12,9 +12,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sdbench.cases.case import Variant, why_absent
-from sdbench.cases.kinds import KINDS
+from sdbench.cases.kinds import CARD_GB, KINDS
 from sdbench.cases.options import INT8, MODEL_OFFLOAD, NONE, OFFLOADS, QUANTIZED
-from sdbench.devices.datasheets import CARD_GB
 from sdbench.measure.batch_prediction import Line, beyond_allocator, deciding_counter, fit_line
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.tables.files import Row

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from sdbench.analysis.estimates import apart, estimate
-from sdbench.devices.datasheets import CARD_GB
+from sdbench.cases.kinds import CARD_GB
 from sdbench.tables.files import Row
 from sdbench.tables.labels import condition_label, device_label, number, published_number
 from sdbench.tables.published import condition

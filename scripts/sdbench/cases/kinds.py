@@ -15,6 +15,10 @@ DRM = Path("/sys/class/drm")
 DRIVER_S = 60
 """Seconds that a driver may take to answer: it starts for the question, one GPU after the other."""
 AMD, INTEL = "0x1002", "0x8086"
+CARD_GB = 2**30
+"""Bytes of a GB that a card is sold with. NVML counts 12,288 MiB for the 12 GB of an RTX 3060
+(geerlingguy/raspberry-pi-pcie-devices#790) and 81,920 for the 80 of an A100, and 4 to 6 % less
+where ECC lies in the same memory: 15,360 for the 16 of a T4 (modal-labs/modal-client#2797)."""
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,6 @@ RATIOS = (
 outside is a wrong unit or digit."""
 
 
-CARD_GB = 2**30
-"""Bytes of a GB that a card is sold with. NVML counts 12,288 MiB for the 12 GB of an RTX 3060
-(geerlingguy/raspberry-pi-pcie-devices#790) and 81,920 for the 80 of an A100, and 4 to 6 % less
-where ECC lies in the same memory: 15,360 for the 16 of a T4 (modal-labs/modal-client#2797)."""
-
-
 @dataclass(frozen=True)
 class Datasheet:
     """Of a GPU: memory in GB of `CARD_GB`, bandwidth in GB/s, power limit in W, and peaks in

@@ -70,5 +70,6 @@ rule fetch_judge:
     params:
         repository=lambda wildcards: named_judge(wildcards)["hub"],
         revision=lambda wildcards: named_judge(wildcards)["revision"],
+        tokenizer=lambda wildcards: named_judge(wildcards).get("tokenizer"),
     script:
         "../scripts/fetch_judge.py"

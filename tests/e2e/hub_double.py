@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-LARGE = (".safetensors", ".bin", ".ckpt")
+LARGE = (".safetensors", ".bin", ".ckpt", ".pt")
 EMPTY: Mapping[str, str] = {}
 
 

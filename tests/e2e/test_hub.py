@@ -27,9 +27,13 @@ time.sleep = lambda seconds: None
 from fetch_judge import fetch_judge
 from fetch_model import fetch_model
 from sdbench.runtime.job import logged
-fetch = fetch_judge if "clip" in sys.argv[2] else fetch_model
-with logged(sys.argv[1]):
-    fetch(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+log, repository, revision, folder = sys.argv[1:]
+tokenizer = {"hub": "acme/bert", "revision": revision} if "reward" in repository else None
+with logged(log):
+    if tokenizer or "clip" in repository:
+        fetch_judge(repository, revision, tokenizer, Path(folder))
+    else:
+        fetch_model(repository, revision, Path(folder))
 """
 UNET = "unet/diffusion_pytorch_model.safetensors"
 CHUNK = 10 * 1024 * 1024
@@ -144,6 +148,9 @@ def hub() -> Iterator[HubDouble]:
         "acme/other": Repository(other, REVISION),
         "acme/clip": Repository(clip(), REVISION),
         "acme/pickled-clip": Repository({"config.json": b"{}"}, REVISION),
+        "acme/reward": Repository({"ImageReward.pt": b"zip", "med_config.json": b"{}"}, REVISION),
+        "acme/no-reward": Repository({"README.md": b"none"}, REVISION),
+        "acme/bert": Repository({"vocab.txt": b"a\n", "pytorch_model.bin": b"pickle"}, REVISION),
         "acme/flux": Repository(flux() | dict.fromkeys(UNWANTED_OF_FLUX, b"unwanted"), REVISION),
     }
     with HubDouble(repositories) as double:
@@ -212,6 +219,14 @@ def test_a_judge_is_what_clip_reads_and_nothing_else(hub: HubDouble, fetch: Fetc
 def test_a_judge_without_safetensors_is_refused(fetch: Fetch) -> None:
     line = fetch.refused("acme/pickled-clip")
     assert "the file model.safetensors is missing: use a complete copy of the CLIP model" in line
+
+
+def test_image_reward_is_its_weights_and_the_tokenizer_of_another_repository(fetch: Fetch) -> None:
+    fetch.fetched("acme/reward")
+    assert files_in(fetch.folder) == {"ImageReward.pt", "tokenizer/vocab.txt"}
+    fetch.folder.rename(fetch.folder.with_name("fetched"))
+    line = fetch.refused("acme/no-reward")
+    assert "the file ImageReward.pt is missing: use a complete copy of the weights of" in line
 
 
 def test_only_what_a_pipeline_reads_is_downloaded(hub: HubDouble, fetch: Fetch) -> None:

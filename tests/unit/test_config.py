@@ -232,6 +232,10 @@ SET = {"model": "shapes", "device": "cpu", "prompts": ["a cat"]}
         ({"prompts": [""]}, "prompts[0]: found ''; allowed is a text of at least 1 character(s)"),
         ({"judge": "me"}, "judge: found 'me'; allowed is one of `none` or `shapes`"),
         ({"judge": {"hub": "a/b", "revision": "main"}}, "judge.revision: found 'main'"),
+        (
+            {"judge": {"hub": "a/b", "revision": "0" * 40, "tokenizer": "c/d"}},
+            "judge.tokenizer: found 'c/d'",
+        ),
         ({"margin": 0}, "margin: found 0; allowed is more than 0"),
     ],
 )

@@ -28,7 +28,7 @@ NONE, SHAPES = "none", "shapes"
 """Judges without a model."""
 
 
-def find_judge(judge: str | Mapping[str, str], folder: Path | None) -> tuple[Judge, str, str]:
+def find_judge(judge: str | Mapping[str, Any], folder: Path | None) -> tuple[Judge, str, str]:
     """Return the judge of an entry of the config, its name, and its version.
 
     Args:
@@ -36,7 +36,7 @@ def find_judge(judge: str | Mapping[str, str], folder: Path | None) -> tuple[Jud
         folder: what `fetch_judge` downloaded, for a model of a hub.
 
     Raises:
-        UserError: if the model could not be downloaded, or is no CLIP.
+        UserError: if the model could not be downloaded, or is another.
     """
     if judge == NONE:
         return lambda images, _: [None] * len(images), NONE, ""
@@ -44,7 +44,10 @@ def find_judge(judge: str | Mapping[str, str], folder: Path | None) -> tuple[Jud
         return judge_shapes, SHAPES, sdbench.__version__
     assert folder is not None and not isinstance(judge, str)
     raise_failure(folder)
-    return clip_judge(folder), judge["hub"], judge["revision"]
+    if (tokenizer := judge.get("tokenizer")) is None:
+        return clip_judge(folder), judge["hub"], judge["revision"]
+    version = f"{judge['revision']}, tokenizer {tokenizer['revision']}"
+    return image_reward_judge(folder), judge["hub"], version
 
 
 def judge_shapes(images: Images8Bit, prompts: Sequence[str]) -> list[float | None]:
@@ -81,28 +84,55 @@ def clip_judge(folder: Path) -> Judge:
         raise UserError(
             f"{folder}: no CLIP model ({plain(one_line(error), 200)}): name another `judge`"
         ) from error
-    side, longest = model.config.vision_config.image_size, model.config.text_config
+    longest = model.config.text_config.max_position_embeddings
+
+    def score(pixels: Any, prompts: list[str]) -> Any:
+        tokens = _tokens(tokenizer, prompts, longest)
+        found = model(pixel_values=pixels, **tokens)
+        return (found.image_embeds * found.text_embeds).sum(dim=-1)
+
+    return _in_batches(score, model.config.vision_config.image_size)
+
+
+def image_reward_judge(folder: Path) -> Judge:
+    """Return what ImageReward predicts of people's preference (Xu et al. 2023, arXiv:2304.05977).
+
+    Args:
+        folder: what `load_image_reward` reads.
+
+    Raises:
+        UserError: as that says.
+    """
+    from sdbench.measure.image_reward import TOKENS, load_image_reward
+
+    network, tokenizer = load_image_reward(folder)
+
+    def score(pixels: Any, prompts: list[str]) -> Any:
+        return network(pixels, **_tokens(tokenizer, prompts, TOKENS))
+
+    return _in_batches(score, network.side)
+
+
+def _tokens(tokenizer: Any, prompts: list[str], longest: int) -> dict[str, Any]:
+    found = tokenizer(
+        prompts, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+    )
+    return {name: found[name] for name in ("input_ids", "attention_mask")}
+
+
+def _in_batches(score: Callable[[Any, list[str]], Any], side: int) -> Judge:
+    """Return a judge of what scores pixels, of shape (count, 3, side, side), and their prompts."""
+    import torch
+
     mean, deviation = (torch.tensor(each).reshape(3, 1, 1) for each in (CLIP_MEAN, CLIP_DEVIATION))
 
     def judge(images: Images8Bit, prompts: Sequence[str]) -> list[float | None]:
         scores: list[float | None] = []
         for start in range(0, len(images), BATCH):
-            pixels = [_to_clip(image, side) for image in images[start : start + BATCH]]
-            tokens = tokenizer(
-                list(prompts[start : start + BATCH]),
-                padding=True,
-                truncation=True,
-                max_length=longest.max_position_embeddings,
-                return_tensors="pt",
-            )
+            batch = slice(start, start + BATCH)
+            pixels = torch.stack([_to_clip(image, side) for image in images[batch]])
             with torch.inference_mode():
-                found = model(
-                    pixel_values=(torch.stack(pixels) - mean) / deviation,
-                    input_ids=tokens.input_ids,
-                    attention_mask=tokens.attention_mask,
-                )
-            cosines = (found.image_embeds * found.text_embeds).sum(dim=-1)
-            scores += cosines.tolist()
+                scores += score((pixels - mean) / deviation, list(prompts[batch])).tolist()
         return scores
 
     return judge
@@ -110,19 +140,19 @@ def clip_judge(folder: Path) -> Judge:
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-"""Of the channels, by which every CLIP of OpenAI and of LAION normalizes images."""
+"""Of the channels, by which every CLIP of OpenAI and of LAION, and BLIP, normalize images."""
 
 
 def _to_clip(image: NDArray[np.uint8], side: int) -> Any:
     """Return an image as CLIP reads it, before it is normalized: its shorter side `side` pixels,
-    bicubic, and the middle of the longer one; shape (3, side, side), from 0 to 1."""
+    bicubic, and the middle of the longer one, each rounded as torchvision does; shape (3, side,
+    side), from 0 to 1."""
     import torch
 
     height, width = image.shape[:2]
-    scale = side / min(height, width)
-    size = max(side, round(width * scale)), max(side, round(height * scale))
+    size = tuple(side * length // min(height, width) for length in (width, height))
     scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    top, left = ((length - side) // 2 for length in scaled.shape[:2])
+    top, left = (round((length - side) / 2) for length in scaled.shape[:2])
     square = scaled[top : top + side, left : left + side].astype(np.float32) / 255
     return torch.from_numpy(square).permute(2, 0, 1)
 

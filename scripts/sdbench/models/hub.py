@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fnmatch
 import hashlib
 import os
 import shutil
@@ -40,15 +39,29 @@ def find_token() -> Token:
     return Token(get_token(), "the login of huggingface")
 
 
-JUDGE_MUST = ("config.json", "model.safetensors")
-JUDGE_FILES = (*JUDGE_MUST, "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
-"""Of a CLIP model in the layout of transformers: what it must have, and all that is read."""
+class Layout(NamedTuple):
+    """What a repository is called, which files it must have, and which are read too."""
+
+    name: str
+    must: Collection[str]
+    may: Collection[str] = ()
+
+
+DIFFUSERS = Layout("model in the diffusers layout", (INDEX,))
+"""Its index says what else is read."""
+CLIP = Layout(
+    "CLIP model with safetensors",
+    ("config.json", "model.safetensors"),
+    ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"),
+)
+IMAGE_REWARD = Layout("weights of ImageReward", ("ImageReward.pt",))
+BERT = Layout("tokenizer of BERT", ("vocab.txt",))
 
 
 def fetch(
-    repository: str, revision: str, token: Token, folder: Path, is_judge: bool = False
+    repository: str, revision: str, token: Token, folder: Path, layout: Layout = DIFFUSERS
 ) -> None:
-    """Download a model in the diffusers layout; or a CLIP model, if it is a judge of images.
+    """Download what is read of a repository of that layout.
 
     `snapshot_download` is not used: where it cannot reach the hub it returns what an earlier,
     unfinished call has left, and it does not compare what it got with its hash.
@@ -65,7 +78,10 @@ def fetch(
             repository, recursive=True, revision=revision
         )
         files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    _refuse_incomplete(files, is_judge, where)
+    if missing := [name for name in layout.must if name not in files]:
+        raise UserError(
+            f"{where}: the file {missing[0]} is missing: use a complete copy of the {layout.name}"
+        )
 
     def get(path: str) -> None:
         if is_right(folder / path, files[path]):
@@ -85,17 +101,16 @@ def fetch(
         get(path)
         return (folder / path).read_bytes()
 
-    if is_judge:
-        wanted = {name for name in JUDGE_FILES if name in files}
-    else:
+    wanted = {name for name in (*layout.must, *layout.may) if name in files}
+    if layout is DIFFUSERS:
         # The index first: it says what else is wanted, and whether that is worth its gigabytes.
         get(INDEX)
         family = check_index(folder)
         wanted = {*choose_files(files, family, where, read)[0]}
-    weights = fnmatch.filter(wanted, "*.safetensors")
+    weights = [path for path in wanted if path.endswith((".safetensors", ".pt"))]
     for path in sorted(wanted.difference(weights)):
         get(path)
-    if not is_judge:
+    if layout is DIFFUSERS:
         check_settings(folder, family)
     for path in sorted(weights, key=lambda path: files[path].size):
         get(path)
@@ -108,15 +123,6 @@ def _keep(wanted: Collection[str], folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file() and file.relative_to(folder).as_posix() not in wanted:
             file.unlink()
-
-
-def _refuse_incomplete(files: Collection[str], is_judge: bool, where: str) -> None:
-    missing = [name for name in (JUDGE_MUST if is_judge else (INDEX,)) if name not in files]
-    if missing:
-        layout = "CLIP model with safetensors" if is_judge else "model in the diffusers layout"
-        raise UserError(
-            f"{where}: the file {missing[0]} is missing: use a complete copy of the {layout}"
-        )
 
 
 def download(repository: str, revision: str, token: Token, path: str, folder: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,7 @@ import yaml
 from sdbench.measure import launch as measurement
 from sdbench.measure.context import SweepContext
 from tests.conftest import copy_workflow
-from tests.sweeps import GENERATION, MEASURING, make_job
-
-SHORT = replace(
-    MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1, throughput_duration_s=0.01
-)
-"""As short as a measurement can be, and whole all the same."""
+from tests.sweeps import GENERATION, SHORT, make_job
 
 
 @pytest.fixture(autouse=True)

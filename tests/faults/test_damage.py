@@ -24,9 +24,8 @@ from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import sha256_of_all, write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
-from tests.faults.conftest import SHORT
 from tests.reliability import Tally
-from tests.sweeps import given, indexed
+from tests.sweeps import SHORT, given, indexed
 from tests.sweeps import make_case as tiny_case
 from tests.unit.records_factory import OPERATIONS, make_case, make_peaks, make_record
 from tests.unit.tables_factory import SHAPES, latency_row, write_rows

@@ -29,9 +29,17 @@ from sdbench.records.record import Record
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.processes import DEADLINE, Ended, OutOfTime, TimedOut, run_in_subprocess
 from tests.conftest import ROOT, run_python
-from tests.faults.conftest import SHORT
 from tests.reliability import Tally
-from tests.sweeps import indexed, launch_of, make_case, resident_now, run, spoil_two, statuses
+from tests.sweeps import (
+    SHORT,
+    indexed,
+    launch_of,
+    make_case,
+    resident_now,
+    run,
+    spoil_two,
+    statuses,
+)
 from tests.waiting import is_running, wait_until
 
 NUMBERS = ("launches", "memory", "image")
@@ -274,8 +282,7 @@ from pathlib import Path
 import sdbench.measure.sweep
 from sdbench import backends
 from sdbench.backends.engine import Engine
-from tests.faults.conftest import SHORT
-from tests.sweeps import make_case, make_job
+from tests.sweeps import SHORT, make_case, make_job
 
 first, second = time.time(), time.time()
 assert abs(first - second) > 1000, "the clock does not jump"

@@ -14,10 +14,10 @@ from sdbench.runtime.endings import failures
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
 from tests.conftest import run_snakemake
-from tests.faults.conftest import BLOCK, SHORT, write_config
+from tests.faults.conftest import BLOCK, write_config
 from tests.faults.test_measuring import spoil
 from tests.reliability import Tally
-from tests.sweeps import GENERATION
+from tests.sweeps import GENERATION, SHORT
 from tests.waiting import wait_until
 
 LOG = """Select jobs to execute...

@@ -35,7 +35,7 @@ from sdbench.models.manifest import describe, describe_unmade
 from sdbench.models.operations import count_flop, count_work
 from sdbench.models.reading import read_folder
 from sdbench.models.room import least_components
-from sdbench.models.seeded import outline, outline_components
+from sdbench.models.seeded import kept_tensors, outline, outline_components
 from sdbench.models.weights import device_bytes, weight_bytes
 from sdbench.runtime.errors import UnsupportedError
 from sdbench.runtime.files import read_json
@@ -112,10 +112,10 @@ def test_an_outline_is_of_the_components_that_are_built(twin: Path) -> None:
 def test_weights_take_in_half_precision_what_is_said_of_them(twin: Path) -> None:
     """Part of T5 stays in fp32."""
     contents = read_folder(twin)
-    loaded = {
-        name: sum(t.nbytes for t in load_network(contents, name, torch.float16).parameters())
-        for name in contents.family.networks
-    }
+    loaded = {}
+    for name in contents.family.networks:
+        kept = kept_tensors(load_network(contents, name, torch.float16)).values()
+        loaded[name] = sum(tensor.nbytes for tensor in kept)
     assert loaded == weight_bytes(contents.components, "fp16", ())
 
 

@@ -13,11 +13,7 @@ ASKED = find_asked(config["models"], ARCHITECTURES)
 rule write_findings:
     "Set each claim of the post against the tables."
     input:
-        results="<results>/tables/results.csv",
-        quality="<results>/tables/quality.csv",
-        races="<results>/tables/races.csv",
-        published="<results>/tables/published.csv",
-        advice="<results>/tables/advice.csv",
+        **tables("results", "quality", "races", "published", "advice"),
         references=[images_of(reference) for reference, _ in PLAN.quality],
         caption=caption("findings"),
     output:
@@ -37,11 +33,10 @@ rule write_findings:
 rule rank_choices:
     "Rank all that was measured or published by what the config says is needed."
     input:
-        results="<results>/tables/results.csv",
-        published="<results>/tables/published.csv",
+        **tables("results", "published"),
         caption=caption("choices"),
     output:
-        reported("<results>/tables/choices.csv", "Answers", "choices"),
+        table=reported("<results>/tables/choices.csv", "Answers", "choices"),
     log:
         "<logs>/rank_choices.log",
     localrule: True
@@ -56,8 +51,7 @@ rule rank_choices:
 rule predict_fits:
     "Say for each model, precision and option the largest batch in each size of memory."
     input:
-        results="<results>/tables/results.csv",
-        largest="<results>/tables/largest.csv",
+        **tables("results", "largest"),
         manifests=collect("<results>/models/{model}.json", model=MODELS),
         predicted="<results>/tables/predicted_memory.csv",
         caption=caption("fits_table"),
@@ -121,7 +115,7 @@ rule count_work:
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
         computed=resource("computed/work.json"),
     output:
-        "<results>/operations/described.json",
+        work="<results>/operations/described.json",
     log:
         "<logs>/count_work.log",
     localrule: True
@@ -158,10 +152,7 @@ rule give_advice:
         asked=ASKED,
         models=find_descriptions(config["models"], ARCHITECTURES),
         cards=config["cards"],
-        prices={
-            name: device["price_per_hour"]
-            for name, device in config["devices"].items()
-        },
+        prices=PRICES,
         currency=config["currency"],
     script:
         "../scripts/give_advice.py"

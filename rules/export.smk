@@ -7,8 +7,8 @@ rule export_onnx:
         manifest="<results>/models/{model}.json",
         model=ancient(made_model),
     output:
-        graphs=directory("<results>/onnx/{model}"),
         record="<results>/onnx/{model}.json",
+        graphs=directory("<results>/onnx/{model}"),
     log:
         "<logs>/export_onnx/{model}.log",
     benchmark:
@@ -33,8 +33,8 @@ rule quantize_onnx:
         graphs=ancient("<results>/onnx/{model}"),
         model=ancient(made_model),
     output:
-        graphs=directory("<results>/onnx-int8/{model}"),
         record="<results>/onnx-int8/{model}.json",
+        quantized=directory("<results>/onnx-int8/{model}"),
     log:
         "<logs>/quantize_onnx/{model}.log",
     benchmark:
@@ -58,8 +58,8 @@ rule convert_openvino:
         graphs=ancient("<results>/onnx/{model}"),
         model=ancient(made_model),
     output:
-        graphs=directory("<results>/openvino{weights}/{model}"),
         record="<results>/openvino{weights}/{model}.json",
+        converted=directory("<results>/openvino{weights}/{model}"),
     log:
         "<logs>/convert_openvino{weights}/{model}.log",
     benchmark:
@@ -73,7 +73,7 @@ rule convert_openvino:
         runtime=growing(60),
         last_attempt=is_last_attempt,
     params:
-        int8=has_int8_weights,
+        int8=lambda wildcards: wildcards.weights == INT8_GRAPHS,
         tolerance=config["export"]["tolerance"],
     script:
         "../scripts/convert_openvino.py"

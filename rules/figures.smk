@@ -25,7 +25,7 @@ for name, figure in FIGURES.items():
         name:
             f"plot_{name}"
         input:
-            **{table: f"<results>/tables/{table}.csv" for table in figure.tables},
+            **tables(*figure.tables),
             **(COMPARED_IMAGES if figure.reads_images else {}),
             **(SET_IMAGES if figure.reads_sets else {}),
             caption=caption(name),

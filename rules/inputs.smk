@@ -21,21 +21,21 @@ def images_of(variant):
     return f"<results>/quality/{VARIANT.format(**vars(variant))}.npz"
 
 
-# For each compared variant the images of its reference and its own: lists of the same length.
-COMPARED_IMAGES = {
-    "references": [images_of(reference) for reference, _ in PLAN.compared],
-    "others": [images_of(other) for _, other in PLAN.compared],
-}
+def images_of_pairs(pairs):
+    "Return the images of references and of what is compared with each: lists of the same length."
+    return {
+        "references": [images_of(reference) for reference, _ in pairs],
+        "others": [images_of(other) for _, other in pairs],
+    }
+
+
+COMPARED_IMAGES = images_of_pairs(PLAN.compared)
+SET_IMAGES = images_of_pairs(
+    [(found.reference, v) for found in PLAN.sets.values() for v in found.others]
+)
 
 # The variants of all sets of images, each reference before what is compared with it.
 SET_VARIANTS = [variant for found in PLAN.sets.values() for variant in found.variants]
-
-# For each of these but the references the images of its reference and its own.
-SET_PAIRS = [(found.reference, v) for found in PLAN.sets.values() for v in found.others]
-SET_IMAGES = {
-    "references": [images_of(reference) for reference, _ in SET_PAIRS],
-    "others": [images_of(other) for _, other in SET_PAIRS],
-}
 
 # An index for each job that measures, and for each that races.
 INDEXES = [f"<results>/records/{'/'.join(place)}/index.json" for place in PLAN.cases_at]
@@ -43,29 +43,36 @@ RACE_INDEXES = [
     f"<results>/races/{'/'.join(place)}/index.json" for place in PLAN.races_at
 ]
 
-# Races of other machines: whatever lies there is shown.
-RACES_DROPPED_IN = sorted(
-    resource(f"races/{file.name}")
-    for file in (WORKFLOW / "resources/races").glob("*.csv")
-)
 
-# Tables of the same form that others exported on their machines: whatever lies there is shown.
-DROPPED_IN = sorted(
-    in_workflow(f"resources/{file.name}")
-    for file in (WORKFLOW / "resources").glob("*.csv")
-    if file.name != "published.csv" and not file.name.startswith(".")
-)
+def resource_files(pattern):
+    folder = WORKFLOW / "resources"
+    return sorted(
+        resource(file.relative_to(folder).as_posix()) for file in folder.glob(pattern)
+    )
+
+
+def peaks_of(places):
+    "Return the peaks of the devices that jobs measure on."
+    return unique(f"<results>/peak_throughput/{device}.json" for _, device, _ in places)
+
+
+def generated_as(model, *keys):
+    "Return what tables have as columns of how images are generated."
+    return {key: config["models"][model]["generation"][key] for key in keys}
+
+
+# What an hour of each device costs.
+PRICES = {name: device["price_per_hour"] for name, device in config["devices"].items()}
+
+# Tables and races that others exported on their machines: whatever lies there is shown.
+DROPPED_IN = [
+    file for file in resource_files("[!.]*.csv") if file != resource("published.csv")
+]
+RACES_DROPPED_IN = resource_files("races/*.csv")
 
 # The models that are known without their weights.
-DESCRIBED = sorted(
-    resource(f"architectures/{file.name}")
-    for file in (WORKFLOW / "resources/architectures").glob("*.yaml")
-)
-
-DESCRIBED_PARTS = sorted(
-    resource(f"architectures/parts/{file.name}")
-    for file in (WORKFLOW / "resources/architectures/parts").glob("*.yaml")
-)
+DESCRIBED = resource_files("architectures/*.yaml")
+DESCRIBED_PARTS = resource_files("architectures/parts/*.yaml")
 
 # The ladder is a figure of races, own or of other machines.
 SHOWN_FIGURES = {
@@ -89,6 +96,11 @@ def reported(path, category, name, labels=None):
     return report(
         path, category=category, caption=f"../report/{name}.rst", labels=labels
     )
+
+
+def tables(*names):
+    "Return tables as inputs that have their names."
+    return {name: f"<results>/tables/{name}.csv" for name in names}
 
 
 def table(name):
@@ -190,10 +202,6 @@ def local_files(wildcards):
     return [folder / file for file in found.files] if found else []
 
 
-def has_int8_weights(wildcards):
-    return wildcards.weights == INT8_GRAPHS
-
-
 def place_of(wildcards):
     "Return what one job measures together, as `Variant.place` does."
     return wildcards.model, wildcards.device, wildcards.backend
@@ -248,8 +256,9 @@ def settings_of(variants):
     return settings
 
 
-def measured_cases(wildcards):
-    return [case.as_dict() for case in PLAN.cases_at[place_of(wildcards)]]
+def as_dicts(by_place):
+    "Return a parameter: the cases or races of a job."
+    return lambda wildcards: [one.as_dict() for one in by_place[place_of(wildcards)]]
 
 
 def computed_peaks(wildcards):
@@ -269,10 +278,6 @@ def tuned_cases(wildcards):
     return [PLAN.config.case(variant).as_dict() for variant in tuned(wildcards)]
 
 
-def raced_pairs(wildcards):
-    return [race.as_dict() for race in PLAN.races_at[place_of(wildcards)]]
-
-
 def race_code(wildcards):
     "Return the digest of the code of a race, with the backends of both sides."
     backends = {variant.backend for variant in raced_with_references(wildcards)}
@@ -284,11 +289,6 @@ def counted_generation(wildcards):
     generation = config["models"][wildcards.model]["generation"]
     size = {"height": int(wildcards.height), "width": int(wildcards.width)}
     return {key: generation[key] for key in ("prompt", "guidance")} | size
-
-
-def measured_entry(wildcards):
-    "What of a device's entry in the config can move a measurement."
-    return vars(PLAN.config.devices[wildcards.device])
 
 
 def environment_file(wildcards):
@@ -319,26 +319,17 @@ def profiled_model(wildcards):
     return model_folder(wildcards)
 
 
-def is_compared_by_step(wildcards):
-    pairs = (variant for pair in PLAN.compared for variant in pair)
-    references = (reference for reference, _ in PLAN.quality)
-    return Variant(**wildcards) in {*pairs, *references}
+def by_step(key, nothing):
+    "Return a parameter from `quality`; it is `nothing` for a variant that has images of a set alone."
 
+    def asked(wildcards):
+        variants = (
+            v for reference, others in PLAN.quality for v in (reference, *others)
+        )
+        there = Variant(**wildcards) in variants
+        return getattr(quality_entry(wildcards.model), key) if there else nothing
 
-def quality_runs(wildcards):
-    there = is_compared_by_step(wildcards)
-    return quality_entry(wildcards.model).run_steps if there else []
-
-
-def quality_spread(wildcards):
-    there = is_compared_by_step(wildcards)
-    return quality_entry(wildcards.model).spread if there else []
-
-
-def trajectory_steps(wildcards):
-    "Return 0 for a variant that has images of a set alone."
-    there = is_compared_by_step(wildcards)
-    return quality_entry(wildcards.model).trajectory_steps if there else 0
+    return asked
 
 
 def set_of(wildcards):

@@ -25,7 +25,7 @@ rule measure_sweep:
         **ON_DEVICE,
         runtime=growing(240),
     params:
-        cases=measured_cases,
+        cases=as_dicts(PLAN.cases_at),
         searches=measured_searches,
         measuring=config["measuring"],
         peaks=computed_peaks,
@@ -36,11 +36,11 @@ rule measure_sweep:
 rule search_settings:
     "Search for the best settings of an engine, for the variants that ask for them (`tuned`)."
     input:
-        model=ancient(made_model),
+        model_folder=ancient(made_model),
         graphs=graphs_of(tuned),
         environment_file=environment_file,
     output:
-        "<results>/settings/{model}/{device}/{backend}.json",
+        output="<results>/settings/{model}/{device}/{backend}.json",
     log:
         "<logs>/search_settings/{model}/{device}/{backend}.log",
     # Where a rule has no job, --containerize takes no environment with a wildcard.
@@ -79,7 +79,7 @@ rule race_denoisers:
         runtime=growing(240),
     params:
         code=race_code,
-        pairs=raced_pairs,
+        pairs=as_dicts(PLAN.races_at),
         measuring=vars(Racing.of(config["measuring"])),
     script:
         "../scripts/race_denoisers.py"
@@ -100,7 +100,8 @@ rule measure_peak_throughput:
         **ON_DEVICE,
         runtime=growing(30),
     params:
-        device=measured_entry,
+        # What of a device's entry in the config can move a measurement.
+        device=lambda wildcards: vars(PLAN.config.devices[wildcards.device]),
         watching=vars(Watching.of(config["measuring"])),
     script:
         "../scripts/measure_peak_throughput.py"
@@ -112,7 +113,7 @@ PROFILE = f"{VARIANT}/batch-{{batch_size}}"
 rule profile_case:
     "Profile one call of any case of PyTorch. Ask for its table: no other rule needs it."
     input:
-        model=ancient(profiled_model),
+        model_folder=ancient(profiled_model),
     output:
         table=f"<results>/profile/{PROFILE}.csv",
         trace=f"<results>/profile/{PROFILE}.trace.json.gz",

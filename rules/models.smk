@@ -8,7 +8,7 @@ rule build_model:
         parts=architecture_parts,
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
     output:
-        directory("<results>/models/{model}"),
+        folder=directory("<results>/models/{model}"),
     log:
         "<logs>/build_model/{model}.log",
     wildcard_constraints:
@@ -29,7 +29,7 @@ rule build_model:
 rule fetch_model:
     "Download a model at its pinned revision. Later rules need no network."
     output:
-        directory("<results>/models/{model}"),
+        folder=directory("<results>/models/{model}"),
     log:
         "<logs>/fetch_model/{model}.log",
     wildcard_constraints:
@@ -51,7 +51,7 @@ rule outline_model:
         architecture=architecture_file,
         parts=architecture_parts,
     output:
-        "<results>/models/{model}.json",
+        manifest="<results>/models/{model}.json",
     log:
         "<logs>/outline_model/{model}.log",
     wildcard_constraints:
@@ -71,7 +71,7 @@ rule describe_model:
         model=model_folder,
         files=local_files,
     output:
-        "<results>/models/{model}.json",
+        manifest="<results>/models/{model}.json",
     log:
         "<logs>/describe_model/{model}.log",
     wildcard_constraints:
@@ -91,7 +91,7 @@ rule count_operations:
         manifest="<results>/models/{model}.json",
         model=ancient(made_model),
     output:
-        "<results>/operations/{model}/{width}x{height}.json",
+        operations="<results>/operations/{model}/{width}x{height}.json",
     log:
         "<logs>/count_operations/{model}/{width}x{height}.log",
     wildcard_constraints:

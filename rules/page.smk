@@ -8,18 +8,10 @@ PAGE_FIGURES = [
 rule write_page:
     "Make the page that answers the question: one file, to be opened offline."
     input:
-        results="<results>/tables/results.csv",
-        published="<results>/tables/published.csv",
-        noise="<results>/tables/noise.csv",
-        cases="<results>/tables/cases.csv",
-        quality="<results>/tables/quality.csv",
-        findings="<results>/tables/findings.csv",
-        choices="<results>/tables/choices.csv",
-        advice="<results>/tables/advice.csv",
+        **tables("results", "published", "noise", "cases", "quality"),
+        **tables("findings", "choices", "advice", "quality_set", "quality_pairs"),
         references=COMPARED_IMAGES["references"],
         others=COMPARED_IMAGES["others"],
-        quality_set="<results>/tables/quality_set.csv",
-        quality_pairs="<results>/tables/quality_pairs.csv",
         set_references=SET_IMAGES["references"],
         set_others=SET_IMAGES["others"],
         # The machines are in the records.
@@ -28,7 +20,7 @@ rule write_page:
         captions=[caption(figure) for figure in PAGE_FIGURES],
         method=in_workflow("docs/method.md"),
     output:
-        "<results>/report.html",
+        page="<results>/report.html",
     log:
         "<logs>/write_page.log",
     localrule: True

@@ -23,9 +23,9 @@ rule generate_images:
         runtime=growing(240),
     params:
         case=generated_case,
-        runs=quality_runs,
-        trajectory_steps=trajectory_steps,
-        spread=quality_spread,
+        runs=by_step("run_steps", []),
+        trajectory_steps=by_step("trajectory_steps", 0),
+        spread=by_step("spread", []),
         wanted=wanted_images,
         batch_size=batch_of_set,
         peaks=computed_peaks,
@@ -59,7 +59,7 @@ rule judge_images:
 rule fetch_judge:
     "Download the model that judges images, at its pinned revision."
     output:
-        directory("<results>/judges/{model}"),
+        folder=directory("<results>/judges/{model}"),
     log:
         "<logs>/fetch_judge/{model}.log",
     wildcard_constraints:

@@ -8,12 +8,7 @@ rule pack_records:
             [
                 *INDEXES,
                 *RACE_INDEXES,
-                *collect(
-                    "<results>/peak_throughput/{device}.json",
-                    device=unique(
-                        device for _, device, _ in [*PLAN.cases_at, *PLAN.races_at]
-                    ),
-                ),
+                *peaks_of([*PLAN.cases_at, *PLAN.races_at]),
                 *collect(
                     "<results>/models/{model}.json",
                     model=unique(variant.model for variant in sorted(PLAN.variants)),
@@ -26,7 +21,7 @@ rule pack_records:
             ]
         ),
     output:
-        "<results>/records.tar.gz",
+        archive="<results>/records.tar.gz",
     log:
         "<logs>/pack_records.log",
     localrule: True

@@ -58,16 +58,8 @@ def cpus_of_device(wildcards):
     return -1 if has_node_for_itself(wildcards) and not asked else None
 
 
-def gpus_of_device(wildcards):
-    return 1 if KINDS[device_of(wildcards)["kind"]].is_gpu else None
-
-
 def said_of_device(key):
     return lambda wildcards: device_of(wildcards)[key] or None
-
-
-def exclusive_node(wildcards):
-    return "--exclusive" if has_node_for_itself(wildcards) else None
 
 
 def memory_for_device(wildcards, attempt):
@@ -90,10 +82,14 @@ def memory_for_racers(wildcards, attempt):
 
 # What every job asks for that runs networks on a device.
 ON_DEVICE = {
-    "gpu": gpus_of_device,
+    "gpu": lambda wildcards: (
+        1 if KINDS[device_of(wildcards)["kind"]].is_gpu else None
+    ),
     "gpu_model": said_of_device("gpu_model"),
     "constraint": said_of_device("constraint"),
     "cpus_per_task": cpus_of_device,
-    "slurm_extra": exclusive_node,
+    "slurm_extra": lambda wildcards: (
+        "--exclusive" if has_node_for_itself(wildcards) else None
+    ),
     "mem_mb": memory_for_device,
 }

@@ -2,19 +2,10 @@
 
 from sdbench.cases.expansion import matrix_rows
 
-TABLES = [
-    "cases",
-    "results",
-    "largest",
-    "peak_throughput",
-    "noise",
-    "races",
-    "exports",
-    "predicted_memory",
-    "quality",
-    "quality_set",
-    "quality_pairs",
-]
+TABLES = """
+    cases results largest peak_throughput noise races exports predicted_memory quality quality_set
+    quality_pairs
+""".split()
 
 
 rule collect_cases:
@@ -36,10 +27,7 @@ rule collect_records:
     "Make the tables of results, largest batches, peak throughput and noise."
     input:
         indexes=INDEXES,
-        device_peaks=collect(
-            "<results>/peak_throughput/{device}.json",
-            device=unique(device for _, device, _ in PLAN.cases_at),
-        ),
+        device_peaks=peaks_of(PLAN.cases_at),
         model_operations=OPERATIONS,
         quality_set="<results>/tables/quality_set.csv",
     output:
@@ -53,10 +41,7 @@ rule collect_records:
     conda:
         "../envs/tables.yaml"
     params:
-        prices={
-            name: device["price_per_hour"]
-            for name, device in config["devices"].items()
-        },
+        prices=PRICES,
         currency=config["currency"],
         gate=config["quality_gate"],
         precision=config["measuring"]["precision"],
@@ -68,14 +53,11 @@ rule collect_races:
     "Make the table of races: those run here, and those of other machines."
     input:
         indexes=RACE_INDEXES,
-        device_peaks=collect(
-            "<results>/peak_throughput/{device}.json",
-            device=unique(device for _, device, _ in PLAN.races_at),
-        ),
+        device_peaks=peaks_of(PLAN.races_at),
         operations=RACE_OPERATIONS,
         dropped_in=RACES_DROPPED_IN,
     output:
-        table("races"),
+        table=table("races"),
     log:
         "<logs>/collect_races.log",
     localrule: True
@@ -92,7 +74,7 @@ rule collect_exports:
     input:
         records=graph_records(PLAN.measured_or_raced),
     output:
-        table("exports"),
+        table=table("exports"),
     log:
         "<logs>/collect_exports.log",
     localrule: True
@@ -128,7 +110,7 @@ rule collect_quality:
         ],
         manifests=collect("<results>/models/{model}.json", model=COMPARED_MODELS),
     output:
-        table("quality"),
+        table=table("quality"),
     log:
         "<logs>/collect_quality.log",
     localrule: True
@@ -141,10 +123,9 @@ rule collect_quality:
                 "reference": vars(reference),
                 # And not the prompt, which is anybody's text: Snakemake's report has parameters in
                 # a script, as they are.
-                "settings": {
-                    key: config["models"][other.model]["generation"][key]
-                    for key in ("width", "height", "scheduler", "guidance")
-                },
+                "settings": generated_as(
+                    other.model, "width", "height", "scheduler", "guidance"
+                ),
             }
             for reference, other in PLAN.compared
         ],
@@ -173,10 +154,9 @@ rule collect_quality_set:
                 "reference": vars(found.reference),
                 "others": [vars(other) for other in found.others],
                 "margin": found.entry.margin,
-                "settings": {
-                    key: config["models"][model]["generation"][key]
-                    for key in ("width", "height", "steps", "scheduler", "guidance")
-                },
+                "settings": generated_as(
+                    model, "width", "height", "steps", "scheduler", "guidance"
+                ),
             }
             for model, found in PLAN.sets.items()
         ],
@@ -191,7 +171,7 @@ rule collect_published:
         literature=resource("published.csv"),
         dropped_in=DROPPED_IN,
     output:
-        table("published"),
+        table=table("published"),
     log:
         "<logs>/collect_published.log",
     localrule: True
@@ -206,11 +186,10 @@ rule collect_published:
 rule export_results:
     "Export the results for other machines to show. Put the table into their resources/."
     input:
-        results="<results>/tables/results.csv",
-        races="<results>/tables/races.csv",
+        **tables("results", "races"),
     output:
-        cases="<results>/exported.csv",
-        races="<results>/exported_races.csv",
+        table="<results>/exported.csv",
+        races_table="<results>/exported_races.csv",
     log:
         "<logs>/export_results.log",
     localrule: True

@@ -1,7 +1,6 @@
 """Build a model of a described architecture with seeded weights."""
 
 import os
-from functools import partial
 from pathlib import Path
 
 from sdbench.runtime.failures import write_failure
@@ -38,5 +37,4 @@ if __name__ == "__main__":
         DIFFUSERS_VERBOSITY="error",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
     )
-    folder = Path(snakemake.output[0])
-    run_script(snakemake, build_model, partial(write_failure, folder), folder=folder)
+    run_script(snakemake, build_model, write_failure)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.runtime.files import read_json
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import write_table
-from sdbench.tables.rows import export_row
 from sdbench.tables.schemas import EXPORTS
 
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 def collect_exports(records: Sequence[Path], table: Path) -> None:
     """Write a row for each network in each record, <graphs>/<model>.json, to `table`."""
     rows = [
-        export_row(path.name.removesuffix(".json"), path.parent.name, network)
+        {"model": path.name.removesuffix(".json"), "graphs": path.parent.name, **network}
         for path in records
         for network in read_json(path).values()
     ]
@@ -22,6 +22,4 @@ def collect_exports(records: Sequence[Path], table: Path) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, collect_exports, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_exports)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.runtime.errors import UserError, plain
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import write_table
 from sdbench.tables.published import read_published
 from sdbench.tables.schemas import PUBLISHED, PUBLISHED_KEY
@@ -42,6 +43,4 @@ def collect_published(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, collect_published, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_published)

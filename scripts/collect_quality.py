@@ -6,6 +6,7 @@ from typing import Any
 
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import check_seal, read_json
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import REMEDY, write_table
 from sdbench.tables.rows import quality_rows
 from sdbench.tables.schemas import QUALITY
@@ -36,6 +37,4 @@ def collect_quality(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, collect_quality, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_quality)

@@ -7,6 +7,7 @@ from sdbench.analysis.utilization import race_utilization_columns
 from sdbench.records.record import read_indexed
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import read_json
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.rows import race_row
 from sdbench.tables.schemas import RACES
@@ -54,6 +55,4 @@ def collect_races(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, collect_races, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_races)

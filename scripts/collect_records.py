@@ -7,6 +7,7 @@ from sdbench.analysis.utilization import utilization_columns
 from sdbench.measure.intervals import drift_half
 from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import largest_row, noise_row, peak_rows, result_rows
@@ -74,7 +75,4 @@ def collect_records(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    tables = {name: Path(path) for name, path in snakemake.output.items()}
-    run_script(snakemake, collect_records, **tables)
+    run_script(snakemake, collect_records)

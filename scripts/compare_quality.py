@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdbench.runtime.files import write_beside_seal
+from sdbench.runtime.job import run_script
 from sdbench.tables.image_comparison import compare_series, save_triptychs
 
 import pandas as pd
@@ -18,11 +19,4 @@ def compare_quality(reference: Path, other: Path, table: Path, images: Path) -> 
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(
-        snakemake,
-        compare_quality,
-        table=Path(snakemake.output.table),
-        images=Path(snakemake.output.images),
-    )
+    run_script(snakemake, compare_quality)

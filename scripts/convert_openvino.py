@@ -1,10 +1,10 @@
 """Convert exported networks to OpenVINO's format."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdbench.export.parity import export_each, refuse_model, refuse_network
+from sdbench.runtime.job import run_script
 
 
 def convert_openvino(
@@ -25,8 +25,4 @@ def _convert(name: str, converted: Path, *args: Any) -> Any:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    record, converted = Path(snakemake.output.record), Path(snakemake.output.graphs)
-    failed = partial(refuse_model, record, converted)
-    run_script(snakemake, convert_openvino, failed, record=record, converted=converted)
+    run_script(snakemake, convert_openvino, refuse_model)

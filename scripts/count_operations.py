@@ -1,7 +1,6 @@
 """Count the floating-point operations of a model's networks, from its configuration."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from sdbench.models.manifest import check_model
 from sdbench.models.operations import count_flop
 from sdbench.runtime.failures import KEY
 from sdbench.runtime.files import write_json
+from sdbench.runtime.job import run_script
 
 
 def count_operations(
@@ -32,8 +32,4 @@ def write_failed(operations: Path, reason: str) -> None:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    operations = Path(snakemake.output[0])
-    failed = partial(write_failed, operations)
-    run_script(snakemake, count_operations, failed, operations=operations)
+    run_script(snakemake, count_operations, write_failed)

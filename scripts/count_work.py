@@ -48,4 +48,4 @@ def count_work(
 
 if __name__ == "__main__":
     os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
-    run_script(snakemake, count_work, work=Path(snakemake.output[0]))
+    run_script(snakemake, count_work)

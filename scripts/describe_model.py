@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbench.models.manifest import describe, describe_failed
-from sdbench.runtime.failures import raise_failure
+from sdbench.models.manifest import describe, describe_unmade
+from sdbench.runtime.failures import KEY, raise_failure
 from sdbench.runtime.files import write_json
 from sdbench.runtime.job import run_script
 
@@ -20,11 +20,11 @@ def describe_model(model: Path, source: Mapping[str, Any], name: str, manifest: 
 
 
 def write_failed(source: Mapping[str, Any], name: str, manifest: Path, reason: str) -> None:
-    """Write what `sdbench.models.manifest.describe_failed` says of a model to `manifest`."""
-    write_json(manifest, describe_failed(source, name, reason))
+    """Write the `manifest` of a model that could not be made, or is none: `failed` says why."""
+    write_json(manifest, describe_unmade({}, source, name) | {KEY: reason})
 
 
 if __name__ == "__main__":
-    name, manifest = snakemake.wildcards.model, Path(snakemake.output[0])
-    failed = partial(write_failed, snakemake.params.source, name, manifest)
-    run_script(snakemake, describe_model, failed, name=name, manifest=manifest)
+    name = snakemake.wildcards.model
+    failed = partial(write_failed, snakemake.params.source, name)
+    run_script(snakemake, describe_model, failed, name=name)

@@ -1,11 +1,11 @@
 """Export the networks of a model to ONNX."""
 
-from functools import partial
 from pathlib import Path
 
 from sdbench.export.networks import export_network
 from sdbench.export.parity import export_each, refuse_model
 from sdbench.models.manifest import check_model
+from sdbench.runtime.job import run_script
 
 
 def export_onnx(
@@ -18,8 +18,4 @@ def export_onnx(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    record, graphs = Path(snakemake.output.record), Path(snakemake.output.graphs)
-    failed = partial(refuse_model, record, graphs)
-    run_script(snakemake, export_onnx, failed, record=record, graphs=graphs)
+    run_script(snakemake, export_onnx, refuse_model)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import sdbench
+from sdbench.runtime.job import run_script
 from sdbench.runtime.progress import say
 from sdbench.tables.files import read_table, write_table
 from sdbench.tables.schemas import PUBLISHED, RACES, RESULTS
@@ -44,11 +45,4 @@ def _own(table: pd.DataFrame, campaign: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(
-        snakemake,
-        export_results,
-        table=Path(snakemake.output.cases),
-        races_table=Path(snakemake.output.races),
-    )
+    run_script(snakemake, export_results)

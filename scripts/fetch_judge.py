@@ -1,7 +1,6 @@
 """Download the model that judges images at a pinned revision."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from sdbench.models.downloads import download_whole
@@ -17,5 +16,4 @@ def fetch_judge(
 
 
 if __name__ == "__main__":
-    folder = Path(snakemake.output[0])
-    run_script(snakemake, fetch_judge, partial(write_failure, folder), folder=folder)
+    run_script(snakemake, fetch_judge, write_failure)

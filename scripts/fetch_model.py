@@ -1,6 +1,5 @@
 """Download a model at a pinned revision."""
 
-from functools import partial
 from pathlib import Path
 
 from sdbench.models.downloads import download_whole
@@ -14,5 +13,4 @@ def fetch_model(repository: str, revision: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(snakemake.output[0])
-    run_script(snakemake, fetch_model, partial(write_failure, folder), folder=folder)
+    run_script(snakemake, fetch_model, write_failure)

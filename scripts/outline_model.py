@@ -29,5 +29,4 @@ def outline_model(architecture: Path, source: Mapping[str, Any], name: str, mani
 
 if __name__ == "__main__":
     os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
-    name, manifest = snakemake.wildcards.model, Path(snakemake.output[0])
-    run_script(snakemake, outline_model, name=name, manifest=manifest)
+    run_script(snakemake, outline_model, name=snakemake.wildcards.model)

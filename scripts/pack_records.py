@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.records.archive import pack
+from sdbench.runtime.job import run_script
 from sdbench.runtime.progress import say
 
 
@@ -22,6 +23,4 @@ def pack_records(measured: Sequence[Path], config: Mapping[str, Any], archive: P
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, pack_records, archive=Path(snakemake.output[0]))
+    run_script(snakemake, pack_records)

@@ -16,6 +16,7 @@ from sdbench.report.figures.images import (
     shrink,
 )
 from sdbench.report.figures.tiles import colour_differences
+from sdbench.runtime.job import run_script
 from sdbench.tables.labels import shorten
 
 import matplotlib
@@ -146,6 +147,4 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, plot_quality_animation, gif=Path(snakemake.output.gif))
+    run_script(snakemake, plot_quality_animation)

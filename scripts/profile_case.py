@@ -99,13 +99,6 @@ def kernel_rows(events: Iterable[Any], on_gpu: bool) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import granted_bytes, logged
+    from sdbench.runtime.job import granted_bytes, run_script
 
-    with logged(snakemake.log[0]):
-        profile_case(
-            case=snakemake.params.case,
-            model_folder=Path(snakemake.input.model),
-            table=Path(snakemake.output.table),
-            trace=Path(snakemake.output.trace),
-            granted_bytes=granted_bytes(snakemake.resources),
-        )
+    run_script(snakemake, profile_case, granted_bytes=granted_bytes(snakemake.resources))

@@ -1,10 +1,10 @@
 """Quantize the weights of exported networks, for ONNX Runtime."""
 
-from functools import partial
 from pathlib import Path
 
 from sdbench.export.networks import quantize_network
 from sdbench.export.parity import export_each, refuse_model
+from sdbench.runtime.job import run_script
 
 
 def quantize_onnx(model: Path, graphs: Path, quantized: Path, record: Path, opset: int) -> None:
@@ -14,8 +14,4 @@ def quantize_onnx(model: Path, graphs: Path, quantized: Path, record: Path, opse
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    record, quantized = Path(snakemake.output.record), Path(snakemake.output.graphs)
-    failed = partial(refuse_model, record, quantized)
-    run_script(snakemake, quantize_onnx, failed, record=record, quantized=quantized)
+    run_script(snakemake, quantize_onnx, refuse_model)

@@ -88,5 +88,4 @@ def contact_sheet(
 
 
 if __name__ == "__main__":
-    outputs = {name: Path(path) for name, path in snakemake.output.items()}
-    run_script(snakemake, score_shapes, **outputs)
+    run_script(snakemake, score_shapes)

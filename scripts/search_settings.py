@@ -34,13 +34,6 @@ def search_settings(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import logged, time_limit_s
+    from sdbench.runtime.job import run_script, time_limit_s
 
-    with logged(snakemake.log[0]):
-        search_settings(
-            cases=snakemake.params.cases,
-            model_folder=Path(snakemake.input.model),
-            graphs=[Path(path) for path in snakemake.input.graphs],
-            output=Path(snakemake.output[0]),
-            limit_s=time_limit_s(snakemake.config),
-        )
+    run_script(snakemake, search_settings, limit_s=time_limit_s(snakemake.config))

@@ -35,14 +35,11 @@ def train_shapes(
 
 
 if __name__ == "__main__":
-    model = Path(snakemake.output.model)
     run_script(
         snakemake,
         train_shapes,
         autoencoder=training.AUTOENCODER,
         denoiser=training.DENOISER,
         # No output: Snakemake would delete it when a training stops.
-        checkpoints=model.parent / "checkpoints",
-        model=model,
-        losses=Path(snakemake.output.losses),
+        checkpoints=Path(snakemake.output.model).parent / "checkpoints",
     )

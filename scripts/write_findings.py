@@ -9,6 +9,7 @@ from sdbench.analysis.findings.text import findings_text
 from sdbench.analysis.question import answer_question
 from sdbench.records.image_archive import read_images
 from sdbench.runtime.files import write_whole
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import Row, read_rows, read_table, write_table
 from sdbench.tables.image_comparison import by_step
 from sdbench.tables.schemas import ADVICE, FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
@@ -64,11 +65,4 @@ def write_findings(
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(
-        snakemake,
-        write_findings,
-        text=Path(snakemake.output.text),
-        table=Path(snakemake.output.table),
-    )
+    run_script(snakemake, write_findings)

@@ -21,6 +21,7 @@ from sdbench.report.page.rows import Case, as_columns, case_rows, distinct, own
 from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
 from sdbench.runtime.endings import ANSWER
 from sdbench.runtime.files import write_whole
+from sdbench.runtime.job import run_script
 from sdbench.tables.files import read_rows
 from sdbench.tables.labels import STATUSES, listing, number, plural
 from sdbench.tables.schemas import ADVICE, CASES, NOISE
@@ -256,6 +257,4 @@ def _figure(svg: Path, caption: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import run_script
-
-    run_script(snakemake, write_page, page=Path(snakemake.output[0]))
+    run_script(snakemake, write_page)

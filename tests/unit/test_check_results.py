@@ -19,7 +19,7 @@ from sdbench.runtime.failures import KEY
 from sdbench.runtime.files import write_json
 from sdbench.tables import schemas
 from sdbench.tables.files import write_table
-from sdbench.tables.rows import export_row, largest_row, peak_rows
+from sdbench.tables.rows import largest_row, peak_rows
 from tests.unit.records_factory import (
     OPERATIONS,
     make_case,
@@ -84,7 +84,7 @@ class Results:
             peak_throughput=write("peak_throughput", peak_rows(self.peaks)),
             noise=write("noise", []),
             races=write("races", self.races),
-            exports=write("exports", [export_row("shapes", "onnx", self.export)]),
+            exports=write("exports", [{"model": "shapes", "graphs": "onnx", **self.export}]),
             quality=write("quality", []),
             quality_set=write("quality_set", []),
             quality_pairs=write("quality_pairs", []),

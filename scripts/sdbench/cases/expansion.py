@@ -94,19 +94,13 @@ class QualityEntry(Grid):
 
 
 @dataclass(frozen=True)
-class SetEntry:
-    """An entry of `quality_set`; the schema says what its keys mean."""
+class _Compared:
+    """What entries have that name a reference and what is compared with it."""
 
     model: str
     device: str
     reference: Mapping[str, str]
     variants: Sequence[Mapping[str, str]]
-    prompts: str | Sequence[str]
-    seeds: Sequence[int]
-    pairs: int
-    batch_size: int
-    judge: str | Mapping[str, str]
-    margin: float
 
     def variant(self, given: Mapping[str, str]) -> Variant:
         """Return `given`, the reference or one of the variants, with this model and device."""
@@ -114,20 +108,24 @@ class SetEntry:
 
 
 @dataclass(frozen=True)
-class RaceEntry:
+class SetEntry(_Compared):
+    """An entry of `quality_set`; the schema says what its keys mean."""
+
+    prompts: str | Sequence[str]
+    seeds: Sequence[int]
+    pairs: int
+    batch_size: int
+    judge: str | Mapping[str, str]
+    margin: float
+
+
+@dataclass(frozen=True)
+class RaceEntry(_Compared):
     """An entry of `races`; the schema says what its keys mean."""
 
-    model: str
-    device: str
-    reference: Mapping[str, str]
-    variants: Sequence[Mapping[str, str]]
     sizes: Sequence[int]
     batch_size: int
     rounds: int
-
-    def variant(self, given: Mapping[str, str]) -> Variant:
-        """Return `given`, the reference or one of the variants, with this model and device."""
-        return _variant(self.model, self.device, **given)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def find_devices(build: TorchBuild | None, pci: Path = PCI) -> Found:
         _nvidia(build, pci),
         _other(build, AMD, "AMD", "cuda", "ROCm"),
         _other(build, INTEL, "Intel", "xpu", "XPU"),
-        _apple(),
+        ([Gpu(f"{cpu_name()} GPU", "mps", 0) for _ in apple_gpus()], None),
     ):
         gpus += found
         notes += [note] if note else []
@@ -216,10 +216,6 @@ def _other(
         f"built without {stack}: if {stack} supports it, install PyTorch's build for {stack} and "
         "set up with `make setup TORCH=system`"
     )
-
-
-def _apple() -> tuple[list[Gpu], str | None]:
-    return [Gpu(f"{cpu_name()} GPU", "mps", 0) for _ in apple_gpus()], None
 
 
 def _has_pci(vendor: str, pci: Path) -> bool:

@@ -89,7 +89,11 @@ def measure_launch(
                 outcome = _failed(failure)
             else:
                 try:
-                    outcome = _measure(loaded, case, sweep, each, is_first, evaluations)
+                    loaded.compile_for(case)
+                    # Should a network have to be compiled again after all, that is an error, and in
+                    # no sample.
+                    with torch.compiler.set_stance("fail_on_recompile"):
+                        outcome = _measure(loaded, case, sweep, each, is_first, evaluations)
                 except StorageError:
                     raise
                 except Exception as error:
@@ -241,20 +245,6 @@ def _measure(
     projected: int | None,
 ) -> Outcome:
     """Measure one case: latency, throughput, parts and memory, each in a pass of its own."""
-    loaded.compile_for(case)
-    # Should a network have to be compiled again after all, that is an error, and in no sample.
-    with torch.compiler.set_stance("fail_on_recompile"):
-        return _measure_passes(loaded, case, sweep, measuring, is_first, projected)
-
-
-def _measure_passes(
-    loaded: Loaded,
-    case: Case,
-    sweep: SweepContext,
-    measuring: Measuring,
-    is_first: bool,
-    projected: int | None,
-) -> Outcome:
     began, engine = time.perf_counter(), loaded.engine
     device = engine.device
     generation, latents = case.generation, engine.latents(case.generation, case.batch_size)

@@ -57,11 +57,6 @@ def describe_unmade(
     return known | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def describe_failed(source: Mapping[str, Any], name: str, reason: str) -> dict[str, Any]:
-    """Return the same of a model that could not be made, or is none: `failed` says why."""
-    return describe_unmade({}, source, name) | {KEY: reason}
-
-
 def check_model(folder: Path, manifest: Path, pattern: str = "*") -> None:
     """Check that the files of a model that match `pattern` are those that its manifest describes.
 

@@ -26,7 +26,8 @@ def failures(snakemake_log: Path) -> Iterator[str]:
     finished = set(_FINISHED.findall(told))
     for rule, number, log in dict.fromkeys(_FAILED.findall(told)):
         if number not in finished:
-            yield from _reasons(Path(log)) or [f"{rule}: no message; see {log}"]
+            reasons = _lines(Path(log), "failed: ", "error: ")
+            yield from reasons or [f"{rule}: no message; see {log}"]
 
 
 def show_failures(snakemake_logs: Iterable[Path]) -> None:
@@ -40,10 +41,6 @@ def show_answer(log: Path) -> None:
     """Write to the terminal what the log of a job has of the answer."""
     for line in _lines(log, ANSWER):
         print(f"sdbench: {line.removeprefix(ANSWER)}", file=sys.stderr)
-
-
-def _reasons(log: Path) -> list[str]:
-    return _lines(log, "failed: ", "error: ")
 
 
 def _lines(log: Path, *begin: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What every rule's script does around its work: log, and fail in a way that a person can read."""
 
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -80,19 +81,21 @@ def _begin_log() -> None:
 def run_script(
     job: Any,
     work: Callable[..., None],
-    failed: Callable[[str], None] | None = None,
+    failed: Callable[..., None] | None = None,
     /,
     **more: Any,
 ) -> None:
-    """Do the work of a rule's script, logged: each input and parameter is the argument of its name.
-    `failed` makes an output of the reason why it failed, which is then no failure of the job: on a
-    cluster at the last of its attempts, each of which has more memory.
+    """Do the work of a rule's script, logged: each input, output and parameter is the argument of
+    its name. `failed(*outputs, reason)` makes outputs of the reason why it failed, which is then no
+    failure of the job: on a cluster at the last of its attempts, each of which has more memory.
 
     An input is passed as a path, or as a list of paths where the rule lists files. Left out is what
     is there for Snakemake alone, which runs the job again when it changes (`_FOR_SNAKEMAKE`).
     """
-    is_last = job.resources.get("last_attempt", True)
-    kept = failure_written(failed) if failed and is_last else contextlib.nullcontext()
+    outputs = {name: Path(path) for name, path in job.output.items()}
+    kept: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if failed and job.resources.get("last_attempt", True):
+        kept = failure_written(functools.partial(failed, *outputs.values()))
     with logged(job.log[0]), kept:
         arguments: dict[str, Any] = {
             name: Path(given) if isinstance(given, str) else [Path(file) for file in given]
@@ -100,10 +103,10 @@ def run_script(
         } | dict(job.params.items())
         for name in _FOR_SNAKEMAKE:
             arguments.pop(name, None)
-        work(**arguments, **more)
+        work(**arguments | outputs | more)
 
 
-_FOR_SNAKEMAKE = ("caption", "code", "exported", "files", "parts", "version")
+_FOR_SNAKEMAKE = ("caption", "code", "environment_file", "exported", "files", "parts", "version")
 
 
 def optional(files: str | Sequence[str]) -> Path | None:

@@ -285,11 +285,6 @@ def noise_row(record: Record, blocks: Sequence[Sequence[float]]) -> Row:
     return row | {"reference_s": launch_interval(medians).value, "noise": noise}
 
 
-def export_row(model: str, graphs: str, record: Mapping[str, Any]) -> Row:
-    """Return the row of the table `exports` for one network of a model, of these graphs."""
-    return {"model": model, "graphs": graphs, **record}
-
-
 def quality_rows(
     comparison: pd.DataFrame,
     variant: Mapping[str, Any],

@@ -152,8 +152,7 @@ class Files(NamedTuple):
 def run_figure(job: Any, plot: Callable[..., None]) -> None:
     """Do the work of a figure's script: `plot` takes the inputs and parameters of its rule by name,
     and writes the figure to `files`."""
-    files = Files(*(Path(getattr(job.output, kind)) for kind in Files._fields))
-    run_script(job, plot, files=files)
+    run_script(job, lambda png, svg, csv, **given: plot(files=Files(png, svg, csv), **given))
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, files: Files, missing: str) -> None:

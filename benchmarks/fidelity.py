@@ -25,8 +25,8 @@ from sdbench import backends
 from sdbench.cases.case import Case, Variant
 from sdbench.cases.expansion import RunConfig
 from sdbench.config.check import check_config, load_schema, name_case
-from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
+from sdbench.records.intervals import launch_interval
 
 ROOT = Path(__file__).parent.parent
 SHAPES = ROOT / "resources" / "models" / "shapes"

@@ -22,9 +22,9 @@ import torch
 from sdbench import backends
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.cases.measuring import Measuring
-from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 from sdbench.measure.projection import begin_call, project
+from sdbench.records.intervals import launch_interval
 
 TOLERANCE = 0.03
 A_SECOND = Measuring(

@@ -29,8 +29,8 @@ from pathlib import Path
 import yaml
 
 from sdbench.analysis.estimates import Estimate, apart, quotient
-from sdbench.measure.intervals import drift_half, launch_interval
 from sdbench.records.archive import unpack
+from sdbench.records.intervals import drift_half, launch_interval
 from sdbench.records.record import REFERENCE, Record, read_indexed
 from sdbench.runtime.files import read_json
 from sdbench.runtime.processes import time_left_s
@@ -90,8 +90,8 @@ def value_of(record: Record, drift: float) -> Estimate:
         pairs = [[median(launch[run]["evaluation_s"]) for run in runs] for launch in launches]
         return Estimate(*launch_interval([ours / theirs for ours, theirs in pairs]))
     medians = [median(one["latency"]["samples_s"]) for one in launches]
-    job = (record["case"]["variant"]["backend"],)
-    return Estimate(*launch_interval(medians, drift), job=job, drift=drift)
+    shared = (record["case"]["variant"]["backend"],), drift, tuple(medians)
+    return Estimate(*launch_interval(medians, drift), False, *shared)
 
 
 def read_run(archive: Path) -> dict[str, Estimate]:

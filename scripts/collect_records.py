@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdbench.analysis.utilization import utilization_columns
-from sdbench.measure.intervals import drift_half
+from sdbench.records.intervals import drift_half
 from sdbench.records.record import REFERENCE, read_indexed
 from sdbench.runtime.files import read_json
 from sdbench.runtime.job import run_script

@@ -1,13 +1,14 @@
 """The interval over launches."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
 from sdbench.analysis.estimates import Estimate, apart, estimate, quotient
-from sdbench.measure.intervals import FEWEST, drift_half, launch_interval
+from sdbench.records.intervals import FEWEST, drift_half, launch_interval
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 7, 10, 20, 28])
@@ -64,7 +65,7 @@ def test_fewer_than_three_jobs_say_nothing_of_drift() -> None:
 
 def test_what_one_job_measured_in_turns_has_no_drift_between_it() -> None:
     low, high = (math.exp(sign * math.hypot(0.03, 0.2)) for sign in (-1, 1))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"model": "m", "device": "d", "backend": backend, "drift": 0.2, "latency_s": factor,
          "latency_ci_low_s": factor * low, "latency_ci_high_s": factor * high}
         for backend, factor in (("a", 1.0), ("a", 1.1), ("b", 1.1))
@@ -73,6 +74,16 @@ def test_what_one_job_measured_in_turns_has_no_drift_between_it() -> None:
     assert apart(one, same) and not apart(one, other)
     assert quotient(same, one).half == pytest.approx(math.hypot(0.03, 0.03))
     assert quotient(other, one).half == pytest.approx(math.hypot(0.03, 0.03, 0.2, 0.2))
+    # Launches that are slow together are so side by side.
+    turns = (1.0, 1.2, 0.9, 1.1, 1.0)
+    for row, factors in zip(rows, ((1,) * 5, (1, 1.01, 1, 0.99, 1), (1,) * 5), strict=True):
+        row["latency_launches_s"] = " ".join(
+            f"{row['latency_s'] * one * factor:.6g}"
+            for one, factor in zip(turns, factors, strict=True)
+        )
+    beside = quotient(*(estimate(row, "latency_s") for row in rows[1::-1]))
+    assert beside.value == pytest.approx(1.1, rel=1e-3)
+    assert beside.half == pytest.approx(0.0088, rel=0.02)
     # So do their reciprocals and multiples.
     rates = [each.map(lambda seconds: 60 / seconds) for each in (one, same, other)]
     assert apart(rates[0], rates[1]) and not apart(rates[0], rates[2])

@@ -5,11 +5,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sdbench.records.intervals import launch_interval
+
 ENDS = {
     "latency_s": ("latency_ci_low_s", "latency_ci_high_s"),
     "images_per_minute": ("images_per_minute_ci_low", "images_per_minute_ci_high"),
 }
 """Column -> those of its interval."""
+LAUNCHES = {
+    "latency_s": "latency_launches_s",
+    "images_per_minute": "images_per_minute_launches",
+}
+"""Column -> that of what each launch found."""
 _JOB = ("model", "device", "backend")
 """The columns that rows of one job share."""
 
@@ -20,7 +27,7 @@ class Estimate:
 
     `counted`: the number was read off a counter once, as memory is. It has no interval, and is
     judged as it is. `job`: the model, device and backend of the job that measured it; `drift`: what
-    `drift_half` returned, and the interval has in it.
+    `drift_half` returned, and the interval has in it; `launches`: what each launch found.
     """
 
     value: float
@@ -29,6 +36,7 @@ class Estimate:
     counted: bool = False
     job: tuple[str, ...] = ()
     drift: float = 0.0
+    launches: tuple[float, ...] = ()
 
     @property
     def half(self) -> float | None:
@@ -51,23 +59,34 @@ class Estimate:
         if self.low is None or self.high is None:
             return Estimate(value, counted=self.counted)
         low, high = sorted(map(function, (self.low, self.high)))
-        return replace(self, value=value, low=low, high=high)
+        launches = tuple(map(function, self.launches))
+        return replace(self, value=value, low=low, high=high, launches=launches)
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
     """Return a number of a row of RESULTS or PUBLISHED, with its interval where it has one."""
     low, high = (row.get(end) for end in ENDS.get(column, ("", "")))
-    job = tuple(row.get(name) or "" for name in _JOB)
-    return Estimate(row[column], low, high, job=job, drift=row.get("drift") or 0.0)
+    return Estimate(
+        row[column],
+        low,
+        high,
+        job=tuple(row.get(name) or "" for name in _JOB),
+        drift=row.get("drift") or 0.0,
+        launches=tuple(map(float, (row.get(LAUNCHES.get(column, "")) or "").split())),
+    )
 
 
 def quotient(above: Estimate, below: Estimate) -> Estimate:
     """Return the ratio of two positive numbers.
 
     The logarithms of two independent numbers have intervals whose halves add in squares. Two of one
-    job have no drift between them: its launches take turns, and what drifts meets both alike.
+    job have no drift between them: its launches take turns, and what drifts meets both alike. With
+    as many launches each, the interval is over the ratios of those that are side by side.
     """
     if above.job and above.job == below.job:
+        if above.launches and len(above.launches) == len(below.launches):
+            pairs = zip(above.launches, below.launches, strict=True)
+            return Estimate(*launch_interval([one / other for one, other in pairs]))
         above, below = above.steady(), below.steady()
     value = above.value / below.value
     if above.half is None or below.half is None:

@@ -24,9 +24,9 @@ from sdbench.devices.platforms import platform_of, set_tf32
 from sdbench.measure.agreement import expect
 from sdbench.measure.batch_search import search_largest
 from sdbench.measure.context import SweepContext
-from sdbench.measure.intervals import launch_interval
 from sdbench.measure.latency import time_call
 from sdbench.measure.launch import Outcome, measure_launch
+from sdbench.records.intervals import launch_interval
 from sdbench.records.record import (
     REFERENCE,
     has_its_image,

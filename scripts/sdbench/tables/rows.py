@@ -8,7 +8,7 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.measure.batch_prediction import device_peak_bytes
-from sdbench.measure.intervals import launch_interval
+from sdbench.records.intervals import launch_interval
 from sdbench.records.record import Record
 from sdbench.tables.files import Row, rows_of
 from sdbench.tables.schemas import CASE_KEY, MEASURED, PROJECTED
@@ -97,6 +97,7 @@ def _latency_columns(launches: Launches, precision: float, drift: float) -> Row:
     denoiser_q1, denoiser_q3 = np.percentile([one["denoiser_s"] for one in phases], [25, 75])
     return {
         "launches": len(launches),
+        "latency_launches_s": _listed(medians),
         "latency_n": len(samples),
         "latency_s": latency.value,
         "latency_q1_s": q1,
@@ -170,13 +171,14 @@ def _throughput_columns(launches: Launches, images: int, drift: float) -> Row:
     """
     passes = [launch["projection"] or launch["throughput"] for launch in launches]
     if launches[0]["projection"]:
-        medians = [np.median(one["latency"]["samples_s"]) for one in launches]
-        call = launch_interval(medians, drift)
+        each = [np.median(one["latency"]["samples_s"]) for one in launches]
+        call = launch_interval(each, drift)
         # At the mean power of the short calls, which are less of denoising than the whole.
         spent_s = sum(short["call_s"] for one in passes for short in one["calls"])
         row, calls = {}, spent_s / call.value
     else:
-        call = launch_interval([np.mean(one["intervals_s"]) for one in passes], drift)
+        each = [np.mean(one["intervals_s"]) for one in passes]
+        call = launch_interval(each, drift)
         calls = sum(len(one["intervals_s"]) for one in passes)
         row = {"throughput_n": calls}
     energies = [one["energy"] for one in passes if one["energy"]]
@@ -186,10 +188,15 @@ def _throughput_columns(launches: Launches, images: int, drift: float) -> Row:
     return row | {
         "call_s": call.value,
         "images_per_minute": 60 * images / call.value,
+        "images_per_minute_launches": _listed([60 * images / seconds for seconds in each]),
         # The slow end of the call is the low end of the rate.
         "images_per_minute_ci_low": call.high and 60 * images / call.high,
         "images_per_minute_ci_high": call.low and 60 * images / call.low,
     }
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
 
 
 def race_row(record: Record, max_busy_cores: float) -> Row:

@@ -28,6 +28,11 @@ def _text(allowed: Collection[str] | None = None, nullable: bool = False) -> pa.
     return pa.Column(str, pa.Check.isin(allowed) if allowed else None, nullable=nullable)
 
 
+def _numbers() -> pa.Column:
+    number = r"\d+(\.\d+)?(e[-+]\d+)?"
+    return pa.Column(str, pa.Check.str_matches(rf"^{number}( {number})*$"), nullable=True)
+
+
 def _number(minimum: float = 0.0) -> pa.Column:
     return pa.Column(float, pa.Check.ge(minimum), nullable=True)
 
@@ -44,6 +49,7 @@ _NOT_NUMBERS: dict[str, Callable[[], pa.Column]] = {
     "reason case_id absent_because misses": lambda: _text(nullable=True),
     "batch_sizes currency energy_source": lambda: _text(nullable=True),
     "subject unit figure rows judge_version": lambda: _text(nullable=True),
+    "latency_launches_s images_per_minute_launches": _numbers,
     "quality_verdict": lambda: _text((SAME, WORSE, BETTER, UNSAID), nullable=True),
     "device_kind": lambda: _text(list(KINDS)),
     "status": lambda: _text(("ok", "oom", "unsupported", "error")),
@@ -107,12 +113,13 @@ RESULTS = _table(
     latency_s images_per_minute memory_bytes memory_counter {_IMAGE_QUALITY} quality_verdict
     basis device_kind threads weights attention backend_version {_SETTINGS} prompt_tokens_cut
     {_CIRCUMSTANCES} drift
-    launches latency_n latency_q1_s latency_q3_s latency_ci_low_s latency_ci_high_s
-    half_width precise warmup_calls
+    launches latency_launches_s latency_n latency_q1_s latency_q3_s
+    latency_ci_low_s latency_ci_high_s half_width precise warmup_calls
     load_s compile_s compile_cached first_call_s
     text_encoder_s denoiser_s denoiser_q1_s denoiser_q3_s vae_decoder_s step_s parts_n
     denoiser_evaluations
-    throughput_n call_s images_per_minute_ci_low images_per_minute_ci_high largest best
+    throughput_n call_s images_per_minute_launches
+    images_per_minute_ci_low images_per_minute_ci_high largest best
     energy_j_per_image energy_source cost_per_1000_images currency
     loaded_bytes resident_peak_bytes resident_above_load_bytes peak_allocated_bytes
     peak_reserved_bytes reserved_after_run_bytes nvml_process_bytes device_peak_bytes
@@ -129,7 +136,8 @@ which is empty where the quality cannot be said.
 How it was run: `threads` of the process; `prompt_tokens_cut`, how many tokens of the prompt a text
 encoder did not read, since its model reads no more, empty where it read all.
 
-One call: `latency_s`, the geometric mean of the medians of the `launches`, and its 95 % interval,
+One call: `latency_s`, the geometric mean of the medians of the `launches`, these medians in the
+order of their blocks (`latency_launches_s`, with spaces between), and its 95 % interval,
 Student's of their logarithms, widened by `drift`, half the width of that for what differs between
 jobs of the device, as a logarithm, empty with fewer than three jobs; `half_width`, half of it
 without `drift`, as a share of the value, and `precise`, whether that is within
@@ -138,8 +146,8 @@ libraries; compiling for this batch size apart from them (`compile_cached`: torc
 from its cache), and parts from `parts_n` calls of a pass of their own.
 
 Calls back to back: `call_s`, the mean time from the end of one to the end of the next, and the
-images per minute that this makes, with the interval of that, made alike; energy where the device
-counts it, money where the config has a price.
+images per minute that this makes, with those of the launches and the interval, made alike; energy
+where the device counts it, money where the config has a price.
 
 Memory: `loaded_bytes`, `resident_*`: the process on a CPU; `peak_allocated_bytes`,
 `peak_reserved_bytes`: torch's CUDA allocator, peak since load; `nvml_process_bytes`: what the

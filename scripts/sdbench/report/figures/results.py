@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sdbench.analysis.estimates import LAUNCHES, Estimate, estimate
 from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
 from sdbench.tables.files import read_table, rows_of
@@ -28,8 +29,9 @@ class Result:
     `campaign` is empty for what was measured here. `contended`: something else used the device.
     `projected`: its times come from a few steps of a call. `fails_gate`: its images miss the
     config's quality gate; `quality`: what a set of them says. `way`: its names in the tables.
-    `peak_operation`: what reached the peak of its device. `numbers` holds the columns of the table
-    that are numbers and not empty, under their names, in the units of their names.
+    `launches`: the columns of what each launch found. `peak_operation`: what reached the peak of
+    its device. `numbers` holds the columns of the table that are numbers and not empty, under their
+    names, in the units of their names.
     """
 
     condition: Condition
@@ -52,6 +54,7 @@ class Result:
     fails_gate: bool = False
     quality: str = ""
     way: tuple[str, ...] = ()
+    launches: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -68,6 +71,11 @@ class Result:
     def switches(self) -> tuple[str, ...]:
         """The options, one by one."""
         return () if self.options == NONE else tuple(self.options.split("+"))
+
+    def estimate(self, column: str) -> Estimate:
+        """Return a number with its interval, to be compared."""
+        way = zip(CASE_KEY[:-1], self.way, strict=True)
+        return estimate({**dict(way), **self.launches, **self.numbers}, column)
 
     @property
     def place(self) -> tuple[str, str, str, str, str, str]:
@@ -128,6 +136,7 @@ def _result(row: Mapping[str, Any], **more: str) -> Result:
         fails_gate=row["passes_gate"] is False,
         quality=row.get("quality_verdict") or "",
         way=tuple(str(row[name]) for name in CASE_KEY[:-1]),
+        launches={name: row.get(name) or "" for name in LAUNCHES.values()},
         numbers={
             name: float(value)
             for name, value in row.items()

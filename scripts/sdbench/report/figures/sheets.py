@@ -47,7 +47,7 @@ class Cell:
 
     `value`, `low`, `high` and `marks` (marker, value) are in the unit of the column's axis. Without
     a value, `text` says why there is none; with one, it is written behind the bar, `extra` greyer.
-    `job` and `drift` are those of an `Estimate`.
+    `estimate` is the value where it can be compared with another's.
     """
 
     value: float | None
@@ -56,8 +56,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     marks: tuple[tuple[str, float], ...] = ()
-    job: tuple[str, ...] = ()
-    drift: float = 0.0
+    estimate: Estimate | None = None
 
     @property
     def end(self) -> float:
@@ -136,8 +135,8 @@ def latency_cell(result: Result, extra: str | None = None) -> Cell:
         extra = f"n = {calls:.0f}" if calls else ""
     extra = ", ".join(filter(None, (extra, quality_words(result))))
     ends = numbers.get("latency_ci_low_s"), numbers.get("latency_ci_high_s")
-    job, drift = result.way[:3], numbers.get("drift", 0.0)
-    return Cell(value, value_text(result, value, "s"), extra, *ends, job=job, drift=drift)
+    known = result.estimate("latency_s")
+    return Cell(value, value_text(result, value, "s"), extra, *ends, estimate=known)
 
 
 def quality_words(result: Result) -> str:
@@ -150,10 +149,7 @@ def ratio_text(own: Cell, base: Cell, words: str = "") -> str:
     open that it is one. Both have a value that is not 0."""
     assert own.value is not None and base.value is not None
     text = f"{own.value / base.value:.2f} {TIMES} {words}".rstrip()
-    one, other = (
-        Estimate(cell.value or 0.0, cell.low, cell.high, job=cell.job, drift=cell.drift)
-        for cell in (own, base)
-    )
+    one, other = (cell.estimate or Estimate(cell.value or 0.0) for cell in (own, base))
     is_open = own.low is not None and not apart(one, other)
     return f"{text} (cannot be told apart)" if is_open else text
 

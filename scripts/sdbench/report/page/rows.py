@@ -85,6 +85,7 @@ def _case(result: Result) -> Case:
         "memory_counter": "" if memory is None else result.counter,
         "memory_gb": None if memory is None else memory / GB,
         **{name: numbers.get(name) for name in _NUMBERS},
+        **result.launches,
     }
 
 

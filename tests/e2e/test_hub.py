@@ -40,10 +40,10 @@ CHUNK = 10 * 1024 * 1024
 """What the client writes at a time: only what reached the disk can be resumed."""
 
 
-def weights(numbers: int) -> bytes:
+def weights(numbers: int, name: str = "weight") -> bytes:
     """Return a safetensors file of one fp32 tensor."""
     tensor = {"dtype": "F32", "shape": [numbers], "data_offsets": [0, 4 * numbers]}
-    header = json.dumps({"weight": tensor}).encode()
+    header = json.dumps({name: tensor}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(4 * numbers)
 
 
@@ -82,7 +82,7 @@ def sharded(stem: str, count: int) -> dict[str, bytes]:
     shards = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
     names = {f"layer{i}": shard.rpartition("/")[2] for i, shard in enumerate(shards)}
     index = json.dumps({"metadata": {}, "weight_map": names}).encode()
-    files = {shard: weights(i + 1) for i, shard in enumerate(shards)}
+    files = {shard: weights(i + 1, f"layer{i}") for i, shard in enumerate(shards)}
     return files | {f"{stem}.safetensors.index.json": index}
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib import colors
 
+from sdbench.analysis.estimates import Estimate
 from sdbench.report.figures import style
 from sdbench.report.figures.memory import ABOVE_LOAD, AFTER_RUN
 from sdbench.report.figures.panels import plot_sheet, save_sheet
@@ -353,7 +354,7 @@ def test_files_are_written(make: Make, tmp_path: Path) -> None:
     ],
 )
 def test_a_ratio_says_where_intervals_overlap(own: Any, base: Any, text: str) -> None:
-    mine, other = (Cell(value, "", "", low, high) for value, low, high in (own, base))
+    mine, other = (Cell(ends[0], "", estimate=Estimate(*ends)) for ends in (own, base))
     assert ratio_text(mine, other).replace(TIMES, "x") == text
 
 

@@ -150,7 +150,7 @@ def ratio_text(own: Cell, base: Cell, words: str = "") -> str:
     assert own.value is not None and base.value is not None
     text = f"{own.value / base.value:.2f} {TIMES} {words}".rstrip()
     one, other = (cell.estimate or Estimate(cell.value or 0.0) for cell in (own, base))
-    is_open = own.low is not None and not apart(one, other)
+    is_open = one.low is not None and not apart(one, other)
     return f"{text} (cannot be told apart)" if is_open else text
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
 from sdbench.report.figures.results import Result, read_results
-from sdbench.report.figures.sheets import Cell, Sheet, calls_note, make_sheet
+from sdbench.report.figures.sheets import INTERVAL, Cell, Sheet, calls_note, make_sheet
 from sdbench.tables.labels import number
 
 PARTS = {
-    "denoiser_s": "denoiser, all steps",
-    "vae_decoder_s": "VAE decoder",
-    "text_encoder_s": "text encoders",
+    "denoiser": "denoiser, all steps",
+    "vae_decoder": "VAE decoder",
+    "text_encoder": "text encoders",
 }
-"""Column -> what it holds the seconds of."""
+"""Part of a call, whose columns begin with it -> what it is called."""
 
 
 def parts_sheet(results: Path) -> Sheet:
@@ -31,24 +31,25 @@ def parts_sheet(results: Path) -> Sheet:
         "Grey: the share of the sum; for the denoiser also the time of a step with guidance and "
         "scheduler.",
         missing="No case with batch size 1 was measured.",
-        interval="quartiles",
+        interval=INTERVAL,
     )
 
 
 def _cells(result: Result) -> tuple[Cell, ...]:
     numbers = result.numbers
-    whole = sum(numbers[column] for column in PARTS)
+    whole = sum(numbers[f"{part}_s"] for part in PARTS)
     denoiser, *others = (
-        Cell(numbers[column], number(numbers[column]), f"{100 * numbers[column] / whole:.1f} %")
-        for column in PARTS
+        Cell(
+            numbers[f"{part}_s"],
+            number(numbers[f"{part}_s"]),
+            f"{100 * numbers[f'{part}_s'] / whole:.1f} %",
+            numbers.get(f"{part}_ci_low_s"),
+            numbers.get(f"{part}_ci_high_s"),
+        )
+        for part in PARTS
     )
-    denoiser = replace(
-        denoiser,
-        extra=f"{denoiser.extra}, {number(1000 * numbers['step_s'])} ms",
-        low=numbers["denoiser_q1_s"],
-        high=numbers["denoiser_q3_s"],
-    )
-    return denoiser, *others
+    step = f"{number(1000 * numbers['step_s'])} ms"
+    return replace(denoiser, extra=f"{denoiser.extra}, {step}"), *others
 
 
 if __name__ == "__main__":

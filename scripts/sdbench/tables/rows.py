@@ -8,7 +8,7 @@ from sdbench.cases.capabilities import BACKENDS
 from sdbench.cases.case import Variant
 from sdbench.cases.kinds import KINDS
 from sdbench.measure.batch_prediction import device_peak_bytes
-from sdbench.records.intervals import launch_interval
+from sdbench.records.intervals import Interval, launch_interval
 from sdbench.records.record import Record
 from sdbench.tables.files import Row, rows_of
 from sdbench.tables.schemas import CASE_KEY, MEASURED, PROJECTED
@@ -18,7 +18,7 @@ import pandas as pd
 
 Launches = Sequence[Mapping[str, Any]]
 """Of a record."""
-PARTS = ("text_encoder_s", "denoiser_s", "vae_decoder_s")
+PARTS = ("text_encoder", "denoiser", "vae_decoder")
 
 
 def case_columns(record: Record) -> Row:
@@ -94,7 +94,6 @@ def _latency_columns(launches: Launches, precision: float, drift: float) -> Row:
     medians = [np.median(one["latency"]["samples_s"]) for one in launches]
     latency, half_width = launch_interval(medians, drift), launch_interval(medians).half_width
     q1, q3 = np.percentile(samples, [25, 75])
-    denoiser_q1, denoiser_q3 = np.percentile([one["denoiser_s"] for one in phases], [25, 75])
     return {
         "launches": len(launches),
         "latency_launches_s": _listed(medians),
@@ -108,11 +107,9 @@ def _latency_columns(launches: Launches, precision: float, drift: float) -> Row:
         "precise": _is_precise(half_width, precision),
         "warmup_calls": len(launches[0]["latency"]["warmup_s"]),
         **_cold_start(launches),
-        **{part: _part_s(launches, part) for part in PARTS},
-        "denoiser_q1_s": denoiser_q1,
-        "denoiser_q3_s": denoiser_q3,
+        **_part_columns(launches, drift),
         "parts_n": len(phases),
-        "step_s": _part_s(launches, "step_s"),
+        "step_s": _part(launches, "step_s", drift).value,
         "denoiser_evaluations": phases[0]["denoiser_evaluations"],
     }
 
@@ -131,10 +128,23 @@ def _cold_start(launches: Launches) -> Row:
     }
 
 
-def _part_s(launches: Launches, name: str) -> float:
+def _part_columns(launches: Launches, drift: float) -> Row:
+    """Return the seconds of each part of a call, with their intervals."""
+    row: Row = {}
+    for part in PARTS:
+        seconds = _part(launches, f"{part}_s", drift)
+        row |= {
+            f"{part}_s": seconds.value,
+            f"{part}_ci_low_s": seconds.low,
+            f"{part}_ci_high_s": seconds.high,
+        }
+    return row
+
+
+def _part(launches: Launches, name: str, drift: float) -> Interval:
     """Return the seconds of a part, or of a step."""
     medians = [np.median(np.hstack([one[name] for one in launch["phases"]])) for launch in launches]
-    return launch_interval(medians).value
+    return launch_interval(medians, drift)
 
 
 def _memory_columns(record: Record) -> Row:

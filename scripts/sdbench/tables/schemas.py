@@ -116,8 +116,9 @@ RESULTS = _table(
     launches latency_launches_s latency_n latency_q1_s latency_q3_s
     latency_ci_low_s latency_ci_high_s half_width precise warmup_calls
     load_s compile_s compile_cached first_call_s
-    text_encoder_s denoiser_s denoiser_q1_s denoiser_q3_s vae_decoder_s step_s parts_n
-    denoiser_evaluations
+    text_encoder_s text_encoder_ci_low_s text_encoder_ci_high_s
+    denoiser_s denoiser_ci_low_s denoiser_ci_high_s
+    vae_decoder_s vae_decoder_ci_low_s vae_decoder_ci_high_s step_s parts_n denoiser_evaluations
     throughput_n call_s images_per_minute_launches
     images_per_minute_ci_low images_per_minute_ci_high largest best
     energy_j_per_image energy_source cost_per_1000_images currency

@@ -56,7 +56,7 @@ rule predict_fits:
         predicted="<results>/tables/predicted_memory.csv",
         caption=caption("fits_table"),
     output:
-        reported("<results>/tables/fits.csv", "Answers", "fits_table"),
+        fits=reported("<results>/tables/fits.csv", "Answers", "fits_table"),
     log:
         "<logs>/predict_fits.log",
     localrule: True
@@ -78,7 +78,7 @@ rule predict_memory:
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
         computed=resource("computed/memory.json"),
     output:
-        "<results>/operations/memory.json",
+        memory="<results>/operations/memory.json",
     log:
         "<logs>/predict_memory.log",
     localrule: True
@@ -96,7 +96,7 @@ rule collect_predicted_memory:
     input:
         memory="<results>/operations/memory.json",
     output:
-        table("predicted_memory"),
+        table=table("predicted_memory"),
     log:
         "<logs>/collect_predicted_memory.log",
     localrule: True
@@ -142,7 +142,7 @@ rule give_advice:
         datasheets=resource("datasheets/gpus.csv"),
         caption=caption("advice"),
     output:
-        reported("<results>/tables/advice.csv", "Answers", "advice"),
+        advice=reported("<results>/tables/advice.csv", "Answers", "advice"),
     log:
         "<logs>/give_advice.log",
     localrule: True

@@ -137,6 +137,10 @@ RACE_OPERATIONS = unique(
 
 
 def model_folder(wildcards):
+    "Return the folder of a model; another than the config's is refused."
+    if wildcards.model not in config["models"]:
+        known = ", ".join(config["models"])
+        refuse(f"found a model {wildcards.model}; allowed is one of the config: {known}")
     source = config["models"][wildcards.model]["source"]
     return (
         str(find_path(source["local"], Path(PREFIX)))
@@ -215,7 +219,7 @@ def measured(wildcards):
 
 
 def tuned(wildcards):
-    return PLAN.tuned_at[place_of(wildcards)]
+    return [case.variant for case in PLAN.tuned_at[place_of(wildcards)]]
 
 
 def raced(wildcards):
@@ -256,9 +260,18 @@ def settings_of(variants):
     return settings
 
 
-def as_dicts(by_place):
-    "Return a parameter: the cases or races of a job."
-    return lambda wildcards: [one.as_dict() for one in by_place[place_of(wildcards)]]
+def as_dicts(by_place, what):
+    "Return a parameter: the cases or races of a job. One that has none is refused."
+
+    def found(wildcards):
+        place = place_of(wildcards)
+        if not by_place[place]:
+            refuse(
+                f"{'/'.join(place)}: found no {what} there; allowed is a job of the config"
+            )
+        return [one.as_dict() for one in by_place[place]]
+
+    return found
 
 
 def computed_peaks(wildcards):
@@ -271,11 +284,6 @@ def measured_searches(wildcards):
         {"variant": variant.as_dict(), "cap": PLAN.searches[variant]}
         for variant in PLAN.searches_at[place_of(wildcards)]
     ]
-
-
-def tuned_cases(wildcards):
-    "Return the cases, of one image, whose settings are searched."
-    return [PLAN.config.case(variant).as_dict() for variant in tuned(wildcards)]
 
 
 def race_code(wildcards):

@@ -25,7 +25,7 @@ rule measure_sweep:
         **ON_DEVICE,
         runtime=growing(240),
     params:
-        cases=as_dicts(PLAN.cases_at),
+        cases=as_dicts(PLAN.cases_at, "cases"),
         searches=measured_searches,
         measuring=config["measuring"],
         peaks=computed_peaks,
@@ -52,7 +52,7 @@ rule search_settings:
         **ON_DEVICE,
         runtime=growing(120),
     params:
-        cases=tuned_cases,
+        cases=as_dicts(PLAN.tuned_at, "variants to tune"),
     script:
         "../scripts/search_settings.py"
 
@@ -79,7 +79,7 @@ rule race_denoisers:
         runtime=growing(240),
     params:
         code=race_code,
-        pairs=as_dicts(PLAN.races_at),
+        pairs=as_dicts(PLAN.races_at, "races"),
         measuring=vars(Racing.of(config["measuring"])),
     script:
         "../scripts/race_denoisers.py"

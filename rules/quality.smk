@@ -39,7 +39,7 @@ rule judge_images:
         archives=images_of_set,
         judge_folder=judge_of,
     output:
-        "<results>/quality/{model}/judged.json",
+        output="<results>/quality/{model}/judged.json",
     log:
         "<logs>/judge_images/{model}.log",
     wildcard_constraints:

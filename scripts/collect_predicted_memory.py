@@ -17,4 +17,4 @@ def collect_predicted_memory(memory: Path, table: Path) -> None:
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(snakemake, collect_predicted_memory, table=Path(snakemake.output[0]))
+    run_script(snakemake, collect_predicted_memory)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbench.runtime.errors import UserError
 from sdbench.runtime.files import check_seal, read_json
 from sdbench.runtime.job import run_script
 from sdbench.tables.files import REMEDY, write_table
@@ -30,8 +29,6 @@ def collect_quality(
     for comparison, pair in zip(comparisons, pairs, strict=True):
         check_seal(comparison, REMEDY)
         compared = pd.read_csv(comparison)
-        if compared.empty or not {"mode", "step", "status"} <= set(compared):
-            raise UserError(f"{comparison}: incomplete comparison: {REMEDY}")
         rows += quality_rows(compared, **pair, weights=weights[pair["variant"]["model"]])
     write_table(pd.DataFrame(rows), table, QUALITY)
 

@@ -76,4 +76,4 @@ def give_advice(
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(snakemake, give_advice, advice=Path(snakemake.output[0]))
+    run_script(snakemake, give_advice)

@@ -58,4 +58,4 @@ def _placed(count: int, places: Sequence[int], values: Sequence[Any]) -> list[An
 
 
 if __name__ == "__main__":
-    run_script(snakemake, judge_images, output=Path(snakemake.output[0]))
+    run_script(snakemake, judge_images)

@@ -47,4 +47,4 @@ def predict_fits(
 if __name__ == "__main__":
     from sdbench.runtime.job import run_script
 
-    run_script(snakemake, predict_fits, fits=Path(snakemake.output[0]))
+    run_script(snakemake, predict_fits)

@@ -61,9 +61,4 @@ def predict_memory(
 
 if __name__ == "__main__":
     os.environ.update(TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
-    run_script(
-        snakemake,
-        predict_memory,
-        processes=snakemake.threads,
-        memory=Path(snakemake.output[0]),
-    )
+    run_script(snakemake, predict_memory, processes=snakemake.threads)

@@ -32,7 +32,7 @@ def test_what_is_compared_need_not_be_measured(config: Config) -> None:
     config["matrix"] = config["matrix"][:1]
     plan = plan_of(config)
     assert {reference.backend for reference, _ in plan.compared} == {"pytorch"}
-    (tuned,) = {v.options for v in plan.tuned_at["shapes", "cpu", "openvino"]}
+    (tuned,) = {case.variant.options for case in plan.tuned_at["shapes", "cpu", "openvino"]}
     assert tuned == "tuned"
     assert not any(case.variant.backend == "openvino" for case in plan.cases)
 

@@ -169,6 +169,21 @@ def test_a_profile_is_made_on_request_of_a_case_that_the_matrix_has_not(folder: 
         assert_one_line(run, f"error: {absent}: this case cannot exist: TF32")
 
 
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("records/tiny/cpu/pytorch/index.json", "found a model tiny; allowed is one of"),
+        ("records/shapes/gpu/pytorch/index.json", "shapes/gpu/pytorch: found no cases there"),
+        ("races/shapes/cpu/openvino/index.json", "shapes/cpu/openvino: found no races there"),
+        ("settings/shapes/cpu/onnxruntime.json", "shapes/cpu/onnxruntime: found no variants to"),
+    ],
+)
+def test_a_job_that_has_nothing_to_do_is_refused_in_one_line(
+    folder: Path, target: str, said: str
+) -> None:
+    assert_one_line(run_snakemake(folder, "--cores", "1", f"results/{target}"), f"error: {said}")
+
+
 def test_a_quality_figure_measures_nothing(folder: Path) -> None:
     assert "measure_sweep" not in planned(folder, "results/figures/quality_curve.png")
 

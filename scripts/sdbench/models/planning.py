@@ -4,7 +4,6 @@ Light, for the Snakefile.
 """
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,12 +28,15 @@ Place = tuple[str, str, str]
 Item = TypeVar("Item")
 
 
-def _by_place(items: Iterable[tuple[Variant, Item]]) -> dict[Place, list[Item]]:
-    """Sort items, each after its variant, by job; there is an empty list for any other job."""
-    found = defaultdict(list)
-    for variant, item in items:
-        found[variant.place].append(item)
-    return found
+class ByPlace(dict[Place, list[Item]]):
+    """Items, each given after its variant, by job; there is an empty list for any other job."""
+
+    def __init__(self, items: Iterable[tuple[Variant, Item]]) -> None:
+        for variant, item in items:
+            self.setdefault(variant.place, []).append(item)
+
+    def __missing__(self, place: Place) -> list[Item]:
+        return []
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,14 @@ class Plan:
         return list(dict.fromkeys([*compared, *of_sets]))
 
     @cached_property
-    def cases_at(self) -> dict[Place, list[Case]]:
+    def cases_at(self) -> ByPlace[Case]:
         """The cases that each job measures. Made once: there may be ten thousand of them."""
-        return _by_place((case.variant, case) for case in self.cases)
+        return ByPlace((case.variant, case) for case in self.cases)
 
     @cached_property
-    def races_at(self) -> dict[Place, list[Pair]]:
+    def races_at(self) -> ByPlace[Pair]:
         """The races that each job runs."""
-        return _by_place((race.case.variant, race) for race in self.races)
+        return ByPlace((race.case.variant, race) for race in self.races)
 
     @cached_property
     def measured_or_raced(self) -> list[Variant]:
@@ -110,14 +112,16 @@ class Plan:
         return cases + sides(race for races in self.races_at.values() for race in races)
 
     @cached_property
-    def searches_at(self) -> dict[Place, list[Variant]]:
+    def searches_at(self) -> ByPlace[Variant]:
         """The variants whose largest batch each job searches for."""
-        return _by_place((variant, variant) for variant in self.searches)
+        return ByPlace((variant, variant) for variant in self.searches)
 
     @cached_property
-    def tuned_at(self) -> dict[Place, list[Variant]]:
-        """The variants whose settings each job searches for, those outside the matrix included."""
-        return _by_place((v, v) for v in sorted(self.variants) if TUNED in v.switches)
+    def tuned_at(self) -> ByPlace[Case]:
+        """The cases, of one image, whose settings each job searches for, those outside the matrix
+        included."""
+        tuned = (variant for variant in sorted(self.variants) if TUNED in variant.switches)
+        return ByPlace((variant, self.config.case(variant)) for variant in tuned)
 
 
 def sides(races: Iterable[Pair]) -> list[Variant]:

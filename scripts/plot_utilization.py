@@ -50,6 +50,8 @@ def _variant(result: Result) -> tuple[object, ...]:
 
 def _cell(result: Result, results: Sequence[Result]) -> Cell:
     numbers = result.numbers
+    if ACHIEVED not in numbers:
+        return Cell(None, "its operations were not counted")
     if SHARE not in numbers:
         return Cell(None, f"{number(numbers[ACHIEVED])} TFLOP/s; peak not measured")
     marks = tuple(

@@ -87,6 +87,23 @@ def test_measured_counts_before_published_before_predicted() -> None:
     assert said("NVIDIA A100 SXM4 80GB", "tf32", 4)[:3] == ("predicted", 2.0, "yes")
 
 
+def test_what_failed_for_want_of_something_else_leaves_what_is_predicted_of_memory() -> None:
+    here: made.Row = {"device": "gpu", "device_name": "NVIDIA GeForce RTX 3090", "batch_size": 4}
+    here |= {"precision": "fp16", "contended": None, "passes_gate": None, "latency_s": None}
+    for status, fits in (("unsupported", "no"), ("error", "no"), ("oom", "no")):
+        rows = told([made.failed_row(made.SD_V1, status, **here)], [])
+        (row,) = [r for r in rows.values() if r.get("reason") == f"because of {status}"]
+        assert row["fits"] == fits
+
+
+def test_cards_that_all_ran_out_of_memory_are_answered_without_numbers() -> None:
+    row = made.advice_row("NVIDIA GeForce Unheard", None, memory_bytes=None, card_memory_gb=None)
+    table = pd.DataFrame([row]).reindex(columns=list(ADVICE.columns)).astype(object)
+    told: Any = table.where(table.notna(), None).to_dict("records")
+    ((_, said),) = answer_question(told)
+    assert said.startswith("A gaming card does not: each one that was tried ran out of memory.")
+
+
 def test_a_price_makes_a_cost_with_the_interval_of_the_time() -> None:
     mine = {"memory_gb": 16, "bandwidth_gb_s": 900, "fp16_tflops": 90, "fp32_tflops": 45}
     cards = {

@@ -83,6 +83,15 @@ def test_the_same_rows_cannot_be_shown_twice(tmp_path: Path) -> None:
         collect([second], tmp_path, [])
 
 
+def test_a_row_that_ran_has_its_numbers(tmp_path: Path) -> None:
+    rows = pd.read_csv(export(tmp_path))
+    rows.loc[1, "images_per_minute"] = None
+    table = tmp_path / "by-hand.csv"
+    rows.to_csv(table, index=False)
+    with pytest.raises(UserError, match=r"images_per_minute: row 2: found an empty cell"):
+        collect([table], tmp_path, [])
+
+
 def test_devices_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """Threads differ, or there are two equal GPUs."""
     base = made.latency_row(made.throughput_row(SHAPES, 130.0), 0.5)

@@ -273,6 +273,10 @@ def test_utilization_has_a_dot_for_each_batch_size_and_a_line_at_the_peak(make: 
     assert axes.get_xlim()[1] > 150
     below = plot_sheet(make("utilization", rows)).axes[0]
     assert below.get_xlim()[1] > 100
+    # A model whose operations could not be counted keeps nothing from the others.
+    uncounted = made.throughput_row(SHAPES | {"backend": "openvino"}, 60.0)
+    texts_of = [row.cells[0].text for row in make("utilization", [*rows, uncounted]).panels[0].rows]
+    assert sorted(texts_of) == ["75 %", "its operations were not counted"]
 
 
 def test_the_ladder_goes_from_the_slowest_to_the_fastest(make: Make, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ HALVES = [
     ("NVIDIA A100-SXM4-40GB", 6.0, "holds: 40.0 (38.3 to 41.7) (results.csv: 2, 3; speed.png)"),
     ("NVIDIA GeForce RTX 3090", 6.0, "holds: 40.0 (38.3 to 41.7)"),
     ("NVIDIA A100-SXM4-40GB", 4.0, "does not hold: 60.0 (58.9 to 61.1)"),
-    ("NVIDIA A100-SXM4-40GB", 9.0, "does not hold: 10.00 (7.42 to 12.5)"),
+    ("NVIDIA A100-SXM4-40GB", 9.0, "does not hold: 10.0 (7.42 to 12.5)"),
     ("NVIDIA A100-SXM4-40GB", 5.5, "cannot be said: 45.0 (43.4 to 46.5)"),
     ("Quadro RTX 8000", 4.8, "holds: 52.0 (50.6 to 53.3)"),
     ("Quadro RTX 8000", 6.0, "does not hold: 40.0 (38.3 to 41.7)"),
@@ -218,8 +218,8 @@ FOUND: list[tuple[str, Given, list[str]]] = [
             latency_row(SD_V1, 1.0, **SLICED, device_peak_bytes=6e9, peak_allocated_bytes=1e9),
         ),
         [
-            "holds: 10.00 (7.42 to 12.5)",
-            "holds: 10.00 (7.42 to 12.5)",
+            "holds: 10.0 (7.42 to 12.5)",
+            "holds: 10.0 (7.42 to 12.5)",
             f"holds: 24.0 (results.csv: 2, 3; attention.png) ... {KINDS['cpu'].call_counter[1]}, "
             "each read once",
             "holds: 25.0 (results.csv: 4, 5; attention.png) ... on the GPU, each read once",

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sdbench.report.page import images
+from sdbench.report.page.answer import duration
 from sdbench.report.page.document import data_tables, vega
 from sdbench.report.page.images import make_viewer
 from sdbench.report.page.prose import render_markdown
@@ -87,6 +88,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     ]
     folder, campaigns = tmp_path_factory.mktemp("page"), ("lambda-2022-10",)
     return Page(made.make_page(folder, findings=findings, choices=choices, campaigns=campaigns))
+
+
+def test_minutes_are_rounded_as_a_whole() -> None:
+    assert [duration(s) for s in (9.0, 119.9, 179.7, 331.2)] == [
+        *("9.00 s", "120 s", "3 min 0 s", "5 min 31 s"),
+    ]
 
 
 def test_the_answer_is_the_best_of_the_tables(page: Page) -> None:

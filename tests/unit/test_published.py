@@ -129,3 +129,7 @@ def test_condition_is_what_moves_time() -> None:
     others = {"model": "shapes", "width": 256, "height": 256, "steps": 30, "scheduler": "ddim",
               "guidance": 1.0}  # fmt: skip
     assert all(condition(POST | {name: value}) != own for name, value in others.items())
+    # Z-Image takes a second prompt from the first bit of guidance on; nothing else does.
+    for model, differ in (("Tongyi-MAI/Z-Image-Turbo", True), ("shapes", False)):
+        none, some = (condition(POST | {"model": model, "guidance": g}) for g in (0.0, 0.5))
+        assert (none != some) == differ

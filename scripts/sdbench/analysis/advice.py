@@ -278,7 +278,9 @@ def _fill(row: Row, found: Row, basis: str, memory_basis: str) -> None:
     row |= {name: found[name] for name in ("backend", "options")}
     row |= {"source": found.get("campaign"), "reason": found.get("reason")}
     if found["status"] != "ok":
-        row["fits"] = NO if found["status"] == "oom" else UNKNOWN
+        # What failed otherwise says nothing of memory, and leaves what is predicted of it.
+        if found["status"] == "oom":
+            row["fits"] = NO
         return
     row |= {"basis": basis, "fits": YES}
     if found["memory_bytes"]:

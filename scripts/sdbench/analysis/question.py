@@ -97,10 +97,12 @@ def _cpu(rows: Sequence[Row]) -> str:
 
 
 def _too_little(cards: Sequence[Row]) -> str:
-    least = min(row["memory_bytes"] for row in cards)
-    most = max(row["card_memory_gb"] for row in cards)
-    needed = number(least / CARD_GB)
-    return f"it takes {needed} GiB (predicted), and GeForce cards have {most:g} at most"
+    taken = [row["memory_bytes"] for row in cards if row["memory_bytes"]]
+    had = [row["card_memory_gb"] for row in cards if row["card_memory_gb"]]
+    if not (taken and had):
+        return "each one that was tried ran out of memory"
+    needed = number(min(taken) / CARD_GB)
+    return f"it takes {needed} GiB (predicted), and GeForce cards have {max(had):g} at most"
 
 
 def _said(row: Row) -> str:

@@ -36,9 +36,6 @@ def compare_images(reference: ImageArray, other: ImageArray) -> dict[str, float]
     SSIM is structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861) in scikit-image's
     default form: a uniform window of 7 x 7 pixels and sample covariances, where theirs is a
     Gaussian one of 11 x 11; the mean over pixels and channels.
-
-    Raises:
-        ValueError: if a side is shorter than the window.
     """
     ssim = structural_similarity(reference, other, win_size=SSIM_WINDOW_PX, channel_axis=2)
     return {

@@ -106,10 +106,11 @@ def status_label(status: str, reason: str) -> str:
 def number(value: float) -> str:
     """Return a number with three significant digits, never in powers of ten.
 
-    >>> number(0.4567), number(26.3), number(458.97), number(12345.0)
-    ('0.457', '26.3', '459', '12345')
+    >>> number(0.4567), number(9.996), number(26.3), number(458.97), number(12345.0)
+    ('0.457', '10.0', '26.3', '459', '12345')
     """
-    digits = next((digits for digits in range(6) if abs(value) >= 10 ** (2 - digits)), 6)
+    size = abs(float(f"{value:.3g}"))
+    digits = next((digits for digits in range(6) if size >= 10 ** (2 - digits)), 6)
     return f"{value:.{digits}f}" if value else "0"
 
 

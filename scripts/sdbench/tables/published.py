@@ -18,6 +18,9 @@ FP32_TF32 = "fp32 (TF32 conv.)"
 
 _SD_V1 = re.compile(r"(.*/)?(sd|stable-diffusion)-?v?1([-.].*)?", re.IGNORECASE)
 
+_Z_IMAGE = re.compile("z-image", re.IGNORECASE)
+"""Guidance above 0 takes a second prompt there; everywhere else it is above 1."""
+
 _FORMULA = ("=", "+", "-", "@")
 """How a cell begins that a spreadsheet takes for a formula."""
 
@@ -48,6 +51,8 @@ def _checks(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series, str, str]]:
     """Yield a column, which of its cells are wrong, what they are called, and what is allowed."""
     for name in PUBLISHED_MUST:
         yield name, table[name].isna(), "an empty cell", "a value"
+    for name in ("latency_s", "images_per_minute"):
+        yield name, table[name].isna() & (table["status"] == "ok"), "an empty cell", "a number"
     for label, cells in table.select_dtypes("number").items():
         if label != "psnr_db":
             yield str(label), cells.isin([math.inf]), "inf", "a number"
@@ -65,8 +70,8 @@ def _checks(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series, str, str]]:
 class Condition:
     """What must agree for two results to share an axis: model family and what was generated.
 
-    Width and height are in pixels. `guided`: guidance above 1, so that each step evaluates the UNet
-    for two prompts; the scale itself moves neither time nor memory.
+    Width and height are in pixels. `guided`: each step evaluates the denoiser for two prompts, if
+    the family does so at all; the scale itself moves neither time nor memory.
     """
 
     family: str
@@ -95,5 +100,5 @@ def condition(row: Mapping[str, Any]) -> Condition:
         height=int(row["height"]),
         steps=int(row["steps"]),
         scheduler=str(row["scheduler"]).lower(),
-        guided=float(row["guidance"]) > 1,
+        guided=float(row["guidance"]) > (0 if _Z_IMAGE.search(str(row["model"])) else 1),
     )

@@ -109,7 +109,8 @@ def duration(seconds: float) -> str:
     """Return seconds, or minutes and seconds of what takes two minutes or more."""
     if seconds < 120:
         return f"{number(seconds)} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
 _CHANGED = ("precision", "backend", "options", "batch_size")

@@ -154,7 +154,8 @@ def _plot_cell(axes: Any, cell: Row, left: float, top: float) -> None:
 
 
 def cell_text(cell: Row) -> str:
-    """Return what a cell says: the largest batch, `~` before one that is derived; `no`, or `?`."""
+    """Return what a cell says: the largest batch, `~` before one that was not measured as it
+    stands; `no`, or `?`."""
     if cell["fits"] != YES:
         return {NO: "no", UNKNOWN: "?"}[cell["fits"]]
     before = "\u2265" if cell["at_least"] else "~" if cell["basis"] in (DERIVED, PREDICTED) else ""
@@ -174,7 +175,7 @@ def _colours(cell: Row) -> tuple[str, str]:
 def _handles(rows: Sequence[Row]) -> list[Patch]:
     """Return the legend of what the cells show."""
     shown = {row["fits"] for row in rows}
-    known = "largest batch (~ derived: measured without the option, with the size of its weights)"
+    known = "largest batch (~ computed, or derived from what was measured without the option)"
     labels = {
         YES: (style.lighter(_DARK, 0.5), known),
         NO: (_REFUSED, "does not fit"),

@@ -81,7 +81,7 @@ def _block(rows: Sequence[Row], pairs: Mapping[tuple[str, ...], Sequence[Row]]) 
         for place, (row, values) in enumerate(zip(rows, found, strict=True)):
             label = variant_label(row["precision"], row["backend"], row["options"])
             missing = f", {row['missing']} missing" if row["missing"] else ""
-            counted = f"n = {row['n']}{missing}".replace("n = ", "n\u00a0=\u00a0")
+            counted = f"n\u00a0=\u00a0{row['n']}{missing}"
             label = style.wrap(f"{label} ({counted})", style.TEXT, _LABEL - 0.1)
             frame.text(MARGIN, at + (place + 0.5) * _ROW, label, va="center", linespacing=1.2)
             _plot_pairs(left, place, row, [min(value, top) for value in values], top)

@@ -52,8 +52,7 @@ class SweepContext:
     PyTorch makes in their place; `tuned` the settings that a search chose, by `Variant.key`;
     `input_digests` are of what else all its records are made with, besides case and settings of
     measuring. `peaks` are what is computed of whole calls. `granted_bytes` is the memory that a
-    cluster gives the job, None on a machine of
-    one's own.
+    cluster gives the job, None on a machine of one's own.
     """
 
     folder: Path

@@ -1,6 +1,5 @@
 """Plot where the time of one call goes: text encoders, denoiser, VAE decoder."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
@@ -9,11 +8,11 @@ from sdbench.report.figures.sheets import INTERVAL, Cell, Sheet, calls_note, mak
 from sdbench.tables.labels import number
 
 PARTS = {
-    "denoiser": "denoiser, all steps",
-    "vae_decoder": "VAE decoder",
-    "text_encoder": "text encoders",
+    "denoiser": "denoiser, all steps (s)",
+    "vae_decoder": "VAE decoder (s)",
+    "text_encoder": "text encoders (s)",
 }
-"""Part of a call, whose columns begin with it -> what it is called."""
+"""Part of a call, whose columns begin with it -> label of its axis."""
 
 
 def parts_sheet(results: Path) -> Sheet:
@@ -21,15 +20,14 @@ def parts_sheet(results: Path) -> Sheet:
     shown = [r for r in read_results(results) if r.batch_size == 1]
     return make_sheet(
         shown,
-        lambda _: tuple(f"{part} (s)" for part in PARTS.values()),
+        lambda _: (*PARTS.values(), "one step (s)"),
         _cells,
         f"medians, {calls_note(shown, 'parts_n')}",
         {"shared": True},
         title="Time of each network",
         subtitle="Seconds of each network in one call with one prompt, from separate calls in "
-        "which the device is synchronized around every part. All columns have the same scale. "
-        "Grey: the share of the sum; for the denoiser also the time of a step with guidance and "
-        "scheduler.",
+        "which the device is synchronized around every part; a step has guidance and scheduler in "
+        "it. All columns have the same scale. Grey: the share of the sum.",
         missing="No case with batch size 1 was measured.",
         interval=INTERVAL,
     )
@@ -38,7 +36,7 @@ def parts_sheet(results: Path) -> Sheet:
 def _cells(result: Result) -> tuple[Cell, ...]:
     numbers = result.numbers
     whole = sum(numbers[f"{part}_s"] for part in PARTS)
-    denoiser, *others = (
+    parts = (
         Cell(
             numbers[f"{part}_s"],
             number(numbers[f"{part}_s"]),
@@ -48,8 +46,7 @@ def _cells(result: Result) -> tuple[Cell, ...]:
         )
         for part in PARTS
     )
-    step = f"{number(1000 * numbers['step_s'])} ms"
-    return replace(denoiser, extra=f"{denoiser.extra}, {step}"), *others
+    return *parts, Cell(numbers["step_s"], number(numbers["step_s"]))
 
 
 if __name__ == "__main__":

@@ -372,13 +372,16 @@ def test_whiskers_are_the_interval(make: Make) -> None:
 def test_parts_share_one_scale_and_a_reason_is_said_once_for_all_columns(make: Make) -> None:
     rows = [latency_row(SHAPES, 2.0), failed_row(BF16, "unsupported", reason="no bfloat16 here")]
     parts, cold = make("parts", rows), make("cold_start", rows)
-    assert lines(parts.panels[0])[0] == "fp32: 1.8 90.0 %, 90.0 ms | 0.16 8.0 % | 0.04 2.0 %"
+    assert lines(parts.panels[0])[0] == "fp32: 1.8 90.0 % | 0.16 8.0 % | 0.04 2.0 % | 0.09"
     assert lines(cold.panels[0]) == [
         "fp32: 4 2.00 x |  | 3 1.50 x | 2 n = 12",
         "bf16: not supported: no bfloat16 here |  |  | ",
     ]
     figure = plot_sheet(parts)
-    assert [bars(axes)[0].get_width() for axes in figure.axes] == pytest.approx([1.8, 0.16, 0.04])
+    widths = [bars(axes)[0].get_width() for axes in figure.axes]
+    assert widths == pytest.approx([1.8, 0.16, 0.04, 0.09])
+    decoder = parts.panels[0].rows[0].cells[1]
+    assert (decoder.low, decoder.high) == pytest.approx((0.14, 0.18))
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
     figure = plot_sheet(cold)
     assert texts(figure).count("not supported: no bfloat16 here") == 1

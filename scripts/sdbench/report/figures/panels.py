@@ -277,6 +277,8 @@ def _set_scale(axes: Axes, panel: Panel, column: int, wide: float, full: float) 
             places = [tick for tick in ticks if tick <= reach]
             if wide * places[1] / stop < _TICKS_APART:
                 places = [places[0], places[-1]]
+            if wide * places[-1] / stop < _TICKS_APART:
+                places = places[-1:]
             axes.xaxis.set_major_locator(ticker.FixedLocator(places))
         if full:
             steps = (full / 4, full / 2, full)

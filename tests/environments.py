@@ -65,16 +65,17 @@ def jobs() -> list[Job]:
 
 
 def imported(job: Job) -> set[str]:
-    """Return the top modules of others that a job's code imports anywhere, transitively."""
+    """Return the top modules of others that a job's code needs anywhere, transitively."""
     # What loads a backend runs in its environment.
     files = reached(job.script, {"backend": [job.env]} if job.env in BACKENDS else {})
     names = set().union(*(read_module(file).imports for file in files if file.suffix == ".py"))
-    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"sdbench"}
+    tops = {name.partition(".")[0] for name in names}
+    return tops - sys.stdlib_module_names - _OPTIONAL - {"sdbench"}
 
 
 def needed(job: Job) -> set[str]:
     """Return the packages, by their names on PyPI, that a job's code must find."""
-    return {_IMPORTED_AS.get(module, module) for module in imported(job)} - _OPTIONAL
+    return {_IMPORTED_AS.get(module, module) for module in imported(job)}
 
 
 class Dependencies(NamedTuple):

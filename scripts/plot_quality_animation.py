@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.cases.expansion import choose_steps
+from sdbench.records.image_archive import ImageArray
 from sdbench.report.figures import style
 from sdbench.report.figures.images import (
     Comparison,
-    ImageArray,
     amplification,
     load_comparisons,
     missing_words,

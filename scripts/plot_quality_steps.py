@@ -91,7 +91,7 @@ def _title(strip: Strip) -> str:
 
 def _block(strip: Strip, factor: int) -> Block:
     mode, members, steps = strip
-    tall = tile_height(members[0].reference.images[mode][0], _TILE)
+    tall = tile_height(next(iter(members[0].reference[mode].values())), _TILE)
 
     def plot(frame: Frame, top: float) -> None:
         noun = "N =" if mode == "runs" else "step"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdbench.cases.options import NONE
+from sdbench.records.image_archive import Images
 from sdbench.tables.files import Row, rows_of
-from sdbench.tables.image_comparison import ImageArray
 from sdbench.tables.labels import backend_label, device_label
 from sdbench.tables.published import condition, model_family
 
@@ -29,7 +29,7 @@ class Tables:
     quality: Sequence[Row] = ()
     races: Sequence[Row] = ()
     published: Sequence[Row] = ()
-    images: Mapping[str, Mapping[str, Mapping[int, ImageArray]]] = field(default_factory=dict)
+    images: Mapping[str, Images] = field(default_factory=dict)
 
 
 def numbered(table: pd.DataFrame, name: str) -> list[Row]:

@@ -30,8 +30,7 @@ for name, figure in FIGURES.items():
             **(SET_IMAGES if figure.reads_sets else {}),
             caption=caption(name),
         output:
-            **reported_figure(name, figure),
-            **{format: figure_file(name, format) for format in figure.formats[1:]},
+            **figure_files(name, figure),
         log:
             log,
         localrule: True

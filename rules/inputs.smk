@@ -3,7 +3,7 @@
 import re
 
 from sdbench.cases.case import Variant
-from sdbench.cases.options import INT8_GRAPHS, TUNED
+from sdbench.cases.options import TUNED
 from sdbench.config.check import name_case
 from sdbench.report.figures.catalogue import FIGURES
 from sdbench.models.architectures import find_architecture, parts_of
@@ -82,10 +82,6 @@ SHOWN_FIGURES = {
 }
 
 
-def figure_file(name, format):
-    return f"<results>/figures/{name}.{format}"
-
-
 def caption(name):
     "Return the caption of a figure in the report: both are made again together."
     return in_workflow(f"report/{name}.rst")
@@ -107,11 +103,12 @@ def table(name):
     return reported(f"<results>/tables/{name}.csv", "Tables", name)
 
 
-def reported_figure(name, figure):
-    "Return the file of a figure that Snakemake's report shows, by its format."
+def figure_files(name, figure):
+    "Return the files of a figure by their formats; Snakemake's report shows the first."
+    files = {format: f"<results>/figures/{name}.{format}" for format in figure.formats}
     shown = figure.formats[0]
     labels = {"shows": figure.shows, "by": figure.by}
-    return {shown: reported(figure_file(name, shown), figure.category, name, labels)}
+    return files | {shown: reported(files[shown], figure.category, name, labels)}
 
 
 def operations_of(model, generation):
@@ -140,7 +137,9 @@ def model_folder(wildcards):
     "Return the folder of a model; another than the config's is refused."
     if wildcards.model not in config["models"]:
         known = ", ".join(config["models"])
-        refuse(f"found a model {wildcards.model}; allowed is one of the config: {known}")
+        refuse(
+            f"found a model {wildcards.model}; allowed is one of the config: {known}"
+        )
     source = config["models"][wildcards.model]["source"]
     return (
         str(find_path(source["local"], Path(PREFIX)))
@@ -180,18 +179,6 @@ def architecture_file(wildcards):
     source = config["models"][wildcards.model]["source"]
     name = find_architecture(source, WORKFLOW / "resources/architectures").path.name
     return resource(f"architectures/{name}")
-
-
-def described_models():
-    "For each model with a description its name there, and the width and height of its images."
-    found = {}
-    for model in MODELS:
-        entry = config["models"][model]
-        folder = WORKFLOW / "resources/architectures"
-        if described := find_architecture(entry["source"], folder):
-            size = [entry["generation"][side] for side in ("width", "height")]
-            found[model] = [described.path.stem, *size]
-    return found
 
 
 def architecture_parts(wildcards):

@@ -218,7 +218,7 @@ rule check_results:
         ],
         # Last of all: a failed case must not keep figures and page from being made.
         figures=[
-            figure_file(name, figure.formats[0])
+            f"<results>/figures/{name}.{figure.formats[0]}"
             for name, figure in SHOWN_FIGURES.items()
         ],
         answers=[

@@ -9,7 +9,9 @@ FIGURE_PARAMETERS = {
     "threads": {"families": thread_families(PLAN.config.devices)},
     "quality_panel": {
         "panel_steps": [
-            quality_entry(other.model).panel_step for _, other in PLAN.compared
+            entry.panel_step
+            for entry, (_, others) in zip(PLAN.config.quality, PLAN.quality)
+            for _ in others
         ]
     },
 }

@@ -290,13 +290,15 @@ def environment_file(wildcards):
     return in_workflow(f"envs/{wildcards.backend}.yaml")
 
 
-def quality_entry(model):
-    return next(entry for entry in PLAN.config.quality if entry.model == model)
-
-
-def generated_case(wildcards):
-    "Return the case that the images of a variant are generated as."
-    return PLAN.config.case(Variant(**wildcards)).as_dict()
+def generated_images(wildcards):
+    "Return what a variant generates; one that the config does not compare is refused."
+    variant = Variant(**wildcards)
+    if variant not in PLAN.images:
+        refuse(
+            f"{'/'.join(wildcards)}: no images are compared there; allowed is a variant of the "
+            "config's `quality` or `quality_set`"
+        )
+    return PLAN.images[variant]
 
 
 def profiled_case(wildcards):
@@ -312,35 +314,6 @@ def profiled_case(wildcards):
 def profiled_model(wildcards):
     profiled_case(wildcards)  # refuses what does not exist, before its folder is sought
     return model_folder(wildcards)
-
-
-def by_step(key, nothing):
-    "Return a parameter from `quality`; it is `nothing` for a variant that has images of a set alone."
-
-    def asked(wildcards):
-        variants = (
-            v for reference, others in PLAN.quality for v in (reference, *others)
-        )
-        there = Variant(**wildcards) in variants
-        return getattr(quality_entry(wildcards.model), key) if there else nothing
-
-    return asked
-
-
-def set_of(wildcards):
-    "Return the set of images that a variant has a part in; None without."
-    found = PLAN.sets.get(wildcards.model)
-    return found if found and Variant(**wildcards) in found.variants else None
-
-
-def wanted_images(wildcards):
-    found = set_of(wildcards)
-    return found.wanted if found else []
-
-
-def batch_of_set(wildcards):
-    found = set_of(wildcards)
-    return found.entry.batch_size if found else 1
 
 
 def images_of_set(wildcards):

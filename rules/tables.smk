@@ -206,7 +206,7 @@ rule check_results:
     "Check that every case has its row, that no number is impossible, and that nothing failed."
     input:
         tables=collect("<results>/tables/{table}.csv", table=TABLES),
-        images=[*map(images_of, PLAN.generated)],
+        images=[*map(images_of, PLAN.images)],
         judged=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
         made=[
             *collect(

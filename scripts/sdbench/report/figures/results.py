@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sdbench.analysis.estimates import Estimate, estimate
 from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
-from sdbench.tables.files import Row, read_table, rows_of
+from sdbench.tables.files import Row, read_rows, read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.tables.labels import backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
@@ -90,13 +90,8 @@ class Result:
 
 def read_results(results: Path, published_results: Path | None = None) -> list[Result]:
     """Return the rows of a table of schema RESULTS, and then those of one of schema PUBLISHED."""
-    own = measured(read_table(results, RESULTS))
+    own = [_result(row, row["device"]) for row in read_rows(results, RESULTS)]
     return own + published(read_table(published_results, PUBLISHED)) if published_results else own
-
-
-def measured(table: pd.DataFrame) -> list[Result]:
-    """Return the rows of a table of schema RESULTS."""
-    return [_result(row, row["device"]) for row in rows_of(table)]
 
 
 def published(table: pd.DataFrame) -> list[Result]:

@@ -37,12 +37,7 @@ _LARGE = 64
 
 
 def plot_fits(fits: Path, files: Files) -> None:
-    """Plot the largest batch in each size of memory, a line for each way to run a model.
-
-    Args:
-        fits: table of schema FITS.
-        files: written.
-    """
+    """Plot the largest batch in each size of memory, a line for each way to run a model."""
     rows = read_rows(fits, FITS)
     panels = [
         (_heading(own), lines)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.measuring import Measuring
+from sdbench.cases.measuring import LONG_LAUNCHES, LONG_S, SETTLED, Measuring
 from sdbench.cases.options import COMPILE
 from sdbench.devices.datasheets import find_datasheet, read_datasheets
 from sdbench.devices.limits import usable_cores
@@ -56,8 +56,6 @@ RULE_S = {
 }
 """Seconds of a job of other rules, on two cores."""
 OTHER_RULE_S = 3.0
-SETTLED, LONG_S, LONG_LAUNCHES = 2, 30.0, 3
-"""Of a short call, as `measure.projection`, and of long launches, as `measure.sweep` has them."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from sdbench.analysis.prediction import Question, published_questions, work_of
 from sdbench.analysis.predictor import Miss, Predictor, quantile
 from sdbench.devices.datasheets import read_datasheets
 from sdbench.models.architectures import load_architecture
-from sdbench.runtime.errors import UnsupportedError
 from sdbench.tables.files import rows_of
 from sdbench.tables.published import read_published
 
@@ -68,11 +67,11 @@ def main() -> int:
     work = work_of(count_described(architectures, asked, vocabulary))
     predictor = Predictor.of(samples, work)
     for question, seconds in held:
-        try:
-            expected = predictor.estimate(question, work)
+        if reason := predictor.why_not(question):
+            told = f"not predicted: {reason}"
+        else:
+            (expected,) = predictor.estimates([question], work)
             told = f"predicted {expected.value:.3g} ({expected.low:.3g} to {expected.high:.3g})"
-        except UnsupportedError as error:
-            told = f"not predicted: {error}"
         print(
             f"{question.model}, {question.card.name}, {question.engine}, {question.precision}, "
             f"{question.attention}, batch {question.batch_size}: {seconds:.3g} s, {told}"

@@ -6,6 +6,9 @@ from sdbench.models.described import find_asked, find_descriptions, work_key
 
 ARCHITECTURES = WORKFLOW / "resources/architectures"
 
+# The models that are described, each with its description.
+DESCRIPTIONS = find_descriptions(config["models"], ARCHITECTURES)
+
 # How an image of each described model is generated.
 ASKED = find_asked(config["models"], ARCHITECTURES)
 
@@ -63,7 +66,7 @@ rule predict_fits:
     conda:
         "../envs/tables.yaml"
     params:
-        described=described_models(),
+        described=DESCRIPTIONS,
     script:
         "../scripts/predict_fits.py"
 
@@ -150,7 +153,7 @@ rule give_advice:
         "../envs/tables.yaml"
     params:
         asked=ASKED,
-        models=find_descriptions(config["models"], ARCHITECTURES),
+        models=DESCRIPTIONS,
         cards=config["cards"],
         prices=PRICES,
         currency=config["currency"],

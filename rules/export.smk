@@ -1,5 +1,7 @@
 # The networks of a model as ONNX graphs, for the backends that run those.
 
+from sdbench.cases.options import INT8_GRAPHS
+
 
 rule export_onnx:
     "Export the networks of a model to ONNX and compare each with PyTorch."

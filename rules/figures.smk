@@ -9,7 +9,9 @@ FIGURE_PARAMETERS = {
     "threads": {"families": thread_families(PLAN.config.devices)},
     "quality_panel": {
         "panel_steps": [
-            quality_entry(other.model).panel_step for _, other in PLAN.compared
+            entry.panel_step
+            for entry, (_, others) in zip(PLAN.config.quality, PLAN.quality)
+            for _ in others
         ]
     },
 }
@@ -30,8 +32,7 @@ for name, figure in FIGURES.items():
             **(SET_IMAGES if figure.reads_sets else {}),
             caption=caption(name),
         output:
-            **reported_figure(name, figure),
-            **{format: figure_file(name, format) for format in figure.formats[1:]},
+            **figure_files(name, figure),
         log:
             log,
         localrule: True

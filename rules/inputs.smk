@@ -3,7 +3,7 @@
 import re
 
 from sdbench.cases.case import Variant
-from sdbench.cases.options import INT8_GRAPHS, TUNED
+from sdbench.cases.options import TUNED
 from sdbench.config.check import name_case
 from sdbench.report.figures.catalogue import FIGURES
 from sdbench.models.architectures import find_architecture, parts_of
@@ -82,10 +82,6 @@ SHOWN_FIGURES = {
 }
 
 
-def figure_file(name, format):
-    return f"<results>/figures/{name}.{format}"
-
-
 def caption(name):
     "Return the caption of a figure in the report: both are made again together."
     return in_workflow(f"report/{name}.rst")
@@ -107,11 +103,12 @@ def table(name):
     return reported(f"<results>/tables/{name}.csv", "Tables", name)
 
 
-def reported_figure(name, figure):
-    "Return the file of a figure that Snakemake's report shows, by its format."
+def figure_files(name, figure):
+    "Return the files of a figure by their formats; Snakemake's report shows the first."
+    files = {format: f"<results>/figures/{name}.{format}" for format in figure.formats}
     shown = figure.formats[0]
     labels = {"shows": figure.shows, "by": figure.by}
-    return {shown: reported(figure_file(name, shown), figure.category, name, labels)}
+    return files | {shown: reported(files[shown], figure.category, name, labels)}
 
 
 def operations_of(model, generation):
@@ -140,7 +137,9 @@ def model_folder(wildcards):
     "Return the folder of a model; another than the config's is refused."
     if wildcards.model not in config["models"]:
         known = ", ".join(config["models"])
-        refuse(f"found a model {wildcards.model}; allowed is one of the config: {known}")
+        refuse(
+            f"found a model {wildcards.model}; allowed is one of the config: {known}"
+        )
     source = config["models"][wildcards.model]["source"]
     return (
         str(find_path(source["local"], Path(PREFIX)))
@@ -180,18 +179,6 @@ def architecture_file(wildcards):
     source = config["models"][wildcards.model]["source"]
     name = find_architecture(source, WORKFLOW / "resources/architectures").path.name
     return resource(f"architectures/{name}")
-
-
-def described_models():
-    "For each model with a description its name there, and the width and height of its images."
-    found = {}
-    for model in MODELS:
-        entry = config["models"][model]
-        folder = WORKFLOW / "resources/architectures"
-        if described := find_architecture(entry["source"], folder):
-            size = [entry["generation"][side] for side in ("width", "height")]
-            found[model] = [described.path.stem, *size]
-    return found
 
 
 def architecture_parts(wildcards):
@@ -303,13 +290,15 @@ def environment_file(wildcards):
     return in_workflow(f"envs/{wildcards.backend}.yaml")
 
 
-def quality_entry(model):
-    return next(entry for entry in PLAN.config.quality if entry.model == model)
-
-
-def generated_case(wildcards):
-    "Return the case that the images of a variant are generated as."
-    return PLAN.config.case(Variant(**wildcards)).as_dict()
+def generated_images(wildcards):
+    "Return what a variant generates; one that the config does not compare is refused."
+    variant = Variant(**wildcards)
+    if variant not in PLAN.images:
+        refuse(
+            f"{'/'.join(wildcards)}: no images are compared there; allowed is a variant of the "
+            "config's `quality` or `quality_set`"
+        )
+    return PLAN.images[variant]
 
 
 def profiled_case(wildcards):
@@ -325,35 +314,6 @@ def profiled_case(wildcards):
 def profiled_model(wildcards):
     profiled_case(wildcards)  # refuses what does not exist, before its folder is sought
     return model_folder(wildcards)
-
-
-def by_step(key, nothing):
-    "Return a parameter from `quality`; it is `nothing` for a variant that has images of a set alone."
-
-    def asked(wildcards):
-        variants = (
-            v for reference, others in PLAN.quality for v in (reference, *others)
-        )
-        there = Variant(**wildcards) in variants
-        return getattr(quality_entry(wildcards.model), key) if there else nothing
-
-    return asked
-
-
-def set_of(wildcards):
-    "Return the set of images that a variant has a part in; None without."
-    found = PLAN.sets.get(wildcards.model)
-    return found if found and Variant(**wildcards) in found.variants else None
-
-
-def wanted_images(wildcards):
-    found = set_of(wildcards)
-    return found.wanted if found else []
-
-
-def batch_of_set(wildcards):
-    found = set_of(wildcards)
-    return found.entry.batch_size if found else 1
 
 
 def images_of_set(wildcards):

@@ -15,19 +15,14 @@ rule generate_images:
     benchmark:
         f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
-        "../envs/{backend}.yaml" if PLAN.generated else "../envs/pytorch.yaml"
+        "../envs/{backend}.yaml" if PLAN.images else "../envs/pytorch.yaml"
     # Generating next to a measurement would disturb it.
     threads: cores_of_device
     resources:
         **ON_DEVICE,
         runtime=growing(240),
     params:
-        case=generated_case,
-        runs=by_step("run_steps", []),
-        trajectory_steps=by_step("trajectory_steps", 0),
-        spread=by_step("spread", []),
-        wanted=wanted_images,
-        batch_size=batch_of_set,
+        images=generated_images,
         peaks=computed_peaks,
     script:
         "../scripts/generate_images.py"

@@ -16,7 +16,7 @@ rule pack_records:
                 *OPERATIONS,
                 *RACE_OPERATIONS,
                 *graph_records(PLAN.measured_or_raced),
-                *map(images_of, PLAN.generated),
+                *map(images_of, PLAN.images),
                 *collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
             ]
         ),

@@ -205,8 +205,8 @@ rule export_results:
 rule check_results:
     "Check that every case has its row, that no number is impossible, and that nothing failed."
     input:
-        tables=collect("<results>/tables/{table}.csv", table=TABLES),
-        images=[*map(images_of, PLAN.generated)],
+        **tables(*TABLES),
+        images=[*map(images_of, PLAN.images)],
         judged=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
         made=[
             *collect(
@@ -217,18 +217,18 @@ rule check_results:
             *graph_records(sorted(PLAN.variants)),
         ],
         # Last of all: a failed case must not keep figures and page from being made.
-        figures=[
-            figure_file(name, figure.formats[0])
-            for name, figure in SHOWN_FIGURES.items()
-        ],
-        answers=[
+        files=[
+            *(
+                f"<results>/figures/{name}.{figure.formats[0]}"
+                for name, figure in SHOWN_FIGURES.items()
+            ),
             "<results>/findings.md",
             "<results>/tables/choices.csv",
             "<results>/tables/fits.csv",
+            "<results>/report.html",
         ],
-        page="<results>/report.html",
     output:
-        "<results>/checks.txt",
+        report="<results>/checks.txt",
     log:
         "<logs>/check_results.log",
     localrule: True

@@ -8,6 +8,7 @@ from sdbench.records.image_archive import MODES, read_images
 from sdbench.runtime.errors import UserError
 from sdbench.runtime.failures import KEY as FAILED
 from sdbench.runtime.files import read_json, write_whole
+from sdbench.runtime.job import run_script
 from sdbench.runtime.progress import say
 from sdbench.tables import schemas
 from sdbench.tables.files import read_table
@@ -167,14 +168,4 @@ def _case(row: Mapping[Any, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from sdbench.runtime.job import logged
-
-    tables = {Path(path).stem: Path(path) for path in snakemake.input.tables}
-    with logged(snakemake.log[0]):
-        check_results(
-            **tables,
-            images=[Path(path) for path in snakemake.input.images],
-            judged=[Path(path) for path in snakemake.input.judged],
-            made=[Path(path) for path in snakemake.input.made],
-            report=Path(snakemake.output[0]),
-        )
+    run_script(snakemake, check_results)

@@ -1,6 +1,6 @@
 """Generate the images of one variant: over the number of steps, and of a set of prompts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +9,7 @@ from sdbench import backends
 from sdbench.cases.case import Case
 from sdbench.devices.machine import budget_bytes
 from sdbench.export.exported import exported_beside
-from sdbench.measure.image_series import Wanted, generate_runs, generate_set, generate_trajectory
+from sdbench.measure.image_series import generate_runs, generate_set, generate_trajectory
 from sdbench.measure.memory import check_weights_fit, memory_limit
 from sdbench.measure.status import status_from_error
 from sdbench.models.computed import Peaks
@@ -25,9 +25,7 @@ import numpy as np
 
 
 def generate_images(
-    case: Mapping[str, Any],
-    runs: Sequence[int],
-    trajectory_steps: int,
+    images: Mapping[str, Any],
     components: Components,
     model_folder: Path | None,
     graphs: Path | None,
@@ -36,9 +34,6 @@ def generate_images(
     settings: Path | None = None,
     limit_s: float | None = None,
     failed: str | None = None,
-    wanted: Sequence[Wanted] = (),
-    batch_size: int = 1,
-    spread: Sequence[tuple[int, int]] = (),
     peaks: Peaks = MappingProxyType({}),
 ) -> None:
     """Generate the series of a variant and its images of a set, and leave them in `output`, an .npz
@@ -48,9 +43,10 @@ def generate_images(
     on.
 
     Args:
-        case: as `Case.as_dict` gives it.
-        runs: numbers of steps of the full runs.
-        trajectory_steps: length of the run whose every state is decoded.
+        images: the `case`, as `Case.as_dict` gives it; `runs`, numbers of steps of the full runs;
+            `trajectory_steps`, length of the run whose every state is decoded; `spread`, full runs
+            with other seeds: the seed, counted from the case's, and the steps; and `wanted`, the
+            set, in calls of `batch_size` images.
         components: the model's, as its manifest has them.
         model_folder: None where the model has room nowhere.
         graphs: the record of the exported networks that the variant reads, which lie next to it.
@@ -59,15 +55,13 @@ def generate_images(
         settings: what the search for settings found; None where the variant is not tuned.
         limit_s: the seconds that the trajectory, or a run, may take; None for any number.
         failed: why the model cannot be used; None where it can.
-        wanted: the set, in calls of `batch_size` images.
-        spread: full runs with other seeds: the seed, counted from the case's, and the steps.
         peaks: what is computed of the model on its device.
 
     Raises:
         TakenOver: if another job has begun to generate the same.
         UserError: if the exported networks are not those that were exported.
     """
-    generated = Case.from_dict(case)
+    generated, wanted = Case.from_dict(images["case"]), images["wanted"]
     graphs_folder = exported_beside(graphs) if graphs else None
     chosen = backends.chosen_settings(settings).get(generated.variant.key)
     owner = claim(output.with_name(f".{output.name}.owner"))
@@ -76,8 +70,7 @@ def generate_images(
     try:
         if failed is not None:
             raise UserError(failed)
-        asked = runs, trajectory_steps, spread, wanted, batch_size
-        sent = run_in_subprocess(_generate, generated, *asked, *loaded_from, limit_s=limit_s)
+        sent = run_in_subprocess(_generate, generated, images, *loaded_from, limit_s=limit_s)
     except Ended as error:
         sent = [*error.args[1], ("status", ("error", error.reason("it generated")))]
     except UserError as error:
@@ -90,7 +83,9 @@ def generate_images(
     for kind, content in sent:
         made[kind].append(content)
     states = made["trajectory"][0] if made["trajectory"] else nothing
-    ends = [(n, end) for n, end in zip(runs, made["run"], strict=False) if end is not None]
+    ends = [
+        (n, end) for n, end in zip(images["runs"], made["run"], strict=False) if end is not None
+    ]
     (status, reason), (set_status, set_reason) = made["status"][0], made["status"][-1]
     owner.assert_held()
     save_images(
@@ -116,11 +111,7 @@ def generate_images(
 def _generate(
     send: Callable[[Any], None],
     case: Case,
-    runs: Sequence[int],
-    trajectory_steps: int,
-    spread: Sequence[tuple[int, int]],
-    wanted: Sequence[Wanted],
-    batch_size: int,
+    images: Mapping[str, Any],
     components: Components,
     model_folder: Path | None,
     graphs_folder: Path | None,
@@ -141,12 +132,12 @@ def _generate(
             engine = backends.load(
                 case, backends.require_model(model_folder), graphs_folder, settings
             )
-            if trajectory_steps:
-                states = generate_trajectory(engine, case, trajectory_steps)
+            if steps := images["trajectory_steps"]:
+                states = generate_trajectory(engine, case, steps)
                 send(("trajectory", states))
-                for image in generate_runs(engine, case, runs, states):
+                for image in generate_runs(engine, case, images["runs"], states):
                     send(("run", image))
-                for seed, count in spread:
+                for seed, count in images["spread"]:
                     for image in generate_runs(engine, case, [count], seed=seed):
                         if image is not None:
                             send(("spread", (seed, count, image)))
@@ -155,7 +146,7 @@ def _generate(
     end()
     try:
         with memory_limit(budget_bytes(case.device, granted_bytes)):
-            for batch in generate_set(engine, case, wanted, batch_size):
+            for batch in generate_set(engine, case, images["wanted"], images["batch_size"]):
                 send(("set", batch))
     except Exception as error:
         return end(error)
@@ -169,9 +160,7 @@ if __name__ == "__main__":
         manifest = Path(snakemake.input.manifest)
         model_folder = optional(snakemake.input.model)
         generate_images(
-            case=snakemake.params.case,
-            runs=snakemake.params.runs,
-            trajectory_steps=snakemake.params.trajectory_steps,
+            images=snakemake.params.images,
             components=read_json(manifest)["components"],
             model_folder=model_folder,
             graphs=optional(snakemake.input.graphs),
@@ -180,8 +169,5 @@ if __name__ == "__main__":
             settings=optional(snakemake.input.settings),
             limit_s=time_limit_s(snakemake.config),
             failed=why_unusable(model_folder, manifest),
-            wanted=snakemake.params.wanted,
-            batch_size=snakemake.params.batch_size,
-            spread=snakemake.params.spread,
             peaks=snakemake.params.peaks,
         )

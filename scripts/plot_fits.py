@@ -37,12 +37,7 @@ _LARGE = 64
 
 
 def plot_fits(fits: Path, files: Files) -> None:
-    """Plot the largest batch in each size of memory, a line for each way to run a model.
-
-    Args:
-        fits: table of schema FITS.
-        files: written.
-    """
+    """Plot the largest batch in each size of memory, a line for each way to run a model."""
     rows = read_rows(fits, FITS)
     panels = [
         (_heading(own), lines)
@@ -89,19 +84,15 @@ def _lines(rows: Sequence[Row]) -> Iterator[Line]:
     several = len({row["backend"] for row in rows}) > 1
     for cells in grouped(rows, itemgetter("backend", "precision", "options")).values():
         if any(cell["fits"] != UNKNOWN for cell in cells):
-            yield Line(_label(cells[0], several), cells, _check(cells))
+            first = cells[0]
+            backend = first["backend"] if several else ""
+            label = variant_label(first["precision"], backend, first["options"])
+            yield Line(label, cells, _check(cells))
 
 
 def _order(line: Line) -> tuple[int, str, bool]:
     row = line.cells[0]
     return precision_place(row["precision"]), row["backend"], row["options"] != "none"
-
-
-def _label(row: Row, name_backend: bool) -> str:
-    if name_backend:
-        return variant_label(row["precision"], row["backend"], row["options"])
-    options = "" if row["options"] == "none" else f", {row['options'].replace('+', ', ')}"
-    return f"{row['precision']}{options}"
 
 
 def _check(cells: Sequence[Row]) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdbench.cases.expansion import choose_steps
+from sdbench.records.image_archive import ImageArray
 from sdbench.report.figures import style
 from sdbench.report.figures.images import (
     Comparison,
-    ImageArray,
     amplification,
     load_comparisons,
     missing_words,
@@ -37,12 +37,7 @@ _LEFTS = [_GAP + column * (_TILE + _GAP) for column in range(3)]
 def plot_quality_animation(
     quality: Path, references: Sequence[Path], others: Sequence[Path], gif: Path
 ) -> None:
-    """Write a GIF with a row of three images for each compared variant.
-
-    Args:
-        quality, references, others: what `load_comparisons` reads.
-        gif: written.
-    """
+    """Write a GIF with a row of three images for each compared variant."""
     comparisons = load_comparisons(quality, references, others)
     frames = film(comparisons)
     palettes = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]

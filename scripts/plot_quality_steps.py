@@ -41,12 +41,7 @@ class Strip(NamedTuple):
 def plot_quality_steps(
     quality: Path, references: Sequence[Path], others: Sequence[Path], files: style.Files
 ) -> None:
-    """Plot for each reference and mode the images after chosen steps.
-
-    Args:
-        quality, references, others: what `load_comparisons` reads.
-        files: written.
-    """
+    """Plot for each reference and mode the images after chosen steps."""
     comparisons = load_comparisons(quality, references, others)
     data = score_data(_shown(_strips(comparisons)))
     missing = "; ".join(missing_words(comparisons))
@@ -91,7 +86,7 @@ def _title(strip: Strip) -> str:
 
 def _block(strip: Strip, factor: int) -> Block:
     mode, members, steps = strip
-    tall = tile_height(members[0].reference.images[mode][0], _TILE)
+    tall = tile_height(next(iter(members[0].reference[mode].values())), _TILE)
 
     def plot(frame: Frame, top: float) -> None:
         noun = "N =" if mode == "runs" else "step"

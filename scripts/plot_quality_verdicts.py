@@ -23,12 +23,7 @@ _LEAST_TOP_DB = 60.0
 
 
 def plot_quality_verdicts(quality_set: Path, quality_pairs: Path, files: style.Files) -> None:
-    """Plot the pairs of each variant and the verdict on it, a panel for each model.
-
-    Args:
-        quality_set, quality_pairs: tables of these schemas.
-        files: written.
-    """
+    """Plot the pairs of each variant and the verdict on it, a panel for each model."""
     verdicts = read_rows(quality_set, QUALITY_SET)
     pairs = grouped(read_rows(quality_pairs, QUALITY_PAIRS), _way)
     columns = [*_WAY, "n", "psnr_db", "ssim", "below_gate", "score_difference", "score_ci_low"]

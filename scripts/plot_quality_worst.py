@@ -35,12 +35,8 @@ def plot_quality_worst(
     others: Sequence[Path],
     files: style.Files,
 ) -> None:
-    """Plot the pairs that follow their prompts least, against the reference's, or are least alike.
-
-    Args:
-        quality_set, quality_pairs, references, others: what `load_sets` reads.
-        files: written.
-    """
+    """Plot the pairs that follow their prompts least, against the reference's, or are least
+    alike."""
     sets = load_sets(quality_set, quality_pairs, references, others)
     shown = [(one, pair) for one in sets for pair in one.pairs[:WORST]]
     columns = ["prompt", "seed", "psnr_db", "ssim", "reference_score", "score"]

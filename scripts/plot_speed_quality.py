@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 from sdbench.report.figures.panels import run_sheet
@@ -19,6 +20,9 @@ from sdbench.report.figures.sheets import (
 from sdbench.tables.files import Row, read_rows
 from sdbench.tables.schemas import CASE_KEY, QUALITY_SET
 
+_WAY = itemgetter(*CASE_KEY[:-1])
+"""The names of a way, of a row."""
+
 
 def speed_quality_sheet(results: Path, quality_set: Path) -> Sheet:
     """Return seconds of one image next to the SSIM and PSNR of that image, from fast to slow.
@@ -26,8 +30,7 @@ def speed_quality_sheet(results: Path, quality_set: Path) -> Sheet:
     With a set of images these are medians of its pairs, and the verdict stands next to them. Pale
     is what is not on the frontier: another way is as fast and as much alike, and one of both more.
     """
-    rows = read_rows(quality_set, QUALITY_SET)
-    judged = {tuple(str(row[name]) for name in CASE_KEY[:-1]): row for row in rows}
+    judged = {_WAY(row): row for row in read_rows(quality_set, QUALITY_SET)}
     shown = [r for r in read_results(results) if r.batch_size == 1]
     plain = {
         (r.condition, r.device): r
@@ -76,16 +79,16 @@ def speed_quality_sheet(results: Path, quality_set: Path) -> Sheet:
     )
 
 
-def _point(result: Result, judged: Mapping[tuple[str, ...], Row]) -> tuple[float, float] | None:
+def _point(result: Result, judged: Mapping[object, Row]) -> tuple[float, float] | None:
     """Return seconds and SSIM of a result; None where one of them is not known."""
     likeness = result.numbers.get("ssim")
-    if (row := judged.get(result.way)) and row["ssim"] is not None:
+    if (row := judged.get(_WAY(result.row))) and row["ssim"] is not None:
         likeness = row["ssim"]
     return (result.numbers["latency_s"], likeness) if result.ok and likeness is not None else None
 
 
-def _likeness(result: Result, judged: Mapping[tuple[str, ...], Row]) -> Cell:
-    row = judged.get(result.way)
+def _likeness(result: Result, judged: Mapping[object, Row]) -> Cell:
+    row = judged.get(_WAY(result.row))
     if result.weights == "seeded":
         return Cell(None, "weights: seeded")
     numbers, words = dict(result.numbers), quality_words(result)

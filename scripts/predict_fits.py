@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sdbench.analysis.fits import find_memory_configs, fit_rows
 from sdbench.models.computed import CONTEXT_BYTES
@@ -18,7 +17,7 @@ def predict_fits(
     largest: Path,
     manifests: Sequence[Path],
     predicted: Path,
-    described: Mapping[str, Sequence[Any]],
+    described: Mapping[str, str],
     fits: Path,
 ) -> None:
     """Write for each model, precision and option the largest batch in each size of memory.
@@ -28,19 +27,22 @@ def predict_fits(
         largest: table of schema LARGEST.
         manifests: of every model in it, <model>.json.
         predicted: table of schema PREDICTED_MEMORY.
-        described: for each model with a description its name there, and the width and height of
-            its images.
+        described: the models that are described, each with its description.
         fits: table of schema FITS to write.
     """
-    known = {(name, *size): model for model, (name, *size) in described.items()}
+    rows = read_rows(results, RESULTS)
+    known = {
+        (described[row["model"]], row["width"], row["height"]): row["model"]
+        for row in rows
+        if row["model"] in described
+    }
     computed: dict[tuple[str, str, str], dict[int, int]] = {}
     for row in read_rows(predicted, PREDICTED_MEMORY):
         if model := known.get((row["model"], row["width"], row["height"])):
             way = computed.setdefault((model, row["precision"], row["options"]), {})
             way[row["batch"]] = int(row["predicted_reserved_bytes"]) + CONTEXT_BYTES
     components = {path.stem: read_json(path)["components"] for path in manifests}
-    measured = read_rows(results, RESULTS), read_rows(largest, LARGEST)
-    ways = find_memory_configs(*measured, components, computed)
+    ways = find_memory_configs(rows, read_rows(largest, LARGEST), components, computed)
     write_table(pd.DataFrame(fit_rows(ways)), fits, FITS)
 
 

@@ -7,11 +7,10 @@ from sdbench.analysis.findings.claims import CLAIMS
 from sdbench.analysis.findings.rows import Tables, numbered
 from sdbench.analysis.findings.text import findings_text
 from sdbench.analysis.question import answer_question
-from sdbench.records.image_archive import read_images
+from sdbench.records.image_archive import by_step, read_images
 from sdbench.runtime.files import write_whole
 from sdbench.runtime.job import run_script
 from sdbench.tables.files import Row, read_rows, read_table, write_table
-from sdbench.tables.image_comparison import by_step
 from sdbench.tables.schemas import ADVICE, FINDINGS, PUBLISHED, QUALITY, RACES, RESULTS
 
 import pandas as pd

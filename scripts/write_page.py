@@ -18,7 +18,7 @@ from sdbench.report.page.images import make_gallery, make_viewer
 from sdbench.report.page.machine import read_machines
 from sdbench.report.page.prose import first_sentence, render_caption, render_markdown
 from sdbench.report.page.rows import Case, as_columns, case_rows, distinct, own
-from sdbench.report.page.verdicts import count_verdicts, figure_anchor, read_choices, read_claims
+from sdbench.report.page.verdicts import figure_anchor, read_choices, read_claims
 from sdbench.runtime.endings import ANSWER
 from sdbench.runtime.files import write_whole
 from sdbench.runtime.job import run_script
@@ -123,7 +123,6 @@ def write_page(
         "currency": next((row["currency"] for row in told if row["currency"]), "money"),
         "groups": best_by_condition(rows),
         **read_claims(findings),
-        "verdicts": count_verdicts(findings),
         "answer": next((f for f in filled if f["anchor"] == figure_anchor("answer")), None),
         "data": as_columns(rows),
         "headers": _headers(rows),

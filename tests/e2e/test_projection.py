@@ -7,8 +7,9 @@ import pytest
 
 from sdbench import backends
 from sdbench.cases.case import Case
+from sdbench.cases.measuring import SETTLED
 from sdbench.measure.context import SweepContext
-from sdbench.measure.projection import SETTLED, begin_call
+from sdbench.measure.projection import begin_call
 from sdbench.measure.sweep import run_sweep
 from sdbench.tables.rows import result_rows
 from tests.sweeps import GENERATION, MEASURING, indexed, make_case, make_job

@@ -97,7 +97,9 @@ def generated(
 ) -> tuple[str, str, int, int]:
     """Generate images; return their status and reason, and how many there are of both modes."""
     archive = folder / "images.npz"
-    generate_images(make_case().as_dict(), steps, 2, {}, model, None, archive, limit_s=limit_s)
+    asked = {"case": make_case().as_dict(), "runs": steps, "trajectory_steps": 2}
+    asked |= {"spread": [], "wanted": [], "batch_size": 1}
+    generate_images(asked, {}, model, None, archive, limit_s=limit_s)
     found = read_images(archive)
     counts = len(found["trajectory"]), len(found["runs"])
     return str(found["status"]), str(found["reason"]), *counts

@@ -8,10 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdbench.records.image_archive import save_images
+from sdbench.records.image_archive import ImageArray, save_images
 from sdbench.tables.image_comparison import (
     SSIM_WINDOW_PX,
-    ImageArray,
     compare_images,
     compare_series,
     difference_map,

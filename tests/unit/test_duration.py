@@ -60,10 +60,10 @@ def reckoning(preset: str, devices: dict[str, Any]) -> Reckoning:
 def seconds(found: Reckoning) -> float:
     """Return the seconds of all that is measured and generated on the GPU."""
     sweep = {"model": "sd-v1-4", "device": "gpu", "backend": "pytorch"}
-    total: float = sum(found.job_s("measure_sweep", sweep, ()).values())
+    total: float = sum(found.job_s("measure_sweep", sweep).values())
     for reference, others in found.plan.quality:
         for variant in (reference, *others):
-            total += sum(found.job_s("generate_images", vars(variant), range(1, 101)).values())
+            total += sum(found.job_s("generate_images", vars(variant)).values())
     return total
 
 

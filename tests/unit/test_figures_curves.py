@@ -14,7 +14,7 @@ from plot_quality_curve import quality_sheet
 from plot_threads import threads_sheet
 from sdbench.report.figures import style
 from sdbench.report.figures.curves import CurveSheet, plot_curves, save_curves, spread_apart
-from sdbench.tables.schemas import PEAK_THROUGHPUT, QUALITY, RESULTS
+from sdbench.tables.schemas import QUALITY, RESULTS
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import faults, points, texts
 from tests.unit.tables_factory import SD_V1, SHAPES, Rows, failed_row, latency_row, throughput_row
@@ -100,13 +100,9 @@ THREADS = {"cpu": 2, "one": 1, "four": 4, "small": 1}
 
 def threads_figure(rows: Rows, folder: Path) -> pd.DataFrame:
     """Plot the figure; `small` differs in its memory too."""
-    peaks = [
-        {"device": device, "threads": count, "operation": "memory copy", "status": "ok", "n": 1}
-        for device, count in THREADS.items()
-    ]
+    told = [row | {"threads": THREADS[row["device"]]} for row in rows]
     sheet = threads_sheet(
-        made.write_rows(rows, folder / "results.csv", RESULTS),
-        made.write_rows(peaks, folder / "peak_throughput.csv", PEAK_THROUGHPUT),
+        made.write_rows(told, folder / "results.csv", RESULTS),
         {device: "small" if device == "small" else "cpu" for device in THREADS},
     )
     save_curves(sheet, made.figure_files(folder))
@@ -151,11 +147,8 @@ def test_one_number_of_threads_is_said_to_be_no_curve(
     rows = [latency_row(SHAPES, 1.0), latency_row({**SHAPES, "device": "small"}, 2.0)]
     assert threads_figure(rows, tmp_path).empty
     assert "figure.png is empty: Every case was measured with only" in capsys.readouterr().out
-    sheet = threads_sheet(
-        tmp_path / "results.csv",
-        tmp_path / "peak_throughput.csv",
-        dict.fromkeys(THREADS, "cpu") | {"small": "small"},
-    )
+    families = dict.fromkeys(THREADS, "cpu") | {"small": "small"}
+    sheet = threads_sheet(tmp_path / "results.csv", families)
     figure = plot_curves(sheet)
     assert any("measured with only one number of threads" in text for text in texts(figure))
     assert faults(figure) == []

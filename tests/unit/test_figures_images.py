@@ -53,7 +53,7 @@ def test_comparison_is_read_from_its_places(tmp_path: Path) -> None:
     assert comparison.steps("runs") == RUNS
     assert comparison.steps("trajectory") == STATES
     assert comparison.scores["runs", 20] == (40.0, 0.99)
-    assert comparison.reference.at("runs", 20).shape == (16, 16, 3)
+    assert comparison.reference["runs"][20].shape == (16, 16, 3)
 
 
 def test_difference_is_the_largest_of_the_channels() -> None:
@@ -104,7 +104,7 @@ def test_strips_hold_reference_other_and_difference_of_both_modes(tmp_path: Path
     # Small images are not smoothed.
     image = figure.axes[0].images[0]
     assert image.get_interpolation() == "nearest"
-    assert (np.asarray(image.get_array()) == comparison.reference.at("runs", 1)).all()
+    assert (np.asarray(image.get_array()) == comparison.reference["runs"][1]).all()
 
 
 def test_panel_shows_the_step_asked_for_or_names_the_nearest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from sdbench.report.figures.results import Result, best_of, fewest_options, sett
 from sdbench.tables.published import Condition
 
 FP32 = Result(
+    row={"latency_s": 2.0},
     condition=Condition("shapes", 64, 64, 20, "ddim", True),
     kind="cpu",
     device="AMD EPYC (cpu)",
@@ -17,10 +18,9 @@ FP32 = Result(
     attention="sdpa",
     batch_size=1,
     status="ok",
-    numbers={"latency_s": 2.0},
 )
-AUTOCAST = replace(FP32, options="autocast", numbers={"latency_s": 1.0})
-FAILED = replace(FP32, status="oom", numbers={})
+AUTOCAST = replace(FP32, options="autocast", row={"latency_s": 1.0})
+FAILED = replace(FP32, status="oom", row={})
 PUBLISHED = replace(FP32, campaign="c", attention="vanilla", batch_size=16)
 LARGER = replace(FP32, batch_size=2)
 SDPA = replace(PUBLISHED, attention="sdpa")
@@ -55,7 +55,7 @@ def test_fewest_options_of_a_place(
 
 
 def test_best_of_takes_the_least_and_failures_last() -> None:
-    failed = replace(FP32, options="x", status="error", numbers={})
+    failed = replace(FP32, options="x", status="error", row={})
     chosen = best_of(
         [failed, FP32, AUTOCAST], key=lambda r: r.device, value=lambda r: r.numbers["latency_s"]
     )

@@ -286,7 +286,7 @@ def table(tmp_path: Path) -> Path:
         factory.write_rows([largest_row(18, 19)], tmp_path / "largest.csv", LARGEST),
         manifests,
         factory.write_rows([predicted_row(1, 4e9)], tmp_path / "predicted.csv", PREDICTED_MEMORY),
-        {"sd-v1-4": ["sd-v1", 512, 512]},
+        {"sd-v1-4": "sd-v1"},
         tmp_path / "fits.csv",
     )
     return tmp_path / "fits.csv"

@@ -70,7 +70,7 @@ def test_a_set_has_all_prompts_of_a_seed_before_the_next_seed(config: Config) ->
     found = plan_of(config).sets["shapes"]
     assert found.wanted == [("a", 0, 5), ("b", 1, 5), ("c", 2, 5), ("a", 0, 7)]
     assert [variant.precision for variant in found.variants] == ["fp32", "bf16"]
-    assert {*found.variants} <= {*plan_of(config).generated}
+    assert {*found.variants} <= {*plan_of(config).images}
 
 
 def test_a_set_that_names_no_variants_has_all_that_are_measured_or_compared(config: Config) -> None:

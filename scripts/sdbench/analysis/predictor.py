@@ -19,7 +19,6 @@ from sdbench.analysis.prediction import (
     capability,
     fit,
 )
-from sdbench.runtime.errors import UnsupportedError
 
 import numpy as np
 
@@ -126,18 +125,9 @@ class Predictor:
                 return f"no published row of {question.engine} is of fp32"
         return None
 
-    def estimate(self, question: Question, work: Work) -> Estimate:
-        """Return the seconds of a call, with their 95 % interval.
-
-        Raises:
-            UnsupportedError: if no row tells enough of it.
-        """
-        if reason := self.why_not(question):
-            raise UnsupportedError(reason)
-        return self.estimates([question], work)[0]
-
     def estimates(self, questions: Sequence[Question], work: Work) -> list[Estimate]:
-        """Return the same of many questions at once, which `why_not` has nothing against."""
+        """Return the seconds of calls with their 95 % intervals, for questions that `why_not` has
+        nothing against."""
         if not questions:
             return []
         fitted = self.whole.elsewhere()

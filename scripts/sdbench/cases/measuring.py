@@ -9,6 +9,11 @@ PRODUCT, CONVOLUTION, COPY = "matrix product", "convolution", "memory copy"
 """What peaks are measured of."""
 COMPUTING = (PRODUCT, CONVOLUTION)
 """Those in each precision, the better of which is a device's peak throughput."""
+SETTLED, SETTLED_COMPILED = 2, 4
+"""Evaluations of the denoiser after which the rest of a call is known: the first sets kernels up;
+with CUDA graphs the first three compile, warm up and record."""
+LONG_S, LONG_LAUNCHES = 30.0, 3
+"""A case whose launch takes so long, or that is projected, has as few as an interval needs."""
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,7 @@ def check_config(
             entry["devices"] = named[entry["devices"]]
     plan = RunConfig.of(complete)
     misnamed = _misnamed(complete, is_auto)
-    impossible = itertools.chain(_impossible(plan), _impossible_sets(plan))
-    for faults in (_oversized(plan), misnamed, impossible, _raced_in_vain(plan)):
+    for faults in (_oversized(plan), misnamed, _impossible(plan), _repeated(plan)):
         _refuse(faults, files)
     ordered: Config = json.loads(json.dumps(complete, sort_keys=True))
     return ordered
@@ -184,7 +183,7 @@ def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def _impossible(plan: RunConfig) -> Iterator[Fault]:
-    """Yield devices and references that cannot exist, and models that are compared twice."""
+    """Yield devices that cannot exist, and variants outside the matrix."""
     for name, device in plan.devices.items():
         if device.gpu_model and not KINDS[device.kind].is_gpu:
             yield (
@@ -192,49 +191,45 @@ def _impossible(plan: RunConfig) -> Iterator[Fault]:
                 f"found {_shorten(device.gpu_model)} on a CPU; allowed is a GPU, such as kind "
                 "`cuda`: change `kind` or remove `gpu_model`",
             )
-    models = [entry.model for entry in plan.quality]
+    for path, variant in _named_variants(plan):
+        if reason := plan.why_absent(variant):
+            what = "reference" if path[-1] == "reference" else "variant"
+            yield path, f"found a variant that cannot exist: {reason}: choose another {what}"
+
+
+def _named_variants(plan: RunConfig) -> Iterator[tuple[KeyPath, Variant]]:
+    """Yield each variant that a section other than the matrix names, after its path."""
     for i, entry in enumerate(plan.quality):
-        if reason := plan.why_absent(entry.reference_variant()):
-            fault = f"found a variant that cannot exist: {reason}: choose another reference"
-            yield ("quality", i, "reference"), fault
-        if entry.model in models[:i]:
-            yield (
-                ("quality", i, "model"),
-                f"found {entry.model!r} a second time; allowed is one entry for each model: put "
-                "its devices and precisions together",
-            )
+        yield ("quality", i, "reference"), entry.reference_variant()
+    for section, entries in (("quality_set", plan.quality_set), ("races", plan.races)):
+        for i, asked in enumerate(entries):
+            yield (section, i, "reference"), asked.variant(asked.reference)
+            for j, given in enumerate(asked.variants):
+                yield (section, i, "variants", j), asked.variant(given)
 
 
-def _impossible_sets(plan: RunConfig) -> Iterator[Fault]:
-    """Yield variants of sets of images that cannot exist, and models that have two sets."""
-    for i, asked in enumerate(plan.quality_set):
-        for key, given in (("reference", [asked.reference]), ("variants", asked.variants)):
-            for j, one in enumerate(given):
-                if reason := plan.why_absent(asked.variant(one)):
-                    where = ("quality_set", i, key, *([j] if key == "variants" else ()))
-                    yield where, f"found a variant that cannot exist: {reason}: choose another"
-        if asked.model in [entry.model for entry in plan.quality_set[:i]]:
-            fault = f"found {asked.model!r} a second time; allowed is one entry for each model"
-            yield ("quality_set", i, "model"), f"{fault}: put its variants together"
-
-
-def _raced_in_vain(plan: RunConfig) -> Iterator[Fault]:
-    """Yield variants that cannot exist, and those that are raced twice."""
+def _repeated(plan: RunConfig) -> Iterator[Fault]:
+    """Yield models that are compared twice, or have two sets, and variants that are raced twice."""
+    compared = {
+        "quality": [entry.model for entry in plan.quality],
+        "quality_set": [entry.model for entry in plan.quality_set],
+    }
+    for section, models in compared.items():
+        for i, model in enumerate(models):
+            if model in models[:i]:
+                fault = f"found {model!r} a second time; allowed is one entry for each model"
+                yield (section, i, "model"), f"{fault}: put both together"
     seen = set()
     for i, race in enumerate(plan.races):
-        raced = [(("variants", j), race.variant(given)) for j, given in enumerate(race.variants)]
-        for place, variant in ((("reference",), race.variant(race.reference)), *raced):
-            if reason := plan.why_absent(variant):
-                fault = f"found a variant that cannot exist: {reason}: remove or change it"
-                yield ("races", i, *place), fault
-        for size, (place, variant) in itertools.product(race.sizes, raced):
-            if (variant, size, race.batch_size) in seen:
+        for size, (j, given) in itertools.product(race.sizes, enumerate(race.variants)):
+            raced = race.variant(given), size, race.batch_size
+            if raced in seen:
                 yield (
-                    ("races", i, *place),
+                    ("races", i, "variants", j),
                     f"found a variant that is already raced at {size} px; allowed is once: remove "
                     "the variant or the size",
                 )
-            seen.add((variant, size, race.batch_size))
+            seen.add(raced)
 
 
 def check_campaigns(config: Config, published: Path, files: Sequence[Path]) -> None:

@@ -7,15 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdbench.backends.engine import Engine, Images
-from sdbench.cases.measuring import Measuring
+from sdbench.cases.measuring import SETTLED, SETTLED_COMPILED, Measuring
 from sdbench.measure.latency import sample_latency
 from sdbench.measure.phases import is_hooked, time_phases
 
 import torch
-
-SETTLED, SETTLED_COMPILED = 2, 4
-"""Evaluations of the denoiser after which the rest of a call is known: the first sets kernels up;
-with CUDA graphs the first three compile, warm up and record."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from sdbench import backends
 from sdbench.cases.case import Case, Variant
-from sdbench.cases.measuring import Measuring
+from sdbench.cases.measuring import LONG_LAUNCHES, LONG_S, Measuring
 from sdbench.cases.options import COMPILE
 from sdbench.devices.device import threads, torch_device
 from sdbench.devices.machine import describe_machine
@@ -108,8 +108,6 @@ class Course:
 
 MOST_REPEATS = 2
 """Of a launch that was disturbed."""
-LONG_S, LONG_LAUNCHES = 30.0, 3
-"""A case whose launch takes so long, or that is projected, has as few as an interval needs."""
 
 
 def _wanted(launch: Mapping[str, Any], launches: int) -> int:

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdbench.cases.case import Case, Device, Pair
+from sdbench.cases.case import Case, Device, Pair, Variant
 from sdbench.cases.kinds import KINDS
-from sdbench.cases.measuring import Measuring
+from sdbench.cases.measuring import LONG_LAUNCHES, LONG_S, SETTLED, Measuring
 from sdbench.cases.options import COMPILE
 from sdbench.devices.datasheets import find_datasheet, read_datasheets
 from sdbench.devices.limits import usable_cores
@@ -56,8 +56,6 @@ RULE_S = {
 }
 """Seconds of a job of other rules, on two cores."""
 OTHER_RULE_S = 3.0
-SETTLED, LONG_S, LONG_LAUNCHES = 2, 30.0, 3
-"""Of a short call, as `measure.projection`, and of long launches, as `measure.sweep` has them."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +72,12 @@ class Reckoning:
         found = {}
         for job in jobs:
             name, wildcards = job.rule.name, job.wildcards_dict
-            runs: list[int] = []
-            images = 0
-            if name == "generate_images":
-                runs = [*job.params.runs, *(steps for _, steps in job.params.spread)]
-                images = len(job.params.wanted)
-            seconds = self.job_s(name, wildcards, runs, images)
-            found[job.jobid] = job_label(name, wildcards), seconds
+            found[job.jobid] = job_label(name, wildcards), self.job_s(name, wildcards)
         return found
 
-    def job_s(
-        self, rule: str, wildcards: Mapping[str, str], runs: Iterable[int], images: int = 0
-    ) -> dict[str, float]:
+    def job_s(self, rule: str, wildcards: Mapping[str, str]) -> dict[str, float]:
         """Return the seconds that a job takes: by what it says when one of several things is done,
-        and under the empty name for the rest. `runs` are the steps of images that it generates, and
-        `images` how many it does of a set."""
+        and under the empty name for the rest."""
         place: Place = (
             wildcards.get("model", ""),
             wildcards.get("device", ""),
@@ -103,9 +92,7 @@ class Reckoning:
             races = {race.title: self.race_s(race) for race in self.plan.races_at[place]}
             return {**races, "": START_S}
         if rule == "generate_images":
-            case = next(c for c in self._cases if c.variant.place == place)
-            of_set = images * self.call_s(case)
-            return {"": START_S + self._start_s(model) + self._images_s(case, list(runs)) + of_set}
+            return {"": START_S + self._start_s(model) + self._images_s(Variant(**wildcards))}
         if model in self.plan.too_large:
             return {"": OTHER_RULE_S}
         if rule in ("build_model", "fetch_model", "export_onnx", "convert_openvino"):
@@ -156,9 +143,12 @@ class Reckoning:
         one = max(EVALUATION_S, case.batch_size * step / rate)
         return evaluations * one + case.batch_size * rest / rate
 
-    def _images_s(self, case: Case, runs: list[int]) -> float:
+    def _images_s(self, variant: Variant) -> float:
+        case, asked = self.plan.config.case(variant), self.plan.images[variant]
+        runs = [*asked["runs"], *(steps for _, steps in asked["spread"])]
         decoded = max(runs, default=0)  # the states of the longest
-        return sum(self.call_s(case, steps) for steps in runs) + decoded * self.call_s(case, 1)
+        series = sum(self.call_s(case, steps) for steps in runs) + decoded * self.call_s(case, 1)
+        return series + len(asked["wanted"]) * self.call_s(case)
 
     def _rate(self, case: Case) -> float:
         """Return the operations that a device does in a second."""
@@ -193,10 +183,6 @@ class Reckoning:
         folder = self.workflow / "resources/architectures"
         models = self.config["models"].items()
         return {name: find_architecture(model["source"], folder) for name, model in models}
-
-    @cached_property
-    def _cases(self) -> list[Case]:
-        return [self.plan.config.case(variant) for variant in sorted(self.plan.variants)]
 
     @cached_property
     def _datasheets(self) -> list[Any]:

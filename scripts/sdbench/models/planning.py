@@ -89,11 +89,21 @@ class Plan:
         return [(reference, other) for reference, others in self.quality for other in others]
 
     @cached_property
-    def generated(self) -> list[Variant]:
-        """All variants that generate images to compare."""
-        compared = [v for reference, others in self.quality for v in (reference, *others)]
-        of_sets = [v for found in self.sets.values() for v in found.variants]
-        return list(dict.fromkeys([*compared, *of_sets]))
+    def images(self) -> dict[Variant, dict[str, Any]]:
+        """What each variant generates to compare, as `generate_images` takes it."""
+        none = {"runs": [], "trajectory_steps": 0, "spread": [], "wanted": [], "batch_size": 1}
+        found: dict[Variant, dict[str, Any]] = {}
+        for entry, (reference, others) in zip(self.config.quality, self.quality, strict=True):
+            series = {
+                "runs": entry.run_steps,
+                "trajectory_steps": entry.trajectory_steps,
+                "spread": entry.spread,
+            }
+            found |= {variant: none | series for variant in (reference, *others)}
+        for of_set in self.sets.values():
+            wanted = {"wanted": of_set.wanted, "batch_size": of_set.entry.batch_size}
+            found |= {variant: found.get(variant, none) | wanted for variant in of_set.variants}
+        return {v: {"case": self.config.case(v).as_dict(), **asked} for v, asked in found.items()}
 
     @cached_property
     def cases_at(self) -> ByPlace[Case]:

@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MODES = ("runs", "trajectory")
+ImageArray = NDArray[np.uint8]
+"""An image of 8 bits, shape (height, width, 3), sRGB."""
+Images = Mapping[str, Mapping[int, ImageArray]]
+"""By mode and number of steps."""
+
 _ENTRIES = {"status", "reason", *MODES, *(f"{mode}_steps" for mode in MODES)}
 _LATER: dict[str, NDArray[Any]] = {
     "spread": np.empty((0, 0, 0, 3), np.uint8),
@@ -57,3 +63,11 @@ def read_images(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged ({error}): {_REMEDY}") from error
     return entries
+
+
+def by_step(archive: Mapping[str, NDArray[Any]]) -> Images:
+    """Return the images that `read_images` read, by mode and number of steps."""
+    return {
+        mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
+        for mode in MODES
+    }

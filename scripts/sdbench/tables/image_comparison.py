@@ -5,18 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbench.records.image_archive import MODES, read_images
+from sdbench.records.image_archive import MODES, ImageArray, by_step, read_images
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
 SSIM_WINDOW_PX = 7
 """Side of the uniform window in which SSIM compares two images, scikit-image's default."""
-
-ImageArray = NDArray[np.uint8]
-"""An image of 8 bits, shape (height, width, 3)."""
 
 
 def difference_map(reference: ImageArray, other: ImageArray) -> ImageArray:
@@ -80,14 +76,6 @@ def compare_series(reference: Path, other: Path) -> Iterator[dict[str, Any]]:
 def _by_seed(archive: Mapping[str, Any]) -> dict[tuple[int, int], ImageArray]:
     places = zip(archive["spread_steps"].tolist(), archive["spread_seeds"].tolist(), strict=True)
     return dict(zip(places, archive["spread"], strict=True))
-
-
-def by_step(archive: Mapping[str, Any]) -> dict[str, dict[int, ImageArray]]:
-    """Return the images that `read_images` read, by mode and number of steps."""
-    return {
-        mode: dict(zip(archive[f"{mode}_steps"].tolist(), archive[mode], strict=True))
-        for mode in MODES
-    }
 
 
 def _pairs(right: Any, left: Any) -> Iterator[tuple[str, int, ImageArray, ImageArray]]:

@@ -75,14 +75,16 @@ def backend_label(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
-def variant_label(precision: str, backend: str, options: str, device: str = "") -> str:
+def options_label(options: str | None) -> str:
+    """Return options one after the other; nothing where there are none."""
+    return "" if options in (None, NONE) else options.replace("+", ", ")
+
+
+def variant_label(precision: str, backend: str, options: str | None, device: str = "") -> str:
     """Name a variant by how it was run, and by its device if one is given."""
-    parts = [precision, backend_label(backend)]
-    if options != NONE:
-        parts.append(options.replace("+", ", "))
-    if device:
-        parts.append(f"on {shorten(device, 24)}")
-    return ", ".join(parts)
+    place = f"on {shorten(device, 24)}" if device else ""
+    parts = (precision, backend_label(backend), options_label(options), place)
+    return ", ".join(filter(None, parts))
 
 
 def condition_label(condition: Condition) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdbench.cases.options import NONE
+from sdbench.records.image_archive import Images
 from sdbench.tables.files import Row, rows_of
-from sdbench.tables.image_comparison import ImageArray
-from sdbench.tables.labels import backend_label, device_label
+from sdbench.tables.labels import backend_label, device_label, options_label
 from sdbench.tables.published import condition, model_family
 
 import pandas as pd
@@ -29,7 +28,7 @@ class Tables:
     quality: Sequence[Row] = ()
     races: Sequence[Row] = ()
     published: Sequence[Row] = ()
-    images: Mapping[str, Mapping[str, Mapping[int, ImageArray]]] = field(default_factory=dict)
+    images: Mapping[str, Images] = field(default_factory=dict)
 
 
 def numbered(table: pd.DataFrame, name: str) -> list[Row]:
@@ -112,15 +111,14 @@ def machine(row: Row) -> str:
 
 def subject(row: Row) -> str:
     """Return what a row is about, for a reader."""
-    parts = [
+    parts = (
         machine(row),
         str(row["model"]),
         backend_label(str(row["backend"])),
         str(row["precision"]),
-    ]
-    if row["options"] != NONE:
-        parts.append(str(row["options"]).replace("+", ", "))
-    return ", ".join(parts)
+        options_label(row["options"]),
+    )
+    return ", ".join(filter(None, parts))
 
 
 def where(*rows: Row) -> str:

@@ -61,16 +61,14 @@ def _line(finding: Finding) -> str:
 
 def estimate_text(estimate: Estimate) -> str:
     """Return a number with three significant digits, and its interval where it has one."""
-    text = _signed(estimate.value)
+    text = _told(estimate.value)
     if estimate.low is None or estimate.high is None:
         return text
-    return f"{text} ({_signed(estimate.low)} to {_signed(estimate.high)})"
+    return f"{text} ({_told(estimate.low)} to {_told(estimate.high)})"
 
 
-def _signed(value: float) -> str:
-    if not math.isfinite(value):
-        return "unlimited"
-    return number(value) if value >= 0 else f"-{number(-value)}"
+def _told(value: float) -> str:
+    return number(value) if math.isfinite(value) else "unlimited"
 
 
 def _escape(text: str) -> str:

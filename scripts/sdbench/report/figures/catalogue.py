@@ -42,7 +42,7 @@ FIGURES = {
     "cost": Figure("Throughput", "energy and cost", _WAY),
     "utilization": Figure("Speed", "utilization of the device", _WAY),
     "ladder": Figure("Limits", "time per evaluation", "way of running", ("races",)),
-    "threads": Figure("Limits", "time per image", "threads", ("results", "peak_throughput")),
+    "threads": Figure("Limits", "time per image", "threads"),
     "fits": Figure("Memory", "largest batch", "model and size of memory", ("fits",)),
     "quality_steps": Figure("Quality", "images", "steps", ("quality",), True),
     "quality_curve": Figure("Quality", "PSNR and SSIM", "steps", ("quality",)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sdbench.records.image_archive import read_images
+from sdbench.records.image_archive import ImageArray, Images, by_step, read_images
 from sdbench.report.figures.results import grouped
 from sdbench.tables.files import Row, read_rows
 from sdbench.tables.labels import shorten, status_label, variant_label
@@ -15,9 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-
-ImageArray = NDArray[np.uint8]
-"""Height by width by 3, sRGB."""
 
 MODES = {"runs": "full runs of N steps", "trajectory": "states of one long run"}
 """Mode -> what an image "after N steps" is in it."""
@@ -34,51 +31,25 @@ SEEDED = "Images from seeded weights mean nothing, so none are shown."
 
 
 @dataclass(frozen=True)
-class ImageSeries:
-    """What one variant generated: in each mode, steps rising and as many images."""
-
-    steps: dict[str, tuple[int, ...]]
-    images: dict[str, NDArray[np.uint8]]
-
-    def at(self, mode: str, step: int) -> ImageArray:
-        """Return the image after `step` steps."""
-        image: ImageArray = self.images[mode][self.steps[mode].index(step)]
-        return image
-
-
-@dataclass(frozen=True)
 class Comparison:
     """A variant next to its reference. `words` say why there is nothing to see, if so."""
 
     model: str
     reference_label: str
     label: str
-    reference: ImageSeries
-    other: ImageSeries
+    reference: Images
+    other: Images
     scores: dict[tuple[str, int], tuple[float, float]]
     words: str = ""
 
     def at(self, mode: str, step: int) -> tuple[ImageArray, ImageArray, NDArray[np.uint8]]:
         """Return the reference's image after `step` steps, the other's, and their difference."""
-        reference, other = self.reference.at(mode, step), self.other.at(mode, step)
+        reference, other = self.reference[mode][step], self.other[mode][step]
         return reference, other, difference(reference, other)
 
     def steps(self, mode: str) -> list[int]:
         """Return the steps after which both have an image, rising."""
-        return sorted({*self.reference.steps[mode]} & {*self.other.steps[mode]})
-
-
-def load_images(path: Path) -> ImageSeries:
-    """Read an archive of the quality stage.
-
-    It holds `runs` (K, height, width, 3) and `trajectory` (T, height, width, 3) of uint8, and
-    `runs_steps` (K,) and `trajectory_steps` (T,).
-    """
-    archive = read_images(path)
-    return ImageSeries(
-        {mode: tuple(int(step) for step in archive[f"{mode}_steps"]) for mode in MODES},
-        {mode: archive[mode] for mode in MODES},
-    )
+        return sorted({*self.reference[mode]} & {*self.other[mode]})
 
 
 def load_comparisons(
@@ -92,7 +63,8 @@ def load_comparisons(
         others: archives, named `<model>/<device>/<backend>/<precision>/<options>.npz`.
     """
     rows = read_rows(quality, QUALITY)
-    images = {path: load_images(path) for path in dict.fromkeys((*references, *others))}
+    archives = dict.fromkeys((*references, *others))
+    images = {path: by_step(read_images(path)) for path in archives}
     several_devices = len({path.parts[-4] for path in images}) > 1
     return [
         _comparison(rows, images, reference, other, several_devices)
@@ -139,7 +111,7 @@ def load_sets(
         if verdict["weights"] == "seeded":
             pairs = []
         made, kept = (
-            ImageSeries({SET: tuple(one["set_at"].tolist())}, {SET: one["set"]})
+            {SET: dict(zip(one["set_at"].tolist(), one["set"], strict=True))}
             for one in (archives[reference], wanted)
         )
         comparison = Comparison(
@@ -236,7 +208,7 @@ def _folder(row: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
 
 def _comparison(
     rows: Sequence[Mapping[str, Any]],
-    images: Mapping[Path, ImageSeries],
+    images: Mapping[Path, Images],
     reference: Path,
     other: Path,
     several_devices: bool,

@@ -1,18 +1,19 @@
 """Rows of the tables, measured and published, in one form; and which of them a figure shows."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdbench.analysis.estimates import LAUNCHES, Estimate, estimate
+from sdbench.analysis.estimates import Estimate, estimate
 from sdbench.cases.options import ATTENTION, NONE
 from sdbench.report.figures.style import PRECISIONS
-from sdbench.tables.files import read_table, rows_of
+from sdbench.tables.files import Row, read_rows, read_table, rows_of
 from sdbench.tables.labels import ATTENTION as ATTENTION_LABELS
 from sdbench.tables.labels import backend_label, device_label, shorten
 from sdbench.tables.published import FP32_TF32, Condition, condition
-from sdbench.tables.schemas import CASE_KEY, PROJECTED, PUBLISHED, RESULTS
+from sdbench.tables.schemas import PROJECTED, PUBLISHED, RESULTS
 
 import pandas as pd
 
@@ -26,14 +27,13 @@ _NOT_NUMBERS = ("batch_size", "width", "height", "steps", "guidance")
 class Result:
     """One row of a table: how something was run, and the numbers that came of it.
 
-    `campaign` is empty for what was measured here. `contended`: something else used the device.
-    `projected`: its times come from a few steps of a call. `fails_gate`: its images miss the
-    config's quality gate; `quality`: what a set of them says. `way`: its names in the tables.
-    `launches`: the columns of what each launch found. `peak_operation`: what reached the peak of
-    its device. `numbers` holds the columns of the table that are numbers and not empty, under their
-    names, in the units of their names.
+    `row` has the columns of the table. `campaign` is empty for what was measured here. `contended`:
+    something else used the device. `projected`: its times come from a few steps of a call.
+    `fails_gate`: its images miss the config's quality gate; `quality`: what a set of them says.
+    `peak_operation`: what reached the peak of its device.
     """
 
+    row: Mapping[str, Any]
     condition: Condition
     kind: str
     device: str
@@ -53,9 +53,15 @@ class Result:
     projected: bool = False
     fails_gate: bool = False
     quality: str = ""
-    way: tuple[str, ...] = ()
-    launches: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def numbers(self) -> Mapping[str, float]:
+        """The columns that are numbers and not empty, in the units of their names."""
+        return {
+            name: float(value)
+            for name, value in self.row.items()
+            if name not in _NOT_NUMBERS and type(value) in (int, float)
+        }
 
     @property
     def published(self) -> bool:
@@ -74,8 +80,7 @@ class Result:
 
     def estimate(self, column: str) -> Estimate:
         """Return a number with its interval, to be compared."""
-        way = zip(CASE_KEY[:-1], self.way, strict=True)
-        return estimate({**dict(way), **self.launches, **self.numbers}, column)
+        return estimate(self.row, column)
 
     @property
     def place(self) -> tuple[str, str, str, str, str, str]:
@@ -85,21 +90,8 @@ class Result:
 
 def read_results(results: Path, published_results: Path | None = None) -> list[Result]:
     """Return the rows of a table of schema RESULTS, and then those of one of schema PUBLISHED."""
-    own = measured(read_table(results, RESULTS))
+    own = [_result(row, row["device"]) for row in read_rows(results, RESULTS)]
     return own + published(read_table(published_results, PUBLISHED)) if published_results else own
-
-
-def measured(table: pd.DataFrame) -> list[Result]:
-    """Return the rows of a table of schema RESULTS."""
-    return [
-        _result(
-            row,
-            device=device_text(row["device"], row["device_name"]),
-            weights=row["weights"],
-            reason=row["reason"] or "",
-        )
-        for row in rows_of(table)
-    ]
 
 
 def published(table: pd.DataFrame) -> list[Result]:
@@ -108,42 +100,35 @@ def published(table: pd.DataFrame) -> list[Result]:
         _result(
             # Published calls are counted once, whatever was timed.
             row
-            | {"latency_n": row["n"], "throughput_n": row["n"]}
+            | {"weights": "trained", "latency_n": row["n"], "throughput_n": row["n"]}
             | ({"precision": FP32_TF32} if row["tf32_convolutions"] else {}),
-            device=device_text(row["device"] or row["device_name"], row["device_name"]),
-            weights="trained",
-            campaign=row["campaign"],
+            row["device"] or row["device_name"],
         )
         for row in rows_of(table)
     ]
 
 
-def _result(row: Mapping[str, Any], **more: str) -> Result:
+def _result(row: Row, device: str) -> Result:
     return Result(
+        row=row,
         condition=condition(row),
         kind=row["device_kind"],
-        model=row["model"],
-        backend=row["backend"],
-        precision=row["precision"],
-        options=row["options"],
-        attention=row["attention"] or "",
+        device=device_text(device, row["device_name"]),
         batch_size=int(row["batch_size"]),
-        status=row["status"],
         counter=row["memory_counter"] or "",
-        peak_operation=row.get("peak_operation") or "",
         contended=row["contended"] is True,
         projected=row["basis"] == PROJECTED,
         fails_gate=row["passes_gate"] is False,
         quality=row.get("quality_verdict") or "",
-        way=tuple(str(row[name]) for name in CASE_KEY[:-1]),
-        launches={name: row.get(name) or "" for name in LAUNCHES.values()},
-        numbers={
-            name: float(value)
-            for name, value in row.items()
-            if name not in _NOT_NUMBERS and type(value) in (int, float)
-        },
-        **more,
+        **{name: row.get(name) or "" for name in _TEXTS},
     )
+
+
+_TEXTS = (
+    *("model", "weights", "backend", "precision", "options", "attention"),
+    *("status", "reason", "campaign", "peak_operation"),
+)
+"""Columns that results have under the same name."""
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sdbench.analysis.question import order
+from sdbench.report.figures.memory import GB
 from sdbench.report.figures.results import grouped
 from sdbench.tables.files import Row
-from sdbench.tables.labels import TIMES, backend_label, device_label
-
-GB = 1e9
+from sdbench.tables.labels import TIMES, device_label, variant_label
 
 
 def advice_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -21,8 +20,7 @@ def advice_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    options = "" if row["options"] in (None, "none") else f", {row['options']}"
-    how = f"{row['precision']}, {backend_label(row['backend'])}{options}"
+    how = variant_label(row["precision"], row["backend"], row["options"])
     memory = row["memory_bytes"]
     card = device_label(row["card"])
     return {

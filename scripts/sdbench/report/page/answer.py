@@ -9,7 +9,14 @@ from sdbench.analysis.estimates import estimate, quotient
 from sdbench.report.figures.results import grouped
 from sdbench.report.figures.sheets import FAILS_GATE, QUALITY_UNSAID
 from sdbench.report.page.rows import HERE, Case, distinct, own
-from sdbench.tables.labels import STATUSES, listing, number, published_number, shorten
+from sdbench.tables.labels import (
+    STATUSES,
+    listing,
+    number,
+    options_label,
+    published_number,
+    shorten,
+)
 from sdbench.tables.schemas import UNSAID
 
 
@@ -223,7 +230,7 @@ def _how(case: Case, name_model: bool) -> str:
         case["model"] if name_model else "",
         case["backend"],
         case["precision"],
-        "" if case["options"] == "none" else case["options"].replace("+", ", "),
+        options_label(case["options"]),
         "projected" if case["basis"] == "projected" else "",
         {UNSAID: QUALITY_UNSAID, "misses": FAILS_GATE}.get(case["gate"], ""),
         BUSY if case["contended"] else "",

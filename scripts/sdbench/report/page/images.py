@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.cases.expansion import choose_steps
+from sdbench.records.image_archive import ImageArray
 from sdbench.report.figures.images import (
     MODES,
     NO_SET,
@@ -27,7 +28,6 @@ from sdbench.tables.labels import plural
 from sdbench.tables.published import model_family
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 BUDGET = 12_000_000
@@ -39,9 +39,6 @@ LARGEST, SMALLEST = 256, 64
 FEWEST_STEPS = 6
 QUALITY = 90
 """Of WebP, 0 to 100."""
-
-Tile = NDArray[np.uint8]
-"""Height by width by 3, sRGB."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def make_viewer(quality: Path, references: Sequence[Path], others: Sequence[Path
     viewer = Viewer(notes=missing_words(comparisons))
     if not shown:
         return viewer
-    largest = max(max(c.other.images[mode].shape[1:3]) for c, mode in shown)
+    largest = max(_side(c, mode) for c, mode in shown)
     most = max(len(c.steps(mode)) for c, mode in shown)
     steps, side = _affordable(len(shown), most, largest)
     factor = amplification(
@@ -100,7 +97,7 @@ def make_gallery(
     viewer = Viewer(notes=missing_words([one.comparison for one in sets]) if sets else [NO_SET])
     if not shown:
         return viewer
-    largest = max(max(one.comparison.other.images[SET].shape[1:3]) for one in shown)
+    largest = max(_side(one.comparison, SET) for one in shown)
     most = max(len(one.pairs) for one in shown)
     count, side = _affordable(len(shown), most, largest)
     worst = {id(one): one.pairs[:count] for one in shown}
@@ -122,6 +119,12 @@ def make_gallery(
     viewer.sheets.extend(sheets)
     viewer.notes.insert(0, _note(factor, count, most, side, largest, "pairs"))
     return viewer
+
+
+def _side(comparison: Comparison, mode: str) -> int:
+    """Return the pixels of the longer side of its images."""
+    height, width, _ = next(iter(comparison.other[mode].values())).shape
+    return max(int(height), int(width))
 
 
 def _scored(pair: Row) -> str:
@@ -178,7 +181,7 @@ def _series(
     }
 
 
-def _sheet(tiles: Sequence[Tile], columns: int, side: int) -> str:
+def _sheet(tiles: Sequence[ImageArray], columns: int, side: int) -> str:
     """Return tiles row by row on one sheet, as a data URI."""
     small = [shrink(tile, side) for tile in tiles]
     height, width = small[0].shape[:2]

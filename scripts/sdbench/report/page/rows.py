@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sdbench.analysis.estimates import LAUNCHES
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.results import Result, read_results
 from sdbench.tables.labels import backend_label, condition_label, shorten
@@ -85,7 +86,7 @@ def _case(result: Result) -> Case:
         "memory_counter": "" if memory is None else result.counter,
         "memory_gb": None if memory is None else memory / GB,
         **{name: numbers.get(name) for name in _NUMBERS},
-        **result.launches,
+        **{name: result.row.get(name) or "" for name in LAUNCHES.values()},
     }
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from sdbench.report.figures.memory import GB
 from sdbench.report.figures.results import device_text, grouped
 from sdbench.tables.files import read_rows
-from sdbench.tables.labels import backend_label, condition_label, number, plural, shorten
+from sdbench.tables.labels import (
+    backend_label,
+    condition_label,
+    number,
+    options_label,
+    plural,
+    shorten,
+)
 from sdbench.tables.published import Condition, condition
 from sdbench.tables.schemas import CHOICES, FINDINGS, MEASURED
 
@@ -24,8 +31,9 @@ def read_claims(path: Path) -> dict[str, Any]:
     """Read a table of schema FINDINGS: claims of the 2022 post, with a finding for each subject.
 
     Returns:
-        `claims`, with the findings that have a verdict; `open`, with those that have none; and
-        `undecided`, which says in one line how many those are and what would decide them.
+        `claims`, with the findings that have a verdict; `open`, with those that have none;
+        `undecided`, which says in one line how many those are and what would decide them; and
+        `verdicts`, which says how many findings there are of each verdict.
     """
     rows = read_rows(path, FINDINGS)
     open_rows = [row for row in rows if row["verdict"] not in _KINDS]
@@ -35,6 +43,7 @@ def read_claims(path: Path) -> dict[str, Any]:
         "claims": _claims(row for row in rows if row["verdict"] in _KINDS),
         "open": _claims(open_rows),
         "undecided": f"Cannot be said here: {plural(len(open_rows), 'finding')}. {each}.",
+        "verdicts": _count_verdicts(rows),
     }
 
 
@@ -45,9 +54,8 @@ def _claims(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def count_verdicts(path: Path) -> str:
-    """Say how many findings a table of schema FINDINGS has of each verdict."""
-    rows = read_rows(path, FINDINGS)
+def _count_verdicts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many findings there are of each verdict."""
     counts = Counter(row["verdict"] for row in rows)
     each = ", ".join(f"{verdict}: {count}" for verdict, count in counts.most_common())
     claims = plural(len({row["claim"] for row in rows}), "claim")
@@ -109,7 +117,7 @@ def _choice(row: Mapping[str, Any], name_model: bool, alike: int) -> dict[str, A
         shorten(row["model"]) if name_model else "",
         backend_label(row["backend"]),
         row["precision"],
-        "" if row["options"] in (None, "none") else row["options"].replace("+", ", "),
+        options_label(row["options"]),
         f"batch size {row['batch_size']}",
     ]
     cost = _number(row["cost_per_1000_images"])

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sdbench.report.figures.results import Result, best_of, fewest_options, setting_label
+from sdbench.report.figures.results import Result, fewest_options
 from sdbench.tables.published import Condition
 
 FP32 = Result(
@@ -52,38 +52,3 @@ def test_fewest_options_of_a_place(
 ) -> None:
     """Even where they failed; and SDPA of published attentions."""
     assert fewest_options(results, batches=batches) == chosen
-
-
-def test_best_of_takes_the_least_and_failures_last() -> None:
-    failed = replace(FP32, options="x", status="error", numbers={})
-    chosen = best_of(
-        [failed, FP32, AUTOCAST], key=lambda r: r.device, value=lambda r: r.numbers["latency_s"]
-    )
-    assert chosen == [AUTOCAST]
-    assert best_of([failed], key=lambda r: r.device, value=lambda r: 0.0) == [failed]
-    # Nor does one lead that was measured beside other work.
-    busy = replace(AUTOCAST, contended=True)
-    chosen = best_of(
-        [failed, FP32, busy], key=lambda r: r.device, value=lambda r: r.numbers["latency_s"]
-    )
-    assert chosen == [FP32]
-
-
-ONNX = replace(FP32, backend="onnxruntime", attention="fused")
-OTHER = replace(FP32, model="other")
-VANILLA = replace(FP32, attention="vanilla", options="attention-vanilla")
-
-
-@pytest.mark.parametrize(
-    ("result", "among", "label"),
-    [
-        (FP32, FP32, "fp32"),
-        (AUTOCAST, AUTOCAST, "fp32, autocast"),
-        (FP32, ONNX, "fp32, PyTorch"),
-        (ONNX, FP32, "fp32, ONNX Runtime"),
-        (VANILLA, VANILLA, "fp32, vanilla attention"),
-        (OTHER, FP32, "fp32, other"),
-    ],
-)
-def test_setting_label_names_what_tells_apart(result: Result, among: Result, label: str) -> None:
-    assert setting_label(result, [result, among]) == label

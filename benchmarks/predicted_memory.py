@@ -7,7 +7,7 @@ FILE is a table of schema PUBLISHED: resources/published.csv, or the results/exp
 held against the number that it counts: what was allocated, what was reserved on a card of its
 memory, or that and the CUDA context. Left out are rows with `compile` and `autocast`, which are not
 computed. Prints the table of errors that docs/method.md has; ends with status 1 if fewer than nine
-of ten are within 15 %. `tests/e2e/test_predicted_memory.py` holds computed memory against a device
+of ten are within 15 %. `tests/e2e/test_offload.py` holds computed memory against a device
 of tests.
 """
 

@@ -38,11 +38,9 @@ GENERATION = {
     "seed": 0,
 }
 
-MEASURING = replace(records_factory.MEASURING, max_busy_cores=1000)
+MEASURING = replace(records_factory.MEASURING, max_busy_cores=1000, throughput_duration_s=0.01)
 """Short; and no launch is repeated because the machine is busy."""
-SHORT = replace(
-    MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1, throughput_duration_s=0.01
-)
+SHORT = replace(MEASURING, min_samples=1, min_samples_capped=1, phase_samples=1)
 """As short as a measurement can be, and whole all the same."""
 
 

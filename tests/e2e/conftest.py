@@ -5,6 +5,7 @@ Whoever changes one of them works on a copy.
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -15,10 +16,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from sdbench.devices import platforms
+from quantize_onnx import quantize_onnx
+from sdbench.devices import machine, platforms
 from sdbench.export.networks import export_network
 from sdbench.export.parity import export_each
 from sdbench.measure import launch as measurement
+from sdbench.measure import sweep
 from sdbench.measure.context import SweepContext
 from sdbench.models.architectures import Network, load_architecture
 from sdbench.models.seeded import build_seeded, count_parameters
@@ -102,6 +105,19 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "onnx", export) / "tiny"
 
 
+@pytest.fixture(scope="session")
+def quantized(model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with weights in 8 bits, for ONNX Runtime. A model's name may have a dot."""
+
+    def quantize(folder: Path) -> None:
+        graphs = folder / "tiny-1.5"
+        graphs.symlink_to(exported)
+        shutil.copy(f"{exported}.json", f"{graphs}.json")
+        run_freshly(quantize_onnx, model, graphs, folder / "tiny", folder / "tiny.json", 23)
+
+    return made_once(tmp_path_factory, "onnx-int8", quantize) / "tiny"
+
+
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> SweepContext:
     """A job that measures the tiny model as shortly as can be."""
@@ -110,8 +126,11 @@ def job(model: Path, tmp_path: Path) -> SweepContext:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing disturbs a launch, whatever else this machine does."""
+    """Nothing disturbs a launch, whatever else this machine does; and nobody looks how steady it is
+    by more than a little work, nor for half a second whether it is busy."""
     monkeypatch.setattr(measurement, "disturbances", lambda *_: [])
+    monkeypatch.setattr(sweep, "SIDE", 8)
+    monkeypatch.setattr(machine.busy_cores, "__defaults__", (0.0, machine.STAT))
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +145,17 @@ def threads() -> Iterator[None]:
 def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor computes in every precision: emulated, if need be."""
     monkeypatch.setattr(platforms, "computes_natively", lambda _: True)
+
+
+@pytest.fixture
+def eager_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are compiled by a backend that translates nothing, which takes seconds."""
+    compiled = torch.compile
+
+    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
+        return compiled(network, backend="eager", **settings)
+
+    monkeypatch.setattr(torch, "compile", in_seconds)
 
 
 @pytest.fixture

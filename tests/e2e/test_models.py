@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
 import pytest
 import torch
 from transformers import CLIPTokenizer
@@ -26,7 +25,6 @@ from sdbench.runtime.files import read_json
 RESOURCES = Path(__file__).parents[2] / "resources"
 VOCABULARY = RESOURCES / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
 TINY = RESOURCES / "architectures" / "tiny.yaml"
-NETWORKS = ("text_encoder", "unet", "vae")
 SD_V1 = RESOURCES / "architectures" / "sd-v1.yaml"
 
 
@@ -43,24 +41,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(folder: Path) -> diffusers.StableDiffusionPipeline:
-    return diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-
-
-def test_a_pipeline_loads_it_and_generates(tiny: Path) -> None:
-    def generate(prompt: str) -> Any:
-        size: dict[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 3}
-        generator = torch.Generator().manual_seed(0)
-        return load(tiny)(prompt, **size, generator=generator, output_type="np").images
-
-    images = generate("a red circle")
-    assert images.shape == (1, 64, 64, 3)
-    assert np.isfinite(images).all()
-    assert images.std() > 0.01
-    assert np.array_equal(images, generate("a red circle"))
-    assert not np.array_equal(images, generate("a blue square"))
-
-
 def test_the_manifest_counts_what_the_description_says_and_the_weights_follow_the_seed(
     tiny: Path, tmp_path: Path
 ) -> None:
@@ -74,8 +54,8 @@ def test_the_manifest_counts_what_the_description_says_and_the_weights_follow_th
 
 
 def test_every_weight_is_generated(tiny: Path) -> None:
-    pipeline = load(tiny)
-    for name in NETWORKS:
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None)
+    for name in ("text_encoder", "unet", "vae"):
         for key, weight in getattr(pipeline, name).named_parameters():
             assert weight.dtype == torch.float32
             assert weight.isfinite().all(), f"{name}.{key}"

@@ -1,6 +1,7 @@
 """Weights that wait in another memory: rows of every family on a GPU that has one (second_memory).
 
-What it computes is the CPU's, so that images must be the same; what it holds is counted.
+What it computes is the CPU's, so that images must be the same; what it holds is counted, and is
+what was computed of it.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from PIL import Image
 from sdbench.backends import pytorch
 from sdbench.cases.case import Case, Device, Variant
 from sdbench.devices import platforms
+from sdbench.measure.allocator import Allocator
 from sdbench.measure.context import SweepContext
+from sdbench.measure.predicted_memory import Outline, predict_peaks, trace_call
 from sdbench.measure.sweep import run_sweep
 from sdbench.models.architectures import load_architecture
 from sdbench.models.reading import read_folder
+from sdbench.models.tokenizer import byte_vocabulary
 from sdbench.models.weights import Components, device_bytes, weight_bytes
 from sdbench.records.record import Record, record_path
 from sdbench.runtime.processes import run_in_subprocess
@@ -79,9 +83,9 @@ def components(model: Path) -> Components:
 
 @pytest.fixture(scope="module")
 def rows(model: Path, library: Path) -> Rows:
-    options = ["none", *OFFLOADS]
+    options = ["none", "vae-tiling", *OFFLOADS]
     if model.name == "tiny":  # one family shows what others do to layers that all of them have
-        options += BESIDE
+        options += ["int8-weights", "nf4-weights", "attention-vanilla", "attention-sliced"]
         options += [f"{other}+{offload}" for other in BESIDE for offload in BESIDE[other]]
     return measure(library, model.with_name("records"), model, options)
 
@@ -125,6 +129,18 @@ def test_every_option_is_a_row_with_speed_memory_and_image(rows: Rows, model: Pa
         assert parts["vae_decoder_s"] > 0
 
 
+def test_a_record_says_which_gpu_it_is_of_and_what_that_cannot_count(rows: Rows) -> None:
+    record = rows["none"]
+    environment, launch = record["environment"], launch_of(record)
+    assert environment["device_name"] == "second memory"
+    assert (environment["gpu"]["uuid"], environment["gpu"]["driver"]) == ("0", "0")
+    counted = {name for name, value in record["memory"].items() if value is not None}
+    assert counted == {"peak_allocated_bytes", "peak_reserved_bytes", "reserved_after_run_bytes"}
+    assert launch["throughput"]["energy"] is None
+    assert record["contention"]["gpu_processes"] == []
+    assert launch["device_state"] == {"before": {}, "during": [{}], "after": {}}
+
+
 def test_what_waits_elsewhere_is_not_on_the_gpu(rows: Rows, components: Components) -> None:
     """What is known from shapes alone is what the GPU was seen to hold."""
     for options, record in rows.items():
@@ -141,6 +157,22 @@ def test_what_waits_elsewhere_is_not_on_the_gpu(rows: Rows, components: Componen
         assert peak >= (needed if switches[-1] == "model-offload" else needed / 2)
         alike = rows["+".join(switches[:-1]) or "none"]["memory"]
         assert alike["peak_allocated_bytes"] - peak >= 0.99 * (weights - needed)
+
+
+def test_the_computed_peak_is_that_of_a_device_that_counts_every_byte(
+    rows: Rows, model: Path
+) -> None:
+    """Which has neither cuDNN nor blocks. Its attention is not fused; options one at a time."""
+    architecture = load_architecture(ARCHITECTURES / f"{model.name}.yaml")
+    outlined = Outline.of(architecture, byte_vocabulary())
+    for record in (record for options, record in rows.items() if "+" not in options):
+        case = Case.from_dict(record["case"])
+        trace = trace_call(outlined, case.variant, case.generation, 1, cudnn=False)
+        memory = Allocator(rounded=1)
+        found = predict_peaks(trace, "fp32", case.variant.switches, memory).allocated
+        assert found == pytest.approx(record["memory"]["peak_allocated_bytes"], rel=0.05), (
+            case.title
+        )
 
 
 def test_a_vae_that_is_upcast_for_each_image_is_not_moved_layer_by_layer_or_compiled_to_graphs(

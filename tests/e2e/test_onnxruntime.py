@@ -1,7 +1,6 @@
 """ONNX Runtime: that what is bound is where it lies, and which provider runs, without a GPU."""
 
 import os
-import shutil
 import sys
 import types
 from functools import partial
@@ -14,16 +13,13 @@ import onnx
 import pytest
 import torch
 
-from quantize_onnx import quantize_onnx
 from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.backends.engine import Engine
 from sdbench.devices.platforms import Cuda
-from sdbench.export import parity
 from sdbench.export.ort import onnxruntime
 from sdbench.runtime.errors import UnsupportedError
 from tests.conftest import run_python
-from tests.e2e.conftest import run_here
 from tests.sweeps import GENERATION, difference, generate, make_case
 
 on_onnxruntime = partial(make_case, backend="onnxruntime")
@@ -238,15 +234,8 @@ def test_an_operator_without_a_kernel_is_unsupported(tmp_path: Path) -> None:
 
 
 def test_weights_in_8_bits_nearly_keep_the_image(
-    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, exported: Path, quantized: Path
 ) -> None:
-    monkeypatch.setattr(parity, "run_in_subprocess", run_here)
-    # A model's name may have a dot.
-    graphs, quantized = tmp_path / "tiny-1.5", tmp_path / "int8"
-    graphs.symlink_to(exported)
-    shutil.copy(exported.with_suffix(".json"), tmp_path / "tiny-1.5.json")
-    quantize_onnx(model, graphs, quantized, tmp_path / "int8.json", opset=23)
-
     nodes = onnx.load(quantized / "unet" / "model.onnx", load_external_data=False).graph.node
     kinds = [node.op_type for node in nodes]
     assert kinds.count("MatMulInteger") > 5

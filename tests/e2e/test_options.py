@@ -62,6 +62,12 @@ def sweep(model: Path, folder: Path, *cases: Case, largest: int | None = None) -
 pytestmark = pytest.mark.usefixtures("emulated")
 
 
+@pytest.fixture(scope="module")
+def plain(model: Path) -> Any:
+    """The image without options."""
+    return generate(load(model))
+
+
 EAGER = [
     option
     for option in OPTIONS.values()
@@ -71,15 +77,16 @@ EAGER = [
 
 
 @pytest.mark.parametrize("option", EAGER, ids=lambda option: option.name)
-def test_an_option_changes_the_image_only_if_it_says_so(option: Option, model: Path) -> None:
-    difference = np.abs(generate(load(model)) - generate(load(model, option.name))).max()
+def test_an_option_changes_the_image_only_if_it_says_so(
+    option: Option, model: Path, plain: Any
+) -> None:
+    difference = np.abs(plain - generate(load(model, option.name))).max()
     assert (difference > 1e-5) == option.changes_image
     assert difference < (0.5 if option.name == VAE_TILING else 0.05)
 
 
-def test_quantized_weights_run_under_autocast(model: Path) -> None:
-    plain, other = generate(load(model)), generate(load(model, "autocast+int8-weights"))
-    assert np.abs(plain - other).max() < 0.1
+def test_quantized_weights_run_under_autocast(model: Path, plain: Any) -> None:
+    assert np.abs(plain - generate(load(model, "autocast+int8-weights"))).max() < 0.1
 
 
 def test_attention_is_the_one_that_was_asked_for(
@@ -161,7 +168,7 @@ def test_nf4_takes_four_bits_and_its_scales_an_eighth_of_one() -> None:
 
 def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
     """By the largest output of a layer: what a process holds varies by more than an image takes."""
-    large = GENERATION | {"height": 256, "width": 256}
+    large = GENERATION | {"height": 128, "width": 128}
     largest = {}
     for options in ("none", "vae-tiling"):
         engine = backends.load(make_case(1, options, generation=large), model, None)
@@ -173,7 +180,7 @@ def test_tiles_take_less_memory_than_the_whole_image(model: Path) -> None:
     assert largest["vae-tiling"] < largest["none"] / 2
 
 
-@pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (1024, 64), (72, 36)])
+@pytest.mark.parametrize(("side", "tile"), [(16, 8), (64, 32), (256, 64), (72, 36)])
 def test_a_tile_is_half_an_image_and_no_larger_than_the_vae_knows(
     side: int, tile: int, model: Path
 ) -> None:
@@ -188,15 +195,6 @@ def test_a_tile_is_half_an_image_and_no_larger_than_the_vae_knows(
 def test_a_vae_whose_tiles_cannot_be_set_is_unsupported() -> None:
     with pytest.raises(UnsupportedError, match="a VAE of class object cannot be set"):
         pytorch._tile(object(), GENERATION)
-
-
-def test_an_option_is_a_row_that_says_what_was_set(model: Path, tmp_path: Path) -> None:
-    said = {"vae-tiling": ("vae_tile_px", 8), "nf4-weights": ("quantized_weights", "nf4")}
-    records = sweep(model, tmp_path, *(make_case(1, options) for options in said))
-    for record, (switch, value) in zip(records, said.values(), strict=True):
-        assert record["status"] == "ok", record["reason"]
-        assert record["environment"]["switches"][switch] == value
-        assert launch_of(record)["phases"][0]["denoiser_evaluations"] == 4
 
 
 @pytest.mark.parametrize(("options", "mapped"), [("none", True), ("int8-weights", False)])
@@ -402,12 +400,10 @@ def test_a_compiled_case(model: Path, tmp_path: Path, cold_cache: None) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        "attention-vanilla+compile",
-        "attention-sliced+compile",
+        "attention-vanilla+vae-slicing+compile",
+        "attention-sliced+nf4-weights+compile",
         "fused-qkv+channels-last+int8-weights+compile",
-        "vae-slicing+compile",
         "vae-tiling+compile",
-        "nf4-weights+compile",
     ],
 )
 def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) -> None:
@@ -426,15 +422,9 @@ def test_every_option_can_be_compiled_as_one_graph(options: str, model: Path) ->
 
 
 def test_each_batch_size_is_compiled_for_once_before_it_is_measured(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, eager_compiler: None
 ) -> None:
-    """A search for the largest batch included; by a backend that translates nothing."""
-    compiled = torch.compile
-
-    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
-        return compiled(network, backend="eager", **settings)
-
-    monkeypatch.setattr(torch, "compile", in_seconds)
+    """A search for the largest batch included."""
     cases = [make_case(n, "compile") for n in (1, 2)]
     records = sweep(model, tmp_path, *cases, largest=3)
     assert statuses(records) == ["ok"] * 3, [r["reason"] for r in records]

@@ -1,7 +1,7 @@
 """What each kind of device is asked, against doubles of PyTorch's functions for it.
 
-No such device is needed. A whole case is measured as on one: the tensors are on the CPU, and all
-that is asked of the device is asked of the double.
+No such device is needed. A whole case is measured as on Apple's: the tensors are on the CPU, and
+all that is asked of the device is asked of the double. On Intel's: test_offload.py.
 """
 
 import re
@@ -14,10 +14,9 @@ import torch
 from sdbench.cases.kinds import KINDS
 from sdbench.devices import nvml
 from sdbench.devices.device import refuse_emulation, torch_device
-from sdbench.devices.platforms import PLATFORMS, Cuda, Mps, Platform, Xpu, is_lost
+from sdbench.devices.platforms import PLATFORMS, Cuda, Mps, Xpu, is_lost
 from sdbench.measure.context import SweepContext
 from sdbench.measure.memory import COUNTERS
-from sdbench.records.record import Record
 from sdbench.runtime.errors import UnsupportedError
 from tests.sweeps import launch_of, make_case, run
 
@@ -175,64 +174,6 @@ def test_a_lost_device_is_told_from_other_errors(error: Exception, lost: bool) -
     assert is_lost(error) is lost
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
-    """Have a kind's devices be the CPU to PyTorch, and the CPU be asked as this platform is."""
-    monkeypatch.setattr(platform, "device", lambda _: CPU, raising=False)
-    monkeypatch.setitem(PLATFORMS, platform.kind, platform)
-    monkeypatch.setitem(PLATFORMS, "cpu", platform)
-
-
-def measured(job: SweepContext, kind: str) -> Record:
-    cases = [make_case(n, kind=kind) for n in (1, 2)]
-    first, _, last = run(job, *cases, largest=3)
-    assert (last["case"]["batch_size"], last["status"]) == (3, "ok")
-    return first
-
-
-def counted(record: Record) -> dict[str, int]:
-    assert record["memory"].keys() == set(COUNTERS)
-    return {name: value for name, value in record["memory"].items() if value is not None}
-
-
-def test_a_case_is_measured_on_intels_gpus(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    properties = SimpleNamespace(
-        name="Intel(R) Data Center GPU Max 1550",
-        uuid="86800000",
-        driver_version="1.6.0",
-        version="12.60.7",
-        platform_name="Level Zero",
-        total_memory=68_000_000_000,
-        has_fp16=True,
-        has_bfloat16_conversions=True,
-    )
-    double(
-        monkeypatch,
-        torch.xpu,
-        **{"is_available": True, "device_count": 1, "get_device_properties": properties},
-        **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats")),
-        get_device_name=properties.name,
-        mem_get_info=(60_000_000_000, 68_000_000_000),
-        max_memory_allocated=300,
-        max_memory_reserved=400,
-        memory_reserved=350,
-    )
-    pretend(monkeypatch, Xpu())
-    record = measured(job, "xpu")
-    assert counted(record) == {
-        "peak_allocated_bytes": 300,
-        "peak_reserved_bytes": 400,
-        "reserved_after_run_bytes": 350,
-    }
-    environment = record["environment"]
-    assert environment["device_name"] == properties.name
-    assert (environment["gpu"]["uuid"], environment["gpu"]["driver"]) == ("86800000", "1.6.0")
-    assert launch_of(record)["throughput"]["energy"] is None
-    assert record["contention"]["gpu_processes"] == []
-    assert launch_of(record)["device_state"] == {"before": {}, "during": [{}, {}], "after": {}}
-
-
 def test_a_case_is_measured_on_apples_gpu(
     job: SweepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,9 +188,14 @@ def test_a_case_is_measured_on_apples_gpu(
         recommended_max_memory=22_000_000_000,
         driver_allocated_memory=500,
     )
-    pretend(monkeypatch, Mps())
-    record = measured(job, "mps")
-    assert counted(record) == {"reserved_after_run_bytes": 500}
+    # To PyTorch its devices are the CPU, which is asked as they are.
+    platform = Mps()
+    monkeypatch.setattr(platform, "device", lambda _: CPU, raising=False)
+    for kind in ("mps", "cpu"):
+        monkeypatch.setitem(PLATFORMS, kind, platform)
+    record, _, last = run(job, *(make_case(n, kind="mps") for n in (1, 2)), largest=3)
+    assert (last["case"]["batch_size"], last["status"]) == (3, "ok")
+    assert record["memory"] == dict.fromkeys(COUNTERS) | {"reserved_after_run_bytes": 500}
     assert record["environment"]["device_name"] == "Apple M2 Max"
     assert record["environment"]["gpu"] == {"memory_bytes": 22_000_000_000, "cores": 38}
     assert launch_of(record)["throughput"]["energy"] is None

@@ -429,11 +429,7 @@ class _Counter:
         return self.count
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_a_partner_remembers_and_its_end_is_told(
-    start: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "START", start)
+def test_a_partner_remembers_and_its_end_is_told() -> None:
     with WorkerProcess(_Counter, 10) as partner:
         assert [partner.ask(1), partner.ask(1)] == [11, 12]
         with pytest.raises(Ended, match="ended with status 3"):

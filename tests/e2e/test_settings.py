@@ -7,7 +7,6 @@ import onnxruntime
 import pytest
 
 from measure_sweep import measure_sweep
-from quantize_onnx import quantize_onnx
 from sdbench import backends
 from sdbench.backends import onnxruntime as backend
 from sdbench.cases.case import Case
@@ -18,7 +17,6 @@ from sdbench.records.record import read_indexed
 from sdbench.runtime.files import read_json, write_json
 from sdbench.runtime.processes import Ended
 from search_settings import search_settings
-from tests.e2e.conftest import run_freshly
 from tests.sweeps import MEASURING, generate, given, make_case
 
 
@@ -83,10 +81,12 @@ def test_the_best_is_chosen_if_it_is_better_twice(
 
 
 def test_a_search_keeps_all_that_it_timed(
-    model: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path,
+    exported: Path,
+    quantized: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    int8 = tmp_path / "onnx-int8" / exported.name
-    run_freshly(quantize_onnx, model, exported, int8, int8.with_suffix(".json"), 23)
     candidates = {
         "slow": {"graph_optimization_level": "ORT_DISABLE_ALL", "session.disable_prepacking": "1"},
         "unknown": {"graph_optimization_level": "ORT_NO_SUCH_LEVEL"},
@@ -94,7 +94,7 @@ def test_a_search_keeps_all_that_it_timed(
     monkeypatch.setattr(settings, "BLOCK_S", 0.001)
     monkeypatch.setattr(backend, "CANDIDATES", candidates)
     cases = [tuned(options).as_dict() for options in ("tuned", "int8-weights+tuned")]
-    records = [folder.with_suffix(".json") for folder in (exported, int8)]
+    records = [folder.with_suffix(".json") for folder in (exported, quantized)]
     search_settings(cases, model, records, tmp_path / "settings.json")
     searches = read_json(tmp_path / "settings.json")["searches"]
     assert set(searches) == {"fp32/tuned", "fp32/int8-weights+tuned"}

@@ -1,6 +1,7 @@
 """The training of `shapes` in miniature, and the bundled model as it is shipped."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,34 +20,39 @@ FIRST = training.Stage("autoencoder", 0, 4, 4, batch=4, peak_rate=2e-3)
 SECOND = training.Stage("denoiser", 1, 6, 6, batch=4, peak_rate=2e-3)
 
 
-@pytest.fixture(autouse=True)
-def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CALIBRATION", 8)
-    monkeypatch.setattr(training, "CHUNK", 8)
-    monkeypatch.setattr(training, "PASSES", 1)
+@pytest.fixture(scope="module", autouse=True)
+def few_scenes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, few in {"CALIBRATION": 8, "CHUNK": 8, "PASSES": 1}.items():
+            patch.setattr(training, name, few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `model` and `loss.csv` of a training that was not stopped."""
+    folder = tmp_path_factory.mktemp("trained")
+    train_shapes(FIRST, SECOND, 0, folder / "checkpoints", folder / "model", folder / "loss.csv")
+    return folder
 
 
 def weights(model: Path) -> dict[Path, bytes]:
     return {file.relative_to(model): file.read_bytes() for file in model.rglob("*.safetensors")}
 
 
-def test_a_stopped_training_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir()
-    train_shapes(FIRST, SECOND, 0, whole / "checkpoints", whole / "model", whole / "loss.csv")
-
-    checkpoints = stopped / "checkpoints"
+def test_a_stopped_training_ends_with_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
     training.autoencoder_training(FIRST, 0, checkpoints).run(stop_after=2)
     first = training.autoencoder_training(FIRST, 0, checkpoints)
     assert first.step == 2
     first.run()
     autoencoder = training.finished_autoencoder(first, 0)
     training.denoiser_training(SECOND, 0, autoencoder, checkpoints).run(stop_after=3)
-    train_shapes(FIRST, SECOND, 0, checkpoints, stopped / "model", stopped / "loss.csv")
+    train_shapes(FIRST, SECOND, 0, checkpoints, tmp_path / "model", tmp_path / "loss.csv")
 
-    assert len(weights(whole / "model")) == 3
-    assert weights(stopped / "model") == weights(whole / "model")
-    with (whole / "loss.csv").open(newline="") as file:
+    assert len(weights(trained / "model")) == 3
+    assert weights(tmp_path / "model") == weights(trained / "model")
+    with (trained / "loss.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [(row["stage"], row["step"]) for row in rows]
     assert steps == [("autoencoder", "4"), ("denoiser", "6")]
@@ -95,9 +101,8 @@ def test_bundled_model_is_small_and_whole_and_generates_its_captions(tmp_path: P
     assert scores.exists() and sheet.exists()
 
 
-def test_a_model_that_generates_nothing_is_below_the_bars(tmp_path: Path) -> None:
-    model, scores, sheet = tmp_path / "model", tmp_path / "scores.json", tmp_path / "images.png"
-    train_shapes(FIRST, SECOND, 0, tmp_path / "checkpoints", model, tmp_path / "loss.csv")
+def test_a_model_that_generates_nothing_is_below_the_bars(trained: Path, tmp_path: Path) -> None:
+    model, scores, sheet = trained / "model", tmp_path / "scores.json", tmp_path / "images.png"
     with pytest.raises(UserError, match=r"shape \d+\.\d% < 85%"):
         score_shapes.score_shapes(model, 5, 0, steps=2, guidance=4.0, scores=scores, sheet=sheet)
     assert scores.exists() and sheet.exists()

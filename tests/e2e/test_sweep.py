@@ -367,16 +367,7 @@ def test_long_launches_are_three(job: SweepContext, monkeypatch: pytest.MonkeyPa
     assert (len(record["launches"]), record["complete"]) == (3, True)
 
 
-def test_what_is_compiled_has_one_launch(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a backend that translates nothing."""
-    compiled = torch.compile
-
-    def in_seconds(network: Any, mode: str, **settings: Any) -> Any:
-        return compiled(network, backend="eager", **settings)
-
-    monkeypatch.setattr(torch, "compile", in_seconds)
+def test_what_is_compiled_has_one_launch(job: SweepContext, eager_compiler: None) -> None:
     records = run(several(job), make_case(1), make_case(1, "compile"))
     assert statuses(records) == ["ok", "ok"], [r["reason"] for r in records]
     assert [len(record["launches"]) for record in records] == [3, 1]

@@ -45,22 +45,16 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "only a byte order mark": ("\ufeff", "found nothing"),
     "null": ("null\n", "found nothing"),
     "a word": ("shapes\n", "found text"),
-    "a number": ("5\n", "found text"),
     "a list": ("- models\n- devices\n", "found a list"),
     "two documents": (f"{BLOCK}---\n{BLOCK}", "not YAML"),
     "an open list": ("matrix: [", "not YAML"),
-    "an open mapping": ("matrix: {a: 1", "not YAML"),
-    "an open quote": ("matrix: 'a", "not YAML"),
-    "a tab as indentation": ("models:\n\tshapes: 1\n", "line 2, column 1: not YAML"),
     "a second colon": ("a: b: c\n", "not YAML"),
-    "uneven indentation": ("models:\n  a: 1\n b: 2\n", "not YAML"),
     "an unknown alias": ("matrix: *nothing\n", "undefined alias"),
     "an unknown tag": ("matrix: !thing {}\n", "not YAML"),
     "a Python function": ("matrix: !!python/name:os.system\n", "not YAML"),
     "a Python object": ("matrix: !!python/object/apply:os.system ['touch canary']\n", "not YAML"),
     "a date that is none": ("matrix: 2026-13-45\n", "not YAML"),
     "a number that is none": ("matrix: !!int x\n", "not YAML"),
-    "a float that is none": ("matrix: !!float x\n", "not YAML"),
     "a timestamp that is none": ("matrix: !!timestamp x\n", "not YAML"),
     "an empty number": ("matrix: !!int ''\n", "not YAML"),
     "an endless number": (f"currency: {'9' * 5000}\n", "not YAML"),
@@ -69,9 +63,7 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "an image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "not UTF-8"),
     "zeros": (bytes(1000), "not YAML"),
     "Latin-1": ("currency: \xe9\n".encode("latin-1"), "byte 10: not UTF-8"),
-    "UTF-16": (BLOCK.encode("utf-16"), "not UTF-8"),
     "a bell": ("currency: \x07\n", "not YAML"),
-    "a key twice": ("currency: USD\ncurrency: EUR\n", "currency: found twice"),
     "a device twice": ("devices:\n  cpu: {kind: cpu}\n  cpu: {kind: cuda}\n", "cpu: found twice"),
     "a key twice in JSON": ('{"currency": "USD", "currency": "EUR"}', "currency: found twice"),
     "a key twice, unprintable": ('{"a\\n\\u202e": 1, "a\\n\\u202e": 2}', "found twice"),
@@ -84,13 +76,10 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "fifty thousand cases": (with_batches(200), "matrix: found 50,000 cells"),
     "a thousand jobs": (with_devices(1000), "matrix: found 1,000 jobs; allowed are 750"),
     "a key of a number": ("models: {1: {}}\n", "found 1 as a key"),
-    "a key of a truth value": ("yes: 1\n", "found True as a key"),
     "a key of nothing": ("devices: {null: {kind: cpu}}\n", "found None as a key"),
     "a key of a date": ("devices: {2026-01-01: {kind: cpu}}\n", "as a key"),
-    "a date": ("currency: 2026-01-01\n", "currency: found 2026-01-01, a date"),
     "bytes": ("currency: !!binary aGk=\n", "currency: found b'hi', a bytes"),
     "a set": ("matrix: !!set {a, b}\n", "matrix: found {"),
-    "an unknown key": ("modles: {}\n", "modles: unknown key"),
     "an unknown key, unprintable": ('{"mod\\u202els\\n": {}}', "unknown key"),
     "an endless key": (f"{'x' * 120}: 1\n", "unknown key"),
     "a local model with a zero byte": (
@@ -115,15 +104,16 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
         "pathvars.results",
     ),
     "a pathvar of Snakemake's own": ("pathvars: {logs: elsewhere}\n", "pathvars.logs: unknown key"),
-    "a published campaign of nobody": ("published: [../resources]\n", "published[0]: found"),
+    "a published campaign of nobody": (
+        "published: [../resources]\n",
+        "published[0]: found '../resources'; allowed are `lambda-2022-10`",
+    ),
 }
-"""What a file holds, and what the line says."""
+"""What a file holds, and what the line says. What people write by mistake: test_config.py."""
 
 ACCEPTED_FILES: dict[str, str | bytes] = {
     "one entry": BLOCK,
     "an empty mapping": "{}\n",
-    "a byte order mark": f"\ufeff{BLOCK}",
-    "DOS line ends": BLOCK.replace("\n", "\r\n"),
     "no line end": BLOCK.strip(),
     "JSON": json.dumps({"currency": "EUR", "quality": []}),
     "JSON with tabs": '{\n\t"currency":\t"EUR"\n}',
@@ -179,7 +169,7 @@ VALUES: dict[str, Any] = {
     "a mapping": {"a": 1},
     "twice the same": [1, 1],
     "unlike things": [1, "a", None, {}, [], 1.5],
-    "two thousand unlike things": [f"x{i}" if i % 2 else i for i in range(2_000)],
+    "a thousand unlike things": [f"x{i}" if i % 2 else i for i in range(1_000)],
 }
 """What stands in the place of each key's value in turn."""
 
@@ -194,6 +184,18 @@ def paths(value: Any, path: Path = ()) -> Iterator[Path]:
     elif isinstance(value, list):
         for i, item in enumerate(value[:1]):
             yield from paths(item, (*path, i))
+
+
+def places(name: str, whole: Any) -> Iterator[Path]:
+    """Yield the places of values where one of `VALUES` is tried: all. But where a text or a number
+    is of the wrong kind, one of each is enough: what else they are plays no part there."""
+    value = VALUES[name]
+    kind = str if isinstance(value, str) else int | float
+    everywhere = name in ("a word", "minus one") or not isinstance(value, str | int | float)
+    for path in paths(whole):
+        there = at(whole, path)
+        if everywhere or there is None or isinstance(there, kind):
+            yield path
 
 
 def at(config: Config, path: Sequence[str | int]) -> Any:

@@ -21,7 +21,16 @@ from sdbench.config.files import read_config_file
 from sdbench.models.planning import check_sources
 from sdbench.runtime.errors import UserError
 from tests.conftest import BASE, ROOT
-from tests.fuzz.configs import ACCEPTED_FILES, REFUSED_FILES, VALUES, at, mutated, paths, renamed
+from tests.fuzz.configs import (
+    ACCEPTED_FILES,
+    REFUSED_FILES,
+    VALUES,
+    at,
+    mutated,
+    paths,
+    places,
+    renamed,
+)
 from tests.fuzz.refusal import assert_one_line, write
 from tests.reliability import Tally
 from tests.unit.test_config import overlay
@@ -129,7 +138,7 @@ def test_a_value_in_the_place_of_every_other(
     name: str, full: Config, schema: dict[str, Any], tmp_path: Path, tally: Tally
 ) -> None:
     file = tmp_path / "mine.yaml"
-    for path in paths(full):
+    for path in places(name, full):
         file.write_text(json.dumps(mutated(full, path, VALUES[name])))
         key = next(str(part) for part in path if isinstance(part, str))
         tally.tried("values in a config", outcome(file, {}, schema, key))

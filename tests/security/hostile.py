@@ -108,11 +108,6 @@ def _shard_elsewhere(folder: Path, canary: Path) -> None:
     _shards(folder, "../../evil.safetensors")
 
 
-def _shards_without_map(folder: Path, canary: Path) -> None:
-    _shards(folder, "x")
-    (folder / f"{UNET}.safetensors.index.json").write_text("[]")
-
-
 ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a module in the place of a part": (_module_of_a_part, "unet: found ['evil', 'Evil']"),
     "a module in a part of its own": (_module_of_another_part, "extra: found ['evil', 'Evil']"),
@@ -125,7 +120,6 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "only a checkpoint": (_only_a_checkpoint, "a pickle, which may run any code when loaded"),
     "a shard that is a pickle": (_shard_that_is_a_pickle, "weight_map: found 'evil.bin'"),
     "a shard elsewhere": (_shard_elsewhere, "weight_map: found '../../evil.safetensors'"),
-    "shards without a map": (_shards_without_map, "no map from weights to files"),
 }
 """What is done to a model, and what the line says."""
 

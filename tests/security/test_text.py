@@ -29,17 +29,18 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_generated_as_it_is(name: str, tmp_path: Path, tally: Tally) -> None:
-    row = latency_row(SHAPES | {"device_name": name, "model": name, "device": name}, 4.0)
-    figure = plot_sheet(sheet_of("speed", [row], tmp_path))
+def test_names_are_plotted_as_they_are(tmp_path: Path, tally: Tally) -> None:
+    named = ("device_name", "model", "device")
+    rows = [latency_row(SHAPES | dict.fromkeys(named, name), 4.0) for name in NAMES]
+    figure = plot_sheet(sheet_of("speed", rows, tmp_path))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
     png, svg = tmp_path / "figure.png", tmp_path / "figure.svg"
     style.save_images(figure, png, svg)
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}
     assert "script" not in tags and "x" not in tags
     assert read_svg(svg).source.startswith("data:image/svg+xml;base64,")
-    tally.tried("text that is code elsewhere", "accepted")
+    for _ in NAMES:
+        tally.tried("text that is code elsewhere", "accepted")
 
 
 SHELL = [

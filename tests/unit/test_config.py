@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from math import inf, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from snakemake.common.configfile import load_configfile
 from sdbench.cases.case import Device, Variant, measured_device
 from sdbench.cases.expansion import RunConfig, expand_matrix
 from sdbench.cases.measuring import Measuring
-from sdbench.config.check import Config, check_campaigns, check_config, name_case
+from sdbench.config.check import Config, check_config, name_case
 from sdbench.config.files import read_config_file
 from sdbench.runtime.errors import UserError
 from tests.conftest import BASE, ROOT
@@ -103,7 +103,6 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("matrix", [], "matrix: found []", "at least 1"),
     ("matrix", {"a": 1}, "matrix: found {'a': 1}, a mapping", "a list"),
     ("matrix.0.precisions", ["fp31"], "matrix[0].precisions[0]: found 'fp31'", "`bf16`"),
-    ("matrix.0.precisions", [], "matrix[0].precisions: found []", "at least 1"),
     ("matrix.0.model", "x", "matrix[0].model: 'x' is not defined", "`shapes`"),
     ("devices.CPU", {"kind": "cpu"}, "devices.C", "is `cpu` in other case"),
     ("matrix.0.devices", ["gpu"], "matrix[0].devices: 'gpu' is not defined", "`cpu`"),
@@ -111,15 +110,12 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("matrix.0.options", ["autocast+autocast"], "matrix[0].options[0]: repeated option", "once"),
     ("matrix.0.batch_sizes", [0], "matrix[0].batch_sizes[0]: found 0", "1 or more"),
     ("matrix.0.batch_sizes", [1, 1], "matrix[0].batch_sizes", "without repeats"),
-    ("matrix.0.batch_sizes", ["1,2"], "matrix[0].batch_sizes[0]: found '1,2'", "whole number"),
     ("devices.cpu.kind", "gpu", "devices.cpu.kind: found 'gpu'", "`cuda`"),
     ("devices", {"a/b": {"kind": "cpu"}}, "devices: found 'a/b'", "dots"),
     ("devices.cpu.gpu_model", "a100", "devices.cpu.gpu_model: found 'a100' on a CPU", "`cuda`"),
     ("devices.cpu.gpu_model", "a-100", "devices.cpu.gpu_model: found 'a-100'", "scheduler"),
     ("models.shapes", None, "models.shapes: found nothing", "a mapping"),
     ("models.shapes.source", {"loc": 1}, "models.shapes.source", "{hub: ..., revision: ...}"),
-    ("models.shapes.generation.steps", 0, "generation.steps: found 0", "1 or more"),
-    ("models.shapes.generation.steps", 2.0, "generation.steps: found 2.0", "whole number"),
     ("models.shapes.generation.width", 65, "generation.width: found 65", "multiple of 8"),
     ("models.shapes.generation.scheduler", "x", "generation.scheduler", "`pndm`"),
     ("models.shapes.generation.guidance", nan, "guidance: found nan", "finite"),
@@ -128,7 +124,6 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("models.shapes.generation.prompt", "a\x07b", "generation.prompt: found", "UTF-8"),
     ("measuring.min_samples", True, "measuring.min_samples: found True", "whole number"),
     ("measuring.max_duration_s", 0, "measuring.max_duration_s: found 0", "more than 0"),
-    ("measuring.max_duration_s", inf, "max_duration_s: found inf", "finite"),
     ("pathvars", {"results": "res\n"}, "pathvars.results: found", "letters"),
     ("quality.0.runs", "some", "quality[0].runs: found 'some'", "`all`"),
     ("quality.0.reference", {"device": "x"}, "quality[0].reference.device: 'x'", "`cpu`"),
@@ -222,13 +217,6 @@ SET = {"model": "shapes", "device": "cpu", "prompts": ["a cat"]}
             {"variants": [{"precision": "tf32"}]},
             "variants[0]: found a variant that cannot exist: TF32",
         ),
-        (
-            {"reference": {"precision": "tf32"}},
-            "reference: found a variant that cannot exist: TF32",
-        ),
-        ({"device": "gpu9"}, "device: 'gpu9' is not defined"),
-        ({"prompts": []}, "prompts: found []; allowed is a list of at least 1 item(s)"),
-        ({"prompts": ["a", "a"]}, "prompts: found ['a', 'a']; allowed is a list without repeats"),
         ({"prompts": [""]}, "prompts[0]: found ''; allowed is a text of at least 1 character(s)"),
         ({"judge": "me"}, "judge: found 'me'; allowed is one of `none` or `shapes`"),
         ({"judge": {"hub": "a/b", "revision": "main"}}, "judge.revision: found 'main'"),
@@ -236,7 +224,6 @@ SET = {"model": "shapes", "device": "cpu", "prompts": ["a cat"]}
             {"judge": {"hub": "a/b", "revision": "0" * 40, "tokenizer": "c/d"}},
             "judge.tokenizer: found 'c/d'",
         ),
-        ({"margin": 0}, "margin: found 0; allowed is more than 0"),
     ],
 )
 def test_a_set_of_images_that_is_wrong_is_refused_in_one_line(
@@ -275,12 +262,6 @@ def test_a_repeated_key_is_refused(raw_config: Config, check: Check, tmp_path: P
     mine.write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, x: 3}\n")
     check(raw_config, BASE, mine)
     assert read_config_file(mine) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 3}}
-
-
-def test_an_unknown_campaign_is_refused(config: Config) -> None:
-    config["published"] = ["lambda-2022-10", "nope"]
-    with pytest.raises(UserError, match=r"published\[1\]: found 'nope'; allowed are `lambda"):
-        check_campaigns(config, ROOT / "resources/published.csv", [])
 
 
 def test_every_key_has_a_description(schema: dict[str, Any]) -> None:

@@ -317,9 +317,7 @@ def test_a_missing_file_is_named(model: Path, path: str) -> None:
     ("index", "said"),
     [
         (None, r"no model_index\.json"),
-        (b"[]", "not a JSON object"),
-        (b"{", "not a JSON object"),
-        (b"\xff", "not a JSON object"),
+        *((index, "not a JSON object") for index in (b"[]", b"{", b"\xff")),
         (
             b'{"_class_name": "StableVideoDiffusionPipeline"}',
             "found `StableVideoDiffusionPipeline`; allowed are",

@@ -18,7 +18,6 @@ from sdbench.analysis.prediction import (
     work_of,
 )
 from sdbench.analysis.predictor import Miss, Predictor, quantile
-from sdbench.config.check import Config
 from sdbench.devices.datasheets import check_cards, find_card, find_datasheet, read_datasheets
 from sdbench.models.architectures import load_architecture
 from sdbench.models.described import COUNTED, find_described, published_keys, work_key
@@ -242,7 +241,3 @@ def test_numbers_that_no_card_has_are_refused_with_their_place(tmp_path: Path) -
     file.write_text("cards:\n  Mine: {}\n")
     with pytest.raises(UserError, match=r"cards\.Mine: found 90 and 0\.9 for `fp16_tflops` and"):
         check_cards({"Mine": {**MINE, "bandwidth_gb_s": 0.9}}, TABLE, [file])
-
-
-def test_cards_of_the_config_are_bounded(config: Config) -> None:
-    assert config["cards"] == {}

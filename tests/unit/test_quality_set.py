@@ -204,11 +204,6 @@ def test_a_file_of_prompts_that_is_wrong_is_refused(
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_file_of_prompts_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no\.txt: No such file or directory"):
-        read_prompts(tmp_path / "no.txt")
-
-
 def test_the_prompts_that_ship() -> None:
     shapes = read_prompts(ROOT / "resources/prompts/shapes.txt")
     assert len(shapes) == 64 and set(shapes) <= {what.caption for what in descriptions()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import MARK, PAGE, TABLES, Tally, main, render
+from tests.reliability import MARK, PAGE, TABLES, Tally, main
 
 
 def read_tables(text: str) -> dict[str, list[list[str]]]:
@@ -18,13 +18,6 @@ def read_tables(text: str) -> dict[str, list[list[str]]]:
             assert tuple(cells[0][1:]) == TABLES[cells[0][0]]
             tables[cells[0][0]] = cells[2:]
     return tables
-
-
-def test_the_page_says_what_is_promised_and_how_it_is_tested() -> None:
-    written = PAGE.read_text().partition(MARK)[0]
-    sections = re.findall(r"^## (.+)$", written, re.M)
-    assert sections == ["Promises", "How it is tested", "Counts"]
-    assert "`make test-all`" in written
 
 
 def test_the_counts_on_the_page_are_those_of_a_run() -> None:
@@ -58,9 +51,3 @@ def test_what_tests_counted_is_what_the_page_shows(tmp_path: Path) -> None:
         "fault": [["SIGKILL", "2", "1"], ["disk full", "1", "1"], ["**all**", "3", "2"]],
         "input": [["configs", "2", "1", "1"], ["**all**", "2", "1", "1"]],
     }
-
-
-def test_an_event_that_no_column_has_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="no column 'lost'"):
-        Tally().tried("configs", "lost")
-    assert render([]) == "No run has been made.\n"

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +160,12 @@ def copy_workflow(target: Path) -> Path:
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_snakemake(folder: Path, *args: str, timeout: float = 120) -> Any:
+def run_snakemake(
+    folder: Path, *args: str, timeout: float = 120, command: Sequence[str] = ("snakemake",)
+) -> Any:
     """Run Snakemake in `folder` and return the completed process, output as text."""
     return subprocess.run(
-        ["snakemake", *args],
+        [*command, *args],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """One finished run of the workflow, for everything that needs one."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import yaml
@@ -116,11 +117,15 @@ def finished_config() -> Config:
     return config
 
 
+WARM = (sys.executable, "-m", "tests.warm_snakemake", "--cores", "1")
+"""Snakemake, in a clone, for runs with many jobs."""
+
+
 def run_workflow(folder: Path) -> None:
     """Run the workflow in a clone, to its end."""
     copy_workflow(folder)
     (folder / "config/config.yaml").write_text(yaml.safe_dump(finished_config(), sort_keys=False))
-    run = run_snakemake(folder, "--cores", "1", timeout=2400)
+    run = run_snakemake(folder, command=WARM, timeout=2400)
     (folder / SAID).write_text(run.stdout + run.stderr)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-5000:]
 

@@ -60,7 +60,7 @@ test-all: $(VENV)/.ready-dev lint
 lint: $(VENV)/.ready-dev
 	ruff check .
 	ruff format --check .
-	mypy
+	mypy --num-workers=2
 	snakefmt --check Snakefile rules
 	snakemake --lint
 

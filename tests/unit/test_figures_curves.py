@@ -205,7 +205,7 @@ def test_quality_of_seeded_weights_is_refused_in_words(
     assert any("seeded weights mean nothing" in text for text in texts(figure))
     assert not figure.axes
     save_curves(sheet, made.figure_files(tmp_path))
-    said = f"{tmp_path}/figure.png is empty: Images from seeded weights mean nothing"
+    said = f"{tmp_path}/figure.png is empty: images from seeded weights mean nothing"
     assert said in capsys.readouterr().out
 
 

@@ -27,7 +27,7 @@ NO_SET = "No set of images is configured (config key `quality_set`)."
 SET = "set"
 """The mode of images of a set of prompts."""
 
-SEEDED = "Images from seeded weights mean nothing, so none are shown."
+SEEDED = "images from seeded weights mean nothing, so none are shown"
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def load_sets(
     return sets
 
 
-def _failed(verdict: Row) -> str:
-    return f"No images: {status_label(verdict['status'], verdict['reason'] or '')}."
+def _failed(row: Row) -> str:
+    return f"no images, {status_label(row['status'], row['reason'] or '')}"
 
 
 def _worth(pair: Row) -> tuple[float, float]:
@@ -229,11 +229,11 @@ def _comparison(
         },
     )
     words = ""
-    failed = [status_label(r["status"], r["reason"] or "") for r in own if r["status"] != "ok"]
+    failed = [_failed(row) for row in own if row["status"] != "ok"]
     if any(row["model"] == model and row["weights"] == "seeded" for row in rows):
         words = SEEDED
     elif not any(comparison.steps(mode) for mode in MODES):
-        words = f"No images: {failed[0]}." if failed else "There are no images to compare."
+        words = failed[0] if failed else "there are no images to compare"
     return replace(comparison, words=words)
 
 

@@ -86,7 +86,7 @@ bundle: $(VENV)/.ready
 	python setup/bundle.py $(FOR) $(if $(FULL),--full) $(if $(CUDA),--cuda)
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
-	$(BIN)/pip install --no-compile --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/pip install --require-hashes --no-deps -r requirements-dev.lock
 	touch $@
 
 # The locks, from the versions in requirements*.txt and constraints.txt: the hashes of every file of
@@ -123,8 +123,8 @@ test-cuda-build: $(CUDA_BUILDS:%=.cache/cuda-%/.tested)
 # `===`: the version as it stands, and no build of it for a CPU.
 .cache/cuda-%/.ready: requirements-dev.lock | $(VENV)/.ready
 	$(BIN)/python -m venv $(@D)
-	$(@D)/bin/pip install --no-compile --require-hashes --no-deps -r requirements-dev.lock
-	$(@D)/bin/pip install --no-compile "torch===$*"
+	$(@D)/bin/pip install --require-hashes --no-deps -r requirements-dev.lock
+	$(@D)/bin/pip install "torch===$*"
 	$(@D)/bin/pip uninstall --yes onnxruntime
 	$(@D)/bin/pip install --no-deps $(subst onnxruntime,onnxruntime-gpu,$(shell grep '^onnxruntime==' requirements.txt))
 	touch $@

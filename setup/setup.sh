@@ -101,8 +101,7 @@ with_uv() {
 with_pip() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "$python has no ensurepip:" \
         "install python$(version "$python")-venv (Debian, Ubuntu), or uv"
-    # As uv does: Python compiles what is imported, when it is. All of it takes longer than the rest.
-    pip="$venv/bin/python -m pip install --quiet --no-compile"
+    pip="$venv/bin/python -m pip install --quiet"
     "$python" -m venv --clear "$venv" || return
     place=$("$venv/bin/python" -m pip config list | grep -E '\.(target|prefix|root)=')
     [ -z "$place" ] || refuse "pip.conf: found $place; allowed is no other place: remove it, or set" \

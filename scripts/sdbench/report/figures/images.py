@@ -127,7 +127,7 @@ def load_sets(
     return sets
 
 
-def _failed(row: Row) -> str:
+def _failed(row: Mapping[str, Any]) -> str:
     return f"no images, {status_label(row['status'], row['reason'] or '')}"
 
 

@@ -432,9 +432,9 @@ def fit(samples: Sequence[Sample], work: Work, start: Fit | None = None) -> Fit:
         begin[first:last] = np.log([start.engines.get(e, 1.0) for e in engines])
         begin[last:end] = np.log([start.campaigns.get(c, 1.0) for c in campaigns])
         begin[end:] = np.log([start.hosts.get(name, 1.0) for name in named])
-    # Closer than that, no predicted time moves by a thousandth.
-    close = {"max_nfev": 50, "ftol": 1e-6}
-    found = np.exp(least_squares(differences, begin, slopes, x_scale=spread, **close).x)
+    # Fitted more closely, no predicted time moves by a thousandth.
+    best = least_squares(differences, begin, slopes, x_scale=spread, ftol=1e-6, max_nfev=50).x
+    found = np.exp(best)
     return Fit(
         dict(zip(names, found[:first].tolist(), strict=True)),
         dict(zip(engines, found[first:last].tolist(), strict=True)),

@@ -109,8 +109,10 @@ def test_the_default_workflow_runs_with_every_rule_in_its_environment(
     assert (clone / "results" / "checks.txt").is_file()
     used = re.findall(r"Activating conda environment: (\S+)", output)
     assert {Path(path).name for path in used} == {path.name for path in environments.values()}
-    # The config is shorter than the default: no rule may be missing for that.
-    assert rules(output) == rules(bench.snakemake(clone, "--dry-run", "--forceall"))
+    # The config is shorter than the default: no rule may be missing for that, but the one that
+    # builds a model at full size, which takes minutes.
+    wanted = rules(bench.snakemake(clone, "--dry-run", "--forceall"))
+    assert wanted - rules(output) == {"build_model"}
 
 
 def rules(output: str) -> set[str]:

@@ -101,7 +101,7 @@ with_uv() {
 with_pip() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "$python has no ensurepip:" \
         "install python$(version "$python")-venv (Debian, Ubuntu), or uv"
-    pip="$venv/bin/python -m pip install --quiet"
+    pip="$venv/bin/python -m pip install --quiet --no-compile"
     "$python" -m venv --clear "$venv" || return
     place=$("$venv/bin/python" -m pip config list | grep -E '\.(target|prefix|root)=')
     [ -z "$place" ] || refuse "pip.conf: found $place; allowed is no other place: remove it, or set" \
@@ -126,6 +126,9 @@ if command -v uv >/dev/null && with_uv; then :; else
     ! command -v uv >/dev/null || echo "make setup: uv failed: pip is tried" >&2
     with_pip || refuse "the packages could not be installed; the lines above say why"
 fi
+# On all cores, which pip does on one and uv not at all: the first jobs would do it one after another,
+# and with PYTHONDONTWRITEBYTECODE each one again. Templates that are no Python do not compile.
+"$venv/bin/python" -m compileall -q -j 0 -x '/tests/' "$venv/lib" >/dev/null 2>&1 || :
 if [ "${TORCH:-}" = system ]; then
     PYTHONPATH=$elsewhere "$python" "$here/system_torch.py" link "$venv" || exit 1
 fi

@@ -148,6 +148,8 @@ rule give_advice:
         advice=reported("<results>/tables/advice.csv", "Answers", "advice"),
     log:
         "<logs>/give_advice.log",
+    # The longest of what the page waits for when all is measured.
+    priority: 1
     localrule: True
     conda:
         "../envs/tables.yaml"

@@ -15,6 +15,8 @@ rule export_onnx:
         "<logs>/export_onnx/{model}.log",
     benchmark:
         "<benchmarks>/export_onnx/{model}.tsv"
+    # The longest of what is made before anything is measured, and of one core.
+    priority: 1
     conda:
         "../envs/onnxruntime.yaml"
     resources:

@@ -76,6 +76,8 @@ rule describe_model:
         "<logs>/describe_model/{model}.log",
     wildcard_constraints:
         model=one_of(model for model in config["models"] if model not in PLAN.too_large),
+    # Exports wait for it.
+    priority: 1
     localrule: True
     conda:
         "../envs/hub.yaml"

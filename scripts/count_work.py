@@ -32,16 +32,18 @@ def count_work(
     Raises:
         UserError: if a description is wrong.
     """
-    # Imported here so that no log of these libraries comes before the job's own log is open.
-    from sdbench.models.operations import count_described
-
     described = {path.stem: load_architecture(path) for path in architectures}
     # What was JSON has lists in place of tuples.
     others = {(name, width, height, prompts) for name, width, height, prompts in asked}
     wanted = published_keys(published, described) | others
     known = read_computed(computed, architectures) if computed else []
     missing = wanted - {tuple(row[key] for key in WORK_KEY) for row in known}
-    rows = [*known, *count_described(described, missing, clip_vocabulary(vocabulary))]
+    rows = list(known)
+    if missing:
+        # Imported here: it takes seconds, and these libraries log, which the job's own log is for.
+        from sdbench.models.operations import count_described
+
+        rows += count_described(described, missing, clip_vocabulary(vocabulary))
     write_computed(work, architectures, rows)
     print(f"{len(wanted)} models and sizes, {len(wanted - missing)} of them known")
 

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ def check_cards(cards: Mapping[str, Any], table: Path, files: Sequence[Path]) ->
             raise UserError(f"{locate(['cards', name], files)}: {fault}") from None
 
 
+@functools.cache
 def _words(name: str) -> frozenset[str]:
     words = frozenset(re.findall(r"[a-z0-9.]+", name.lower())) - _NOT_A_MODEL
     # One model has one generation of a socket, which not every name has.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdbench.analysis.prediction import Question, published_questions, work_of
+from sdbench.analysis.predicted_seconds import Question, published_questions, work_of
 from sdbench.analysis.predictor import Miss, Predictor, quantile
 from sdbench.devices.datasheets import read_datasheets
 from sdbench.models.architectures import load_architecture

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbench.analysis.advice import Known, advise, find_peaks, find_targets
-from sdbench.analysis.prediction import published_questions, work_of
+from sdbench.analysis.predicted_seconds import published_questions, work_of
 from sdbench.analysis.predictor import Predictor
 from sdbench.devices.datasheets import read_datasheets
 from sdbench.models.architectures import load_architecture

@@ -10,12 +10,12 @@ from sdbench.measure.sweep import run_sweep
 
 
 def measure_sweep(
-    cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], sweep: SweepContext
+    cases: Sequence[Mapping[str, Any]], searches: Sequence[Mapping[str, Any]], context: SweepContext
 ) -> None:
-    """Leave a record for each case, and an index of them, in the folder of `sweep`. Each of the
+    """Leave a record for each case, and an index of them, in the folder of `context`. Each of the
     `searches` has a `variant` whose largest batch is searched for, and the `cap` of the search."""
     caps = {Variant(**search["variant"]): search["cap"] for search in searches}
-    run_sweep([Case.from_dict(case) for case in cases], sweep, caps)
+    run_sweep([Case.from_dict(case) for case in cases], context, caps)
 
 
 if __name__ == "__main__":

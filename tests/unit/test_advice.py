@@ -17,7 +17,7 @@ from sdbench.tables.schemas import ADVICE
 from tests.conftest import ROOT
 from tests.unit import tables_factory as made
 from tests.unit.figure_reading import faults, texts
-from tests.unit.test_prediction import ARCHITECTURES, GENERATIONS, SHEETS
+from tests.unit.test_predicted_seconds import ARCHITECTURES, GENERATIONS, SHEETS
 
 GENERATION = GENERATIONS["sd-v1"]
 WORK: Any = {work_key(ARCHITECTURES["sd-v1"], GENERATION): dict.fromkeys(COUNTED, 1.0)}

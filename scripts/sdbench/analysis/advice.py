@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdbench.analysis.estimates import ENDS, Estimate, estimate
-from sdbench.analysis.prediction import Question, Work, ask
+from sdbench.analysis.predicted_seconds import Question, Work, ask
 from sdbench.analysis.predictor import Predictor
 from sdbench.cases.kinds import CARD_GB
 from sdbench.cases.options import NONE

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sdbench.analysis.estimates import Estimate
-from sdbench.analysis.prediction import (
+from sdbench.analysis.predicted_seconds import (
     FEWEST_CARDS,
     Arrays,
     Fit,

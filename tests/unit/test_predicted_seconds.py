@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdbench.analysis import prediction
-from sdbench.analysis.prediction import (
+from sdbench.analysis import predicted_seconds
+from sdbench.analysis.predicted_seconds import (
     TERMS,
     Arrays,
     Fit,
@@ -194,7 +194,7 @@ def test_the_shipped_rows_tell_of_many_cards_and_families() -> None:
     assert len({q.family for q in asked}) >= 4
     for engine in {q.engine for q in asked}:
         cards = {q.card.name for q in asked if q.engine == engine}
-        assert len(cards) >= prediction.FEWEST_CARDS, engine
+        assert len(cards) >= predicted_seconds.FEWEST_CARDS, engine
     # A slice of a card is not that card.
     whole = [row for row in rows if "MIG" not in row["device_name"]]
     assert len(published_questions(whole, ARCHITECTURES, SHEETS)) == len(samples)

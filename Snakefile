@@ -28,7 +28,6 @@ configfile: config_file
 
 pathvars:
     logs="<results>/logs",
-    benchmarks="<results>/benchmarks",
 
 
 wildcard_constraints:
@@ -59,7 +58,7 @@ include: WORKFLOW / "rules/answers.smk"
 include: WORKFLOW / "rules/figures.smk"
 include: WORKFLOW / "rules/page.smk"
 include: WORKFLOW / "rules/shapes.smk"
-include: WORKFLOW / "rules/code.smk"
+include: WORKFLOW / "rules/defaults.smk"
 
 
 rule all:

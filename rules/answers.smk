@@ -22,8 +22,6 @@ rule write_findings:
     output:
         table=reported("<results>/tables/findings.csv", "Answers", "findings"),
         text=reported("<results>/findings.md", "Answers", "findings"),
-    log:
-        "<logs>/write_findings.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -40,8 +38,6 @@ rule rank_choices:
         caption=caption("choices"),
     output:
         table=reported("<results>/tables/choices.csv", "Answers", "choices"),
-    log:
-        "<logs>/rank_choices.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -60,8 +56,6 @@ rule predict_fits:
         caption=caption("fits_table"),
     output:
         fits=reported("<results>/tables/fits.csv", "Answers", "fits_table"),
-    log:
-        "<logs>/predict_fits.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -82,8 +76,6 @@ rule predict_memory:
         computed=resource("computed/memory.json"),
     output:
         memory="<results>/operations/memory.json",
-    log:
-        "<logs>/predict_memory.log",
     localrule: True
     conda:
         "../envs/pytorch.yaml"
@@ -100,8 +92,6 @@ rule collect_predicted_memory:
         memory="<results>/operations/memory.json",
     output:
         table=table("predicted_memory"),
-    log:
-        "<logs>/collect_predicted_memory.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -119,8 +109,6 @@ rule count_work:
         computed=resource("computed/work.json"),
     output:
         work="<results>/operations/described.json",
-    log:
-        "<logs>/count_work.log",
     localrule: True
     conda:
         "../envs/pytorch.yaml"
@@ -146,8 +134,6 @@ rule give_advice:
         caption=caption("advice"),
     output:
         advice=reported("<results>/tables/advice.csv", "Answers", "advice"),
-    log:
-        "<logs>/give_advice.log",
     # The longest of what the page waits for when all is measured.
     priority: 1
     localrule: True

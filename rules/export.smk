@@ -11,10 +11,6 @@ rule export_onnx:
     output:
         record="<results>/onnx/{model}.json",
         graphs=directory("<results>/onnx/{model}"),
-    log:
-        "<logs>/export_onnx/{model}.log",
-    benchmark:
-        "<benchmarks>/export_onnx/{model}.tsv"
     # The longest of what is made before anything is measured, and of one core.
     priority: 1
     conda:
@@ -39,10 +35,6 @@ rule quantize_onnx:
     output:
         record="<results>/onnx-int8/{model}.json",
         quantized=directory("<results>/onnx-int8/{model}"),
-    log:
-        "<logs>/quantize_onnx/{model}.log",
-    benchmark:
-        "<benchmarks>/quantize_onnx/{model}.tsv"
     conda:
         "../envs/onnxruntime.yaml"
     resources:
@@ -66,8 +58,6 @@ rule convert_openvino:
         converted=directory("<results>/openvino{weights}/{model}"),
     log:
         "<logs>/convert_openvino{weights}/{model}.log",
-    benchmark:
-        "<benchmarks>/convert_openvino{weights}/{model}.tsv"
     wildcard_constraints:
         weights="(-int8)?",
     conda:

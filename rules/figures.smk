@@ -17,10 +17,8 @@ FIGURE_PARAMETERS = {
 }
 
 
-for name, figure in FIGURES.items():
-    # The job evaluates its script's path again, after this loop has ended: `log` is its own then,
-    # and `name` would be that of the last figure.
-    log = [f"<logs>/plot_{name}.log"]
+def plot(name, figure):
+    "Make a rule. In a function, since a job evaluates the path of its script again, with this `name`."
 
     rule:
         "Plot one figure. Its script says what it shows."
@@ -33,12 +31,14 @@ for name, figure in FIGURES.items():
             caption=caption(name),
         output:
             **figure_files(name, figure),
-        log:
-            log,
         localrule: True
         conda:
             "../envs/figures.yaml"
         params:
             **FIGURE_PARAMETERS.get(name, {}),
         script:
-            f"../scripts/{Path(log[0]).stem}.py"
+            f"../scripts/plot_{name}.py"
+
+
+for name, figure in FIGURES.items():
+    plot(name, figure)

@@ -14,8 +14,6 @@ rule measure_sweep:
         # The records lie next to the index: Snakemake deletes what it knows of before a job starts,
         # and a record that still holds must survive that.
         index="<results>/records/{model}/{device}/{backend}/index.json",
-    log:
-        "<logs>/measure_sweep/{model}/{device}/{backend}.log",
     conda:
         "../envs/{backend}.yaml"
     # Nothing else may run next to a measurement, so the job takes every core that Snakemake has. How
@@ -41,8 +39,6 @@ rule search_settings:
         environment_file=environment_file,
     output:
         output="<results>/settings/{model}/{device}/{backend}.json",
-    log:
-        "<logs>/search_settings/{model}/{device}/{backend}.log",
     # Where a rule has no job, --containerize takes no environment with a wildcard.
     conda:
         "../envs/{backend}.yaml" if PLAN.tuned_at else "../envs/pytorch.yaml"
@@ -68,8 +64,6 @@ rule race_denoisers:
     output:
         # The records lie next to it, as those of measure_sweep do.
         index="<results>/races/{model}/{device}/{backend}/index.json",
-    log:
-        "<logs>/race_denoisers/{model}/{device}/{backend}.log",
     conda:
         "../envs/{backend}.yaml" if PLAN.races else "../envs/pytorch.yaml"
     threads: cores_of_device
@@ -91,8 +85,6 @@ rule measure_peak_throughput:
         environment_file=in_workflow("envs/pytorch.yaml"),
     output:
         "<results>/peak_throughput/{device}.json",
-    log:
-        "<logs>/measure_peak_throughput/{device}.log",
     conda:
         "../envs/pytorch.yaml"
     threads: cores_of_device
@@ -117,8 +109,6 @@ rule profile_case:
     output:
         table=f"<results>/profile/{PROFILE}.csv",
         trace=f"<results>/profile/{PROFILE}.trace.json.gz",
-    log:
-        f"<logs>/profile_case/{PROFILE}.log",
     wildcard_constraints:
         batch_size="[1-9][0-9]*",
     conda:

@@ -9,8 +9,6 @@ rule build_model:
         vocabulary=resource("tokenizers/bpe_simple_vocab_16e6.txt.gz"),
     output:
         folder=directory("<results>/models/{model}"),
-    log:
-        "<logs>/build_model/{model}.log",
     wildcard_constraints:
         model=models_from("seeded"),
     conda:
@@ -30,8 +28,6 @@ rule fetch_model:
     "Download a model at its pinned revision. Later rules need no network."
     output:
         folder=directory("<results>/models/{model}"),
-    log:
-        "<logs>/fetch_model/{model}.log",
     wildcard_constraints:
         model=models_from("hub"),
     # Compute nodes of a cluster often have no network.
@@ -52,8 +48,6 @@ rule outline_model:
         parts=architecture_parts,
     output:
         manifest="<results>/models/{model}.json",
-    log:
-        "<logs>/outline_model/{model}.log",
     wildcard_constraints:
         model=one_of(PLAN.too_large),
     localrule: True
@@ -72,8 +66,6 @@ rule describe_model:
         files=local_files,
     output:
         manifest="<results>/models/{model}.json",
-    log:
-        "<logs>/describe_model/{model}.log",
     wildcard_constraints:
         model=one_of(model for model in config["models"] if model not in PLAN.too_large),
     # Exports wait for it.
@@ -94,8 +86,6 @@ rule count_operations:
         model=ancient(made_model),
     output:
         operations="<results>/operations/{model}/{width}x{height}.json",
-    log:
-        "<logs>/count_operations/{model}/{width}x{height}.log",
     wildcard_constraints:
         width="[0-9]+",
         height="[0-9]+",

@@ -21,8 +21,6 @@ rule write_page:
         method=in_workflow("docs/method.md"),
     output:
         page="<results>/report.html",
-    log:
-        "<logs>/write_page.log",
     localrule: True
     conda:
         "../envs/page.yaml"

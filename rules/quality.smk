@@ -10,10 +10,6 @@ rule generate_images:
         settings=settings_of(generated),
     output:
         f"<results>/quality/{VARIANT}.npz",
-    log:
-        f"<logs>/generate_images/{VARIANT}.log",
-    benchmark:
-        f"<benchmarks>/generate_images/{VARIANT}.tsv"
     conda:
         "../envs/{backend}.yaml" if PLAN.images else "../envs/pytorch.yaml"
     # Generating next to a measurement would disturb it.
@@ -35,8 +31,6 @@ rule judge_images:
         judge_folder=judge_of,
     output:
         output="<results>/quality/{model}/judged.json",
-    log:
-        "<logs>/judge_images/{model}.log",
     wildcard_constraints:
         model=one_of(PLAN.sets),
     conda:
@@ -55,8 +49,6 @@ rule fetch_judge:
     "Download the model that judges images, at its pinned revision."
     output:
         folder=directory("<results>/judges/{model}"),
-    log:
-        "<logs>/fetch_judge/{model}.log",
     wildcard_constraints:
         model=one_of(PLAN.sets),
     localrule: True

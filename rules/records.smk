@@ -22,8 +22,6 @@ rule pack_records:
         ),
     output:
         archive="<results>/records.tar.gz",
-    log:
-        "<logs>/pack_records.log",
     localrule: True
     conda:
         "../envs/pytorch.yaml"

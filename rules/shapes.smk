@@ -9,10 +9,6 @@ rule train_shapes:
     output:
         model=directory("<results>/shapes/model"),
         losses="<results>/shapes/loss.csv",
-    log:
-        "<logs>/train_shapes.log",
-    benchmark:
-        "<benchmarks>/train_shapes.tsv"
     conda:
         "../envs/pytorch.yaml"
     threads: 2
@@ -32,8 +28,6 @@ rule plot_shapes_loss:
     output:
         png="<results>/shapes/loss.png",
         svg="<results>/shapes/loss.svg",
-    log:
-        "<logs>/plot_shapes_loss.log",
     localrule: True
     conda:
         "../envs/figures.yaml"
@@ -48,8 +42,6 @@ rule score_shapes:
     output:
         scores="<results>/shapes/scores.json",
         sheet="<results>/shapes/images.png",
-    log:
-        "<logs>/score_shapes.log",
     conda:
         "../envs/pytorch.yaml"
     resources:

@@ -12,8 +12,6 @@ rule collect_cases:
     "List every cell of the matrix, those that cannot exist with the reason."
     output:
         table("cases"),
-    log:
-        "<logs>/collect_cases.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -35,8 +33,6 @@ rule collect_records:
         largest=table("largest"),
         peak_throughput=table("peak_throughput"),
         noise=table("noise"),
-    log:
-        "<logs>/collect_records.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -58,8 +54,6 @@ rule collect_races:
         dropped_in=RACES_DROPPED_IN,
     output:
         table=table("races"),
-    log:
-        "<logs>/collect_races.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -75,8 +69,6 @@ rule collect_exports:
         records=graph_records(PLAN.measured_or_raced),
     output:
         table=table("exports"),
-    log:
-        "<logs>/collect_exports.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -92,8 +84,6 @@ rule compare_quality:
     output:
         table=f"<results>/quality/{VARIANT}.csv",
         images=directory(f"<results>/quality/{VARIANT}"),
-    log:
-        f"<logs>/compare_quality/{VARIANT}.log",
     localrule: True
     conda:
         "../envs/quality.yaml"
@@ -111,8 +101,6 @@ rule collect_quality:
         manifests=collect("<results>/models/{model}.json", model=COMPARED_MODELS),
     output:
         table=table("quality"),
-    log:
-        "<logs>/collect_quality.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -143,8 +131,6 @@ rule collect_quality_set:
         verdicts=table("quality_set"),
         # Not in Snakemake's report: prompts are anybody's text.
         pairs="<results>/tables/quality_pairs.csv",
-    log:
-        "<logs>/collect_quality_set.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -172,8 +158,6 @@ rule collect_published:
         dropped_in=DROPPED_IN,
     output:
         table=table("published"),
-    log:
-        "<logs>/collect_published.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -190,8 +174,6 @@ rule export_results:
     output:
         table="<results>/exported.csv",
         races_table="<results>/exported_races.csv",
-    log:
-        "<logs>/export_results.log",
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -229,8 +211,6 @@ rule check_results:
         ],
     output:
         report="<results>/checks.txt",
-    log:
-        "<logs>/check_results.log",
     localrule: True
     conda:
         "../envs/tables.yaml"

@@ -45,11 +45,10 @@ def rules() -> dict[str, str]:
     return dict(re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.M | re.S))
 
 
-def test_every_rule_has_its_script_log_and_environment() -> None:
+def test_every_rule_has_its_script_and_environment() -> None:
     for name, rule in rules().items():
         assert f'"../scripts/{name}.py"' in rule, name
         assert (ROOT / "scripts" / f"{name}.py").exists()
-        assert f"<logs>/{name}" in rule, name
         assert '"../envs/' in rule, name
         assert rule.startswith('    "'), f"{name} has no docstring"
 

@@ -2,6 +2,7 @@
 repository, a container; and its logs."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -177,18 +178,22 @@ def test_it_can_be_put_into_a_container(tmp_path: Path, monkeypatch: pytest.Monk
     assert copied == [str(file.relative_to(ROOT)) for file in ENVS]
 
 
-def test_every_job_has_the_digest_of_its_code_among_its_parameters(study: Path) -> None:
-    """But for a model that is downloaded: its revision decides every byte."""
+def test_every_job_has_its_log_and_the_digest_of_its_code(study: Path) -> None:
+    """But for the code of a model that is downloaded: its revision decides every byte."""
     with (study / "Snakefile").open("a") as snakefile:
         snakefile.write(
             "scripts = [r for r in workflow.rules if r.script]\n"
             'lacking = [r.name for r in scripts if "code" not in r.params.keys()]\n'
             'print(f"{len(scripts)} scripts, without: {lacking}")\n'
+            'print(*(log for r in scripts for log in r.log), sep="\\n")\n'
         )
     run = run_snakemake(study, "--dry-run")
     assert run.returncode == 0, run.stderr
-    count = len(list((ROOT / "scripts").glob("*.py")))
-    assert f"{count} scripts, without: ['sdbench_fetch_model', 'sdbench_fetch_judge']" in run.stdout
+    scripts = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+    lacking = "['sdbench_fetch_model', 'sdbench_fetch_judge']"
+    assert f"{len(scripts)} scripts, without: {lacking}" in run.stdout
+    logs = re.findall(r"^\S+/logs/(\w+)\S*\.log$", run.stdout, re.M)
+    assert sorted(logs) == scripts
 
 
 RULE = """

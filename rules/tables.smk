@@ -22,17 +22,19 @@ rule collect_cases:
 
 
 rule collect_records:
-    "Make the tables of results, largest batches, peak throughput and noise."
+    "Make the tables of results, largest batches, peak throughput, noise and exported networks."
     input:
         indexes=INDEXES,
         device_peaks=peaks_of(PLAN.cases_at),
         model_operations=OPERATIONS,
+        graphs=graph_records(PLAN.measured_or_raced),
         quality_set="<results>/tables/quality_set.csv",
     output:
         results=table("results"),
         largest=table("largest"),
         peak_throughput=table("peak_throughput"),
         noise=table("noise"),
+        exports=table("exports"),
     localrule: True
     conda:
         "../envs/tables.yaml"
@@ -61,19 +63,6 @@ rule collect_races:
         max_busy_cores=config["measuring"]["max_busy_cores"],
     script:
         "../scripts/collect_races.py"
-
-
-rule collect_exports:
-    "Make the table of exported networks."
-    input:
-        records=graph_records(PLAN.measured_or_raced),
-    output:
-        table=table("exports"),
-    localrule: True
-    conda:
-        "../envs/tables.yaml"
-    script:
-        "../scripts/collect_exports.py"
 
 
 rule compare_quality:

@@ -1,4 +1,4 @@
-"""Make the tables results, largest, peak_throughput and noise from the records."""
+"""Make the tables results, largest, peak_throughput, noise and exports from the records."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from sdbench.runtime.job import run_script
 from sdbench.tables.files import read_rows, write_table
 from sdbench.tables.quality import compare_cases
 from sdbench.tables.rows import largest_row, noise_row, peak_rows, result_rows
-from sdbench.tables.schemas import LARGEST, NOISE, PEAK_THROUGHPUT, QUALITY_SET, RESULTS
+from sdbench.tables.schemas import EXPORTS, LARGEST, NOISE, PEAK_THROUGHPUT, QUALITY_SET, RESULTS
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ def collect_records(
     indexes: Sequence[Path],
     device_peaks: Sequence[Path],
     model_operations: Sequence[Path],
+    graphs: Sequence[Path],
     quality_set: Path,
     prices: Mapping[str, float],
     currency: str,
@@ -29,14 +30,15 @@ def collect_records(
     largest: Path,
     peak_throughput: Path,
     noise: Path,
+    exports: Path,
 ) -> None:
     """Write a row of the results for each record, and of the noise for each job, that the indexes
-    name, and of each search for a largest batch and each peak of a device.
+    name, of each search for a largest batch, each peak of a device and each exported network.
 
     `device_peaks` are what `measure_peak_throughput` wrote for each device, `model_operations` what
     `count_operations` wrote for each model, in a folder of its name. `prices` are what an hour of
-    each device costs, 0 for unknown. `precision` is the config's. `quality_set`
-    is the table of that schema.
+    each device costs, 0 for unknown. `precision` is the config's. `graphs` are the records of
+    exported networks, <graphs>/<model>.json. `quality_set` is the table of that schema.
     """
     measured = {found["device"]: found for found in map(read_json, device_peaks)}
     operations = {path.parent.name: read_json(path) for path in model_operations}
@@ -65,11 +67,17 @@ def collect_records(
             row |= utilization_columns(record, images_per_s, counted, measured[row["device"]])
     searches = [largest_row(search) for index in indexes for search in read_json(index)["largest"]]
     found = [row for device in measured.values() for row in peak_rows(device)]
+    networks = [
+        {"model": path.name.removesuffix(".json"), "graphs": path.parent.name, **network}
+        for path in graphs
+        for network in read_json(path).values()
+    ]
     for table, path, schema in (
         (rows, results, RESULTS),
         (noises, noise, NOISE),
         (searches, largest, LARGEST),
         (found, peak_throughput, PEAK_THROUGHPUT),
+        (networks, exports, EXPORTS),
     ):
         write_table(pd.DataFrame(table), path, schema)
 

@@ -165,7 +165,7 @@ IN_CONFIG: dict[str, tuple[Callable[[Config], object], Jobs]] = {
     "the export": (
         lambda c: c.update(export={"opset": 22}),
         {
-            **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
+            **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3},
             **{"search_settings": 2, "measure_sweep": 5, "generate_images": 3},
             **AFTER_RECORDS,
             **AFTER_IMAGES,
@@ -193,7 +193,7 @@ IN_FILES: dict[str, Jobs] = {
     f"{LIBRARY}/models/duration.py": {},
     f"{LIBRARY}/measure/disturbance.py": SWEEPS | AFTER_RECORDS,
     f"{LIBRARY}/export/conversion.py": {
-        **{"convert_openvino": 3, "collect_exports": 1, "search_settings": 1, "measure_sweep": 2},
+        **{"convert_openvino": 3, "search_settings": 1, "measure_sweep": 2},
         **AFTER_RECORDS,
         # The set of images has none of OpenVINO's.
         **AFTER_COMPARED,
@@ -230,7 +230,7 @@ IN_FILES: dict[str, Jobs] = {
     f"{LIBRARY}/models/families/flux.py": {
         **{"build_model": 2, "outline_model": 1},
         **{"describe_model": 3, "count_operations": 3, **COMPUTED},
-        **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3, "collect_exports": 1},
+        **{"export_onnx": 3, "quantize_onnx": 1, "convert_openvino": 3},
         **SWEEPS,
         **RACE_TABLE,
         **AFTER_RECORDS,

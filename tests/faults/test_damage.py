@@ -3,7 +3,7 @@
 import contextlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from collect_exports import collect_exports
 from collect_records import collect_records
 from measure_sweep import measure_sweep
 from sdbench.export.exported import exported_beside
@@ -98,13 +97,19 @@ def records(tmp_path: Path) -> Path:
     return folder
 
 
-def collect(folder: Path) -> None:
-    above = folder.parents[2]
-    outputs = ("results", "largest", "peak_throughput", "noise")
+def collect(
+    above: Path,
+    indexes: Sequence[Path] = (),
+    device_peaks: Sequence[Path] = (),
+    model_operations: Sequence[Path] = (),
+    graphs: Sequence[Path] = (),
+) -> None:
+    outputs = ("results", "largest", "peak_throughput", "noise", "exports")
     collect_records(
-        indexes=[folder / "index.json"],
-        device_peaks=[above / "cpu.json"],
-        model_operations=[above / "shapes" / "64x64.json"],
+        indexes=indexes,
+        device_peaks=device_peaks,
+        model_operations=model_operations,
+        graphs=graphs,
         quality_set=write_rows([], above / "quality_set.csv", schemas.QUALITY_SET),
         prices={"cpu": 0},
         currency="USD",
@@ -118,17 +123,27 @@ def test_every_file_that_tables_are_made_of_is_refused_when_damaged(
     records: Path, tally: Tally
 ) -> None:
     record = record_path(records, make_case(1))
+    above = records.parents[2]
     files = {
         "a record": record,
         "the index": records / "index.json",
         "the machine's noise": records / "reference.json",
-        "the peaks": records.parents[2] / "cpu.json",
-        "the operations": records.parents[2] / "shapes" / "64x64.json",
+        "the peaks": above / "cpu.json",
+        "the operations": above / "shapes" / "64x64.json",
         "an image of a record": record.with_suffix(".png"),
     }
+
+    def read() -> None:
+        collect(
+            above,
+            indexes=[files["the index"]],
+            device_peaks=[files["the peaks"]],
+            model_operations=[files["the operations"]],
+        )
+
     for what, path in files.items():
         damages = CUT if path.suffix == ".png" else EDITED
-        refused(tally, what, path, damages, lambda: collect(records))
+        refused(tally, what, path, damages, read)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +210,7 @@ def test_a_damaged_record_of_an_export_or_its_networks_are_refused(
     write_json(record, {"unet": network})
 
     def read() -> None:
-        collect_exports([record], tmp_path / "exports.csv")
+        collect(tmp_path, graphs=[record])
         try:
             exported_beside(record)
         except UserError as error:

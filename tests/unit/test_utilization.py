@@ -134,11 +134,12 @@ def test_a_row_holds_the_rate_of_each_pass(tmp_path: Path) -> None:
     write_index(folder, cases, [])
     write_json(tmp_path / "cpu.json", make_peaks({"fp32": 36.008}))
     write_json(tmp_path / "shapes/64x64.json", OPERATIONS)
-    outputs = ("results", "largest", "peak_throughput", "noise")
+    outputs = ("results", "largest", "peak_throughput", "noise", "exports")
     collect_records(
         indexes=[folder / "index.json"],
         device_peaks=[tmp_path / "cpu.json"],
         model_operations=[tmp_path / "shapes/64x64.json"],
+        graphs=[],
         quality_set=write_rows([], tmp_path / "quality_set.csv", schemas.QUALITY_SET),
         prices={"cpu": 0},
         currency="USD",

@@ -53,7 +53,7 @@ def test_the_default_runs_every_stage(folder: Path) -> None:
         **{"measure_peak_throughput": 1, "count_operations": 2},
         # One of the images is of weights in 8 bits, which the set alone asks for.
         **{"generate_images": 6, "compare_quality": 4, "judge_images": 1, "quantize_onnx": 1},
-        **{f"collect_{name}": 1 for name in ("cases", "records", "exports", "quality")},
+        **{f"collect_{name}": 1 for name in ("cases", "records", "quality")},
         "collect_quality_set": 1,
         **{"plot_speed": 1, "plot_quality_animation": 1, "write_page": 1, "check_results": 1},
         "all": 1,

@@ -22,7 +22,6 @@ rule write_findings:
     output:
         table=reported("<results>/tables/findings.csv", "Answers", "findings"),
         text=reported("<results>/findings.md", "Answers", "findings"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -38,7 +37,6 @@ rule rank_choices:
         caption=caption("choices"),
     output:
         table=reported("<results>/tables/choices.csv", "Answers", "choices"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -56,7 +54,6 @@ rule predict_fits:
         caption=caption("fits_table"),
     output:
         fits=reported("<results>/tables/fits.csv", "Answers", "fits_table"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -76,7 +73,6 @@ rule predict_memory:
         computed=resource("computed/memory.json"),
     output:
         memory="<results>/operations/memory.json",
-    localrule: True
     conda:
         "../envs/pytorch.yaml"
     threads: 2
@@ -92,7 +88,6 @@ rule collect_predicted_memory:
         memory="<results>/operations/memory.json",
     output:
         table=table("predicted_memory"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     script:
@@ -109,7 +104,6 @@ rule count_work:
         computed=resource("computed/work.json"),
     output:
         work="<results>/operations/described.json",
-    localrule: True
     conda:
         "../envs/pytorch.yaml"
     params:
@@ -136,7 +130,6 @@ rule give_advice:
         advice=reported("<results>/tables/advice.csv", "Answers", "advice"),
     # The longest of what the page waits for when all is measured.
     priority: 1
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:

@@ -31,7 +31,6 @@ def plot(name, figure):
             caption=caption(name),
         output:
             **figure_files(name, figure),
-        localrule: True
         conda:
             "../envs/figures.yaml"
         params:

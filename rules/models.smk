@@ -30,8 +30,7 @@ rule fetch_model:
         folder=directory("<results>/models/{model}"),
     wildcard_constraints:
         model=models_from("hub"),
-    # Compute nodes of a cluster often have no network.
-    localrule: True
+    # No resources: compute nodes of a cluster often have no network.
     conda:
         "../envs/hub.yaml"
     params:
@@ -50,7 +49,6 @@ rule outline_model:
         manifest="<results>/models/{model}.json",
     wildcard_constraints:
         model=one_of(PLAN.too_large),
-    localrule: True
     conda:
         "../envs/pytorch.yaml"
     params:
@@ -70,7 +68,6 @@ rule describe_model:
         model=one_of(model for model in config["models"] if model not in PLAN.too_large),
     # Exports wait for it.
     priority: 1
-    localrule: True
     conda:
         "../envs/hub.yaml"
     params:
@@ -89,8 +86,7 @@ rule count_operations:
     wildcard_constraints:
         width="[0-9]+",
         height="[0-9]+",
-    # Nothing is computed: it takes the seconds in which PyTorch starts.
-    localrule: True
+    # No resources: nothing is computed, and it takes the seconds in which PyTorch starts.
     conda:
         "../envs/pytorch.yaml"
     params:

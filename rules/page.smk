@@ -21,7 +21,6 @@ rule write_page:
         method=in_workflow("docs/method.md"),
     output:
         page="<results>/report.html",
-    localrule: True
     conda:
         "../envs/page.yaml"
     params:

@@ -51,7 +51,6 @@ rule fetch_judge:
         folder=directory("<results>/judges/{model}"),
     wildcard_constraints:
         model=one_of(PLAN.sets),
-    localrule: True
     conda:
         "../envs/hub.yaml"
     params:

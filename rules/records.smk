@@ -22,7 +22,6 @@ rule pack_records:
         ),
     output:
         archive="<results>/records.tar.gz",
-    localrule: True
     conda:
         "../envs/pytorch.yaml"
     params:

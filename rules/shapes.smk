@@ -28,7 +28,6 @@ rule plot_shapes_loss:
     output:
         png="<results>/shapes/loss.png",
         svg="<results>/shapes/loss.svg",
-    localrule: True
     conda:
         "../envs/figures.yaml"
     script:

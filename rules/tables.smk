@@ -12,7 +12,6 @@ rule collect_cases:
     "List every cell of the matrix, those that cannot exist with the reason."
     output:
         table("cases"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -35,7 +34,6 @@ rule collect_records:
         peak_throughput=table("peak_throughput"),
         noise=table("noise"),
         exports=table("exports"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -56,7 +54,6 @@ rule collect_races:
         dropped_in=RACES_DROPPED_IN,
     output:
         table=table("races"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -73,7 +70,6 @@ rule compare_quality:
     output:
         table=f"<results>/quality/{VARIANT}.csv",
         images=directory(f"<results>/quality/{VARIANT}"),
-    localrule: True
     conda:
         "../envs/quality.yaml"
     script:
@@ -90,7 +86,6 @@ rule collect_quality:
         manifests=collect("<results>/models/{model}.json", model=COMPARED_MODELS),
     output:
         table=table("quality"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -120,7 +115,6 @@ rule collect_quality_set:
         verdicts=table("quality_set"),
         # Not in Snakemake's report: prompts are anybody's text.
         pairs="<results>/tables/quality_pairs.csv",
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -147,7 +141,6 @@ rule collect_published:
         dropped_in=DROPPED_IN,
     output:
         table=table("published"),
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -163,7 +156,6 @@ rule export_results:
     output:
         table="<results>/exported.csv",
         races_table="<results>/exported_races.csv",
-    localrule: True
     conda:
         "../envs/tables.yaml"
     params:
@@ -200,7 +192,6 @@ rule check_results:
         ],
     output:
         report="<results>/checks.txt",
-    localrule: True
     conda:
         "../envs/tables.yaml"
     script:

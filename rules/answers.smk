@@ -17,7 +17,7 @@ rule write_findings:
     "Set each claim of the post against the tables."
     input:
         **tables("results", "quality", "races", "published", "advice"),
-        references=[images_of(reference) for reference, _ in PLAN.quality],
+        references=REFERENCES.values(),
         caption=caption("findings"),
     output:
         table=reported("<results>/tables/findings.csv", "Answers", "findings"),
@@ -25,7 +25,7 @@ rule write_findings:
     conda:
         "../envs/tables.yaml"
     params:
-        models=[reference.model for reference, _ in PLAN.quality],
+        models=list(REFERENCES),
     script:
         "../scripts/write_findings.py"
 
@@ -49,7 +49,7 @@ rule predict_fits:
     "Say for each model, precision and option the largest batch in each size of memory."
     input:
         **tables("results", "largest"),
-        manifests=collect("<results>/models/{model}.json", model=MODELS),
+        manifests=manifests_of(MODELS),
         predicted="<results>/tables/predicted_memory.csv",
         caption=caption("fits_table"),
     output:

@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import shutil
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -20,7 +19,7 @@ from sdbench.devices.machine import missing_device
 from sdbench.models.duration import Reckoning, summary
 from sdbench.models.planning import make_plan
 from sdbench.runtime.code import code_digest
-from sdbench.runtime.environment import leave_out_user_site, refuse_old_libraries
+from sdbench.runtime.environment import check_installation, leave_out_user_site
 from sdbench.runtime.progress import Progress
 
 
@@ -54,13 +53,8 @@ if USE_CONDA:
 
 try:
     # The jobs of a cluster do not ask again.
-    if USE_CONDA and workflow.is_main_process and shutil.which("conda") is None:
-        raise UserError(
-            "--use-conda: found no `conda` on PATH: install Miniforge, which brings it, "
-            "or leave the option out; `make run` needs no conda"
-        )
-    if workflow.is_main_process and not USE_CONDA:
-        refuse_old_libraries()
+    if workflow.is_main_process:
+        check_installation(USE_CONDA)
     overriding = [str(file) for file in workflow.overwrite_configfiles or []]
     config_files = sorted(
         map(Path, workflow.configfiles), key=lambda f: str(f) in overriding

@@ -34,9 +34,6 @@ SET_IMAGES = images_of_pairs(
     [(found.reference, v) for found in PLAN.sets.values() for v in found.others]
 )
 
-# The variants of all sets of images, each reference before what is compared with it.
-SET_VARIANTS = [variant for found in PLAN.sets.values() for variant in found.variants]
-
 # An index for each job that measures, and for each that races.
 INDEXES = [f"<results>/records/{'/'.join(place)}/index.json" for place in PLAN.cases_at]
 RACE_INDEXES = [
@@ -54,6 +51,10 @@ def resource_files(pattern):
 def peaks_of(places):
     "Return the peaks of the devices that jobs measure on."
     return unique(f"<results>/peak_throughput/{device}.json" for _, device, _ in places)
+
+
+def manifests_of(models):
+    return unique(f"<results>/models/{model}.json" for model in models)
 
 
 def generated_as(model, *keys):
@@ -116,9 +117,9 @@ def operations_of(model, generation):
     return f"<results>/operations/{model}/{generation['width']}x{generation['height']}.json"
 
 
-# The models of all cases, and of those that images are compared of.
+# The models of all cases, and the images that those of others of a model are compared with.
 MODELS = unique(model for model, _, _ in PLAN.cases_at)
-COMPARED_MODELS = [reference.model for reference, _ in PLAN.quality]
+REFERENCES = {reference.model: images_of(reference) for reference, _ in PLAN.quality}
 
 # The operations that utilization is computed from, of cases and of races.
 OPERATIONS = [
@@ -266,13 +267,6 @@ def computed_peaks(wildcards):
     return PLAN.peaks.get(place_of(wildcards), {})
 
 
-def measured_searches(wildcards):
-    return [
-        {"variant": variant.as_dict(), "cap": PLAN.searches[variant]}
-        for variant in PLAN.searches_at[place_of(wildcards)]
-    ]
-
-
 def race_code(wildcards):
     "Return the digest of the code of a race, with the backends of both sides."
     backends = {variant.backend for variant in raced_with_references(wildcards)}
@@ -316,10 +310,6 @@ def profiled_model(wildcards):
     return model_folder(wildcards)
 
 
-def images_of_set(wildcards):
-    return [images_of(variant) for variant in PLAN.sets[wildcards.model].variants]
-
-
 def judge_of(wildcards):
     "Return the folder of the model that judges, where one does."
     judge = PLAN.sets[wildcards.model].entry.judge
@@ -328,8 +318,3 @@ def judge_of(wildcards):
 
 def named_judge(wildcards):
     return PLAN.sets[wildcards.model].entry.judge
-
-
-def reference_images(wildcards):
-    references = (reference for reference, _ in PLAN.quality)
-    return images_of(next(ref for ref in references if ref.model == wildcards.model))

@@ -24,7 +24,7 @@ rule measure_sweep:
         runtime=growing(240),
     params:
         cases=as_dicts(PLAN.cases_at, "cases"),
-        searches=measured_searches,
+        searches=lambda wildcards: PLAN.searches_at[place_of(wildcards)],
         measuring=config["measuring"],
         peaks=computed_peaks,
     script:

@@ -27,7 +27,9 @@ rule generate_images:
 rule judge_images:
     "Score how well each image of a set follows its prompt, in fp32 on the CPU."
     input:
-        archives=images_of_set,
+        archives=lambda wildcards: [
+            images_of(variant) for variant in PLAN.sets[wildcards.model].variants
+        ],
         judge_folder=judge_of,
     output:
         output="<results>/quality/{model}/judged.json",

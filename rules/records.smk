@@ -9,10 +9,7 @@ rule pack_records:
                 *INDEXES,
                 *RACE_INDEXES,
                 *peaks_of([*PLAN.cases_at, *PLAN.races_at]),
-                *collect(
-                    "<results>/models/{model}.json",
-                    model=unique(variant.model for variant in sorted(PLAN.variants)),
-                ),
+                *manifests_of(variant.model for variant in sorted(PLAN.variants)),
                 *OPERATIONS,
                 *RACE_OPERATIONS,
                 *graph_records(PLAN.measured_or_raced),

@@ -68,12 +68,10 @@ def memory_for_device(wildcards, attempt):
     process may map before an allocation fails, and room for Python. On one machine, 0: there is
     nobody to ask, and a job takes what there is.
     """
+    if not is_submitted():
+        return 0
     budget_mb = int(1000 * device_of(wildcards)["memory_budget_gb"])
-    return (
-        attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000)
-        if is_submitted()
-        else 0
-    )
+    return attempt * (budget_mb * 3 // 2 + 4000 if budget_mb else 16000)
 
 
 def memory_for_racers(wildcards, attempt):

@@ -65,7 +65,7 @@ rule collect_races:
 rule compare_quality:
     "Compare the images of one variant with the reference's."
     input:
-        reference=reference_images,
+        reference=lambda wildcards: REFERENCES[wildcards.model],
         other=f"<results>/quality/{VARIANT}.npz",
     output:
         table=f"<results>/quality/{VARIANT}.csv",
@@ -83,7 +83,7 @@ rule collect_quality:
             f"<results>/quality/{VARIANT.format(**vars(other))}.csv"
             for _, other in PLAN.compared
         ],
-        manifests=collect("<results>/models/{model}.json", model=COMPARED_MODELS),
+        manifests=manifests_of(REFERENCES),
     output:
         table=table("quality"),
     conda:
@@ -109,8 +109,8 @@ rule collect_quality_set:
     "Make the tables of what sets of images say, and of their pairs."
     input:
         judgements=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
-        manifests=collect("<results>/models/{model}.json", model=PLAN.sets),
-        archives=[*map(images_of, SET_VARIANTS)],
+        manifests=manifests_of(PLAN.sets),
+        archives=[images_of(v) for found in PLAN.sets.values() for v in found.variants],
     output:
         verdicts=table("quality_set"),
         # Not in Snakemake's report: prompts are anybody's text.
@@ -172,10 +172,7 @@ rule check_results:
         images=[*map(images_of, PLAN.images)],
         judged=collect("<results>/quality/{model}/judged.json", model=PLAN.sets),
         made=[
-            *collect(
-                "<results>/models/{model}.json",
-                model=unique([*MODELS, *COMPARED_MODELS, *PLAN.sets]),
-            ),
+            *manifests_of([*MODELS, *REFERENCES, *PLAN.sets]),
             *unique(OPERATIONS + RACE_OPERATIONS),
             *graph_records(sorted(PLAN.variants)),
         ],

@@ -122,9 +122,12 @@ class Plan:
         return cases + sides(race for races in self.races_at.values() for race in races)
 
     @cached_property
-    def searches_at(self) -> ByPlace[Variant]:
-        """The variants whose largest batch each job searches for."""
-        return ByPlace((variant, variant) for variant in self.searches)
+    def searches_at(self) -> ByPlace[dict[str, Any]]:
+        """The searches for a largest batch of each job, as `measure_sweep` takes them."""
+        return ByPlace(
+            (variant, {"variant": variant.as_dict(), "cap": cap})
+            for variant, cap in self.searches.items()
+        )
 
     @cached_property
     def tuned_at(self) -> ByPlace[Case]:

@@ -8,6 +8,7 @@ import contextlib
 import getpass
 import os
 import re
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -77,6 +78,18 @@ def leave_out_user_site() -> None:
     conda's comes before its own packages; unless Snakemake is run from there."""
     if not str(sys.modules["snakemake"].__file__).startswith(getusersitepackages()):
         os.environ["PYTHONNOUSERSITE"] = "1"
+
+
+def check_installation(uses_conda: bool) -> None:
+    """Raise `UserError` if what the jobs run in is missing: conda, or libraries that are as new as
+    the oldest that were run (`refuse_old_libraries`)."""
+    if not uses_conda:
+        refuse_old_libraries()
+    elif shutil.which("conda") is None:
+        raise UserError(
+            "--use-conda: found no `conda` on PATH: install Miniforge, which brings it, or leave "
+            "the option out; `make run` needs no conda"
+        )
 
 
 def refuse_old_libraries() -> None:

@@ -7,7 +7,7 @@ rule export_onnx:
     "Export the networks of a model to ONNX and compare each with PyTorch."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(made_model),
+        model=ancient(model_that_fits),
     output:
         record="<results>/onnx/{model}.json",
         graphs=directory("<results>/onnx/{model}"),
@@ -31,7 +31,7 @@ rule quantize_onnx:
     input:
         exported="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
-        model=ancient(made_model),
+        model=ancient(model_that_fits),
     output:
         record="<results>/onnx-int8/{model}.json",
         quantized=directory("<results>/onnx-int8/{model}"),
@@ -52,7 +52,7 @@ rule convert_openvino:
     input:
         exported="<results>/onnx/{model}.json",
         graphs=ancient("<results>/onnx/{model}"),
-        model=ancient(made_model),
+        model=ancient(model_that_fits),
     output:
         record="<results>/openvino{weights}/{model}.json",
         converted=directory("<results>/openvino{weights}/{model}"),

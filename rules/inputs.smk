@@ -149,12 +149,12 @@ def model_folder(wildcards):
     )
 
 
-def model_with_room(wildcards):
+def model_if_it_fits(wildcards):
     "Return the folder of a model, or none where no device that it is asked for on has room for it."
     return [] if wildcards.model in PLAN.too_large else model_folder(wildcards)
 
 
-def made_model(wildcards):
+def model_that_fits(wildcards):
     "Return the folder of a model; what is made of one that is not made itself is refused."
     if wildcards.model in PLAN.too_large:
         refuse(
@@ -262,7 +262,7 @@ def as_dicts(by_place, what):
     return found
 
 
-def computed_peaks(wildcards):
+def computed_memory(wildcards):
     "Return the memory that is computed of the model of a job, if it runs on a CUDA GPU."
     return PLAN.peaks.get(place_of(wildcards), {})
 

@@ -6,7 +6,7 @@ rule measure_sweep:
     "Measure every case of one model on one device with one backend."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_with_room),
+        model=ancient(model_if_it_fits),
         graphs=graphs_of(measured),
         settings=settings_of(measured),
         environment_file=environment_file,
@@ -26,7 +26,7 @@ rule measure_sweep:
         cases=as_dicts(PLAN.cases_at, "cases"),
         searches=lambda wildcards: PLAN.searches_at[place_of(wildcards)],
         measuring=config["measuring"],
-        peaks=computed_peaks,
+        peaks=computed_memory,
     script:
         "../scripts/measure_sweep.py"
 
@@ -34,12 +34,13 @@ rule measure_sweep:
 rule search_settings:
     "Search for the best settings of an engine, for the variants that ask for them (`tuned`)."
     input:
-        model_folder=ancient(made_model),
+        model_folder=ancient(model_that_fits),
         graphs=graphs_of(tuned),
         environment_file=environment_file,
     output:
         output="<results>/settings/{model}/{device}/{backend}.json",
-    # Where a rule has no job, --containerize takes no environment with a wildcard.
+    # --containerize asks every rule for its environment, and one without jobs knows no backend: any
+    # environment does then.
     conda:
         "../envs/{backend}.yaml" if PLAN.tuned_at else "../envs/pytorch.yaml"
     # As in measure_sweep: nothing else may run next to it.
@@ -57,7 +58,7 @@ rule race_denoisers:
     "Race the denoisers of one model on one device with one backend against the reference's."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_with_room),
+        model=ancient(model_if_it_fits),
         graphs=graphs_of(raced_with_references),
         settings=settings_of(raced),
         environment_file=environment_file,
@@ -72,6 +73,7 @@ rule race_denoisers:
         **ON_DEVICE | {"mem_mb": memory_for_racers},
         runtime=growing(240),
     params:
+        # Not that of rules/defaults.smk: the two sides of a race may have two backends.
         code=race_code,
         pairs=as_dicts(PLAN.races_at, "races"),
         measuring=vars(Racing.of(config["measuring"])),

@@ -80,7 +80,7 @@ rule count_operations:
     "Count what each network of a model computes for one image of a size in pixels."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(made_model),
+        model=ancient(model_that_fits),
     output:
         operations="<results>/operations/{model}/{width}x{height}.json",
     wildcard_constraints:

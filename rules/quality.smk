@@ -5,7 +5,7 @@ rule generate_images:
     "Generate the images of one variant: over the number of steps, and of a set of prompts."
     input:
         manifest="<results>/models/{model}.json",
-        model=ancient(model_with_room),
+        model=ancient(model_if_it_fits),
         graphs=graphs_of(generated),
         settings=settings_of(generated),
     output:
@@ -19,7 +19,7 @@ rule generate_images:
         runtime=growing(240),
     params:
         images=generated_images,
-        peaks=computed_peaks,
+        peaks=computed_memory,
     script:
         "../scripts/generate_images.py"
 

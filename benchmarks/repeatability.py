@@ -178,7 +178,8 @@ def tell(keep: Path) -> int:
         print_row(label, " ".join(f"{one.value:.3g}" for one in values), [values])
     for jobs in ("one job", "two jobs"):
         of_pairs = list(by_name(ratios(run)[jobs] for run in runs).values())
-        print_row(f"ratios of two variants of {jobs}", f"{len(of_pairs)} ratios", of_pairs)
+        if of_pairs:  # a config with one job has none of two
+            print_row(f"ratios of two variants of {jobs}", f"{len(of_pairs)} ratios", of_pairs)
     if not any(totals.values()):
         print("no run has an interval: nothing to compare")
         return 1

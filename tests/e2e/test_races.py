@@ -1,9 +1,9 @@
 """Races of the tiny model: turns, failures that stay with their pair, and what is kept."""
 
+import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,10 +25,9 @@ from sdbench.measure.agreement import divergence
 from sdbench.measure.context import Graphs, SweepContext
 from sdbench.measure.races import SETTLE_S, Racer, run_races
 from sdbench.records.record import Record, read_record, record_path
-from sdbench.runtime import processes
 from sdbench.runtime.processes import Ended, WorkerProcess
 from sdbench.tables.rows import waiting_cores
-from tests.conftest import ROOT
+from tests.e2e.conftest import run_freshly
 from tests.sweeps import GENERATION, MEASURING, generate, indexed, launch_of, make_job, statuses
 from tests.waiting import children_of, is_running, wait_until
 
@@ -62,15 +61,14 @@ def test_a_race_beside_other_work_in_any_launch_says_so() -> None:
     assert [launch["n"] for launch in record["launches"]] == [1, 2, 3]
 
 
-def test_denoisers_take_turns_and_the_one_that_waits_sleeps(
-    job: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_denoisers_take_turns_and_the_one_that_waits_sleeps(job: SweepContext) -> None:
     """Not in a loop: neither OpenMP's threads nor ONNX Runtime's use a processor meanwhile."""
-    # A fork has no threads, and OpenMP would count on those of the tests before this one.
-    monkeypatch.setattr(processes, "START", "spawn")
     threads = replace(DEVICE, threads=2)
     pairs = [make_pair(rounds=6), make_pair("attention-vanilla", rounds=5)]
-    records = race(job, *(replace(p, case=replace(p.case, device=threads)) for p in pairs))
+    threaded = [replace(pair, case=replace(pair.case, device=threads)) for pair in pairs]
+    # A fork has no threads, and OpenMP would count on those of the tests before this one.
+    run_freshly(run_races, threaded, job)
+    records = indexed(job)
     for record, rounds in zip(records, (6, 5), strict=True):
         assert (record["status"], record["reason"]) == ("ok", None)
         for name in ("challenger_run", "reference_run"):
@@ -309,35 +307,22 @@ def break_in_launch(number: int, race: Callable[..., Any]) -> Callable[..., Any]
     return spoilt
 
 
-KILLED = """
-import sys
-sys.path[:0] = [{scripts!r}, {root!r}]
-from pathlib import Path
-from sdbench.measure.races import run_races
-from tests.e2e.test_races import make_pair
-from tests.sweeps import MEASURING, make_job
-
-sweep = make_job(Path({folder!r}), Path({model!r}), MEASURING)
-run_races([make_pair("attention-vanilla"), make_pair("channels-last", rounds=1000)], sweep)
-"""
-
-
-def test_a_race_that_was_killed_is_resumed(job: SweepContext, model: Path) -> None:
+def test_a_race_that_was_killed_is_resumed(job: SweepContext, tmp_path: Path) -> None:
     """Outright, in the second of two: the first is kept, and no racer goes on alone."""
-    script = KILLED.format(
-        scripts=str(ROOT / "scripts"), root=str(ROOT), folder=str(job.folder), model=str(model)
-    )
     first, second = make_pair("attention-vanilla"), make_pair("channels-last")
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if line.startswith("> racing") and "channels-last" in line:
-                break
-        children = children_of(running.pid)
+    said = tmp_path / "said"
+    running = os.fork()
+    if running == 0:
+        with contextlib.suppress(BaseException), said.open("w") as sys.stdout:
+            run_races([first, replace(second, rounds=1000)], job)
+        os._exit(1)
+    try:
+        wait_until(lambda: said.exists() and "channels-last" in said.read_text())
+        children = children_of(running)
         assert children
-        running.kill()
+    finally:
+        os.kill(running, signal.SIGKILL)
+        os.waitpid(running, 0)
     wait_until(lambda: not any(map(is_running, children)))
     before = record_path(job.folder, first).stat().st_mtime_ns
     assert not (job.folder / "index.json").exists()

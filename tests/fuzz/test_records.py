@@ -192,12 +192,12 @@ def test_the_log_has_one_line(tmp_path: Path, tally: Tally) -> None:
     write_json(tmp_path / "peaks.json", make_peaks({"fp32": 1.0}))
     write_json(tmp_path / "shapes.json", OPERATIONS)
     write_rows([], tmp_path / "dropped.csv", QUALITY_SET)
-    tables = ("results", "largest", "peak_throughput", "noise")
+    tables = ("results", "largest", "peak_throughput", "noise", "exports")
     call = (
         f"indexes=[here / {INDEX!r}], device_peaks=[here / 'peaks.json'], "
         "model_operations=[here / 'shapes.json'], prices={'cpu': 0}, currency='USD', "
         "gate={'min_ssim': 0.9, 'min_psnr_db': 20}, precision=0.02, "
-        "quality_set=here / 'dropped.csv', "
+        "graphs=[], quality_set=here / 'dropped.csv', "
         + ", ".join(f"{table}=here / '{table}.csv'" for table in tables)
     )
     refusal.refused_in_log("collect_records", call, tmp_path, path.name, TEXTS["another number"][1])

@@ -87,10 +87,6 @@ with_cuda() { [ -n "${CUDA:-}" ] || nvidia-smi -L >/dev/null 2>&1; }
 # come from. --no-deps, since all that there is to install stands in the locks.
 locked="$sources --require-hashes --no-deps -r $lock"
 
-# On all cores, which pip does on one and uv not at all: the first jobs would do it one after another,
-# and with PYTHONDONTWRITEBYTECODE each one again. Templates that are no Python do not compile.
-compile() { "$venv/bin/python" -m compileall -q -j 0 -x '/tests/' "$venv/lib" >/dev/null 2>&1 || :; }
-
 with_uv() {
     uv="uv pip install --quiet --python $venv/bin/python"
     # pip too, for `make lock` and the tests; a bundle has none.
@@ -111,7 +107,6 @@ with_pip() {
     [ -z "$place" ] || refuse "pip.conf: found $place; allowed is no other place: remove it, or set" \
         "PIP_CONFIG_FILE=/dev/null"
     $pip $locked || return
-    compile & # on what is free while the largest package comes
     if [ "${TORCH:-}" = system ]; then return; fi
     if [ -n "$sources" ]; then
         $pip $sources --require-hashes --no-deps -r wheels/torch.lock
@@ -131,8 +126,9 @@ if command -v uv >/dev/null && with_uv; then :; else
     ! command -v uv >/dev/null || echo "make setup: uv failed: pip is tried" >&2
     with_pip || refuse "the packages could not be installed; the lines above say why"
 fi
-wait
-compile
+# On all cores, which pip does on one and uv not at all: the first jobs would do it one after another,
+# and with PYTHONDONTWRITEBYTECODE each one again. Templates that are no Python do not compile.
+"$venv/bin/python" -m compileall -q -j 0 -x '/tests/' "$venv/lib" >/dev/null 2>&1 || :
 if [ "${TORCH:-}" = system ]; then
     PYTHONPATH=$elsewhere "$python" "$here/system_torch.py" link "$venv" || exit 1
 fi

@@ -34,9 +34,14 @@ processes.START = "spawn"
 def work(send):
     send("done apart")
 
+def make(word):
+    return lambda question: f"{word} {question}"
+
 if __name__ == "__main__":
     with logged(sys.argv[1]):
         print(*processes.run_in_subprocess(work), flush=True)
+        with processes.WorkerProcess(make, "asked") as partner:
+            print(partner.ask("apart"), flush=True)
 """
 
 
@@ -50,7 +55,7 @@ def test_a_job_ends_whose_processes_are_no_forks(tmp_path: Path) -> None:
     log, script = tmp_path / "log", tmp_path / "job.py"
     script.write_text(SPAWNED)
     subprocess.run([sys.executable, script, log], check=True, timeout=60)
-    assert log.read_text() == "done apart\n"
+    assert log.read_text() == "done apart\nasked apart\n"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])

@@ -14,6 +14,8 @@ rule measure_sweep:
         # The records lie next to the index: Snakemake deletes what it knows of before a job starts,
         # and a record that still holds must survive that.
         index="<results>/records/{model}/{device}/{backend}/index.json",
+    # The terminal says each number as soon as there is one, images come after.
+    priority: 1
     conda:
         "../envs/{backend}.yaml"
     # Nothing else may run next to a measurement, so the job takes every core that Snakemake has. How

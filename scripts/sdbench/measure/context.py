@@ -1,5 +1,6 @@
 """What is the same for all cases or races of a job."""
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from sdbench.export.exported import exported_beside, identify
 from sdbench.models.computed import Peaks
 from sdbench.models.manifest import why_unusable
 from sdbench.models.weights import Components
+from sdbench.records.intervals import launch_interval
 from sdbench.records.record import (
     Measured,
     fingerprint,
@@ -156,7 +158,17 @@ class SweepContext:
         self.assert_owner()
         write_record(self.folder, measured, record)
         if complete:
-            say(f"{measured.title}: {status}{f' ({reason})' if reason else ''}")
+            launches = None if isinstance(measured, Pair) else parts.get("launches")
+            found = f", {_call_text(launches)}" if launches else ""
+            say(f"{measured.title}: {status}{found}{f' ({reason})' if reason else ''}")
+
+
+def _call_text(launches: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a call takes, as the table of results will have it."""
+    medians = [statistics.median(launch["latency"]["samples_s"]) for launch in launches]
+    seconds = launch_interval(medians).value
+    text = f"{seconds:.3g} s" if seconds < 1000 else f"{seconds / 60:.1f} min"
+    return f"{text} per call{', projected' if launches[0]['projection'] else ''}"
 
 
 def make_context(job: Any, device: Device, measuring: Racing) -> SweepContext:

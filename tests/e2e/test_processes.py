@@ -45,6 +45,26 @@ if __name__ == "__main__":
 """
 
 
+FORKED = """
+import gc, sys
+from sdbench.runtime.job import logged
+from sdbench.runtime.processes import run_in_subprocess
+
+class Node:
+    pass
+
+kept = [Node() for _ in range(1000)]
+
+def work(send):
+    own = Node()
+    send(sum(isinstance(each, Node) for each in gc.get_objects()))
+
+with logged(sys.argv[1]):
+    (found,) = run_in_subprocess(work)
+    print("looked through", found, flush=True)
+"""
+
+
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
@@ -69,3 +89,10 @@ def test_a_stopped_job_leaves_no_process_behind(sign: signal.Signals, tmp_path: 
         job.send_signal(sign)
         job.wait(timeout=20)
     wait_until(lambda: not is_running(worker))
+
+
+def test_a_fork_collects_its_own_garbage_alone(tmp_path: Path) -> None:
+    """A collection that looks through all that was imported copies the pages of it."""
+    log = tmp_path / "log"
+    subprocess.run([sys.executable, "-c", FORKED, log], check=True)
+    assert log.read_text().splitlines() == ["looked through 1"]

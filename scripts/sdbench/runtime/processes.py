@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -150,13 +151,16 @@ def _wait_for(connection: Connection, limit_s: float | None, sent: list[Any]) ->
 
 
 def _answer(make: Callable[..., Any], connection: Connection, args: tuple[Any, ...]) -> None:
-    _end_with_parent()
+    _begin()
     answer = make(*args)
     while True:
         connection.send(answer(*connection.recv()))
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
+    # What was imported before the fork stays: to look through it takes a collection 0.2 s or more,
+    # and writes to every page of it that is shared.
+    gc.freeze()
     # A group of its own, so that it can be killed with all that it starts.
     os.setpgid(0, 0)
     # man 2 prctl: if the parent is killed outright, so is this process.
@@ -168,7 +172,7 @@ def _end_with_parent() -> None:
 
 
 def _work(work: Callable[..., None], sender: Connection, args: tuple[Any, ...]) -> None:
-    _end_with_parent()
+    _begin()
     try:
         with storage_named("a file of a measuring process"):
             work(sender.send, *args)

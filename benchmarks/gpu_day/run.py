@@ -129,12 +129,16 @@ def rehearsal(config: dict[str, Any]) -> dict[str, Any]:
             source = {"seeded": TWINS.get(source["seeded"], source["seeded"])}
         twins[name] = {"source": source, "generation": model["generation"] | SMALL}
     named = list(config.get("devices", {"cpu": None}))
+    asked = {precision for entry in config["matrix"] for precision in entry["precisions"]}
+    # Few CPUs have fp16, and a slice of nothing else would measure nothing.
+    plain = {"precision": "fp32"} if asked == {"fp16"} else {}
     matrix = []
     for entry in config["matrix"]:
         small = [size for size in entry["batch_sizes"] if size <= 2]
         devices = named if isinstance(entry["devices"], str) else entry["devices"]
         few = {"batch_sizes": small, "largest_batch": min(3, entry.get("largest_batch", 0))}
-        matrix.append(entry | {"devices": devices} | few)
+        precisions = {"precisions": list(plain.values()) or entry["precisions"]}
+        matrix.append(entry | {"devices": devices} | few | precisions)
     sets = [wanted | {"variants": _on_cpus(wanted)} for wanted in config["quality_set"]]
     return config | {
         "quality_set": sets,
@@ -142,7 +146,13 @@ def rehearsal(config: dict[str, Any]) -> dict[str, Any]:
         "models": twins,
         "devices": {name: {"kind": "cpu"} for name in named},
         "matrix": matrix,
-        "races": [race | {"sizes": [64], "rounds": 2} for race in config.get("races", [])],
+        "races": [
+            race
+            | {"sizes": [64], "rounds": 2}
+            | {"reference": race["reference"] | plain}
+            | {"variants": [variant | plain for variant in race["variants"]]}
+            for race in config.get("races", [])
+        ],
         "measuring": config["measuring"] | SHORT,
     }
 

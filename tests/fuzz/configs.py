@@ -74,7 +74,7 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "a million cases": (with_batches(4096), "matrix: found 1,024,000 cells; allowed are 30,000"),
     "fifty thousand cases": (with_batches(200), "matrix: found 50,000 cells"),
-    "a thousand jobs": (with_devices(1000), "matrix: found 1,000 jobs; allowed are 750"),
+    "a thousand jobs": (with_devices(1000), "jobs; allowed are 750"),
     "a key of a number": ("models: {1: {}}\n", "found 1 as a key"),
     "a key of nothing": ("devices: {null: {kind: cpu}}\n", "found None as a key"),
     "a key of a date": ("devices: {2026-01-01: {kind: cpu}}\n", "as a key"),
